@@ -1,0 +1,105 @@
+// swift-tools-version: 6.2
+// The layout is the architecture: see ARCHITECTURE.md. Dependencies run downwards only.
+import PackageDescription
+
+/// A backend is Embedded Swift (no Swift runtime among its NEEDED) and exports one symbol.
+/// Embedded Swift does not autolink module maps, so the codec library is named here.
+func backend(_ name: String, system: String? = nil, link: String? = nil) -> Target {
+  .target(
+    name: name,
+    dependencies: ["PluginAPI"] + (system.map { [Target.Dependency(stringLiteral: $0)] } ?? []),
+    path: "Sources/Plugins/\(name)",
+    exclude: ["README.md"],
+    swiftSettings: [.enableExperimentalFeature("Embedded")],
+    linkerSettings: (link.map { [.linkedLibrary($0)] } ?? []) + [
+      .unsafeFlags([
+        "-Xlinker", "--version-script=\(Context.packageDirectory)/Support/plugin.map",
+      ])
+    ])
+}
+
+func host(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, path: "Sources/Host/\(name)")
+}
+
+let argumentParser = Target.Dependency.product(
+  name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+  name: "multifd",
+  products: [
+    .library(name: "multifd-nocomp", type: .dynamic, targets: ["Nocomp"]),
+    .library(name: "multifd-zlib", type: .dynamic, targets: ["Zlib"]),
+    .library(name: "multifd-zstd", type: .dynamic, targets: ["Zstd"]),
+    .library(name: "multifd-lz4", type: .dynamic, targets: ["LZ4"]),
+    .executable(name: "multifd", targets: ["multifd"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+  ],
+  targets: [
+    // The C ABI: a header and a module map, nothing else.
+    .target(name: "PluginAPI", path: "Sources/PluginAPI"),
+
+    // The codec libraries, linked by their backend and by nothing else.
+    .systemLibrary(
+      name: "CZlib", path: "Sources/Plugins/CZlib", pkgConfig: "zlib",
+      providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(
+      name: "CZstd", path: "Sources/Plugins/CZstd", pkgConfig: "libzstd",
+      providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(
+      name: "CLZ4", path: "Sources/Plugins/CLZ4", pkgConfig: "liblz4",
+      providers: [.apt(["liblz4-dev"])]),
+
+    backend("Nocomp"),
+    backend("Zlib", system: "CZlib", link: "z"),
+    backend("Zstd", system: "CZstd", link: "zstd"),
+    backend("LZ4", system: "CLZ4", link: "lz4"),
+
+    // The host, from the bottom up.
+    .target(name: "CLinux", path: "Sources/Host/CLinux"),
+    host("Memory", ["CLinux"]),
+    host("Wire", []),
+    host("PluginLoader", ["PluginAPI", "CLinux"]),
+    host("COLO", ["Memory", "Wire", "PluginLoader"]),
+    host("Store", ["Memory", "Wire", "CLinux"]),
+    host("Transport", ["Wire", "PluginLoader", "CLinux"]),
+    host("Observe", []),
+    host("Roles", ["COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory"]),
+    .executableTarget(
+      name: "multifd", dependencies: ["Roles", argumentParser], path: "Sources/Host/multifd"),
+
+    // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
+    .target(name: "TestSupport", dependencies: [], path: "Tests/Support"),
+    .executableTarget(
+      name: "multifd-lab", dependencies: ["TestSupport", argumentParser], path: "Tests/Lab"),
+    .executableTarget(
+      name: "multifd-fuzz", dependencies: ["TestSupport", "Wire", argumentParser],
+      path: "Tests/Fuzz"),
+    .testTarget(
+      name: "PluginAPITests", dependencies: ["TestSupport"], path: "Tests/PluginAPITests"),
+    .testTarget(
+      name: "PluginsTests", dependencies: ["PluginLoader", "TestSupport"],
+      path: "Tests/PluginsTests"),
+    .testTarget(
+      name: "PluginLoaderTests", dependencies: ["PluginLoader", "TestSupport"],
+      path: "Tests/PluginLoaderTests"),
+    .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
+    .testTarget(
+      name: "MemoryTests", dependencies: ["Memory", "TestSupport"], path: "Tests/MemoryTests"),
+    .testTarget(
+      name: "COLOTests", dependencies: ["COLO", "TestSupport"], path: "Tests/COLOTests"),
+    .testTarget(
+      name: "StoreTests", dependencies: ["Store", "TestSupport"], path: "Tests/StoreTests"),
+    .testTarget(
+      name: "TransportTests", dependencies: ["Transport", "TestSupport"],
+      path: "Tests/TransportTests"),
+    .testTarget(
+      name: "RolesTests", dependencies: ["Roles", "TestSupport"], path: "Tests/RolesTests"),
+    .testTarget(
+      name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
+  ],
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .c11
+)
