@@ -88,11 +88,14 @@ public final class RAMBlock: Sendable {
     memset(base + offset, 0, pageSize)
   }
 
+  /// Whether the page's chunk is memory; if not, the page is zero.
+  public func isReserved(pageAt offset: Int) -> Bool { reserved.contains(offset >> chunkShift) }
+
   /// Bytes that have been made memory so far.
   public var reservedBytes: Int { min(reserved.population << chunkShift, length) }
 
   private func reserveChunk(of offset: Int) throws(SystemError) {
-    let start = offset >> chunkShift << chunkShift
+    let start = (offset >> chunkShift) << chunkShift
     let size = min(1 << chunkShift, length - start)
     // Inside the mapping; allocates what is missing and changes no contents, so two threads that
     // come at once do no harm.
