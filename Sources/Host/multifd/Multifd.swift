@@ -19,15 +19,13 @@ struct Multifd: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      ReceiveCommand.self, SendCommand.self, InspectCommand.self, PluginsCommand.self,
+      ReceiveCommand.self
     ])
 }
 
 @main
 enum Main {
   static func main() {
-    // A plug-in is tried in a child of this very program: see PluginProbe.
-    PluginProbe.runIfRequested(CommandLine.arguments)
     if BackendHelp.printIfRequested(CommandLine.arguments) { return }
     var command: any ParsableCommand
     do {
