@@ -23,7 +23,12 @@ public final class ChildProcess: Sendable {
   /// What it wrote to stderr.
   public let errors = TextLog()
 
-  private let exit: Monitor<Exit?>
+  private struct End {
+    var exit: Exit
+    var processorTime: Duration
+  }
+
+  private let ended: Monitor<End?>
 
   /// Starts `arguments` with an empty stdin; `environment` is added to this process's own. Throws when the program
   /// cannot be started.
@@ -32,7 +37,7 @@ public final class ChildProcess: Sendable {
     let merged = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     let stdout = try Pipe()
     let stderr = try Pipe()
-    let exit = Monitor<Exit?>(nil)
+    let ended = Monitor<End?>(nil)
     let started = Monitor<Result<pid_t, LabError>?>(nil)
     Thread.detachNewThread {
       // This thread lives as long as the child: the kernel's parent-death signal is bound to it.
@@ -42,11 +47,11 @@ public final class ChildProcess: Sendable {
       close(stdout.write)
       close(stderr.write)
       started.update { $0 = result }
-      if case .success(let pid) = result { Self.reap(pid, exit) }
+      if case .success(let pid) = result { Self.reap(pid, ended) }
     }
     Self.collect(stdout.read, output)
     Self.collect(stderr.read, errors)
-    self.exit = exit
+    self.ended = ended
     guard let result = started.wait(.seconds(30), for: { $0 }) else {
       throw LabError("\(arguments[0]) did not start within 30 s")
     }
@@ -56,22 +61,25 @@ public final class ChildProcess: Sendable {
   deinit { kill() }
 
   /// Whether it still runs.
-  public var isRunning: Bool { exit.read { $0 == nil } }
+  public var isRunning: Bool { ended.read { $0 == nil } }
+
+  /// User and system time it used, threads included; zero while it runs.
+  public var processorTime: Duration { ended.read { $0?.processorTime ?? .zero } }
 
   /// Waits for the end of the process and of its output; nil at the time-out.
   public func wait(_ timeout: Duration) -> Exit? {
-    guard let exit = exit.wait(timeout, for: { $0 }) else { return nil }
+    guard let end = ended.wait(timeout, for: { $0 }) else { return nil }
     // Its descendants may hold the pipes: then the text so far is what there is.
     _ = output.waitForEnd(.seconds(2))
     _ = errors.waitForEnd(.seconds(2))
-    return exit
+    return end.exit
   }
 
   /// Sends a signal, unless the process has ended.
   public func kill(_ signal: Int32 = SIGKILL) {
     // Not reaped while the lock is held, so the pid is still this child's.
-    exit.update { exit in
-      if exit == nil { _ = Glibc.kill(pid, signal) }
+    ended.update { end in
+      if end == nil { _ = Glibc.kill(pid, signal) }
     }
   }
 
@@ -143,15 +151,20 @@ public final class ChildProcess: Sendable {
     return .success(pid)
   }
 
-  private static func reap(_ pid: pid_t, _ exit: Monitor<Exit?>) {
+  private static func reap(_ pid: pid_t, _ ended: Monitor<End?>) {
     // First wait without reaping, then reap under the lock: see kill().
     var info = siginfo_t()
     while waitid(P_PID, id_t(pid), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR {}
-    exit.update { exit in
+    ended.update { end in
       var status: Int32 = 0
-      while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
+      var usage = rusage()
+      while wait4(pid, &status, 0, &usage) < 0 && errno == EINTR {}
       let signal = status & 0x7f
-      exit = signal == 0 ? .code((status >> 8) & 0xff) : .signal(signal)
+      let seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec
+      let microseconds = usage.ru_utime.tv_usec + usage.ru_stime.tv_usec
+      end = End(
+        exit: signal == 0 ? .code((status >> 8) & 0xff) : .signal(signal),
+        processorTime: .seconds(seconds) + .microseconds(microseconds))
     }
   }
 }

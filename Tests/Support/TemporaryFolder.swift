@@ -1,6 +1,6 @@
 import Foundation
 
-/// A new folder that is removed with its content when this value goes away.
+/// A new folder that is removed with its content when this value goes away, at the latest when the process exits.
 public final class TemporaryFolder: Sendable {
   /// What the folder will hold: it decides where it is made.
   public enum Use: Sendable {
@@ -24,9 +24,25 @@ public final class TemporaryFolder: Sendable {
       throw LabError("making a folder in \(base): " + String(cString: strerror(errno)))
     }
     path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    _ = Self.removeAllAtExit
+    Self.alive.update { _ = $0.insert(path) }
   }
 
-  deinit { try? FileManager.default.removeItem(atPath: path) }
+  deinit {
+    try? FileManager.default.removeItem(atPath: path)
+    Self.alive.update { _ = $0.remove(path) }
+  }
+
+  private static let alive = Monitor<Set<String>>([])
+
+  /// Values that are never released (those of a test's static cache) are cleaned up here.
+  private static let removeAllAtExit: Void = {
+    atexit {
+      for path in TemporaryFolder.alive.read({ $0 }) {
+        try? FileManager.default.removeItem(atPath: path)
+      }
+    }
+  }()
 
   /// The path of something in the folder.
   public func callAsFunction(_ name: String) -> String { path + "/" + name }
