@@ -37,10 +37,13 @@ public final class MultiFDProcess: Sendable {
   /// The process.
   public let process: ChildProcess
 
-  /// Starts `multifd` with `arguments`.
-  public init(_ arguments: [String], environment: [String: String] = [:]) throws {
+  /// Starts `multifd` with `arguments`; `wrapper` is a command that ends by executing the rest of its own command
+  /// line, so that the process becomes `multifd`.
+  public init(
+    _ arguments: [String], environment: [String: String] = [:], wrapper: [String] = []
+  ) throws {
     if let reason = Self.unavailable { throw LabError(reason.description) }
-    process = try ChildProcess([Self.path] + arguments, environment: environment)
+    process = try ChildProcess(wrapper + [Self.path] + arguments, environment: environment)
   }
 
   deinit { process.kill() }

@@ -129,11 +129,11 @@ public final class Passage: Sendable {
     return (qemu, try qemu.listen())
   }
 
-  /// The arguments of the `multifd send` of this cell to a port.
-  public func sendArguments(_ port: Int) -> [String] {
+  /// The arguments of the `multifd send` of this cell to a port; `timeout` in seconds.
+  public func sendArguments(_ port: Int, timeout: Int = 30) -> [String] {
     [
       "send", "--store", store, "--to", "tcp:127.0.0.1:\(port)", "--channels", "\(cell.channels)",
-      "--timeout", "30", "--json",
+      "--timeout", "\(timeout)", "--json",
     ] + (cell.channels > 0 ? ["--compression", cell.backend] : [])
   }
 
