@@ -1,1 +1,109 @@
-// PluginLoader
+// PluginLoader finds, checks, probes and opens compression backends, parses their options, and is
+// the Swift face of the C table that a backend hands out. The contract is multifd_plugin.h; what an
+// author has to keep is enforced here, each rule with its own sentence.
+//
+// Reading order: PluginSearchPath (where), PluginTrust (whose), PluginProbe (in a child first),
+// PluginRegistry (then here, once), MethodsTable (what the table must be), Backend (what it is),
+// BackendOption and OptionValues (how it is set), ReceiveChannel and SendChannel (what it does).
+
+/// Finds backends in the folders of a search path and opens them.
+///
+/// A library that has been opened stays open: the process never calls `dlclose`, because a backend
+/// may have registered things (a Swift run-time does) that outlive any call into it. All loaders of a
+/// process share what has been opened.
+public struct PluginLoader: Sendable {
+  /// The folders that are searched.
+  public let searchPath: PluginSearchPath
+  /// How a library is tried in a child process before it is opened here.
+  public let probe: PluginProbe
+
+  /// A loader for the folders of `searchPath`.
+  public init(searchPath: PluginSearchPath, probe: PluginProbe = PluginProbe()) {
+    self.searchPath = searchPath
+    self.probe = probe
+  }
+
+  /// Every file named `libmultifd-NAME.so`, in search order, opened or with the reason why not.
+  ///
+  /// A second file with the name of an earlier one is listed as shadowed and not opened.
+  public func candidates() -> [PluginCandidate] {
+    var first: [String: String] = [:]
+    return searchPath.files().map { file in
+      let earlier = first[file.name]
+      if earlier == nil { first[file.name] = file.path }
+      let result: Result<Backend, PluginError>
+      if let earlier {
+        result = .failure(.shadowed(file, by: earlier))
+      } else {
+        result = Result { () throws(PluginError) in try open(file) }
+      }
+      return PluginCandidate(path: file.path, name: file.name, result: result)
+    }
+  }
+
+  /// Opens the backend that an operator calls `name`. No other file is touched.
+  ///
+  /// The first file of that name counts; when it cannot be used there is no falling back to a later
+  /// one, since that would be another backend than the one asked for.
+  public func load(named name: String) throws(PluginError) -> Backend {
+    let files = searchPath.files()
+    guard let file = files.first(where: { $0.name == name }) else {
+      throw .notFound(name, known: files.map(\.name), folders: searchPath.folders)
+    }
+    return try open(file)
+  }
+
+  /// Opens the first backend in search order that speaks `wireFormat` (`NAME/N`); the one that is
+  /// called NAME comes before others.
+  public func load(wireFormat: String) throws(PluginError) -> Backend {
+    let preferred = wireFormat.split(separator: "/").first.map(String.init)
+    return try first(preferred: preferred, what: "wire format \(wireFormat)") {
+      $0.wireFormat == wireFormat
+    }
+  }
+
+  /// Opens the first backend for QEMU's method bits, as they are in the flags of a multifd packet.
+  ///
+  /// The built-in name (nocomp, zlib, zstd) is preferred and others are then not even opened; another
+  /// is taken when there is no built-in, or it cannot be used.
+  public func load(qemuMethod: UInt32) throws(PluginError) -> Backend {
+    let known = QEMUMethod(rawValue: qemuMethod)
+    let what = "QEMU's compression method \(known?.name ?? "0x" + String(qemuMethod, radix: 16))"
+    return try first(preferred: known?.builtIn, what: what) { $0.qemuMethod == qemuMethod }
+  }
+
+  private func first(
+    preferred: String?, what: String, where matches: (Backend) -> Bool
+  ) throws(PluginError) -> Backend {
+    var reason: PluginError?
+    var seen = Set<String>()
+    let files = searchPath.files().filter { seen.insert($0.name).inserted }
+    let ordered = files.filter { $0.name == preferred } + files.filter { $0.name != preferred }
+    for file in ordered {
+      do {
+        let backend = try open(file)
+        if matches(backend) { return backend }
+      } catch {
+        if file.name == preferred { reason = error }
+      }
+    }
+    if let reason { throw reason }
+    throw PluginError(
+      .notFound, what: what, why: "no backend for it in \(searchPath.foldersText)",
+      hint: "'multifd plugins list' shows what is there")
+  }
+
+  private func open(_ file: PluginFile) throws(PluginError) -> Backend {
+    try PluginRegistry.shared.open(file, privileged: searchPath.privileged, probe: probe)
+  }
+}
+
+/// One file that may be a backend, and what became of it.
+public struct PluginCandidate: Sendable {
+  /// The file, as found in its folder.
+  public let path: String
+  /// NAME of `libmultifd-NAME.so`.
+  public let name: String
+  /// The backend, or why there is none.
+  public let result: Result<Backend, PluginError>
+}

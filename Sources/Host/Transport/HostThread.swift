@@ -35,4 +35,7 @@ public struct HostThread: ~Copyable {
 
   /// Waits for the end of the thread.
   public consuming func join() { pthread_join(handle, nil) }
+
+  /// Hands the thread to somebody else, who joins it.
+  consuming func release() -> pthread_t { handle }
 }

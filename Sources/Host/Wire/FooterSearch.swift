@@ -9,12 +9,21 @@ struct FooterSearch {
   var id: UInt32
   /// Ids of which PART or END may follow.
   var iterable: [UInt32]
-  /// In a checkpoint a final `00` is followed by VMSTATE_SIZE, otherwise by the VM description.
-  var inCheckpoint: Bool
+  /// What follows the `00` that ends the sections.
+  var following: Following
   /// Nothing comes after the bytes given.
   var inputEnded: Bool
   /// The longest VM description that is believed.
   var maxVMDescription: Int
+
+  enum Following {
+    /// A migration: the VM description.
+    case description
+    /// A checkpoint's RAM: VMSTATE_SIZE.
+    case deviceState
+    /// A blob of device state, which is whole and has FULL sections only.
+    case nothing
+  }
 
   enum Outcome: Equatable {
     /// The footer's last byte is the one before `end`.
@@ -56,6 +65,7 @@ struct FooterSearch {
     let count = bytes.count - at
     guard count > 0 else { return .undecided(1) }
     switch bytes[at] {
+    case 1...3 where following == .nothing, 8 where following == .nothing: return .no
     case 0: return end(in: bytes, at: at)
     case 1, 4: return named(in: bytes, at: at)
     case 2, 3:
@@ -87,15 +97,19 @@ struct FooterSearch {
   /// EOF: the stream's last byte, or followed by what follows EOF.
   private func end(in bytes: UnsafeRawBufferPointer, at: Int) -> Verdict {
     let count = bytes.count - at
-    if count == 1 { return inputEnded ? .yes : .undecided(inCheckpoint ? 4 : 6) }
-    if inCheckpoint {
+    if count == 1 {
+      return inputEnded ? .yes : .undecided(following == .deviceState ? 4 : 6)
+    }
+    switch following {
+    case .nothing: return .no
+    case .deviceState:
       guard count >= 5 else { return .undecided(5 - count) }
       return bytes.u32(at + 1) == COLOMessage.vmstateSize.rawValue ? .yes : .no
+    case .description:
+      guard bytes[at + 1] == 6 else { return .no }
+      guard count >= 7 else { return .undecided(7 - count) }
+      let fits = bytes.u32(at + 2) <= UInt32(clamping: maxVMDescription)
+      return fits && bytes[at + 6] == UInt8(ascii: "{") ? .yes : .no
     }
-    guard bytes[at + 1] == 6 else { return .no }
-    guard count >= 7 else { return .undecided(7 - count) }
-    return bytes[at + 6] == UInt8(ascii: "{")
-      && bytes.u32(at + 2) <= UInt32(clamping: maxVMDescription)
-      ? .yes : .no
   }
 }

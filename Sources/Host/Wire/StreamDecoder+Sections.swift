@@ -95,7 +95,8 @@ extension StreamDecoder {
     _ bytes: UnsafeRawBufferPointer, from start: Int, id: UInt32
   ) throws(WireError) -> Bool {
     let search = FooterSearch(
-      id: id, iterable: sections.iterable, inCheckpoint: inCheckpoint, inputEnded: inputEnded,
+      id: id, iterable: sections.iterable, following: inCheckpoint ? .deviceState : .description,
+      inputEnded: inputEnded,
       maxVMDescription: limits.maxVMDescription)
     let end: Int
     switch search.find(in: bytes, from: max(start, resume.offset)) {

@@ -68,12 +68,10 @@ extension UnsafeMutableRawBufferPointer {
 
 extension [UInt8] {
   /// Appends `value` big-endian.
+  @inline(__always)
   mutating func append<T: FixedWidthInteger & UnsignedInteger>(bigEndian value: T) {
-    var shift = T.bitWidth
-    while shift > 0 {
-      shift -= 8
-      append(UInt8(truncatingIfNeeded: value >> T(shift)))
-    }
+    // The pointer is to a copy on the stack and does not leave the closure.
+    Swift.withUnsafeBytes(of: value.bigEndian) { append(contentsOf: $0) }
   }
 
   /// Appends a counted string: u8 length, then the bytes. Longer names are the caller's error.

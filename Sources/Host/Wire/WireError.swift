@@ -14,6 +14,8 @@ public struct WireError: Error, Equatable, Sendable, CustomStringConvertible {
     case badOffset
     /// A name with bytes that no name has.
     case badName
+    /// The VM description is no JSON of the known shape.
+    case badDescription
     /// A RAM block that the block list does not have.
     case unknownBlock
     /// A section id that no START introduced.

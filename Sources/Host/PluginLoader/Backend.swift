@@ -1,0 +1,111 @@
+import PluginAPI
+
+/// A backend that has been found, checked and opened. Good for any number of channels, in both
+/// directions, from any thread.
+public final class Backend: Sendable {
+  /// A version of the plug-in interface.
+  public struct ABIVersion: Sendable, Equatable, CustomStringConvertible {
+    /// Incompatible when different.
+    public let major: Int
+    /// Grows with additions.
+    public let minor: Int
+    /// `MAJOR.MINOR`.
+    public var description: String { "\(major).\(minor)" }
+  }
+
+  /// What an operator types.
+  public let name: String
+  /// The backend's own version, for people.
+  public let version: String
+  /// `NAME/N`: backends that share it decode each other's payloads.
+  public let wireFormat: String
+  /// One line.
+  public let description: String
+  /// QEMU's method bits in a packet's flags; nil when stock QEMU does not know the format.
+  public let qemuMethod: UInt32?
+  /// What it says of itself.
+  public let capabilities: BackendCapabilities
+  /// What can be set.
+  public let options: [BackendOption]
+  /// The file, after symbolic links.
+  public let path: String
+  /// The version of the interface that it was built with.
+  public let abiVersion: ABIVersion
+
+  /// The table, our copy: constant, and the code it points to is never unloaded.
+  nonisolated(unsafe) let methods: MultiFDMethods
+
+  init(_ table: MethodsTable, path: String) {
+    name = table.name
+    version = table.version
+    wireFormat = table.wireFormat
+    description = table.description
+    qemuMethod = table.qemuMethod
+    capabilities = table.capabilities
+    options = table.options
+    methods = table.methods
+    abiVersion = ABIVersion(
+      major: Int(table.methods.abi_major), minor: Int(table.methods.abi_minor))
+    self.path = path
+  }
+
+  /// The most payload bytes that `pageCount` pages can become; 0 for none. Nil when this page size is
+  /// not supported, or the backend names more than a packet can carry.
+  public func payloadBound(pageSize: Int, pageCount: Int) -> Int? {
+    guard let size = UInt32(exactly: pageSize), let count = UInt32(exactly: pageCount) else {
+      return nil
+    }
+    if count == 0 { return 0 }
+    let bound = methods.payload_bound(size, count)
+    guard bound > 0, bound <= UInt64(UInt32.max) else { return nil }
+    return Int(bound)
+  }
+
+  /// Checks `key=value` pairs against the option table; what is not set gets its default.
+  ///
+  /// Errors name the option, what is allowed, and the nearest valid name.
+  public func parse(_ assignments: [(key: String, value: String)]) throws(PluginError)
+    -> OptionValues
+  {
+    var parsed: [BackendOption.Value?] = Array(repeating: nil, count: options.count)
+    for (key, value) in assignments {
+      guard let index = options.firstIndex(where: { $0.name == key }) else { throw unknown(key) }
+      let what = "\(name), option \(key)"
+      guard parsed[index] == nil else {
+        throw PluginError(.options, what: what, why: "is set twice")
+      }
+      switch options[index].parse(value) {
+      case .success(let value): parsed[index] = value
+      case .failure(let wrong):
+        throw PluginError(.options, what: what, why: wrong.why, hint: wrong.hint)
+      }
+    }
+    let all = zip(options, parsed).map { option, value in
+      // A default parses: the table has been checked.
+      value ?? (try? option.parse(option.defaultValue).get())
+        ?? BackendOption.Value(number: 0, text: "")
+    }
+    return OptionValues(
+      backend: name, options: options, parsed: all,
+      assigned: assignments.map { (name: $0.key, value: $0.value) })
+  }
+
+  /// The same for a specification that has been taken apart.
+  public func parse(_ spec: CompressionSpec) throws(PluginError) -> OptionValues {
+    try parse(spec.assignments.map { (key: $0.key, value: $0.value) })
+  }
+
+  private func unknown(_ key: String) -> PluginError {
+    let names = options.map(\.name)
+    let hint: String
+    if let nearest = nearestName(to: key, among: names) {
+      hint = "did you mean \(nearest)?"
+    } else if names.isEmpty {
+      hint = "\(name) has no options"
+    } else {
+      hint = "\(name) has \(names.joined(separator: ", "))"
+    }
+    return PluginError(
+      .options, what: "\(name), option \(quoted(key))", why: "there is no such option", hint: hint)
+  }
+}

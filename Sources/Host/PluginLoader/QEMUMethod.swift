@@ -1,0 +1,25 @@
+import PluginAPI
+
+/// QEMU's own compression methods: the bits 1 to 5 of a multifd packet's flags, SPECIFICATION
+/// section 3.2.
+enum QEMUMethod: UInt32, CaseIterable {
+  case none = 0x00
+  case zlib = 0x02
+  case zstd = 0x04
+  case qpl = 0x08
+  case uadk = 0x10
+  case qatzip = 0x20
+
+  /// The value of QEMU's `multifd-compression`.
+  var name: String { String(describing: self) }
+
+  /// The backend of this project for it.
+  var builtIn: String? {
+    switch self {
+    case .none: "nocomp"
+    case .zlib: "zlib"
+    case .zstd: "zstd"
+    case .qpl, .uadk, .qatzip: nil
+    }
+  }
+}
