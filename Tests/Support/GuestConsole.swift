@@ -38,10 +38,9 @@ public final class GuestConsole: Sendable {
       guard ContinuousClock.now < deadline else { throw LabError("no serial line at \(path)") }
       Thread.sleep(forTimeInterval: 0.02)
     }
-    let (descriptor, log) = (descriptor, log)
+    // A descriptor of the reader's own, so that neither side closes the other's.
+    let (own, log) = (fcntl(descriptor, F_DUPFD_CLOEXEC, 0), log)
     Thread.detachNewThread {
-      // A descriptor of the reader's own, so that neither side closes the other's.
-      let own = dup(descriptor)
       var buffer = [UInt8](repeating: 0, count: 4096)
       while case let count = Sockets.read(own, &buffer), count > 0 { log.append(buffer[..<count]) }
       close(own)
