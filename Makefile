@@ -68,7 +68,7 @@ install:
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in \
 	  >$(DESTDIR)$(PREFIX)/lib/pkgconfig/multifd-plugin.pc
-	install -m 644 $(wildcard $(DOCS)) $(DESTDIR)$(PREFIX)/share/doc/multifd/
+	$(if $(wildcard $(DOCS)),install -m 644 $(wildcard $(DOCS)) $(DESTDIR)$(PREFIX)/share/doc/multifd/)
 	for plugin in Nocomp Zlib Zstd LZ4; do \
 	  install -m 644 Sources/Plugins/$$plugin/README.md \
 	    $(DESTDIR)$(PREFIX)/share/doc/multifd/$$plugin.md || exit 1; \
