@@ -83,7 +83,7 @@ struct ReceiveCommand: ParsableCommand {
   }
 }
 
-extension ReceiveSummary: @retroactive CustomStringConvertible {
+extension ReceiveSummary: CustomStringConvertible {
   /// The summary for people.
   public var description: String {
     var lines = [

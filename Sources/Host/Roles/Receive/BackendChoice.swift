@@ -29,7 +29,7 @@ final class BackendChoice: Sendable {
           "stock QEMU does not know its wire format \(backend.wireFormat)",
           hint: "receive takes what a QEMU sends: none, zlib or zstd")
       }
-      let options = try backend.parse(spec.assignments)
+      let options = try backend.parse(spec)
       chosen = Mutex(
         Chosen(backend: backend, options: options, method: MultiFDMethod(rawValue: method)))
     } catch { throw Failure(error, at: "backend \(spec.name)") }

@@ -66,7 +66,7 @@ final class MainReceiver {
       while true {
         switch try decoder.next(input.bytes) {
         case .needMore(let missing):
-          guard try await(missing) else { return }
+          guard try arrive(missing) else { return }
         case .element(let element, let consumed):
           try handle(element, consumed)
           if case .vmDescription = element { return }
@@ -79,13 +79,13 @@ final class MainReceiver {
   }
 
   /// - Returns: false if the stream has ended where it may.
-  private func await(_ missing: Int) throws -> Bool {
+  private func arrive(_ missing: Int) throws -> Bool {
     do {
       // Between elements a source may pause (pre-switchover, a bandwidth limit); inside one, or after
       // the guest was stopped, it may not.
       let idle = input.bytes.isEmpty && !ramIsComplete
       if try input.require(input.bytes.count + missing, idle: idle) { return true }
-    } catch let error as TransportError {
+    } catch {
       // suppress-vmdesc: the source waits for the verdict, we for a description that does not come.
       guard error.kind == .timedOut, ramIsComplete, sourceListens,
         (try? decoder.finish(remaining: input.bytes)) == .complete

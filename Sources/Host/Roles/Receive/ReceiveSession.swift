@@ -234,11 +234,11 @@ final class ReceiveSession: Sendable {
       count = now
       _ = state.wait(seconds: settle) { $0.failure != nil ? () : nil }
     }
-    let named = state.wait(seconds: options.timeout) { state -> Void? in
+    let named: Bool? = state.wait(seconds: options.timeout) { state in
       guard state.failure != nil || state.unnamed.isEmpty else { return nil }
       // Numbers have no gaps: a gap is a channel that is on its way.
       state.expected = max(state.channels.count, (state.channels.keys.max() ?? -1) + 1)
-      return ()
+      return true
     }
     if let failure { throw failure }
     guard named != nil, !needsChannels || state.update({ $0.expected }) != 0 else {

@@ -51,17 +51,18 @@ public final class Receiver: Sendable {
 
     let lobby = Lobby(listener)
     let session = session
-    let doorman = HostThread("lobby") {
-      let threads = ThreadGroup()
+    let threads = ThreadGroup()
+    threads.start("lobby") {
+      let channels = ThreadGroup()
       lobby.run(onConnect: session.connected) { arrival in
-        Self.admit(arrival, session, choice, threads)
+        Self.admit(arrival, session, choice, channels)
       }
-      threads.joinAll()
+      channels.joinAll()
     }
     defer {
       lobby.close()
       session.finish()
-      doorman.join()
+      threads.joinAll()
     }
     let main: MainReceiver
     let socket: Socket
@@ -81,7 +82,8 @@ public final class Receiver: Sendable {
   ) throws(Failure) -> ReceiveSummary {
     let start = ContinuousClock.now
     let session = session
-    let reporter = HostThread("progress") {
+    let reporter = ThreadGroup()
+    reporter.start("progress") {
       while !session.waitUntilOver(seconds: 0.2) { onProgress(session.progress(since: start)) }
     }
     do {
@@ -100,14 +102,14 @@ public final class Receiver: Sendable {
       let summary = ReceiveSummary(
         session: session, main: main, manifest: manifest, backend: choice.backend, start: start)
       session.finish()
-      reporter.join()
+      reporter.joinAll()
       // The source reads the verdict and closes; closing first could reset the connection under it.
       if main.sourceListens { socket.drain(seconds: min(5, options.timeout)) }
       return summary
     } catch {
       let failure = session.failure ?? Failure(error, at: "receive")
       session.fail(failure)
-      reporter.join()
+      reporter.joinAll()
       store.sweep()
       if main.sourceListens, (try? socket.write(ReturnPathMessage.shut(1).encode())) != nil {
         socket.finishWriting()
