@@ -136,7 +136,7 @@ struct Bench: ParsableCommand {
     let result = try multifd.wait()
     let wall = start.duration(to: .now)
     guard result.code == 0 else {
-      throw LabError("multifd send: \(result) \(destination.process.errors.text.suffix(300))")
+      throw LabError("multifd send: \(result) \(destination.complaints)")
     }
     return (wall, multifd.process.processorTime)
   }

@@ -53,7 +53,9 @@ struct Interop: ParsableCommand {
             from, to, channels: column.channels, compression: column.compression)
           let result = measure(cell, guests)
           matrix.set(cell, result)
-          note("[\(number)/\(count)] \(cell): \(result)")
+          note(
+            "[\(number)/\(count)] \(cell): \(result)".split(whereSeparator: \.isNewline).joined(
+              separator: " | "))
         }
       }
     }

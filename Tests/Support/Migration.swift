@@ -35,7 +35,7 @@ extension QEMU {
       let state = (try? qmp.execute("query-migrate", timeout: .seconds(5)))?["status"].string
       throw LabError(
         "QEMU \(version): the migration is still \(state ?? "unknown") after \(timeout) "
-          + process.errors.text.suffix(300))
+          + complaints)
     }
     return MigrationOutcome(
       status: status, statistics: try migrationStatistics(), wall: order.start.duration(to: time))

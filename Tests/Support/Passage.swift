@@ -105,7 +105,7 @@ public final class Passage: Sendable {
     guard outcome.status == "completed" else {
       throw LabError(
         "the source says \(outcome.status): \(outcome.statistics.text) "
-          + source.process.errors.text.suffix(300))
+          + source.complaints)
     }
     guard let last = source.console.heartbeats.last else {
       throw LabError("the source's guest never beat")
@@ -144,7 +144,7 @@ public final class Passage: Sendable {
     let wall = start.duration(to: .now)
     guard send.code == 0 else {
       throw LabError(
-        "multifd send: \(send); destination: \(destination.process.errors.text.suffix(300))")
+        "multifd send: \(send); destination: \(destination.complaints)")
     }
     try destination.waitLoaded()
     if !cell.isLive { try destination.qmp.execute("cont") }

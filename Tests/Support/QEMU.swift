@@ -79,6 +79,13 @@ public final class QEMU: Sendable {
 
   deinit { process.kill() }
 
+  /// What it wrote to stderr, without what it always writes here.
+  public var complaints: String {
+    process.errors.lines.map(\.text)
+      .filter { !$0.contains("QEMU waiting for connection") && !$0.contains("is deprecated") }
+      .suffix(5).joined(separator: "; ")
+  }
+
   /// Ends it: kindly, then by force.
   public func terminate() {
     _ = try? qmp.execute("quit", timeout: .seconds(5))
@@ -93,7 +100,7 @@ public final class QEMU: Sendable {
     guard console.waitHeartbeat(timeout) != nil else {
       throw LabError(
         "the guest in QEMU \(version) did not boot: \(console.log.text.suffix(300)) "
-          + process.errors.text.suffix(300))
+          + complaints)
     }
   }
 

@@ -36,25 +36,33 @@ public enum RAMComparison {
   private static func compare(_ a: String, _ b: String, size: Int) throws -> (
     offsets: [Int], count: Int
   ) {
-    let first = try Data(contentsOf: URL(fileURLWithPath: a), options: .alwaysMapped)
-    let second = try Data(contentsOf: URL(fileURLWithPath: b), options: .alwaysMapped)
-    guard first.count == size, second.count == size else {
+    // Read, not mapped: to touch a hole of a mapped tmpfs file would fill it, and a store is full of holes.
+    let first = try FileHandle(forReadingFrom: URL(fileURLWithPath: a))
+    let second = try FileHandle(forReadingFrom: URL(fileURLWithPath: b))
+    guard try first.seekToEnd() == size, try second.seekToEnd() == size else {
       throw LabError(
-        "guest memory is \(size) bytes, dumped \(first.count), in \(b) \(second.count)")
+        "guest memory is \(size) bytes, dumped \(try first.offset()), in \(b) \(try second.offset())"
+      )
     }
+    try first.seek(toOffset: 0)
+    try second.seek(toOffset: 0)
     var offsets: [Int] = []
     var count = 0
-    // Both are mapped for the time of the closures and `size` bytes long; every offset stays below that.
-    first.withUnsafeBytes { first in
-      second.withUnsafeBytes { second in
-        for offset in stride(from: 0, to: size, by: 4096) where !shadowed.contains(offset) {
-          if memcmp(first.baseAddress! + offset, second.baseAddress! + offset, 4096) != 0 {
-            count += 1
-            if offsets.count < 16 { offsets.append(offset) }
-          }
+    let chunk = 1 << 20
+    for start in stride(from: 0, to: size, by: chunk) {
+      let one = try first.read(upToCount: chunk) ?? Data()
+      let other = try second.read(upToCount: chunk) ?? Data()
+      if one == other { continue }
+      for offset in stride(from: 0, to: min(one.count, other.count), by: page)
+      where !shadowed.contains(start + offset) {
+        if one.dropFirst(offset).prefix(page) != other.dropFirst(offset).prefix(page) {
+          count += 1
+          if offsets.count < 16 { offsets.append(start + offset) }
         }
       }
     }
     return (offsets, count)
   }
+
+  private static let page = 4096
 }

@@ -22,7 +22,7 @@ public enum StockMigration {
     guard outcome.status == "completed" else {
       throw LabError(
         "\(source.version) -> \(version): \(outcome.statistics.text) "
-          + destination.process.errors.text.suffix(300))
+          + destination.complaints)
     }
     try destination.waitLoaded()
     return Report(outcome: outcome, destination: destination)
