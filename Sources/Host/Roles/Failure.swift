@@ -101,6 +101,7 @@ public struct Failure: Error, Equatable, Sendable, CustomStringConvertible {
   private static func hint(_ error: StoreError) -> String? {
     switch error.kind {
     case .full: "the store needs room for the guest's RAM; the guest goes on at its source"
+    case .handedOver: "two running copies are worse than none; --force sends it all the same"
     case .occupied: "choose another --store, or remove the folder if the guest is not needed"
     default: nil
     }

@@ -9,6 +9,8 @@ public struct Manifest: Codable, Equatable, Sendable {
     case receiving
     /// The guest is here, whole, and nowhere else.
     case held
+    /// A hand-over was begun whose end nobody knows: the guest may run elsewhere.
+    case handingOver = "handing-over"
     /// A destination has taken the guest: this copy must not run.
     case handedOver = "handed-over"
   }

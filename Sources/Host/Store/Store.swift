@@ -32,7 +32,7 @@ public final class Store: Sendable {
       switch manifest.state {
       case .held:
         throw StoreError(.occupied, "\(path) holds a guest already (\(manifest.machine))")
-      case .handedOver:
+      case .handedOver, .handingOver:
         throw StoreError(
           .occupied, "\(path) holds a guest that was handed to \(manifest.handedOverTo ?? "a host")")
       case .receiving: break
@@ -57,7 +57,12 @@ public final class Store: Sendable {
     case .handedOver where !handedOver:
       throw StoreError(
         .handedOver, "the guest of \(path) was handed to \(manifest.handedOverTo ?? "another host")")
-    case .held, .handedOver: return (store, manifest)
+    case .handingOver where !handedOver:
+      throw StoreError(
+        .handedOver,
+        "a hand-over of the guest of \(path) to \(manifest.handedOverTo ?? "a host") did not end: "
+          + "it may run there")
+    case .held, .handedOver, .handingOver: return (store, manifest)
     }
   }
 

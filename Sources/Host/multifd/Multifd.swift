@@ -19,7 +19,7 @@ struct Multifd: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      ReceiveCommand.self
+      ReceiveCommand.self, SendCommand.self,
     ])
 }
 

@@ -40,7 +40,7 @@ enum BackendHelp {
     }
     do {
       let name = try CompressionSpec(parsing: value).name
-      print(name)
+      print(try PluginFolders.loader(folders).load(named: name).name)
     } catch let error as PluginError {
       Console.error(error.what, error.why, hint: error.hint)
       exit(2)

@@ -8,10 +8,8 @@ struct Receiver: ~Copyable {
   let iov: Memory<MultiFDIOVec>
 
   init(_ params: UnsafeMutablePointer<MultiFDRecvParams>) throws(Failure) {
-    let (size, count) = (params.pointee.page_size, params.pointee.page_count)
     let host = Host(params)
-    let geometry = try Geometry(
-      pageSize: size, pageCount: count, bound: payloadBound(size, count))
+    let geometry = try Geometry(params.pointee)
     // A ~Copyable value is made in one go: everything that can fail comes before the members.
     let iov = try Memory<MultiFDIOVec>(host, count: geometry.pageCount)
     self.host = host
@@ -34,26 +32,5 @@ struct Receiver: ~Copyable {
       used += 1
     }
     if used > 0 { try host.readv(iov.base, used) }
-  }
-}
-
-@c func recvSetup(_ params: UnsafeMutablePointer<MultiFDRecvParams>) -> Int32 {
-  let host = Host(params)
-  return host.run { () throws(Failure) in
-    params.pointee.compress_data = try host.install(Receiver(params))
-  }
-}
-
-@c func recvCleanup(_ params: UnsafeMutablePointer<MultiFDRecvParams>) {
-  Host(params).remove(Receiver.self, params.pointee.compress_data)
-  params.pointee.compress_data = nil
-}
-
-@c func recv(_ params: UnsafeMutablePointer<MultiFDRecvParams>) -> Int32 {
-  let host = Host(params)
-  return host.run { () throws(Failure) in
-    guard let data = params.pointee.compress_data else { throw .internal("not set up") }
-    // recvSetup put a Receiver there, and the host calls for one channel never overlap.
-    try data.assumingMemoryBound(to: Receiver.self).pointee.receive(params.pointee)
   }
 }

@@ -1,43 +1,34 @@
 // Send side of `nocomp`: iov entries that point into guest pages.
 import PluginAPI
 
-@c func sendSetup(_ params: UnsafeMutablePointer<MultiFDSendParams>) -> Int32 {
-  Host(params).run { () throws(Failure) in
-    let geometry = try Geometry(sending: params)
+/// A channel's state: what it was set up for.
+struct Sender: ~Copyable {
+  let geometry: Geometry
+
+  init(_ params: UnsafeMutablePointer<MultiFDSendParams>) throws(Failure) {
+    let geometry = try Geometry(params.pointee)
     guard params.pointee.iovs_max >= geometry.pageCount else {
       throw .internal("the host's iov array is shorter than a packet has pages")
     }
+    self.geometry = geometry
   }
-}
 
-/// Nothing was allocated: the geometry is read from the params again for each packet.
-@c func sendCleanup(_ params: UnsafeMutablePointer<MultiFDSendParams>) {}
-
-/// Neighbouring pages become one entry. The guest may write to a page until the kernel has read it:
-/// any bytes are a valid payload here (MULTIFD_CAP_ZERO_COPY), so this needs no copy.
-@c func sendPrepare(_ params: UnsafeMutablePointer<MultiFDSendParams>) -> Int32 {
-  Host(params).run { () throws(Failure) in
-    let geometry = try Geometry(sending: params)
+  /// Neighbouring pages become one entry. The guest may write to a page until the kernel has read
+  /// it: any bytes are a valid payload here (MULTIFD_CAP_ZERO_COPY), so this needs no copy.
+  func prepare(_ params: UnsafeMutablePointer<MultiFDSendParams>) throws(Failure) {
     var pages = try Pages(
       params.pointee.normal, count: params.pointee.normal_num, geometry: geometry)
-    params.pointee.next_packet_size = UInt32(truncatingIfNeeded: pages.byteCount)
-    // The host gives a block whenever there are pages, and each piece lies inside it. The cast away
-    // of const is the ABI's: an iovec has no const, and nobody writes through this one.
-    guard let host = UnsafeMutableRawPointer(mutating: params.pointee.host) else { return }
-    let iov = params.pointee.iov
+    guard let block = params.pointee.host, pages.byteCount > 0 else { return }
+    // The cast away of const is the ABI's: an iovec has no const, and nobody writes through these.
+    let base = UnsafeMutableRawPointer(mutating: block)
     var used = 0
     while let piece = pages.next() {
-      // used < normal_num <= page_count <= iovs_max: a piece is at least one page.
-      iov[used] = MultiFDIOVec(iov_base: host + piece.offset, iov_len: piece.count)
+      // Inside the block. used < normal_num <= page_count <= iovs_max: a piece is at least a page.
+      params.pointee.iov[used] = MultiFDIOVec(iov_base: base + piece.offset, iov_len: piece.count)
       used += 1
     }
     params.pointee.iovs_num = UInt32(truncatingIfNeeded: used)
-  }
-}
-
-extension Geometry {
-  init(sending params: UnsafeMutablePointer<MultiFDSendParams>) throws(Failure) {
-    let (size, count) = (params.pointee.page_size, params.pointee.page_count)
-    try self.init(pageSize: size, pageCount: count, bound: payloadBound(size, count))
+    // Fits: Geometry has checked that a whole packet has 32 bits.
+    params.pointee.next_packet_size = UInt32(truncatingIfNeeded: pages.byteCount)
   }
 }

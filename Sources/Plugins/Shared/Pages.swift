@@ -5,6 +5,8 @@ import PluginAPI
 struct Geometry {
   let pageSize: Int
   let pageCount: Int
+  /// The most bytes that a packet's payload can have.
+  let bound: Int
 
   /// Bytes of pages in a full packet.
   var packetSize: Int { pageSize * pageCount }
@@ -13,13 +15,16 @@ struct Geometry {
   /// told in `next_packet_size`, which has 32 bits.
   init(pageSize: UInt32, pageCount: UInt32, bound: UInt64) throws(Failure) {
     guard Self.supports(pageSize: pageSize) else {
-      throw Failure(MULTIFD_ERROR_UNSUPPORTED, "the page size is not a power of two from 4 KiB to 1 GiB")
+      throw Failure(
+        MULTIFD_ERROR_UNSUPPORTED, "the page size is not a power of two from 4 KiB to 1 GiB")
     }
     guard pageCount > 0, bound <= UInt64(UInt32.max) else {
-      throw Failure(MULTIFD_ERROR_UNSUPPORTED, "a packet has no pages, or more than 32 bits can count")
+      throw Failure(
+        MULTIFD_ERROR_UNSUPPORTED, "a packet has no pages, or more than 32 bits can count")
     }
     self.pageSize = Int(pageSize)
     self.pageCount = Int(pageCount)
+    self.bound = Int(bound)
   }
 
   /// Whether a page size is within the ABI: a power of two, 4 KiB to 1 GiB.
@@ -41,7 +46,8 @@ struct Pages {
   private var within = 0
 
   /// `normal` may only be nil when there are no pages.
-  init(_ normal: UnsafePointer<UInt64>?, count: UInt32, geometry: borrowing Geometry) throws(Failure)
+  init(_ normal: UnsafePointer<UInt64>?, count: UInt32, geometry: borrowing Geometry)
+    throws(Failure)
   {
     guard count <= geometry.pageCount, count == 0 || normal != nil else {
       throw .internal("the host gave more pages than a packet holds")
