@@ -63,8 +63,8 @@ install:
 	done
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/multifd $(DESTDIR)$(PREFIX)/include \
 	  $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/doc/multifd
-	install -m 755 $(INSTALL_BUILD)/release/multifd $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(DESTDIR)$(PREFIX)/lib/multifd/
+	install -s -m 755 $(INSTALL_BUILD)/release/multifd $(DESTDIR)$(PREFIX)/bin/
+	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(DESTDIR)$(PREFIX)/lib/multifd/
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in \
 	  >$(DESTDIR)$(PREFIX)/lib/pkgconfig/multifd-plugin.pc
