@@ -1,7 +1,6 @@
 import Glibc
 import Memory
 
-
 /// One connected stream socket, blocking, with a time limit on silence in the middle of something.
 ///
 /// Reading belongs to one thread and writing to one thread; ``cut()`` may come from any thread and
@@ -112,6 +111,9 @@ public final class Socket: Sendable {
       descriptor, buffer.baseAddress, buffer.count,
       Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
   }
+
+  /// Acknowledges what has arrived now. The kernel forgets the wish, so it is repeated after reads.
+  func acknowledge() { setOption(Int32(IPPROTO_TCP), TCP_QUICKACK, 1) }
 
   // MARK: Writing
 

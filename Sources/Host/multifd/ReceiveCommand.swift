@@ -36,6 +36,10 @@ struct ReceiveCommand: ParsableCommand {
   @Option(help: "The UUID that the guest must have.")
   var uuid: String?
 
+  @Flag(
+    help: "Acknowledge the switchover also for machine types up to 8.0 (capability switchover-ack).")
+  var switchoverAck = false
+
   @Option(help: "Progress on stderr: auto (on a terminal), plain, json, none.")
   var progress: ProgressMode = .auto
 
@@ -77,6 +81,7 @@ struct ReceiveCommand: ParsableCommand {
       options.channels = channels
       options.compression = try compression.map { try CompressionSpec(parsing: $0) }
       options.timeout = timeout
+      options.switchoverAck = switchoverAck
       options.uuid = uuid.flatMap { VMUUID($0) }
       return Receiver(options, loader: plugins.loader)
     } catch { throw Failure(error, at: "receive") }

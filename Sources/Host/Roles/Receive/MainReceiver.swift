@@ -34,7 +34,7 @@ final class MainReceiver {
     self.socket = socket
     self.session = session
     self.store = store
-    input = InputBuffer(socket)
+    input = InputBuffer(socket, acknowledgesAtOnce: true)
     decoder = StreamDecoder(limits: session.options.limits)
   }
 
@@ -204,7 +204,12 @@ final class MainReceiver {
         .refused, "main channel", "the source is a COLO primary, this is a plain reception",
         hint: "turn off x-colo at the source")
     case .switchoverStart: stopped = .now
-    case .openReturnPath: break
+    case .openReturnPath:
+      // A source with the capability switchover-ack waits for one, and does not say that it does.
+      let version = MachineVersion(machine: decoder.configuration?.machine ?? "")
+      let expected = version.map(MachineVersion.withUnaskedSwitchoverAck.contains) ?? false
+      guard session.options.switchoverAck || expected else { break }
+      try socket.write(ReturnPathMessage.switchoverAck.encode())
     }
   }
 

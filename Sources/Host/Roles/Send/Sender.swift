@@ -36,7 +36,7 @@ public final class Sender: Sendable {
       let (store, manifest) = try Store.open(options.store, handedOver: options.force)
       let backend = try chooseBackend(manifest)
       return try run(store, manifest, backend)
-    } catch { throw state.update { $0.failure } ?? Failure(error, at: "send") }
+    } catch { throw state.read { $0.failure } ?? Failure(error, at: "send") }
   }
 
   private func chooseBackend(_ manifest: Manifest) throws -> (Backend, OptionValues)? {
@@ -110,7 +110,7 @@ public final class Sender: Sendable {
       try main.begin(earlyState: earlyState)
       try main.sendPages()
       threads.joinAll()
-      if let failure = state.update({ $0.failure }) { throw failure }
+      if let failure = state.read({ $0.failure }) { throw failure }
 
       manifest.state = .handingOver
       manifest.handedOverTo = options.to.description
@@ -120,7 +120,7 @@ public final class Sender: Sendable {
       try main.verdict()
     } catch {
       fail(Failure(error, at: "main channel"))
-      let failure = state.update { $0.failure }!
+      let failure = state.read { $0.failure }!
       throw settle(failure, store, &manifest)
     }
     manifest.state = .handedOver
@@ -175,12 +175,8 @@ public final class Sender: Sendable {
     case .section: return true
     case .auto:
       if let sync = manifest.sync { return sync == "section" }
-      guard let dash = manifest.machine.lastIndex(of: "-") else { return false }
-      let version = manifest.machine[manifest.machine.index(after: dash)...].split(separator: ".")
-      guard version.count >= 2, let major = Int(version[0]), let minor = Int(version[1]) else {
-        return false
-      }
-      return (major, minor) <= (8, 0)
+      guard let version = MachineVersion(machine: manifest.machine) else { return false }
+      return version <= .lastWithSectionSync
     }
   }
 
