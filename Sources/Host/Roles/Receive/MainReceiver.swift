@@ -15,8 +15,9 @@ final class MainReceiver {
   private var input: InputBuffer
   private var decoder: StreamDecoder
   private var stage: COLOStage?
-  /// One page at a time passes the stage here; these hold its offset.
+  /// One page at a time passes the stage here; these hold its offset in the block and in the target.
   private let one = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1)
+  private let slot = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1)
   private let none = UnsafeBufferPointer<UInt64>(start: nil, count: 0)
   private var ramIsComplete = false
   private var position = (block: 0, offset: UInt64(0))
@@ -38,7 +39,10 @@ final class MainReceiver {
     decoder = StreamDecoder(limits: session.options.limits)
   }
 
-  deinit { one.deallocate() }
+  deinit {
+    one.deallocate()
+    slot.deallocate()
+  }
 
   /// The source listens on the return path, so it waits for a verdict.
   var sourceListens: Bool { decoder.returnPathRequested }
@@ -149,10 +153,10 @@ final class MainReceiver {
     notePass(block, offset)
     one[0] = offset
     let pages = UnsafeBufferPointer(one)
-    let host = try stage.prepare(block: block, normal: pages, zero: none)
+    let target = try stage.prepare(block: block, normal: pages, zero: none, slots: slot)
     // The decoder has checked that the page lies inside its block.
     try input.take(
-      into: UnsafeMutableRawBufferPointer(start: host + Int(offset), count: size))
+      into: UnsafeMutableRawBufferPointer(start: target.host + Int(target.normal[0]), count: size))
     decoder.didTake(size)
     try stage.process(block: block, normal: pages, zero: none)
     session.mainCounters.page(bytes: size)
@@ -165,13 +169,14 @@ final class MainReceiver {
     let pages = UnsafeBufferPointer(one)
     session.mainCounters.zeroPages(1)
     guard fill != 0 else {
-      _ = try stage.prepare(block: block, normal: none, zero: pages)
+      _ = try stage.prepare(block: block, normal: none, zero: pages, slots: slot)
       try stage.process(block: block, normal: none, zero: pages)
       return
     }
     // Old sources may name another byte than zero.
-    let host = try stage.prepare(block: block, normal: pages, zero: none)
-    memset(host + Int(offset), Int32(fill), session.options.limits.pageSize)
+    let target = try stage.prepare(block: block, normal: pages, zero: none, slots: slot)
+    memset(
+      target.host + Int(target.normal[0]), Int32(fill), session.options.limits.pageSize)
     try stage.process(block: block, normal: pages, zero: none)
   }
 
