@@ -28,7 +28,7 @@ struct FuzzCommand: ParsableCommand {
   var threads = 2
 
   @Option(help: "MiB of address space beyond what is used before the first mutation.")
-  var memory: UInt64 = 768
+  var memory: UInt64 = 64
 
   @Option(help: "Seconds that one mutation may take.")
   var patience = 20
