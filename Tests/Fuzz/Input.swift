@@ -41,10 +41,11 @@ struct Report: Sendable, CustomStringConvertible {
 
   var description: String {
     let ok = outcomes["ok", default: 0]
-    let errors = outcomes.filter { $0.key != "ok" }.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+    let errors = outcomes.filter { $0.key != "ok" }.sorted {
+      ($1.value, $0.key) < ($0.value, $1.key)
+    }
+    let list = errors.map { "\($0.key) \($0.value)" }.joined(separator: ", ")
     return "\(name): \(count) mutations, \(ok) decoded, \(count - ok) refused"
-      + (errors.isEmpty
-        ? "" : " (" + errors.map { "\($0.key) \($0.value)" }.joined(separator: ", ") + ")")
-      + ", \(Int(seconds * 1000)) ms"
+      + (list.isEmpty ? "" : " (\(list))") + ", \(Int(seconds * 1000)) ms"
   }
 }
