@@ -65,7 +65,8 @@ struct Bench: ParsableCommand {
     let mebibytes = name == "zlib" ? memory / 2 : memory
     let cell = Passage.Cell(version, version, channels: channels, compression: name)
     let machine = QEMU.Machine(
-      type: cell.machine, memory: mebibytes, fill: mebibytes - 112, workingSet: 1, heartbeat: 1000)
+      type: cell.machine, memory: mebibytes, fill: mebibytes * 7 / 8 - 96, workingSet: 1,
+      heartbeat: 1000)
     note("\(name): booting a guest of \(mebibytes) MiB")
     let saved = try SavedGuest(version, machine)
     var row = BenchRow(compression: name, bytes: mebibytes << 20)
