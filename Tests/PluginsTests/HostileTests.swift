@@ -13,7 +13,7 @@ import Testing
     Content.random.fill(ram.base + 5 * 4096, 512, &random)
     Content.zero.fill(ram.base + 6 * 4096, 2048, &random)
     let send = SendChannel(variant.backend, variant.options, packets)
-    let lists: [[UInt64]] = [[0, 4096], [5 * 4096, 2 * 4096, 6 * 4096]]
+    let lists: [[UInt64]] = [[0], [5 * 4096, 6 * 4096]]
     return (ram, lists.map { ($0, send.prepare(ram, $0).payload) })
   }
 
@@ -68,7 +68,7 @@ import Testing
   @Test("a payload for fewer or more pages", arguments: Variant.all)
   func otherPageCount(variant: Variant) {
     let (ram, sent) = twoPackets(variant)
-    for offsets: [UInt64] in [[], [0], [0, 4096, 8192], (0..<8).map { $0 * 4096 }] {
+    for offsets: [UInt64] in [[], [0, 4096], [0, 4096, 8192], (0..<8).map { $0 * 4096 }] {
       let recv = RecvChannel(variant.backend, variant.options, packets)
       let target = GuardedMemory(ram.size)
       #expect(recv.receive(sent[0].1, target, offsets) == MULTIFD_ERROR_CORRUPT)
@@ -83,7 +83,7 @@ import Testing
   func flipped(variant: Variant) {
     let (ram, sent) = twoPackets(variant)
     var random = Seeded(32)
-    for round in 0..<1500 {
+    for round in 0..<1000 {
       let recv = RecvChannel(variant.backend, variant.options, packets)
       let target = GuardedMemory(ram.size)
       var spoiled = sent.map(\.1)
@@ -99,8 +99,8 @@ import Testing
           break
         }
       }
-      // Whatever happened: pages 3, 4 and 7 belong to neither packet.
-      for page in [3, 4, 7] {
+      // Whatever happened: pages 1 to 4 and 7 belong to neither packet.
+      for page in [1, 2, 3, 4, 7] {
         let bytes = UnsafeRawBufferPointer(start: target.base + page * 4096, count: 4096)
         #expect(bytes.allSatisfy { $0 == 0xa5 }, "round \(round) wrote to page \(page)")
       }

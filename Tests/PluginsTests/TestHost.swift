@@ -122,11 +122,9 @@ final class GuardedMemory {
     let page = 4096
     let body = max((size + page - 1) / page * page, page)
     mappingSize = body + 2 * page
-    mapping = mmap(
-      nil, mappingSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    mapping = mmap(nil, mappingSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     precondition(mapping != MAP_FAILED, "mmap of \(mappingSize) bytes")
-    precondition(mprotect(mapping, page, PROT_NONE) == 0)
-    precondition(mprotect(mapping + page + body, page, PROT_NONE) == 0)
+    precondition(mprotect(mapping + page, body, PROT_READ | PROT_WRITE) == 0)
     // Against the end; what alignment leaves between there and the guard page holds a canary.
     let start = (body - size) & ~(alignment - 1)
     base = mapping + page + start
