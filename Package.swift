@@ -64,7 +64,7 @@ let package = Package(
     host("PluginLoader", ["PluginAPI", "CLinux"]),
     host("COLO", ["Memory", "Wire", "PluginLoader"]),
     host("Store", ["Memory", "Wire", "CLinux"]),
-    host("Transport", ["Wire", "PluginLoader", "CLinux"]),
+    host("Transport", ["PluginLoader", "Memory", "CLinux"]),
     host("Observe", []),
     host("Roles", ["COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory"]),
     .executableTarget(

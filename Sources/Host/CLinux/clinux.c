@@ -1,2 +1,28 @@
 #define _GNU_SOURCE
 #include "clinux.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int clinux_memfd_create(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
+
+int clinux_fallocate(int fd, int64_t offset, int64_t length) {
+  return fallocate(fd, 0, offset, length);
+}
+
+int64_t clinux_seek_data(int fd, int64_t offset) { return lseek(fd, offset, SEEK_DATA); }
+
+int64_t clinux_seek_hole(int fd, int64_t offset) { return lseek(fd, offset, SEEK_HOLE); }
+
+int clinux_accept(int fd) { return accept4(fd, NULL, NULL, SOCK_CLOEXEC); }
+
+void clinux_set_thread_name(const char *name) {
+  char cut[16];
+  strncpy(cut, name, sizeof cut - 1);
+  cut[sizeof cut - 1] = 0;
+  pthread_setname_np(pthread_self(), cut);
+}

@@ -1,1 +1,167 @@
-// Store
+import Foundation
+import Glibc
+import Memory
+
+/// A guest held outside QEMU, in a folder:
+///
+///     manifest.json     what is here; the last file to be written, by rename
+///     ram/NAME          one file a RAM block, byte for byte, holes for pages never written
+///     early-state       sections that came before the RAM's pages (usually empty)
+///     device-state      the devices' sections and the closing EOF byte, as the source sent them
+///     vm-description    the VM description element
+///     lock              held by the process that uses the store
+///
+/// A guest is here if and only if the manifest says `held`. Everything before that rename is a
+/// migration whose guest still runs at its source, and the next `receive` may sweep it away.
+public final class Store: Sendable {
+  private let folder: StoreDirectory
+
+  private init(_ folder: consuming StoreDirectory) { self.folder = folder }
+
+  /// The folder.
+  public var path: String { folder.path }
+
+  /// Opens a folder for a guest to come; makes it if it is not there, sweeps what an interrupted
+  /// migration left.
+  ///
+  /// - Throws: `.occupied` if a guest is held here, `.handedOver` if one was: its files are the last
+  ///   trace of it, and removing them is for the operator to say.
+  public static func prepare(_ path: String) throws(StoreError) -> Store {
+    let store = Store(try StoreDirectory(path, create: true))
+    if let manifest = try store.readManifest() {
+      switch manifest.state {
+      case .held:
+        throw StoreError(.occupied, "\(path) holds a guest already (\(manifest.machine))")
+      case .handedOver, .handingOver:
+        throw StoreError(
+          .occupied, "\(path) holds a guest that was handed to \(manifest.handedOverTo ?? "a host")")
+      case .receiving: break
+      }
+    }
+    store.sweep()
+    return store
+  }
+
+  /// Opens a folder that holds a guest.
+  ///
+  /// - Parameter handedOver: also a guest that a destination has taken already.
+  public static func open(
+    _ path: String, handedOver: Bool = false
+  ) throws(StoreError) -> (store: Store, manifest: Manifest) {
+    let store = Store(try StoreDirectory(path, create: false))
+    guard let manifest = try store.readManifest() else {
+      throw StoreError(.empty, "\(path) is no store: there is no manifest.json")
+    }
+    switch manifest.state {
+    case .receiving: throw StoreError(.empty, "\(path) holds no guest: its migration did not end")
+    case .handedOver where !handedOver:
+      throw StoreError(
+        .handedOver, "the guest of \(path) was handed to \(manifest.handedOverTo ?? "another host")")
+    case .handingOver where !handedOver:
+      throw StoreError(
+        .handedOver,
+        "a hand-over of the guest of \(path) to \(manifest.handedOverTo ?? "a host") did not end: "
+          + "it may run there")
+    case .held, .handedOver, .handingOver: return (store, manifest)
+    }
+  }
+
+  /// A RAM block in a new file, all zero.
+  public func makeBlock(_ block: Manifest.Block, pageSize: Int) throws(StoreError) -> RAMBlock {
+    try folder.makeFolder("ram")
+    let file = try folder.create(block.file)
+    do {
+      return try RAMBlock(
+        name: block.name, length: Int(block.length), pageSize: pageSize, emptyFile: file)
+    } catch { throw Self.translated(error, path) }
+  }
+
+  /// A RAM block that is held here, for reading.
+  public func openBlock(_ block: Manifest.Block, pageSize: Int) throws(StoreError) -> RAMBlock {
+    let file = try folder.open(block.file, size: block.length)
+    do {
+      return try RAMBlock(
+        name: block.name, length: Int(block.length), pageSize: pageSize, existingFile: file)
+    } catch { throw Self.translated(error, path) }
+  }
+
+  /// Makes everything durable and says that the guest is here. When this returns, it is, whatever
+  /// happens next.
+  public func hold(
+    _ manifest: Manifest, blocks: [RAMBlock], earlyState: Data, deviceState: Data,
+    vmDescription: Data
+  ) throws(StoreError) {
+    for block in blocks {
+      // Pages written through the mapping are the file's pages: fsync writes them too.
+      guard fsync(block.descriptor) == 0 else {
+        throw Self.translated(SystemError("fsync"), "\(path)/ram/\(block.name)")
+      }
+    }
+    try folder.replace("early-state", with: earlyState)
+    try folder.replace("device-state", with: deviceState)
+    try folder.replace("vm-description", with: vmDescription)
+    var manifest = manifest
+    manifest.state = .held
+    manifest.earlyStateSize = UInt64(earlyState.count)
+    manifest.deviceStateSize = UInt64(deviceState.count)
+    manifest.vmDescriptionSize = UInt64(vmDescription.count)
+    manifest.heldAt = Date.now.formatted(.iso8601)
+    try write(manifest)
+  }
+
+  /// Replaces the manifest.
+  public func write(_ manifest: Manifest) throws(StoreError) {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    guard let data = try? encoder.encode(manifest) else {
+      throw StoreError(.system, "the manifest cannot be written as JSON")
+    }
+    try folder.replace("manifest.json", with: data)
+  }
+
+  /// The sections that came before the RAM's pages.
+  public func earlyState(_ manifest: Manifest) throws(StoreError) -> [UInt8] {
+    try folder.read("early-state", size: manifest.earlyStateSize)
+  }
+
+  /// The devices' sections with the closing EOF byte.
+  public func deviceState(_ manifest: Manifest) throws(StoreError) -> [UInt8] {
+    try folder.read("device-state", size: manifest.deviceStateSize)
+  }
+
+  /// The VM description element; empty if there was none.
+  public func vmDescription(_ manifest: Manifest) throws(StoreError) -> [UInt8] {
+    try folder.read("vm-description", size: manifest.vmDescriptionSize)
+  }
+
+  /// Removes what a migration that failed has written, so that its memory is free at once. Never call
+  /// it on a store that holds a guest.
+  public func sweep() {
+    folder.remove("manifest.json")
+    folder.removeFolder("ram")
+    for name in ["early-state", "device-state", "vm-description"] {
+      folder.remove(name)
+      folder.remove(name + ".new")
+    }
+    folder.remove("manifest.json.new")
+  }
+
+  private func readManifest() throws(StoreError) -> Manifest? {
+    guard let data = folder.contents("manifest.json") else { return nil }
+    struct Version: Codable { var format: Int }
+    do {
+      let version = try JSONDecoder().decode(Version.self, from: data).format
+      guard version == 1 else {
+        throw StoreError(.damaged, "\(path) has format \(version); this program reads 1")
+      }
+      return try JSONDecoder().decode(Manifest.self, from: data)
+    } catch let error as StoreError {
+      throw error
+    } catch { throw StoreError(.damaged, "\(path)/manifest.json cannot be understood") }
+  }
+
+  private static func translated(_ error: SystemError, _ path: String) -> StoreError {
+    let full = error.errno == ENOSPC || error.errno == EDQUOT
+    return StoreError(full ? .full : .system, "\(path): \(error)")
+  }
+}

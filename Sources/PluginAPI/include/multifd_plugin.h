@@ -83,8 +83,10 @@
 #pragma clang diagnostic ignored "-Wnullability-extension"
 #pragma clang assume_nonnull begin
 #define MULTIFD_NULLABLE _Nullable
+#define MULTIFD_NONNULL _Nonnull
 #else
 #define MULTIFD_NULLABLE
+#define MULTIFD_NONNULL
 #endif
 
 #ifdef __cplusplus
@@ -225,7 +227,8 @@ typedef struct MultiFDServices {
 
   /* Memory that counts towards this channel. `alignment` is a power of two; contents undefined.
    * NULL when there is none. A backend may use its own allocator instead. */
-  void *MULTIFD_NULLABLE (*alloc)(MultiFDChannel *channel, size_t size, size_t alignment);
+  void *MULTIFD_NULLABLE (*MULTIFD_NONNULL alloc)(MultiFDChannel *channel, size_t size,
+                                                   size_t alignment);
 
   /* Gives back what alloc() returned; NULL is fine. */
   void (*free)(MultiFDChannel *channel, void *MULTIFD_NULLABLE pointer);

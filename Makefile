@@ -1,0 +1,91 @@
+# multifd: every way to build, try, test, install it. `make` alone says what there is.
+#
+# The tests run the configuration that is shipped: release, here as everywhere.
+
+SWIFT ?= swift
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION ?= 0.1.0
+
+BUILD := .build/release
+INSTALL_BUILD := .build-install
+PLUGINS := nocomp zlib zstd lz4
+DOCS := README.md Plugins.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md LICENSE
+SOURCES := Package.swift Sources Tests
+
+.PHONY: help setup build demo test interop bench fuzz install uninstall format lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make setup      install what is missing: libraries, stock QEMUs, the test guest (Debian 12)'
+	@echo 'make build      build the host, the backends, the tests and the lab'
+	@echo 'make demo       a guest goes from a stock QEMU into a store and out again, told in plain sentences'
+	@echo 'make test       setup, build, all tests (a part of them against stock QEMU 7.2 and 11.1)'
+	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination'
+	@echo 'make bench      throughput next to stock QEMU'
+	@echo 'make fuzz       random mutations of recorded streams'
+	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+	@echo 'make uninstall  what install put there'
+	@echo 'make format     rewrite the sources as .swift-format says; make lint only checks'
+	@echo 'make clean      remove what was built'
+
+setup:
+	Support/setup
+
+build:
+	$(SWIFT) build -c release --build-tests
+
+demo: setup build
+	$(BUILD)/multifd-lab demo
+
+test: setup build
+	$(SWIFT) test -c release --skip-build
+
+interop:
+	Support/setup --peers all
+	$(MAKE) build
+	$(BUILD)/multifd-lab interop $(ARGS)
+
+bench:
+	Support/setup --peers all
+	$(MAKE) build
+	$(BUILD)/multifd-lab bench $(ARGS)
+
+fuzz: setup build
+	$(BUILD)/multifd-fuzz $(ARGS)
+
+# The installed host carries its Swift runtime in itself, and the backends (Embedded Swift) need none: nothing of
+# Swift has to be on the machine. One product at a time, so that the tests' own executables are not built.
+install:
+	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product multifd
+	for plugin in $(PLUGINS); do \
+	  $(SWIFT) build -c release --product multifd-$$plugin || exit 1; \
+	done
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/multifd $(DESTDIR)$(PREFIX)/include \
+	  $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/doc/multifd
+	install -s -m 755 $(INSTALL_BUILD)/release/multifd $(DESTDIR)$(PREFIX)/bin/
+	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(DESTDIR)$(PREFIX)/lib/multifd/
+	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(DESTDIR)$(PREFIX)/include/
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in \
+	  >$(DESTDIR)$(PREFIX)/lib/pkgconfig/multifd-plugin.pc
+	$(if $(wildcard $(DOCS)),install -m 644 $(wildcard $(DOCS)) $(DESTDIR)$(PREFIX)/share/doc/multifd/)
+	for plugin in Nocomp Zlib Zstd LZ4; do \
+	  install -m 644 Sources/Plugins/$$plugin/README.md \
+	    $(DESTDIR)$(PREFIX)/share/doc/multifd/$$plugin.md || exit 1; \
+	done
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/multifd $(DESTDIR)$(PREFIX)/include/multifd_plugin.h \
+	  $(DESTDIR)$(PREFIX)/lib/pkgconfig/multifd-plugin.pc \
+	  $(PLUGINS:%=$(DESTDIR)$(PREFIX)/lib/multifd/libmultifd-%.so)
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/multifd
+	-rmdir $(DESTDIR)$(PREFIX)/lib/multifd
+
+format:
+	$(SWIFT) format -i -r $(SOURCES)
+
+lint:
+	$(SWIFT) format lint --strict -r $(SOURCES)
+
+clean:
+	rm -rf .build $(INSTALL_BUILD)

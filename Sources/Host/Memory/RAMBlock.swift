@@ -1,0 +1,128 @@
+import CLinux
+import Glibc
+
+/// One RAM block of a guest, in a file: a memfd, or a file in a store's folder, so that a stock QEMU
+/// can later map the very same pages.
+///
+/// The file is as long as the block and starts as one hole, which reads as zeroes. Before the first
+/// byte of a chunk is written the chunk is *reserved*: its pages are allocated and mapped in one system
+/// call. That is quicker than a fault a page, and it turns a full file system into an error here
+/// instead of a SIGBUS later. A chunk that is not reserved is all zero by construction, so clearing
+/// pages in it costs nothing and takes no memory.
+public final class RAMBlock: Sendable {
+  /// The block's name in the stream, such as `pc.ram`.
+  public let name: String
+  /// Bytes; a multiple of `pageSize`.
+  public let length: Int
+  /// Bytes of one target page.
+  public let pageSize: Int
+  /// The file. Open as long as this object lives.
+  public let descriptor: Int32
+  /// Where the block is mapped: `length` bytes, shared with the file. Valid while this object lives;
+  /// writable, but only in reserved chunks, if the block was made for writing.
+  public nonisolated(unsafe) let base: UnsafeMutableRawPointer
+
+  private let reserved: DirtyBitmap
+  /// log2 of a chunk: 1 MiB, or a page where pages are bigger.
+  private let chunkShift: Int
+
+  /// Maps an empty file for writing, after setting its length.
+  ///
+  /// - Parameter descriptor: open for reading and writing, empty; owned by the block from here on, also
+  ///   when this throws.
+  public init(
+    name: String, length: Int, pageSize: Int, emptyFile descriptor: Int32
+  ) throws(SystemError) {
+    if ftruncate(descriptor, off_t(length)) != 0 {
+      let error = SystemError("ftruncate")
+      close(descriptor)
+      throw error
+    }
+    base = try Self.map(descriptor, length: length, protection: PROT_READ | PROT_WRITE)
+    chunkShift = max(20, pageSize.trailingZeroBitCount)
+    reserved = DirtyBitmap(count: length >> chunkShift + 1)
+    (self.name, self.length, self.pageSize) = (name, length, pageSize)
+    self.descriptor = descriptor
+  }
+
+  /// Maps a file that holds a block already, for reading. The same ownership of `descriptor`.
+  public init(
+    name: String, length: Int, pageSize: Int, existingFile descriptor: Int32
+  ) throws(SystemError) {
+    base = try Self.map(descriptor, length: length, protection: PROT_READ)
+    chunkShift = max(20, pageSize.trailingZeroBitCount)
+    reserved = DirtyBitmap(count: 0)
+    (self.name, self.length, self.pageSize) = (name, length, pageSize)
+    self.descriptor = descriptor
+  }
+
+  /// A block that lives in memory only.
+  public convenience init(memfd name: String, length: Int, pageSize: Int) throws(SystemError) {
+    let descriptor = clinux_memfd_create(name)
+    guard descriptor >= 0 else { throw SystemError("memfd_create") }
+    try self.init(name: name, length: length, pageSize: pageSize, emptyFile: descriptor)
+  }
+
+  deinit {
+    munmap(base, length)
+    close(descriptor)
+  }
+
+  /// How many pages the block has.
+  public var pageCount: Int { length / pageSize }
+
+  /// Makes the page at `offset` writable memory. One relaxed load when its chunk is reserved.
+  ///
+  /// - Parameter offset: a multiple of the page size, less than `length`.
+  /// - Throws: ENOSPC when the file system is full, ENOMEM.
+  @inline(__always)
+  public func reserve(pageAt offset: Int) throws(SystemError) {
+    if !reserved.contains(offset >> chunkShift) { try reserveChunk(of: offset) }
+  }
+
+  /// Makes the page at `offset` read as zeroes. Nothing to do where nothing was ever written.
+  @inline(__always)
+  public func clear(pageAt offset: Int) {
+    guard reserved.contains(offset >> chunkShift) else { return }
+    // The page lies inside the mapping (the caller checked the offset) in a reserved chunk.
+    memset(base + offset, 0, pageSize)
+  }
+
+  /// Whether the page's chunk is memory; if not, the page is zero.
+  public func isReserved(pageAt offset: Int) -> Bool { reserved.contains(offset >> chunkShift) }
+
+  /// Bytes that have been made memory so far.
+  public var reservedBytes: Int { min(reserved.population << chunkShift, length) }
+
+  private func reserveChunk(of offset: Int) throws(SystemError) {
+    let start = (offset >> chunkShift) << chunkShift
+    let size = min(1 << chunkShift, length - start)
+    // Inside the mapping; allocates what is missing and changes no contents, so two threads that
+    // come at once do no harm.
+    if madvise(base + start, size, Int32(MADV_POPULATE_WRITE)) != 0 {
+      let error = SystemError("madvise")
+      switch error.errno {
+      case EFAULT:  // what would have been a SIGBUS: the file system has no room
+        throw SystemError("writing RAM block \(name)", errno: ENOSPC)
+      case EINVAL:  // a kernel before 5.14
+        guard clinux_fallocate(descriptor, Int64(start), Int64(size)) == 0 else {
+          throw SystemError("fallocate")
+        }
+      default: throw error
+      }
+    }
+    reserved.set(start >> chunkShift)
+  }
+
+  private static func map(
+    _ descriptor: Int32, length: Int, protection: Int32
+  ) throws(SystemError) -> UnsafeMutableRawPointer {
+    guard let base = mmap(nil, length, protection, MAP_SHARED, descriptor, 0), base != MAP_FAILED
+    else {
+      let error = SystemError("mmap")
+      close(descriptor)
+      throw error
+    }
+    return base
+  }
+}

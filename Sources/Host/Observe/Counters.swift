@@ -1,0 +1,58 @@
+// Observe: counts, progress, summaries. Never in the way of the data.
+
+import Synchronization
+
+/// What one connection has moved so far. Its thread writes, anybody reads.
+public final class Counters: Sendable {
+  private let _bytes = Atomic<UInt64>(0)
+  private let _payloadBytes = Atomic<UInt64>(0)
+  private let _packets = Atomic<UInt64>(0)
+  private let _normal = Atomic<UInt64>(0)
+  private let _duplicate = Atomic<UInt64>(0)
+  private let _syncs = Atomic<UInt64>(0)
+
+  /// All zero.
+  public init() {}
+
+  /// Bytes of headers, payloads, everything.
+  public var bytes: UInt64 { _bytes.load(ordering: .relaxed) }
+  /// Bytes of page payload as they were on the wire.
+  public var payloadBytes: UInt64 { _payloadBytes.load(ordering: .relaxed) }
+  /// multifd packets.
+  public var packets: UInt64 { _packets.load(ordering: .relaxed) }
+  /// Pages with contents.
+  public var normal: UInt64 { _normal.load(ordering: .relaxed) }
+  /// Zero pages: `duplicate`, as QEMU calls them.
+  public var duplicate: UInt64 { _duplicate.load(ordering: .relaxed) }
+  /// SYNC packets.
+  public var syncs: UInt64 { _syncs.load(ordering: .relaxed) }
+
+  /// Counts one multifd packet.
+  public func packet(bytes: Int, payload: Int, normal: Int, duplicate: Int, sync: Bool) {
+    add(bytes, to: _bytes)
+    add(payload, to: _payloadBytes)
+    add(1, to: _packets)
+    add(normal, to: _normal)
+    add(duplicate, to: _duplicate)
+    if sync { add(1, to: _syncs) }
+  }
+
+  /// Counts bytes that are no page.
+  public func moved(bytes: Int) { add(bytes, to: _bytes) }
+
+  /// Counts a page of the main channel.
+  public func page(bytes: Int) {
+    add(bytes, to: _bytes)
+    add(bytes, to: _payloadBytes)
+    add(1, to: _normal)
+  }
+
+  /// Counts zero pages of the main channel.
+  public func zeroPages(_ count: Int) { add(count, to: _duplicate) }
+
+  // One writer: a plain load and store does, no locked instruction.
+  private func add(_ amount: Int, to counter: borrowing Atomic<UInt64>) {
+    counter.store(
+      counter.load(ordering: .relaxed) &+ UInt64(truncatingIfNeeded: amount), ordering: .relaxed)
+  }
+}

@@ -1,0 +1,109 @@
+// Roles: each wires memory, wire, plug-ins, stage, store and transport into one flow.
+
+import Memory
+import PluginLoader
+import Store
+import Transport
+import Wire
+
+/// What a process ends with.
+public enum ExitCode: Equatable, Sendable {
+  /// Done.
+  case done
+  /// Failed; the guest is safe at its source.
+  case failed
+  /// Refused in negotiation: backend, format, capability.
+  case refused
+  /// The peer is unreachable or silent.
+  case unreachable
+  /// The stream is corrupt.
+  case corrupt
+  /// The command line is wrong.
+  case usage
+  /// A fault of this program.
+  case internalError
+  /// A signal ended it.
+  case signal(Int32)
+
+  /// The number for exit(3).
+  public var rawValue: Int32 {
+    switch self {
+    case .done: 0
+    case .failed: 1
+    case .refused: 2
+    case .unreachable: 3
+    case .corrupt: 4
+    case .usage: 64
+    case .internalError: 70
+    case .signal(let number): 128 + number
+    }
+  }
+}
+
+/// How a role ended that did not end well: one line, an exit code, perhaps a hint.
+public struct Failure: Error, Equatable, Sendable, CustomStringConvertible {
+  /// For exit(3).
+  public var exit: ExitCode
+  /// What failed: `receive`, `channel 1, packet 17, byte 9034`.
+  public var what: String
+  /// Why.
+  public var why: String
+  /// What the operator could do.
+  public var hint: String?
+
+  /// A failure with its texts.
+  public init(_ exit: ExitCode, _ what: String, _ why: String, hint: String? = nil) {
+    self.exit = exit
+    self.what = what
+    self.why = why
+    self.hint = hint
+  }
+
+  /// `WHAT: WHY`, as the command line prints it after `multifd: error: `.
+  public var description: String { "\(what): \(why)" }
+
+  /// Any error of the parts below, at a place.
+  public init(_ error: any Error, at place: String) {
+    switch error {
+    case let error as Failure: self = error
+    case let error as WireError:
+      let refused = error.code == .unsupported
+      self.init(
+        refused ? .refused : .corrupt, place,
+        "\(error.message) (\(error.code.rawValue) at byte \(error.offset))")
+    case let error as TransportError:
+      switch error.kind {
+      case .timedOut, .unreachable: self.init(.unreachable, place, error.message)
+      case .closed, .failed: self.init(.failed, place, error.message)
+      case .badURI: self.init(.usage, place, error.message)
+      }
+    case let error as StoreError:
+      self.init(.failed, "store", error.message, hint: Self.hint(error))
+    case let error as SystemError: self.init(.failed, place, error.description)
+    case let error as PluginError: self.init(plugin: error, at: place)
+    default: self.init(.internalError, place, "\(error)")
+    }
+  }
+
+  private init(plugin error: PluginError, at place: String) {
+    let exit: ExitCode =
+      switch error.kind {
+      case .corrupt: .corrupt
+      case .options: .usage
+      case .channel, .noMemory: .failed
+      case .internalFault: .internalError
+      default: .refused
+      }
+    let what = exit == .refused || exit == .usage ? error.what : "\(place): \(error.what)"
+    self.init(exit, what, error.why, hint: error.hint)
+  }
+
+  private static func hint(_ error: StoreError) -> String? {
+    switch error.kind {
+    case .full: "the store needs room for the guest's RAM; the guest goes on at its source"
+    case .handedOver: "two running copies are worse than none; --force sends it all the same"
+    case .occupied: "choose another --store, or remove the folder if the guest is not needed"
+    default: nil
+    }
+  }
+}

@@ -1,0 +1,61 @@
+import PluginLoader
+import Synchronization
+import Wire
+
+/// The one backend of a reception: what the operator named, or what the first packet's method bits ask
+/// for. Loaded when the first page comes, once, whichever channel brings it.
+final class BackendChoice: Sendable {
+  private struct Chosen {
+    var backend: Backend
+    var options: OptionValues
+    var method: MultiFDMethod
+  }
+
+  private let loader: PluginLoader
+  private let chosen: Mutex<Chosen?>
+
+  /// - Throws: when the operator's choice cannot be loaded, or no stock QEMU speaks its format.
+  init(_ loader: PluginLoader, _ spec: CompressionSpec?) throws(Failure) {
+    self.loader = loader
+    guard let spec else {
+      chosen = Mutex(nil)
+      return
+    }
+    do {
+      let backend = try loader.load(named: spec.name)
+      guard let method = backend.qemuMethod else {
+        throw Failure(
+          .refused, "backend \(spec.name)",
+          "stock QEMU does not know its wire format \(backend.wireFormat)",
+          hint: "receive takes what a QEMU sends: none, zlib or zstd")
+      }
+      let options = try backend.parse(spec)
+      chosen = Mutex(
+        Chosen(backend: backend, options: options, method: MultiFDMethod(rawValue: method)))
+    } catch { throw Failure(error, at: "backend \(spec.name)") }
+  }
+
+  /// The name of the backend, once there is one.
+  var backend: Backend? { chosen.withLock { $0?.backend } }
+
+  /// The backend for packets of a method.
+  ///
+  /// - Throws: when the packets are not what the operator chose, or nothing can decode them.
+  func backend(for method: MultiFDMethod) throws -> (Backend, OptionValues) {
+    try chosen.withLock { chosen in
+      if let chosen {
+        guard chosen.method == method else {
+          throw Failure(
+            .refused, "backend \(chosen.backend.name)",
+            "it decodes \(chosen.backend.wireFormat), the source sends multifd-compression \(method)",
+            hint: "set multifd-compression alike at the source, or leave out --compression")
+        }
+        return (chosen.backend, chosen.options)
+      }
+      let backend = try loader.load(qemuMethod: method.rawValue)
+      let options = try backend.parse([])
+      chosen = Chosen(backend: backend, options: options, method: method)
+      return (backend, options)
+    }
+  }
+}

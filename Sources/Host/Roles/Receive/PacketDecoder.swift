@@ -1,0 +1,42 @@
+import PluginAPI
+import PluginLoader
+import Wire
+
+/// A channel's backend: what turns a packet's payload into pages.
+struct PacketDecoder {
+  let method: MultiFDMethod
+  private let channel: ReceiveChannel
+  private let bound: Int
+
+  init(
+    backend: Backend, options: OptionValues, method: MultiFDMethod, id: Int, channels: Int,
+    pageSize: Int, source: any PayloadSource
+  ) throws {
+    let capacity = MultiFDPacketHeader.capacity(pageSize: pageSize)
+    guard let bound = backend.payloadBound(pageSize: pageSize, pageCount: capacity) else {
+      throw Failure(
+        .refused, "backend \(backend.name)", "pages of \(pageSize) bytes are not supported")
+    }
+    self.method = method
+    // No honest payload is bigger than what a stock QEMU could receive.
+    self.bound = max(bound, Int(MULTIFD_QEMU_MAX_PAYLOAD))
+    channel = try backend.makeReceiver(
+      id: id, channels: channels, pageSize: pageSize, pageCount: capacity, options: options,
+      source: source)
+  }
+
+  /// Fills the normal pages of a packet from the channel.
+  func receive(
+    _ host: UnsafeMutableRawPointer, _ normal: UnsafeBufferPointer<UInt64>,
+    _ zero: UnsafeBufferPointer<UInt64>, _ fields: MultiFDPacketHeader
+  ) throws {
+    let size = fields.payloadSize
+    guard size > 0, size <= bound else {
+      throw Failure(
+        .corrupt, "payload", "\(size) bytes for \(normal.count) pages; 1 to \(bound) are possible")
+    }
+    try channel.receive(
+      host: host, normal: normal, zero: zero, payloadSize: size, flags: fields.flags.rawValue,
+      packetNumber: fields.packetNumber)
+  }
+}

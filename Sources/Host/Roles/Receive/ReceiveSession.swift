@@ -1,0 +1,301 @@
+import COLO
+import Observe
+import Transport
+import Wire
+
+/// What the threads of one reception share: who has connected, where the pages go, how far the epochs
+/// are, and the first failure, which ends them all.
+///
+/// Epochs: a channel that has met its k-th SYNC waits here; the main channel passes its k-th marker when
+/// all channels have; then all go on. So pages of different epochs never mix, in whatever order the
+/// connections deliver.
+final class ReceiveSession: Sendable {
+  struct Channel {
+    let socket: Socket
+    let counters: Counters
+    /// SYNC packets met.
+    var syncs = 0
+    /// The source closed the channel, properly, between two packets.
+    var ended = false
+  }
+
+  private struct State {
+    var failure: Failure?
+    var connected = false
+    var main: Socket?
+    /// Connections whose init packet has not been read.
+    var unnamed: [Socket] = []
+    var channels: [Int: Channel] = [:]
+    var uuid: VMUUID?
+    /// How many channels there are; fixed by the operator, or at the first marker.
+    var expected: Int?
+    var stage: COLOStage?
+    /// Markers that the main channel has passed.
+    var released = 0
+    /// The main channel has read all it needs.
+    var over = false
+  }
+
+  let options: ReceiveOptions
+  let mainCounters = Counters()
+  private let state: Monitor<State>
+
+  init(_ options: ReceiveOptions) {
+    self.options = options
+    var state = State()
+    state.expected = options.channels
+    state.uuid = options.uuid
+    self.state = Monitor(state)
+  }
+
+  // MARK: Failing and ending
+
+  /// The first failure wins, and wakes every thread, wherever it waits.
+  func fail(_ failure: Failure) {
+    state.update { state in
+      if state.failure == nil { state.failure = failure }
+      for channel in state.channels.values { channel.socket.cut() }
+      for socket in state.unnamed { socket.cut() }
+      state.main?.cutReading()  // writing stays possible: the source is to be told
+    }
+  }
+
+  var failure: Failure? { state.read { $0.failure } }
+
+  /// The main channel is done: channels may end.
+  func finish() {
+    state.update { state in
+      state.over = true
+      for channel in state.channels.values { channel.socket.cut() }
+      for socket in state.unnamed { socket.cut() }
+    }
+  }
+
+  var isOver: Bool { state.read { $0.over || $0.failure != nil } }
+
+  // MARK: Connections
+
+  func connected() { state.update { $0.connected = true } }
+
+  /// - Returns: false if there is a main channel already.
+  func admitMain(_ socket: Socket) -> Bool {
+    state.update { state in
+      guard state.main == nil else { return false }
+      state.main = socket
+      return true
+    }
+  }
+
+  var hasMain: Bool { state.read { $0.main != nil } }
+
+  /// A channel that has not told its number yet. False when channels are closed to newcomers.
+  func admitUnnamed(_ socket: Socket) -> Bool {
+    state.update { state in
+      guard state.failure == nil, !state.over else { return false }
+      state.unnamed.append(socket)
+      return true
+    }
+  }
+
+  /// A channel has told its number and its guest.
+  func register(_ hello: MultiFDInit, _ socket: Socket) throws(Failure) -> Counters {
+    let id = Int(hello.id)
+    let result: Result<Counters, Failure> = state.update { state in
+      state.unnamed.removeAll { $0 === socket }
+      let place = "channel \(id)"
+      if let uuid = state.uuid, uuid != hello.uuid {
+        return .failure(
+          Failure(
+            .corrupt, place, "its UUID is \(hello.uuid), expected \(uuid)",
+            hint: "all channels must come from one source"))
+      }
+      if let expected = state.expected, id >= expected {
+        return .failure(
+          Failure(
+            .refused, place, "the source opened more channels than the \(expected) expected",
+            hint: "make --channels equal to the source's multifd-channels"))
+      }
+      if state.channels[id] != nil {
+        return .failure(Failure(.corrupt, place, "two connections claim this number"))
+      }
+      state.uuid = hello.uuid
+      let counters = Counters()
+      state.channels[id] = Channel(socket: socket, counters: counters)
+      return .success(counters)
+    }
+    return try result.get()
+  }
+
+  /// Waits for the main channel: for ever until somebody connects, then for the time-out.
+  func waitForMain() throws(Failure) -> Socket {
+    enum Outcome {
+      case connected, main(Socket)
+      case failure(Failure)
+    }
+    func look(_ state: State) -> Outcome? {
+      if let failure = state.failure { return .failure(failure) }
+      if let main = state.main { return .main(main) }
+      return nil
+    }
+    _ = state.wait(seconds: nil) { look($0) ?? ($0.connected ? .connected : nil) }
+    switch state.wait(seconds: options.timeout, { look($0) }) {
+    case .main(let socket): return socket
+    case .failure(let failure): throw failure
+    default:
+      throw Failure(
+        .unreachable, "main channel",
+        "nobody has opened one within \(options.timeout.formatted) s of the first connection")
+    }
+  }
+
+  /// How many channels there are, as far as that is known.
+  var channelCount: Int {
+    state.read { max($0.expected ?? 0, ($0.channels.keys.max() ?? -1) + 1) }
+  }
+
+  // MARK: Memory
+
+  func publish(_ stage: COLOStage) { state.update { $0.stage = stage } }
+
+  /// Where pages go: known once the main channel has brought the block list.
+  func waitForStage() throws(Failure) -> COLOStage {
+    let found = state.wait(seconds: options.timeout) { state -> Result<COLOStage, Failure>? in
+      if let failure = state.failure { return .failure(failure) }
+      return state.stage.map { .success($0) }
+    }
+    guard let found else {
+      throw Failure(
+        .unreachable, "main channel",
+        "pages have come, but no block list within \(options.timeout.formatted) s")
+    }
+    return try found.get()
+  }
+
+  // MARK: Epochs
+
+  /// A channel has met a SYNC: waits until the main channel has passed the marker that belongs to it.
+  func channelSynced(_ id: Int) throws(Failure) {
+    let syncs = state.update { state in
+      state.channels[id]!.syncs += 1
+      return state.channels[id]!.syncs
+    }
+    let passed = state.wait(seconds: nil) { state -> Result<Void, Failure>? in
+      if let failure = state.failure { return .failure(failure) }
+      return state.released >= syncs || state.over ? .success(()) : nil
+    }
+    try passed!.get()
+  }
+
+  /// A channel has been closed by the source between two packets.
+  func channelEnded(_ id: Int) { state.update { $0.channels[id]!.ended = true } }
+
+  /// The main channel has met a marker: waits until every channel has met its SYNC.
+  ///
+  /// - Parameter needsChannels: the marker says by itself that there are channels.
+  func mainReachedMarker(needsChannels: Bool) throws(Failure) {
+    if state.read({ $0.expected }) == nil { try fixChannelCount(needsChannels) }
+    let marker = state.read { $0.released + 1 }
+    var moved = bytesMoved
+    while true {
+      let passed = state.wait(seconds: options.timeout) { state -> Result<Void, Failure>? in
+        if let failure = state.failure { return .failure(failure) }
+        let expected = state.expected ?? 0
+        if let ended = state.channels.first(where: { $1.ended && $1.syncs < marker }) {
+          return .failure(
+            Failure(.failed, "channel \(ended.key)", "the source closed it before sync point \(marker)"))
+        }
+        guard state.channels.count == expected,
+          state.channels.values.allSatisfy({ $0.syncs >= marker })
+        else { return nil }
+        state.released = marker
+        return .success(())
+      }
+      if let passed { return try passed.get() }
+      // A slow link may need longer than the time-out for what is under way; silence is what counts.
+      guard bytesMoved != moved else { throw missing(marker) }
+      moved = bytesMoved
+    }
+  }
+
+  /// How many channels there are when the operator has not said: those that connected before the source
+  /// reached its first sync point, which it does only after it has opened all of them.
+  private func fixChannelCount(_ needsChannels: Bool) throws(Failure) {
+    if needsChannels {
+      _ = state.wait(seconds: options.timeout) { state in
+        state.failure != nil || !state.channels.isEmpty ? () : nil
+      }
+    }
+    // On a network a connection's last handshake packet can be overtaken by the main channel's bytes.
+    let settle = 0.05
+    var count = -1
+    while true {
+      let now = state.read { $0.unnamed.count + $0.channels.count }
+      if now == count { break }
+      count = now
+      _ = state.wait(seconds: settle) { $0.failure != nil ? () : nil }
+    }
+    let named: Bool? = state.wait(seconds: options.timeout) { state in
+      guard state.failure != nil || state.unnamed.isEmpty else { return nil }
+      // Numbers have no gaps: a gap is a channel that is on its way.
+      state.expected = max(state.channels.count, (state.channels.keys.max() ?? -1) + 1)
+      return true
+    }
+    if let failure { throw failure }
+    guard named != nil, !needsChannels || state.read({ $0.expected }) != 0 else {
+      throw Failure(
+        .unreachable, "multifd", "the source uses it, but no channel has connected within "
+          + "\(options.timeout.formatted) s")
+    }
+  }
+
+  private func missing(_ marker: Int) -> Failure {
+    state.read { state in
+      let expected = state.expected ?? 0
+      let absent = (0..<expected).filter { state.channels[$0] == nil }
+      if let first = absent.first {
+        return Failure(
+          .unreachable, "channel \(first)",
+          "it has not connected within \(options.timeout.formatted) s "
+            + "(\(expected - absent.count) of \(expected) have)",
+          hint: "make --channels equal to the source's multifd-channels, or leave it out")
+      }
+      let late = state.channels.filter { $1.syncs < marker }.keys.sorted()
+      return Failure(
+        .unreachable, "channel \(late.first ?? 0)",
+        "silent for \(options.timeout.formatted) s before sync point \(marker)")
+    }
+  }
+
+  // MARK: Looking
+
+  /// The channels by number, for progress and the summary.
+  var channelCounters: [(id: Int, counters: Counters)] {
+    state.read { state in
+      state.channels.sorted { $0.key < $1.key }.map { ($0.key, $0.value.counters) }
+    }
+  }
+
+  /// Waits for the end of the reception.
+  ///
+  /// - Returns: whether it is over.
+  func waitUntilOver(seconds: Double) -> Bool {
+    state.wait(seconds: seconds) { $0.over || $0.failure != nil ? () : nil } != nil
+  }
+
+  /// Bytes of RAM, once the block list is there.
+  var ramSize: UInt64 {
+    state.read { $0.stage?.guest.reduce(0) { $0 + UInt64($1.length) } ?? 0 }
+  }
+
+  /// The guest's UUID as the channels told it.
+  var uuid: VMUUID? { state.read { $0.uuid } }
+
+  private var bytesMoved: UInt64 {
+    channelCounters.reduce(mainCounters.bytes) { $0 &+ $1.counters.bytes }
+  }
+}
+
+extension Double {
+  /// Without a fraction where there is none.
+  var formatted: String { self == rounded() ? "\(Int(self))" : "\(self)" }
+}

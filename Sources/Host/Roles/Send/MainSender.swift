@@ -1,0 +1,165 @@
+import Foundation
+import Glibc
+import Memory
+import Observe
+import Store
+import Transport
+import Wire
+
+/// The main channel of a hand-over: the stream around the pages, zero pages, and without multifd the
+/// pages too.
+final class MainSender {
+  private let socket: Socket
+  private let manifest: Manifest
+  private let source: PageSource
+  private let legacySync: Bool
+  private let channels: Int
+  private var encoder = StreamEncoder()
+  let counters = Counters()
+
+  init(
+    _ socket: Socket, _ manifest: Manifest, _ source: PageSource, legacySync: Bool, channels: Int
+  ) {
+    self.socket = socket
+    self.manifest = manifest
+    self.source = source
+    self.legacySync = legacySync
+    self.channels = channels
+  }
+
+  /// SYNCs that every channel owes after the one for START: one for each marker that will follow.
+  static func syncsAfterStart(legacySync: Bool) -> Int { legacySync ? 2 : 1 }
+
+  /// Everything up to the end of the START section.
+  func begin(earlyState: [UInt8]) throws {
+    encoder.fileHeader()
+    encoder.configuration(
+      Configuration(
+        machine: manifest.machine, pageBits: manifest.pageBits,
+        uuid: manifest.validateUUID ? manifest.uuid.flatMap { VMUUID($0) } : nil))
+    encoder.command(.openReturnPath)
+    encoder.command(.ping(1))
+    encoder.raw(earlyState)
+    beginRAM(.start)
+    encoder.ramBlocks(
+      manifest.blocks.map {
+        RAMBlockDescription(name: $0.name, usedLength: $0.length, pageSize: nil, guestAddress: nil)
+      })
+    endRAM()
+    try send()
+  }
+
+  /// The PART section: zero pages as the channels find them, or without channels every page.
+  func sendPages() throws {
+    beginRAM(.part)
+    if channels == 0 { try sendPlainPages() }
+    while let zero = source.takeZero() {
+      for piece in zero { try sendZero(piece) }
+    }
+    // Between sections there is no sync in flush mode; a legacy receiver syncs at every one's end.
+    encoder.endOfRAMSection()
+    encoder.footer(id: manifest.ramSection)
+    try send()
+  }
+
+  /// The END section, the devices, and the end of the stream. After this the guest may run there.
+  func end(deviceState: [UInt8], vmDescription: [UInt8]) throws {
+    beginRAM(.end)
+    endRAM()
+    encoder.raw(deviceState)
+    if vmDescription.isEmpty {
+      encoder.vmDescription(Array("{}".utf8))
+    } else {
+      encoder.raw(vmDescription)
+    }
+    try send()
+  }
+
+  /// Waits for the destination's verdict.
+  func verdict() throws {
+    var input = InputBuffer(socket, capacity: 4096)
+    var offset: UInt64 = 0
+    while true {
+      switch try ReturnPathMessage.decode(input.bytes, at: offset) {
+      case .needMore(let missing):
+        guard try input.require(input.bytes.count + missing, idle: false) else {
+          throw TransportError(.closed, "the destination closed the connection without a verdict")
+        }
+      case .message(let message, let consumed):
+        input.consume(consumed)
+        offset += UInt64(consumed)
+        guard case .shut(let value) = message else { continue }
+        guard value == 0 else {
+          throw Failure(
+            .failed, "destination", "it could not load the guest",
+            hint: "its stderr says why; the guest is safe in its store")
+        }
+        return
+      }
+    }
+  }
+
+  // MARK: Inside
+
+  private func beginRAM(_ kind: SectionKind) {
+    encoder.beginSection(kind, id: manifest.ramSection, name: "ram", instance: 0, version: 4)
+  }
+
+  private func endRAM() {
+    if channels > 0 && !legacySync { encoder.multifdFlush() }
+    encoder.endOfRAMSection()
+    encoder.footer(id: manifest.ramSection)
+  }
+
+  private func sendZero(_ piece: PageSource.Piece) throws {
+    for offset in stride(
+      from: piece.range.lowerBound, to: piece.range.upperBound, by: manifest.pageSize)
+    {
+      encoder.zero(block: piece.block, offset: UInt64(offset))
+      if encoder.bytes.count >= 1 << 16 { try send() }
+    }
+    if channels == 0 { counters.zeroPages(piece.range.count / manifest.pageSize) }
+  }
+
+  /// Records and pages in turns, as few system calls as possible, no page copied.
+  private func sendPlainPages() throws {
+    let capacity = MultiFDPacketHeader.capacity(pageSize: manifest.pageSize)
+    try withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2 * capacity) { pieces in
+      while let piece = source.piece() {
+        try send()
+        let block = source.blocks[piece.block]
+        var ends: [(record: Int, page: Int)] = []
+        let zero = source.scan(piece) { offset in
+          encoder.pageRecord(block: piece.block, offset: UInt64(offset))
+          ends.append((encoder.bytes.count, offset))
+        }
+        try encoder.bytes.withUnsafeBytes { records in
+          var start = 0
+          for (index, end) in ends.enumerated() {
+            // sendmsg(2) only reads: the casts promise nothing that is broken. Records and pages stay
+            // where they are until it returns.
+            pieces[2 * index] = iovec(
+              iov_base: UnsafeMutableRawPointer(mutating: records.baseAddress! + start),
+              iov_len: end.record - start)
+            pieces[2 * index + 1] = iovec(
+              iov_base: block.base + end.page, iov_len: block.pageSize)
+            start = end.record
+          }
+          try socket.write(
+            pieces: UnsafeMutableBufferPointer(rebasing: pieces[..<(2 * ends.count)]))
+        }
+        counters.moved(bytes: encoder.bytes.count)
+        for _ in ends { counters.page(bytes: block.pageSize) }
+        encoder.clear()
+        source.foundZero(zero)
+      }
+      source.workerDone()
+    }
+  }
+
+  private func send() throws {
+    try encoder.bytes.withUnsafeBytes { try socket.write($0) }
+    counters.moved(bytes: encoder.bytes.count)
+    encoder.clear()
+  }
+}

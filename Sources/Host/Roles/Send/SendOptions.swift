@@ -1,0 +1,41 @@
+import PluginLoader
+import Transport
+import Wire
+
+/// What an operator decides about handing a held guest to a QEMU.
+public struct SendOptions: Sendable {
+  /// How the destination learns of sync points: by its machine type, see SPECIFICATION section 2.5.
+  public enum Sync: String, Sendable, CaseIterable {
+    /// As the source's stream had it, else by the version in the machine type's name.
+    case auto
+    /// A MULTIFD_FLUSH record: machine types from 8.1.
+    case flush
+    /// The end of every RAM section: QEMU 7.2, and machine types up to 8.0.
+    case section
+  }
+
+  /// The folder that holds the guest.
+  public var store: String
+  /// The destination, started with `-incoming`.
+  public var to: Endpoint
+  /// multifd channels; 0 sends everything on the main channel.
+  public var channels = 2
+  /// The backend for the channels.
+  public var compression: CompressionSpec?
+  /// Seconds of silence after which the destination counts as lost.
+  public var timeout = 30.0
+  /// The destination's UUID; nil: the guest's own.
+  public var uuid: VMUUID?
+  /// How sync points are told.
+  public var sync = Sync.auto
+  /// Send also a guest that was handed over before, or whose hand-over was interrupted.
+  public var force = false
+  /// Decode every payload before it goes out: a payload that a stock QEMU cannot decode wedges it.
+  public var verify = true
+
+  /// The usual options.
+  public init(store: String, to: Endpoint) {
+    self.store = store
+    self.to = to
+  }
+}

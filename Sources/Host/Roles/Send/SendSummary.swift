@@ -1,0 +1,37 @@
+import Observe
+
+/// What a hand-over amounted to, in QEMU's words.
+public struct SendSummary: Codable, Sendable {
+  /// `handed-over`.
+  public var result = "handed-over"
+  /// The folder.
+  public var store: String
+  /// The destination.
+  public var to: String
+  /// The machine type.
+  public var machine: String
+  /// Milliseconds from the connection to the verdict.
+  public var totalTime: Double
+  /// Bytes of all connections.
+  public var transferred: UInt64
+  /// Bytes of RAM.
+  public var total: UInt64
+  /// Pages with contents.
+  public var normal: UInt64
+  /// Zero pages.
+  public var duplicate: UInt64
+  /// The backend; `none` when everything went over the main channel.
+  public var compression: String
+  /// Bytes of pages by bytes of payload.
+  public var ratio: Double
+  /// multifd channels.
+  public var channels: Int
+  /// How sync points were told: `flush` or `section`.
+  public var sync: String
+
+  enum CodingKeys: String, CodingKey {
+    case result, store, to, machine, transferred, total, normal, duplicate, compression, ratio
+    case channels, sync
+    case totalTime = "total-time"
+  }
+}

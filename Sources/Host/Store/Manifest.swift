@@ -1,0 +1,95 @@
+import Foundation
+import Wire
+
+/// What a store says about the guest that it holds: `manifest.json`, replaced only as a whole.
+public struct Manifest: Codable, Equatable, Sendable {
+  /// Where the guest is.
+  public enum State: String, Codable, Sendable {
+    /// A migration is coming in; its guest still runs at its source.
+    case receiving
+    /// The guest is here, whole, and nowhere else.
+    case held
+    /// A hand-over was begun whose end nobody knows: the guest may run elsewhere.
+    case handingOver = "handing-over"
+    /// A destination has taken the guest: this copy must not run.
+    case handedOver = "handed-over"
+  }
+
+  /// One RAM block.
+  public struct Block: Codable, Equatable, Sendable {
+    /// As in the stream.
+    public var name: String
+    /// Bytes.
+    public var length: UInt64
+    /// Path below the store.
+    public var file: String
+
+    /// A block of `length` bytes.
+    public init(name: String, length: UInt64) {
+      self.name = name
+      self.length = length
+      file = "ram/" + Self.escaped(name)
+    }
+
+    /// A name as a file name: no `/`, no leading dot, no control bytes.
+    static func escaped(_ name: String) -> String {
+      var text = ""
+      for byte in name.utf8 {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+          UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"),
+          UInt8(ascii: "@"), UInt8(ascii: ":"):
+          text.unicodeScalars.append(Unicode.Scalar(byte))
+        case UInt8(ascii: ".") where !text.isEmpty: text += "."
+        default: text += String(format: "%%%02X", Int(byte))
+        }
+      }
+      return text
+    }
+  }
+
+  /// The layout of the store. This program reads 1.
+  public var format = 1
+  /// Where the guest is.
+  public var state: State
+  /// Machine type, such as `pc-q35-10.0`.
+  public var machine: String
+  /// log2 of the target page size, if the source said so.
+  public var pageBits: UInt32?
+  /// The source's `-uuid`, as its multifd channels or its configuration said.
+  public var uuid: String?
+  /// Whether the configuration element carried the UUID (capability validate-uuid).
+  public var validateUUID = false
+  /// Bytes of one target page.
+  public var pageSize: Int
+  /// Section id and instance of `ram` in the source's stream.
+  public var ramSection: UInt32
+  /// Sync points: "flush" or "section", if the source used multifd.
+  public var sync: String?
+  /// RAM blocks in stream order.
+  public var blocks: [Block]
+  /// Bytes of sections that came before the RAM's pages, in `early-state`.
+  public var earlyStateSize: UInt64 = 0
+  /// Bytes of device state up to the EOF byte, which is included, in `device-state`.
+  public var deviceStateSize: UInt64 = 0
+  /// Bytes of the VM description element, in `vm-description`; 0 if there was none.
+  public var vmDescriptionSize: UInt64 = 0
+  /// When the guest was held, ISO 8601.
+  public var heldAt: String?
+  /// Who has taken the guest over, and when.
+  public var handedOverTo: String?
+
+  /// A manifest of a guest that is being received.
+  public init(
+    state: State, machine: String, pageSize: Int, ramSection: UInt32, blocks: [Block]
+  ) {
+    self.state = state
+    self.machine = machine
+    self.pageSize = pageSize
+    self.ramSection = ramSection
+    self.blocks = blocks
+  }
+
+  /// Total bytes of RAM.
+  public var ramSize: UInt64 { blocks.reduce(0) { $0 &+ $1.length } }
+}

@@ -1,0 +1,125 @@
+import Foundation
+import Glibc
+import Memory
+
+/// The folder of a store: files that are written whole and made durable, and a lock.
+struct StoreDirectory: ~Copyable, Sendable {
+  let path: String
+  private let descriptor: Int32
+  private let lock: Int32
+
+  /// Opens the folder and locks it for this process.
+  ///
+  /// - Parameter create: makes the folder if it is not there.
+  init(_ path: String, create: Bool) throws(StoreError) {
+    if create, mkdir(path, 0o700) != 0, errno != EEXIST {
+      throw StoreError(.system, "cannot make \(path): \(SystemError("mkdir").reason)")
+    }
+    let descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      throw StoreError(
+        errno == ENOENT ? .empty : .system, "cannot open \(path): \(SystemError("open").reason)")
+    }
+    let lock = openat(descriptor, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+    guard lock >= 0, flock(lock, LOCK_EX | LOCK_NB) == 0 else {
+      let error = SystemError("flock")
+      if lock >= 0 { close(lock) }
+      close(descriptor)
+      if error.errno == EWOULDBLOCK {
+        throw StoreError(.busy, "\(path) is in use by another process")
+      }
+      throw StoreError(.system, "cannot lock \(path): \(error.reason)")
+    }
+    self.path = path
+    self.descriptor = descriptor
+    self.lock = lock
+  }
+
+  deinit {
+    close(lock)
+    close(descriptor)
+  }
+
+  /// Makes a folder below, if it is not there.
+  func makeFolder(_ name: String) throws(StoreError) {
+    guard mkdirat(descriptor, name, 0o700) == 0 || errno == EEXIST else { throw failure("mkdir", name) }
+  }
+
+  /// Opens a new, empty file.
+  func create(_ name: String) throws(StoreError) -> Int32 {
+    let file = openat(descriptor, name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    guard file >= 0 else { throw failure("create", name) }
+    return file
+  }
+
+  /// Opens a file for reading and checks its size.
+  func open(_ name: String, size: UInt64) throws(StoreError) -> Int32 {
+    let file = openat(descriptor, name, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else {
+      throw StoreError(.damaged, "\(path)/\(name): \(SystemError("open").reason)")
+    }
+    var status = stat()
+    guard fstat(file, &status) == 0, UInt64(status.st_size) == size else {
+      close(file)
+      throw StoreError(
+        .damaged, "\(path)/\(name) has \(status.st_size) bytes where the manifest says \(size)")
+    }
+    return file
+  }
+
+  /// Replaces a file as a whole: after a crash there is the old one or the new one.
+  func replace(_ name: String, with contents: Data) throws(StoreError) {
+    let new = name + ".new"
+    let file = try create(new)
+    defer { close(file) }
+    var done = 0
+    while done < contents.count {
+      let count = contents.withUnsafeBytes { Glibc.write(file, $0.baseAddress! + done, $0.count - done) }
+      guard count >= 0 else {
+        if errno == EINTR { continue }
+        throw failure("write", new)
+      }
+      done += count
+    }
+    guard fsync(file) == 0 else { throw failure("fsync", new) }
+    guard renameat(descriptor, new, descriptor, name) == 0 else { throw failure("rename", new) }
+    try syncFolder()
+  }
+
+  /// Reads a file whose size the manifest gives.
+  func read(_ name: String, size: UInt64) throws(StoreError) -> [UInt8] {
+    let file = try open(name, size: size)
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: Int(size))
+    var done = 0
+    while done < bytes.count {
+      let count = bytes.withUnsafeMutableBytes {
+        Glibc.read(file, $0.baseAddress! + done, $0.count - done)
+      }
+      if count < 0 && errno == EINTR { continue }
+      guard count > 0 else { throw failure("read", name) }
+      done += count
+    }
+    return bytes
+  }
+
+  /// The whole file, or nil if there is none.
+  func contents(_ name: String) -> Data? { FileManager.default.contents(atPath: path + "/" + name) }
+
+  /// Removes a file; it need not be there.
+  func remove(_ name: String) { unlinkat(descriptor, name, 0) }
+
+  /// Removes a folder below with all that is in it; it need not be there.
+  func removeFolder(_ name: String) { try? FileManager.default.removeItem(atPath: path + "/" + name) }
+
+  /// Makes the folder's entries durable.
+  func syncFolder() throws(StoreError) {
+    guard fsync(descriptor) == 0 else { throw failure("fsync", ".") }
+  }
+
+  private func failure(_ call: String, _ name: String) -> StoreError {
+    let error = SystemError(call)
+    let full = error.errno == ENOSPC || error.errno == EDQUOT
+    return StoreError(full ? .full : .system, "\(path)/\(name): \(call): \(error.reason)")
+  }
+}

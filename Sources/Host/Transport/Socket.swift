@@ -1,0 +1,237 @@
+import Glibc
+import Memory
+
+/// One connected stream socket, blocking, with a time limit on silence in the middle of something.
+///
+/// Reading belongs to one thread and writing to one thread; ``cut()`` may come from any thread and
+/// makes both return.
+public final class Socket: Sendable {
+  let descriptor: Int32
+  /// For messages: who is at the other end.
+  public let peer: String
+
+  /// Takes over a connected descriptor.
+  ///
+  /// - Parameter timeout: seconds of silence after which a read or write that has begun fails.
+  init(descriptor: Int32, peer: String, timeout: Double) {
+    self.descriptor = descriptor
+    self.peer = peer
+    setOption(SOL_SOCKET, SO_KEEPALIVE, 1)
+    // A peer whose machine died says nothing: keep-alive probes tell it from one that is idle.
+    let idle = Int32(max(1, min(timeout, 600) / 3))
+    setOption(Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+    setOption(Int32(IPPROTO_TCP), TCP_KEEPIDLE, idle)
+    setOption(Int32(IPPROTO_TCP), TCP_KEEPINTVL, idle)
+    setOption(Int32(IPPROTO_TCP), TCP_KEEPCNT, 3)
+    setTimeout(timeout)
+  }
+
+  deinit { close(descriptor) }
+
+  /// Connects.
+  public static func connect(to endpoint: Endpoint, timeout: Double) throws(TransportError) -> Socket {
+    var failure = SystemError("connect", errno: ECONNREFUSED)
+    let descriptor = try endpoint.withAddresses(passive: false) { family, address, length -> Int32? in
+      let descriptor = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+      guard descriptor >= 0 else {
+        failure = SystemError("socket")
+        return nil
+      }
+      // SO_SNDTIMEO bounds connect(2) too.
+      var limit = timeval(seconds: timeout)
+      setsockopt(
+        descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+      if Glibc.connect(descriptor, address, length) == 0 { return descriptor }
+      failure = SystemError("connect")
+      close(descriptor)
+      return nil
+    }
+    guard let descriptor else {
+      throw TransportError(.unreachable, "cannot connect to \(endpoint): \(failure.reason)")
+    }
+    return Socket(descriptor: descriptor, peer: endpoint.description, timeout: timeout)
+  }
+
+  // MARK: Reading
+
+  /// Reads at least one byte and at most what fits.
+  ///
+  /// - Parameter idle: the peer may be silent for as long as it likes (between elements).
+  /// - Returns: how many; 0 at the end of the stream.
+  public func read(
+    into buffer: UnsafeMutableRawBufferPointer, idle: Bool
+  ) throws(TransportError) -> Int {
+    while true {
+      let count = recv(descriptor, buffer.baseAddress, buffer.count, 0)
+      if count >= 0 { return count }
+      if errno == EINTR || (idle && errno == EAGAIN) { continue }
+      throw failure("recv")
+    }
+  }
+
+  /// Fills the buffer, or throws.
+  ///
+  /// - Parameter idle: the first byte may be as late as it likes.
+  /// - Returns: false if the stream ended before the first byte.
+  public func fill(
+    _ buffer: UnsafeMutableRawBufferPointer, idle: Bool
+  ) throws(TransportError) -> Bool {
+    var done = 0
+    while done < buffer.count {
+      let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[done...])
+      let count = try read(into: rest, idle: idle && done == 0)
+      if count == 0 {
+        if done == 0 { return false }
+        throw TransportError(
+          .closed, "\(peer) closed the connection after \(done) of \(buffer.count) bytes")
+      }
+      done += count
+    }
+    return true
+  }
+
+  /// Fills every piece, in order, with as few system calls as possible. The pieces are used up.
+  public func fill(pieces: UnsafeMutableBufferPointer<iovec>) throws(TransportError) {
+    var rest = pieces[...]
+    while !rest.isEmpty {
+      let batch = UnsafeMutableBufferPointer(rebasing: rest.prefix(Self.maxPieces))
+      let count = Glibc.readv(descriptor, batch.baseAddress, Int32(batch.count))
+      if count == 0 { throw TransportError(.closed, "\(peer) closed the connection inside a packet") }
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw failure("readv")
+      }
+      rest = rest.dropFirst(Self.advance(batch, by: count))
+    }
+  }
+
+  /// Looks at the first bytes without taking them, as many as are there.
+  func peek(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+    recv(
+      descriptor, buffer.baseAddress, buffer.count,
+      Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
+  }
+
+  /// Acknowledges what has arrived now. The kernel forgets the wish, so it is repeated after reads.
+  func acknowledge() { setOption(Int32(IPPROTO_TCP), TCP_QUICKACK, 1) }
+
+  // MARK: Writing
+
+  /// Writes all of it.
+  public func write(_ bytes: UnsafeRawBufferPointer) throws(TransportError) {
+    var done = 0
+    while done < bytes.count {
+      let count = send(
+        descriptor, bytes.baseAddress! + done, bytes.count - done, Int32(MSG_NOSIGNAL))
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw failure("send")
+      }
+      done += count
+    }
+  }
+
+  /// Writes all of it.
+  public func write(_ bytes: [UInt8]) throws(TransportError) {
+    var result: Result<Void, TransportError> = .success(())
+    bytes.withUnsafeBytes { buffer in
+      result = Result { () throws(TransportError) in try write(buffer) }
+    }
+    try result.get()
+  }
+
+  /// Writes every piece, in order. The pieces are used up.
+  public func write(pieces: UnsafeMutableBufferPointer<iovec>) throws(TransportError) {
+    var rest = pieces[...]
+    while !rest.isEmpty {
+      let batch = UnsafeMutableBufferPointer(rebasing: rest.prefix(Self.maxPieces))
+      var message = msghdr()
+      message.msg_iov = batch.baseAddress
+      message.msg_iovlen = batch.count
+      // sendmsg rather than writev: no SIGPIPE.
+      let count = sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+      if count < 0 {
+        if errno == EINTR { continue }
+        throw failure("sendmsg")
+      }
+      rest = rest.dropFirst(Self.advance(batch, by: count))
+    }
+  }
+
+  // MARK: Ending
+
+  /// Makes every read and write on the socket return at once, also those that are blocked.
+  public func cut() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+
+  /// Makes reads return, while what is to be said can still be written.
+  public func cutReading() { shutdown(descriptor, Int32(SHUT_RD)) }
+
+  /// Nothing more will be written; the peer sees the end of the stream.
+  public func finishWriting() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+  /// Reads and throws away until the peer closes or is silent for `seconds`, so that closing does not
+  /// reset the connection under a message that is still on its way.
+  public func drain(seconds: Double) {
+    setTimeout(seconds)
+    withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { buffer in
+      var budget = 1 << 30
+      while budget > 0, let count = try? read(into: buffer, idle: false), count > 0 {
+        budget -= count
+      }
+    }
+  }
+
+  // MARK: Inside
+
+  /// IOV_MAX of Linux.
+  private static let maxPieces = 1024
+
+  /// Drops what has been done from the front of the pieces.
+  ///
+  /// - Returns: how many pieces are done.
+  private static func advance(_ pieces: UnsafeMutableBufferPointer<iovec>, by count: Int) -> Int {
+    var left = count
+    var index = 0
+    while index < pieces.count, left >= pieces[index].iov_len {
+      left -= pieces[index].iov_len
+      index += 1
+    }
+    if left > 0 {
+      pieces[index].iov_base += left
+      pieces[index].iov_len -= left
+    }
+    return index
+  }
+
+  private func failure(_ call: String) -> TransportError {
+    let error = SystemError(call)
+    switch error.errno {
+    case EAGAIN: return TransportError(.timedOut, "\(peer) is silent")
+    case ECONNRESET, EPIPE:
+      return TransportError(.closed, "\(peer) closed the connection (\(error.reason))")
+    case ETIMEDOUT, EHOSTUNREACH, ENETUNREACH:
+      return TransportError(.timedOut, "\(peer) is gone (\(error.reason))")
+    default: return TransportError(.failed, "\(peer): \(error)")
+    }
+  }
+
+  private func setOption(_ level: Int32, _ name: Int32, _ value: Int32) {
+    var value = value  // not every option fits every family: a UNIX socket has no Nagle to turn off
+    setsockopt(descriptor, level, name, &value, socklen_t(MemoryLayout<Int32>.size))
+  }
+
+  private func setTimeout(_ seconds: Double) {
+    var limit = timeval(seconds: seconds)
+    let size = socklen_t(MemoryLayout<timeval>.size)
+    setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
+    setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
+  }
+}
+
+extension timeval {
+  /// At least a millisecond: zero would mean for ever.
+  init(seconds: Double) {
+    let micros = Int(max(seconds, 0.001) * 1_000_000)
+    self.init(tv_sec: micros / 1_000_000, tv_usec: micros % 1_000_000)
+  }
+}

@@ -1,0 +1,34 @@
+// Transport: sockets, URIs, threads. Moves bytes; knows no format.
+
+import Memory
+
+/// A connection that did not do what it should.
+public struct TransportError: Error, Equatable, Sendable, CustomStringConvertible {
+  /// What kind of failure.
+  public enum Kind: Equatable, Sendable {
+    /// The peer closed the connection where more was due.
+    case closed
+    /// Nothing came, or could be sent, within the time limit.
+    case timedOut
+    /// No connection could be made.
+    case unreachable
+    /// A system call failed on an established connection.
+    case failed
+    /// A URI that cannot be understood.
+    case badURI
+  }
+
+  /// What kind of failure.
+  public var kind: Kind
+  /// One line for people.
+  public var message: String
+
+  /// An error with its text.
+  public init(_ kind: Kind, _ message: String) {
+    self.kind = kind
+    self.message = message
+  }
+
+  /// The message.
+  public var description: String { message }
+}

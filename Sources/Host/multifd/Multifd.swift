@@ -1,0 +1,56 @@
+// The command line. Parses, prints, exits; no logic.
+
+import ArgumentParser
+import Foundation
+import PluginLoader
+import Roles
+
+/// The root command.
+struct Multifd: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "multifd",
+    abstract: "Hold and move running guests of stock QEMUs.",
+    discussion: """
+      Speaks QEMU's migration stream, multifd included; page payloads go through backends that are \
+      loaded at run time.
+
+      Exit codes: 0 done; 1 failed, the guest is safe at its source; 2 refused in negotiation; \
+      3 peer unreachable or silent; 4 corrupt stream; 64 usage; 70 internal; 128+n signal n.
+      """,
+    version: "0.1.0",
+    subcommands: [
+      ReceiveCommand.self, SendCommand.self,
+    ])
+}
+
+@main
+enum Main {
+  static func main() {
+    if BackendHelp.printIfRequested(CommandLine.arguments) { return }
+    var command: any ParsableCommand
+    do {
+      command = try Multifd.parseAsRoot()
+    } catch {
+      if Multifd.exitCode(for: error).isSuccess {  // --help, --version
+        print(Multifd.fullMessage(for: error))
+        exit(0)
+      }
+      Console.error("usage", Multifd.message(for: error), hint: "multifd --help")
+      exit(ExitCode.usage.rawValue)
+    }
+    do {
+      try command.run()
+    } catch let failure as Failure {
+      Console.error(failure.what, failure.why, hint: failure.hint)
+      exit(failure.exit.rawValue)
+    } catch let code as ArgumentParser.ExitCode {
+      exit(code.rawValue)
+    } catch {
+      if Multifd.exitCode(for: error).isSuccess { Multifd.exit(withError: error) }
+      Console.error("usage", Multifd.message(for: error), hint: nil)
+      exit(ExitCode.usage.rawValue)
+    }
+  }
+}
+
+typealias ExitCode = Roles.ExitCode

@@ -1,0 +1,119 @@
+import ArgumentParser
+import Foundation
+import PluginLoader
+import Roles
+import Transport
+import Wire
+
+/// `multifd receive`.
+struct ReceiveCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "receive",
+    abstract: "Receive a running guest from a stock QEMU and hold it in a folder.",
+    discussion: """
+      At the source: migrate_set_capability multifd on, return-path on, then migrate tcp:HOST:PORT. \
+      The number of channels, the compression method and the dialect are recognised from the stream. \
+      With return-path the source waits until the guest is safely held, and goes on with it if not.
+      """)
+
+  @Option(help: ArgumentHelp("Where to listen: tcp:HOST:PORT or unix:PATH.", valueName: "uri"))
+  var listen: String
+
+  @Option(help: ArgumentHelp("The folder that will hold the guest.", valueName: "dir"))
+  var store: String
+
+  @Option(help: "Number of multifd channels; by default as many as the source opens.")
+  var channels: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Accept only this backend's format, with these options.", valueName: "name[,key=value…]"))
+  var compression: String?
+
+  @Option(help: "Seconds of silence in the middle of something after which a peer is lost.")
+  var timeout: Double = 30
+
+  @Option(help: "The UUID that the guest must have.")
+  var uuid: String?
+
+  @Flag(
+    help: "Acknowledge the switchover also for machine types up to 8.0 (capability switchover-ack).")
+  var switchoverAck = false
+
+  @Option(help: "Progress on stderr: auto (on a terminal), plain, json, none.")
+  var progress: ProgressMode = .auto
+
+  @Flag(help: "Print the summary as JSON.")
+  var json = false
+
+  @OptionGroup var plugins: PluginFolders
+
+  func validate() throws {
+    if let channels, !(0...255).contains(channels) {
+      throw ValidationError("--channels must be 0 to 255")
+    }
+    guard timeout > 0, timeout <= 86_400 else {
+      throw ValidationError("--timeout must be more than 0 and at most 86400")
+    }
+    if let uuid, VMUUID(uuid) == nil { throw ValidationError("--uuid: '\(uuid)' is no UUID") }
+  }
+
+  func run() throws {
+    let receiver = try makeReceiver()
+    Signals.watch(receiver.cancel)
+    let line = ProgressLine(progress)
+    let summary: ReceiveSummary
+    do {
+      summary = try receiver.run(
+        onListening: { Console.note("listening on \($0)") }, onProgress: line.show)
+    } catch {
+      line.finish()
+      throw error
+    }
+    line.finish()
+    if json { return Console.json(summary) }
+    print(summary)
+  }
+
+  private func makeReceiver() throws -> Receiver {
+    do {
+      var options = ReceiveOptions(listen: try Endpoint(parsing: listen), store: store)
+      options.channels = channels
+      options.compression = try compression.map { try CompressionSpec(parsing: $0) }
+      options.timeout = timeout
+      options.switchoverAck = switchoverAck
+      options.uuid = uuid.flatMap { VMUUID($0) }
+      return Receiver(options, loader: plugins.loader)
+    } catch { throw Failure(error, at: "receive") }
+  }
+}
+
+extension ReceiveSummary: CustomStringConvertible {
+  /// The summary for people.
+  public var description: String {
+    var lines = [
+      "guest held in \(store) (\(machine))",
+      "  total time   \(Console.time(totalTime))"
+        + (downtime.map { ", guest stopped for \(Console.time($0))" } ?? ""),
+      "  transferred  \(Console.bytes(transferred)) (\(Console.bytes(UInt64(rate)))/s)",
+      "  ram          \(Console.bytes(ram.total)): \(ram.normal) normal, \(ram.duplicate) duplicate, "
+        + "dirty sync count \(ram.dirtySyncCount)",
+      "  devices      \(Console.bytes(UInt64(deviceState)))",
+    ]
+    if !channels.isEmpty {
+      lines.append(
+        "  compression  \(compression.backend): \(Console.bytes(compression.uncompressed)) in "
+          + "\(Console.bytes(compression.compressed)), ratio "
+          + String(format: "%.2f", compression.ratio))
+    }
+    for channel in channels {
+      lines.append(
+        "  channel \(channel.id)    \(channel.packets) packets, \(channel.normal) normal, "
+          + "\(channel.duplicate) duplicate, \(Console.bytes(channel.bytes))")
+    }
+    if !returnPath {
+      lines.append("  note: return-path was off, the source did not wait for this verdict")
+    }
+    return lines.joined(separator: "\n")
+  }
+}

@@ -1,0 +1,90 @@
+import ArgumentParser
+import Foundation
+import PluginLoader
+import Roles
+import Transport
+import Wire
+
+extension SendOptions.Sync: ExpressibleByArgument {}
+
+/// `multifd send`.
+struct SendCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "send",
+    abstract: "Hand a held guest to a stock QEMU that waits with -incoming.",
+    discussion: """
+      The destination has the guest's own command line and -incoming. For --channels above 0 set at \
+      the destination: capability multifd, multifd-channels and multifd-compression alike, before \
+      migrate-incoming. The guest runs there once its devices are loaded; the store is then marked, so \
+      that no second copy can be started by mistake.
+      """)
+
+  @Option(help: ArgumentHelp("The folder that holds the guest.", valueName: "dir"))
+  var store: String
+
+  @Option(help: ArgumentHelp("The destination: tcp:HOST:PORT or unix:PATH.", valueName: "uri"))
+  var to: String
+
+  @Option(help: "Number of multifd channels, 0 to 16; 0 sends everything on the main channel.")
+  var channels: Int = 2
+
+  @Option(
+    help: ArgumentHelp(
+      "Backend for the channels; default nocomp.", valueName: "name[,key=value…]"))
+  var compression: String?
+
+  @Option(help: "Seconds of silence after which the destination is lost.")
+  var timeout: Double = 30
+
+  @Option(help: "The destination's UUID; by default the guest's own.")
+  var uuid: String?
+
+  @Option(help: "How sync points are told: auto (by machine type), flush, section.")
+  var sync: SendOptions.Sync = .auto
+
+  @Flag(inversion: .prefixedNo, help: "Decode every payload before it is sent.")
+  var verify = true
+
+  @Flag(help: "Send also a guest that was handed over before.")
+  var force = false
+
+  @Flag(help: "Print the summary as JSON.")
+  var json = false
+
+  @OptionGroup var plugins: PluginFolders
+
+  func validate() throws {
+    guard (0...16).contains(channels) else { throw ValidationError("--channels must be 0 to 16") }
+    guard timeout > 0, timeout <= 86_400 else {
+      throw ValidationError("--timeout must be more than 0 and at most 86400")
+    }
+    if let uuid, VMUUID(uuid) == nil { throw ValidationError("--uuid: '\(uuid)' is no UUID") }
+  }
+
+  func run() throws {
+    let sender: Sender
+    do {
+      var options = SendOptions(store: store, to: try Endpoint(parsing: to))
+      options.channels = channels
+      options.compression = try compression.map { try CompressionSpec(parsing: $0) }
+      options.timeout = timeout
+      options.uuid = uuid.flatMap { VMUUID($0) }
+      options.sync = sync
+      options.verify = verify
+      options.force = force
+      sender = Sender(options, loader: plugins.loader)
+    } catch { throw Failure(error, at: "send") }
+    Signals.watch(sender.cancel)
+    let summary = try sender.run()
+    if json { return Console.json(summary) }
+    print(
+      """
+      guest of \(store) handed to \(to) (\(summary.machine))
+        total time   \(Console.time(summary.totalTime))
+        transferred  \(Console.bytes(summary.transferred)) for \(Console.bytes(summary.total)) of RAM: \
+      \(summary.normal) normal, \(summary.duplicate) duplicate
+        compression  \(summary.compression), ratio \(String(format: "%.2f", summary.ratio)), \
+      \(summary.channels) channels
+      """)
+  }
+}

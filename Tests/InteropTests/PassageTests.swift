@@ -1,0 +1,34 @@
+import TestSupport
+import Testing
+
+extension InteropTests {
+  /// A guest goes in and out.
+  @Suite("A guest passes through the store")
+  struct PassageTests {
+    static let cells: [Passage.Cell] = versions.flatMap { source in
+      versions.flatMap { destination in
+        [Passage.Cell(source, destination, channels: 0, compression: "none")]
+          + ["none", "zlib", "zstd"].map {
+            Passage.Cell(source, destination, channels: 2, compression: $0)
+          }
+      }
+    }
+
+    @Test("in, held byte for byte, out, and the guest finds all its memory right", arguments: cells)
+    func passes(_ cell: Passage.Cell) throws {
+      try require(cell.source, cell.destination)
+      let passage = try Passage(cell, guests.guest(cell.source, cell.machine))
+      let taken = try passage.takeIn()
+      #expect(taken.receive.json["result"].string == "held")
+      let (pages, count) = try RAMComparison.differences(passage.source, passage.storedRAM)
+      #expect(count == 0, "pages of the store that differ from the source's: \(pages)")
+      passage.endSource()
+
+      let (destination, port) = try passage.startDestination()
+      defer { destination.terminate() }
+      _ = try passage.handOut(to: destination, port, after: taken.lastHeartbeat)
+      let check = try passage.check(destination)
+      #expect(check.bad == 0)
+    }
+  }
+}

@@ -1,0 +1,170 @@
+import Foundation
+
+/// A child process whose output is collected as it comes, and which never outlives this process.
+///
+/// It is signalled by its own pid and only until it has been reaped, so that no other process can be hit. It dies
+/// with this process (also when that crashes), because it is started through setpriv --pdeathsig by a thread that
+/// waits for it all its life.
+public final class ChildProcess: Sendable {
+  /// How a process ended.
+  public enum Exit: Sendable, Equatable {
+    /// It exited with this code.
+    case code(Int32)
+    /// This signal ended it.
+    case signal(Int32)
+  }
+
+  /// The command, program first.
+  public let arguments: [String]
+  /// The process id.
+  public let pid: pid_t
+  /// What it wrote to stdout.
+  public let output = TextLog()
+  /// What it wrote to stderr.
+  public let errors = TextLog()
+
+  private struct End {
+    var exit: Exit
+    var processorTime: Duration
+  }
+
+  private let ended: Monitor<End?>
+
+  /// Starts `arguments` with an empty stdin; `environment` is added to this process's own. Throws when the program
+  /// cannot be started.
+  public init(_ arguments: [String], environment: [String: String] = [:]) throws {
+    self.arguments = arguments
+    let merged = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    let stdout = try Pipe()
+    let stderr = try Pipe()
+    let ended = Monitor<End?>(nil)
+    let started = Monitor<Result<pid_t, LabError>?>(nil)
+    Thread.detachNewThread {
+      // This thread lives as long as the child: the kernel's parent-death signal is bound to it.
+      let result = Self.spawn(
+        ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"] + arguments,
+        merged.map { "\($0.key)=\($0.value)" }, stdout.write, stderr.write)
+      close(stdout.write)
+      close(stderr.write)
+      started.update { $0 = result }
+      if case .success(let pid) = result { Self.reap(pid, ended) }
+    }
+    Self.collect(stdout.read, output)
+    Self.collect(stderr.read, errors)
+    self.ended = ended
+    guard let result = started.wait(.seconds(30), for: { $0 }) else {
+      throw LabError("\(arguments[0]) did not start within 30 s")
+    }
+    self.pid = try result.get()
+  }
+
+  deinit { kill() }
+
+  /// Whether it still runs.
+  public var isRunning: Bool { ended.read { $0 == nil } }
+
+  /// User and system time it used, threads included; zero while it runs.
+  public var processorTime: Duration { ended.read { $0?.processorTime ?? .zero } }
+
+  /// Waits for the end of the process and of its output; nil at the time-out.
+  public func wait(_ timeout: Duration) -> Exit? {
+    guard let end = ended.wait(timeout, for: { $0 }) else { return nil }
+    // Its descendants may hold the pipes: then the text so far is what there is.
+    _ = output.waitForEnd(.seconds(2))
+    _ = errors.waitForEnd(.seconds(2))
+    return end.exit
+  }
+
+  /// Sends a signal, unless the process has ended.
+  public func kill(_ signal: Int32 = SIGKILL) {
+    // Not reaped while the lock is held, so the pid is still this child's.
+    ended.update { end in
+      if end == nil { _ = Glibc.kill(pid, signal) }
+    }
+  }
+
+  /// Asks with SIGTERM, then insists with SIGKILL after `grace`.
+  @discardableResult
+  public func terminate(grace: Duration = .seconds(5)) -> Exit? {
+    kill(SIGTERM)
+    if let exit = wait(grace) { return exit }
+    kill(SIGKILL)
+    return wait(.seconds(10))
+  }
+
+  private struct Pipe {
+    let read: Int32
+    let write: Int32
+
+    /// A socket pair, because it can be made close-on-exec in one step: other threads start processes too.
+    init() throws {
+      var ends: [Int32] = [-1, -1]
+      guard socketpair(AF_UNIX, Sockets.streamType, 0, &ends) == 0 else {
+        throw LabError("socketpair: " + String(cString: strerror(errno)))
+      }
+      (read, write) = (ends[0], ends[1])
+      shutdown(read, Int32(SHUT_WR))
+    }
+  }
+
+  private static func collect(_ descriptor: Int32, _ log: TextLog) {
+    Thread.detachNewThread {
+      var buffer = [UInt8](repeating: 0, count: 1 << 16)
+      while case let count = Sockets.read(descriptor, &buffer), count > 0 {
+        log.append(buffer[..<count])
+      }
+      log.end()
+      close(descriptor)
+    }
+  }
+
+  private static func spawn(
+    _ arguments: [String], _ environment: [String], _ stdout: Int32, _ stderr: Int32
+  ) -> Result<pid_t, LabError> {
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_adddup2(&actions, stdout, 1)
+    posix_spawn_file_actions_adddup2(&actions, stderr, 2)
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    posix_spawnattr_setsigmask(&attributes, &signals)
+    sigaddset(&signals, SIGPIPE)
+    posix_spawnattr_setsigdefault(&attributes, &signals)
+    posix_spawnattr_setflags(
+      &attributes, Int16(POSIX_SPAWN_SETSIGMASK) | Int16(POSIX_SPAWN_SETSIGDEF))
+    defer {
+      posix_spawn_file_actions_destroy(&actions)
+      posix_spawnattr_destroy(&attributes)
+    }
+    // C strings of our own, freed below: posix_spawn reads them before it returns.
+    let argv = arguments.map { strdup($0) } + [nil]
+    let envp = environment.map { strdup($0) } + [nil]
+    defer { (argv + envp).forEach { free($0) } }
+    var pid: pid_t = 0
+    let code = posix_spawn(&pid, arguments[0], &actions, &attributes, argv, envp)
+    guard code == 0 else {
+      return .failure(LabError("starting \(arguments[0]): " + String(cString: strerror(code))))
+    }
+    return .success(pid)
+  }
+
+  private static func reap(_ pid: pid_t, _ ended: Monitor<End?>) {
+    // First wait without reaping, then reap under the lock: see kill().
+    var info = siginfo_t()
+    while waitid(P_PID, id_t(pid), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR {}
+    ended.update { end in
+      var status: Int32 = 0
+      var usage = rusage()
+      while wait4(pid, &status, 0, &usage) < 0 && errno == EINTR {}
+      let signal = status & 0x7f
+      let seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec
+      let microseconds = usage.ru_utime.tv_usec + usage.ru_stime.tv_usec
+      end = End(
+        exit: signal == 0 ? .code((status >> 8) & 0xff) : .signal(signal),
+        processorTime: .seconds(seconds) + .microseconds(microseconds))
+    }
+  }
+}

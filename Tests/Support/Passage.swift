@@ -1,0 +1,178 @@
+import Foundation
+
+/// A guest's way from one stock QEMU into a store and out again into another: the main job, step by step, on real
+/// peers. Each step throws what went wrong, with the words of everybody who took part.
+public final class Passage: Sendable {
+  /// What varies from passage to passage.
+  public struct Cell: Sendable, Hashable, CustomStringConvertible {
+    /// Where the guest comes from.
+    public var source: QEMUVersion
+    /// Where it goes to.
+    public var destination: QEMUVersion
+    /// multifd channels in and out; 0 is plain.
+    public var channels: Int
+    /// `none`, `zlib` or `zstd`.
+    public var compression: String
+
+    /// One cell of the matrix.
+    public init(
+      _ source: QEMUVersion, _ destination: QEMUVersion, channels: Int, compression: String
+    ) {
+      self.source = source
+      self.destination = destination
+      self.channels = channels
+      self.compression = compression
+    }
+
+    /// E.g. `7.2 -> 11.1, zstd on 2 channels`.
+    public var description: String {
+      "\(source) -> \(destination), "
+        + (channels == 0 ? "plain" : "\(compression) on \(channels) channels")
+    }
+
+    /// The machine type that both sides know.
+    public var machine: String { source.machine(with: destination) }
+
+    /// The name of the backend that writes this compression.
+    public var backend: String { compression == "none" ? "nocomp" : compression }
+
+    /// A 7.2 source under TCG loses writes of a running guest by itself: its guest is stopped before.
+    public var isLive: Bool { source > .v72 }
+  }
+
+  /// The guest has arrived in the store.
+  public struct TakenIn: Sendable {
+    /// How the source saw it.
+    public let outcome: MigrationOutcome
+    /// What `multifd receive` said.
+    public let receive: MultiFDProcess.Result
+    /// Processor time of `multifd receive`.
+    public let processorTime: Duration
+    /// The last heartbeat at the source.
+    public let lastHeartbeat: Int
+  }
+
+  /// The guest runs at its destination.
+  public struct HandedOut: Sendable {
+    /// What `multifd send` said.
+    public let send: MultiFDProcess.Result
+    /// How long `multifd send` ran.
+    public let wall: Duration
+    /// The first heartbeat at the destination.
+    public let firstHeartbeat: Int
+  }
+
+  /// The cell.
+  public let cell: Cell
+  /// The source QEMU; its guest runs.
+  public let source: QEMU
+  /// The folder for the store, not yet there at the start.
+  public let store: String
+  private let folder: TemporaryFolder
+
+  /// Starts the source with a guest saved earlier, which beats.
+  public init(_ cell: Cell, _ saved: SavedGuest) throws {
+    self.cell = cell
+    folder = try TemporaryFolder(.memory(bytes: saved.machine.memory << 20))
+    store = folder("store")
+    source = try saved.start(in: cell.source)
+    guard source.console.waitHeartbeat(.seconds(60)) != nil else {
+      throw LabError("the guest does not beat in QEMU \(cell.source)")
+    }
+  }
+
+  /// Migrates the guest from its source into the store, live where the source can.
+  public func takeIn(_ arguments: [String] = []) throws -> TakenIn {
+    if cell.isLive {
+      source.console.setMix("text")
+      source.console.setRate(2)
+    } else {
+      try source.qmp.execute("stop")
+    }
+    let multifd = try MultiFDProcess(
+      [
+        "receive", "--listen", "tcp:127.0.0.1:0", "--store", store, "--channels",
+        "\(cell.channels)", "--timeout", "30", "--json",
+      ] + arguments)
+    let uri = try multifd.waitListening()
+    try MigrationSetup(channels: cell.channels, compression: cell.compression)
+      .apply(to: source, .source)
+    let order = try source.startMigration(to: uri)
+    // The host first: when it gives up, its reason is the better one.
+    let receive = try multifd.wait()
+    guard receive.code == 0 else { throw LabError("multifd receive: \(receive)") }
+    let outcome = try source.waitMigration(order, .seconds(30))
+    guard outcome.status == "completed" else {
+      throw LabError(
+        "the source says \(outcome.status): \(outcome.statistics.text) "
+          + source.complaints)
+    }
+    guard let last = source.console.heartbeats.last else {
+      throw LabError("the source's guest never beat")
+    }
+    return TakenIn(
+      outcome: outcome, receive: receive, processorTime: multifd.process.processorTime,
+      lastHeartbeat: last.number)
+  }
+
+  /// Where the store keeps the guest's main memory.
+  public var storedRAM: String { store + "/ram/pc.ram" }
+
+  /// Ends the source: from now on the store holds the only copy.
+  public func endSource() { source.terminate() }
+
+  /// Starts the destination, ready for a guest, and gives its port.
+  public func startDestination() throws -> (qemu: QEMU, port: Int) {
+    let qemu = try QEMU(cell.destination, source.machine, incoming: "defer")
+    try MigrationSetup(channels: cell.channels, compression: cell.compression)
+      .apply(to: qemu, .destination)
+    return (qemu, try qemu.listen())
+  }
+
+  /// The arguments of the `multifd send` of this cell to a port; `timeout` in seconds.
+  public func sendArguments(_ port: Int, timeout: Int = 30) -> [String] {
+    [
+      "send", "--store", store, "--to", "tcp:127.0.0.1:\(port)", "--channels", "\(cell.channels)",
+      "--timeout", "\(timeout)", "--json",
+    ] + (cell.channels > 0 ? ["--compression", cell.backend] : [])
+  }
+
+  /// Hands the guest from the store to `destination`, where it must go on beating from where it was.
+  public func handOut(to destination: QEMU, _ port: Int, after last: Int) throws -> HandedOut {
+    let start = ContinuousClock.now
+    let send = try MultiFDProcess.run(sendArguments(port))
+    let wall = start.duration(to: .now)
+    guard send.code == 0 else {
+      throw LabError(
+        "multifd send: \(send); destination: \(destination.complaints)")
+    }
+    try destination.waitLoaded()
+    if !cell.isLive { try destination.qmp.execute("cont") }
+    try destination.waitRunning()
+    guard let first = destination.console.waitHeartbeat(.seconds(60)) else {
+      throw LabError("the guest does not beat at its destination \(trouble(destination))")
+    }
+    // The beat that was under way when the guest was taken may come out on either side.
+    guard (last...last + 2).contains(first.number) else {
+      throw LabError("the guest went from heartbeat \(last) to \(first.number)")
+    }
+    return HandedOut(send: send, wall: wall, firstHeartbeat: first.number)
+  }
+
+  /// Lets the guest check all of its memory at `destination`, and reads both consoles for damage.
+  public func check(_ destination: QEMU) throws -> GuestConsole.FullCheck {
+    destination.console.setRate(0)
+    guard let check = destination.console.fullCheck() else {
+      throw LabError("the guest does not answer at its destination \(trouble(destination))")
+    }
+    let trouble = trouble(destination)
+    guard check.bad == 0, check.pages > 0, trouble.isEmpty else {
+      throw LabError("the guest is damaged: \(check.text) \(trouble)")
+    }
+    return check
+  }
+
+  private func trouble(_ destination: QEMU) -> [String] {
+    (source.console.trouble + destination.console.trouble).prefix(5).map { $0 }
+  }
+}

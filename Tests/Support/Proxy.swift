@@ -1,0 +1,175 @@
+import Foundation
+
+/// A TCP proxy on loopback that can record what passes and cut a connection at an exact byte.
+///
+/// Connections are numbered in the order they come in: of a stock QEMU source, 0 is the main channel and the rest
+/// are multifd channels.
+public final class Proxy: Sendable {
+  /// A direction of flow.
+  public enum Direction: String, Sendable {
+    /// From the side that connected.
+    case toServer = "c2s"
+    /// Back to it.
+    case toClient = "s2c"
+  }
+
+  /// Something done to one direction of one connection.
+  public struct Cut: Sendable {
+    /// What happens there.
+    public enum Action: Sendable {
+      /// Both sides are closed.
+      case close
+      /// Both sides are reset (RST).
+      case reset
+      /// Nothing more is read or forwarded; the connection stays open.
+      case stall
+    }
+    /// The connection's number.
+    public var connection: Int
+    /// The direction counted.
+    public var direction: Direction
+    /// Bytes that still pass.
+    public var bytes: Int
+    /// What comes then.
+    public var action: Action
+
+    /// `action` once `bytes` have passed on `connection`.
+    public init(
+      connection: Int, direction: Direction = .toServer, after bytes: Int, _ action: Action = .close
+    ) {
+      self.connection = connection
+      self.direction = direction
+      self.bytes = bytes
+      self.action = action
+    }
+  }
+
+  private struct State {
+    var connections = 0
+    var passed: [String: Int] = [:]
+    var sockets: Set<Int32> = []
+    var closed = false
+  }
+
+  /// Where it listens.
+  public let port: Int
+  private let listener: Int32
+  private let target: Int
+  private let record: String?
+  private let cuts: [Cut]
+  private let state: Monitor<State>
+
+  /// A proxy to `target`, a port of 127.0.0.1. With `record`, a folder, connection N's bytes go to `connN.c2s` and
+  /// `connN.s2c` in it.
+  public init(to target: Int, record: String? = nil, cuts: [Cut] = []) throws {
+    (listener, port) = try Sockets.listen()
+    self.target = target
+    self.record = record
+    self.cuts = cuts
+    let state = Monitor(State())
+    self.state = state
+    let (listener, worker) = (
+      listener, Worker(target: target, record: record, cuts: cuts, state: state)
+    )
+    Thread.detachNewThread { worker.acceptAll(listener) }
+  }
+
+  deinit { close() }
+
+  /// Connections so far.
+  public var connectionCount: Int { state.read { $0.connections } }
+
+  /// Bytes that passed on a connection in one direction.
+  public func passed(_ connection: Int, _ direction: Direction = .toServer) -> Int {
+    state.read { $0.passed["\(connection) \(direction.rawValue)"] ?? 0 }
+  }
+
+  /// Stops listening and ends every connection.
+  public func close() {
+    state.update { state in
+      guard !state.closed else { return }
+      state.closed = true
+      shutdown(listener, Int32(SHUT_RDWR))
+      for socket in state.sockets { shutdown(socket, Int32(SHUT_RDWR)) }
+    }
+  }
+
+  /// What the threads share; it does not keep the proxy itself alive.
+  private struct Worker: Sendable {
+    let target: Int
+    let record: String?
+    let cuts: [Cut]
+    let state: Monitor<State>
+
+    func acceptAll(_ listener: Int32) {
+      while case let client = accept(listener, nil, nil), client >= 0 {
+        _ = fcntl(client, F_SETFD, FD_CLOEXEC)
+        Sockets.setNoDelay(client)
+        guard let server = Sockets.connect(port: target) else {
+          Glibc.close(client)
+          continue
+        }
+        let number = state.update { state in
+          state.sockets.formUnion([client, server])
+          state.connections += 1
+          return state.connections - 1
+        }
+        let open = Monitor(2)
+        start(number, .toServer, client, server, open)
+        start(number, .toClient, server, client, open)
+      }
+      Glibc.close(listener)
+    }
+
+    private func start(
+      _ number: Int, _ direction: Direction, _ from: Int32, _ to: Int32, _ open: Monitor<Int>
+    ) {
+      Thread.detachNewThread {
+        pump(number, direction, from, to)
+        // The last of the two directions closes both sockets, so that neither number is reused too early.
+        let left = open.update { open in
+          open -= 1
+          return open
+        }
+        guard left == 0 else { return }
+        state.update { state in
+          state.sockets.subtract([from, to])
+          Glibc.close(from)
+          Glibc.close(to)
+        }
+      }
+    }
+
+    private func pump(_ number: Int, _ direction: Direction, _ from: Int32, _ to: Int32) {
+      let cut = cuts.first { $0.connection == number && $0.direction == direction }
+      let file = record.flatMap { fopen("\($0)/conn\(number).\(direction.rawValue)", "w") }
+      defer { if let file { fclose(file) } }
+      var buffer = [UInt8](repeating: 0, count: 1 << 16)
+      var passed = 0
+      while case let count = Sockets.read(from, &buffer), count > 0 {
+        let allowed = cut.map { min(count, $0.bytes - passed) } ?? count
+        let slice = buffer[..<allowed]
+        if let file { slice.withUnsafeBytes { _ = fwrite($0.baseAddress, 1, $0.count, file) } }
+        guard Sockets.write(to, slice) else { break }
+        passed += allowed
+        state.update { $0.passed["\(number) \(direction.rawValue)"] = passed }
+        if let cut, passed >= cut.bytes { return perform(cut.action, from, to) }
+      }
+      shutdown(to, Int32(SHUT_WR))
+    }
+
+    private func perform(_ action: Cut.Action, _ from: Int32, _ to: Int32) {
+      switch action {
+      case .close:
+        break
+      case .reset:
+        var linger = linger(l_onoff: 1, l_linger: 0)
+        let size = socklen_t(MemoryLayout.size(ofValue: linger))
+        for socket in [from, to] { setsockopt(socket, SOL_SOCKET, SO_LINGER, &linger, size) }
+      case .stall:
+        _ = state.wait(.seconds(3600)) { $0.closed ? true : nil }
+      }
+      for socket in [from, to] { shutdown(socket, Int32(SHUT_RDWR)) }
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import Foundation
+
+/// The few socket calls the lab needs, as blocking functions on plain descriptors. Loopback only.
+public enum Sockets {
+  /// A connected UNIX-domain stream socket, or nil when nobody listens at `path`.
+  public static func connect(unix path: String) -> Int32? {
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let bytes = Array(path.utf8)
+    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return nil }
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+    return connect(AF_UNIX, &address, MemoryLayout<sockaddr_un>.size)
+  }
+
+  /// A connected TCP socket to 127.0.0.1, without Nagle's delay, or nil when nobody listens.
+  public static func connect(port: Int) -> Int32? {
+    var address = loopback(port)
+    guard let descriptor = connect(AF_INET, &address, MemoryLayout<sockaddr_in>.size) else {
+      return nil
+    }
+    setNoDelay(descriptor)
+    return descriptor
+  }
+
+  private static func connect<A>(_ family: Int32, _ address: inout A, _ size: Int) -> Int32? {
+    let descriptor = socket(family, streamType, 0)
+    guard descriptor >= 0 else { return nil }
+    // The address lives on this frame for the whole call, and `size` is its own size.
+    let result = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        Glibc.connect(descriptor, $0, socklen_t(size))
+      }
+    }
+    if result == 0 { return descriptor }
+    close(descriptor)
+    return nil
+  }
+
+  /// A socket that listens on 127.0.0.1 (`port` 0: any) and the port it got.
+  public static func listen(port: Int = 0) throws -> (descriptor: Int32, port: Int) {
+    let descriptor = socket(AF_INET, streamType, 0)
+    var address = loopback(port)
+    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    var one: Int32 = 1
+    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
+    // As above: one live address of the stated size for each call.
+    let result = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer -> Int32 in
+        guard bind(descriptor, pointer, size) == 0, Glibc.listen(descriptor, 64) == 0 else {
+          return -1
+        }
+        return getsockname(descriptor, pointer, &size)
+      }
+    }
+    guard result == 0 else {
+      let reason = String(cString: strerror(errno))
+      close(descriptor)
+      throw LabError("listening on 127.0.0.1:\(port): \(reason)")
+    }
+    return (descriptor, Int(UInt16(bigEndian: address.sin_port)))
+  }
+
+  /// A TCP port of 127.0.0.1 that was free a moment ago.
+  public static func freePort() throws -> Int {
+    let (descriptor, port) = try listen()
+    close(descriptor)
+    return port
+  }
+
+  /// Writes all of `bytes`; false when the other side is gone.
+  @discardableResult
+  public static func write(_ descriptor: Int32, _ bytes: some Collection<UInt8>) -> Bool {
+    let bytes = ContiguousArray(bytes)
+    // The buffer is valid within the closure, and `offset` stays below its count.
+    return bytes.withUnsafeBytes { buffer in
+      var offset = 0
+      while offset < buffer.count {
+        let count = send(
+          descriptor, buffer.baseAddress! + offset, buffer.count - offset, Int32(MSG_NOSIGNAL))
+        if count > 0 { offset += count } else if count == 0 || errno != EINTR { return false }
+      }
+      return true
+    }
+  }
+
+  /// Reads what is there, at most `buffer.count` bytes, waiting for at least one; 0 at the end or on an error.
+  public static func read(_ descriptor: Int32, _ buffer: inout [UInt8]) -> Int {
+    while true {
+      // The array is not resized while its storage is lent to read().
+      let count = buffer.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
+      if count >= 0 { return count }
+      if errno != EINTR { return 0 }
+    }
+  }
+
+  /// Turns Nagle's algorithm off.
+  public static func setNoDelay(_ descriptor: Int32) {
+    var one: Int32 = 1
+    setsockopt(
+      descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout<Int32>.size))
+  }
+
+  static var streamType: Int32 {
+    Int32(bitPattern: SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+  }
+
+  private static func loopback(_ port: Int) -> sockaddr_in {
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = UInt16(truncatingIfNeeded: port).bigEndian
+    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    return address
+  }
+}
