@@ -88,7 +88,7 @@ struct CommandTests {
     let json = try #require(
       try Command.run("plugins", "show", "sample", "--json", "--plugin-dir", folder.path).json()
         as? [String: Any])
-    #expect(json["wire_format"] as? String == "sample/1")
+    #expect(json["wire-format"] as? String == "sample/1")
     #expect((json["options"] as? [[String: Any]])?.count == 6)
     #expect(json["path"] as? String == sample)
     let none = try Command.run("plugins", "show", "smaple", "--plugin-dir", folder.path)
@@ -127,6 +127,23 @@ struct CommandTests {
       json.map { $0["origin"] as? String } == [
         "--plugin-dir", "--plugin-dir", "the executable's folder", "../lib/multifd",
       ])
+  }
+
+  @Test("the help of a compression is the backend's own")
+  func help() throws {
+    for arguments in [
+      ["receive", "--compression", "sample,level=1", "--plugin-dir", folder.path, "--help"],
+      ["receive", "--plugin-dir=\(folder.path)", "-h", "--compression=sample"],
+    ] {
+      let result = try Command.run(arguments)
+      #expect(result.code == 0)
+      #expect(result.output.hasPrefix("sample 1.2.3: Pages as they are\n"), "\(result.output)")
+      #expect(result.output.contains("level=-7…22"))
+    }
+    let broken = try Command.run(
+      "receive", "--compression", "crash", "--plugin-dir", folder.path, "--help")
+    #expect(broken.code == 2)
+    #expect(broken.errors.contains("died of signal 6"))
   }
 
   @Test("the probe's own argument does nothing for a user")

@@ -27,9 +27,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__clang__)
-#pragma clang diagnostic ignored "-Wnullability-completeness"
-#endif
 #include "../../PluginAPI/include/multifd_plugin.h"
 #include "clinux.h"
 
