@@ -8,8 +8,10 @@ final class CountingSource: PayloadSource {
   struct Broken: Error, Equatable {}
   var given = 0
   var failsAfter = Int.max
+  var during: (() -> Void)?
 
   func read(into buffer: UnsafeMutableRawBufferPointer) throws {
+    during?()
     guard given + buffer.count <= failsAfter else { throw Broken() }
     for index in buffer.indices { buffer[index] = UInt8(truncatingIfNeeded: given + index) }
     given += buffer.count
@@ -143,6 +145,21 @@ struct ReceiveTests {
     receiver.source.failsAfter = 5000
     #expect(throws: CountingSource.Broken()) { try receiver.receive([0x1000, 0x3000]) }
     #expect(receiver.source.given == 4096)
+  }
+
+  @Test("a second call while one is running is refused, and so is closing under it")
+  func overlap() throws {
+    let receiver = try Receiver(backend, act: "read-in-pieces")
+    var seen: [String?] = []
+    receiver.source.during = { [unowned receiver] in
+      seen.append(receiver.error()?.why)
+      receiver.channel.close()
+      receiver.source.during = nil
+    }
+    try receiver.receive([0x1000])
+    #expect(seen == ["is used by two threads at once"])
+    #expect(try counts(backend)[3] == 0)
+    try receiver.receive([0x1000])
   }
 
   @Test("sizes that cannot be are refused before the backend sees them")
