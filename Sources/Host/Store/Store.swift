@@ -32,9 +32,9 @@ public final class Store: Sendable {
       switch manifest.state {
       case .held, .standby:
         throw StoreError(.occupied, "\(path) holds a guest already (\(manifest.machine))")
-      case .handedOver, .handingOver:
+      case .handedOver, .handingOver, .unsettled:
         throw StoreError(
-          .occupied, "\(path) holds a guest that was handed to \(manifest.handedOverTo ?? "a host")")
+          .occupied, "\(path) holds a guest that is \(manifest.state.rawValue)")
       case .receiving: break
       }
     }
@@ -62,7 +62,10 @@ public final class Store: Sendable {
         .handedOver,
         "a hand-over of the guest of \(path) to \(manifest.handedOverTo ?? "a host") did not end: "
           + "it may run there")
-    case .held, .standby, .handedOver, .handingOver: return (store, manifest)
+    case .unsettled where !handedOver:
+      throw StoreError(
+        .handedOver, "the source of the guest of \(path) could not be told: it may run there")
+    case .held, .standby, .unsettled, .handedOver, .handingOver: return (store, manifest)
     }
   }
 
@@ -111,6 +114,12 @@ public final class Store: Sendable {
     manifest.vmDescriptionSize = UInt64(vmDescription.count)
     manifest.heldAt = Date.now.formatted(.iso8601)
     try write(manifest)
+  }
+
+  /// Whether there is a guest here that must not be swept away.
+  public var holdsGuest: Bool {
+    guard let manifest = try? readManifest() else { return false }
+    return manifest.state != .receiving
   }
 
   /// Replaces the manifest.

@@ -19,7 +19,7 @@ struct Multifd: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      ReceiveCommand.self, SendCommand.self, PluginsCommand.self,
+      ReceiveCommand.self, SendCommand.self, InspectCommand.self, PluginsCommand.self,
     ])
 }
 

@@ -59,6 +59,7 @@ final class MainReceiver {
       pageSize: session.options.limits.pageSize, ramSection: decoder.ramSectionID ?? 0,
       blocks: decoder.blocks.map { Manifest.Block(name: $0.name, length: $0.usedLength) })
     manifest.pageBits = decoder.configuration?.pageBits
+    manifest.cache = session.options.standby?.cache
     manifest.validateUUID = decoder.configuration?.uuid != nil
     manifest.uuid = (uuid ?? decoder.configuration?.uuid)?.description
     if session.channelCount > 0 {
@@ -290,36 +291,11 @@ final class MainReceiver {
         try store.makeBlock(
           Manifest.Block(name: block.name, length: block.usedLength), pageSize: size))
     }
-    let stage = COLOStage(guest: blocks, cache: try makeCache(blocks))
+    let cache = try CacheFiles(store, blocks, pageSize: size)
+    let stage = COLOStage(
+      guest: blocks, cache: try cache.make(session.options.standby?.cache))
     self.stage = stage
     session.publish(stage)
-  }
-
-  private func makeCache(_ guest: [RAMBlock]) throws -> COLOStage.Cache {
-    guard let options = session.options.standby else { return .none }
-    let pageSize = session.options.limits.pageSize
-    switch options.cache {
-    case .sparse:
-      let pages = guest.reduce(0) { $0 + $1.pageCount }
-      return .sparse(
-        try ["a", "b"].map { side in
-          StagingLog(
-            pages: try store.makeCacheFile(
-              "pages-\(side)", length: pages * pageSize, pageSize: pageSize),
-            journal: try store.makeCacheFile(
-              "journal-\(side)", length: StagingLog.journalSize(pages: pages * 2), pageSize: 4096))
-        })
-    case .mirror:
-      return .mirror(
-        try MirrorCache(
-          blocks: try guest.enumerated().map { index, block in
-            try store.makeCacheFile("block-\(index)", length: block.length, pageSize: pageSize)
-          },
-          bitmaps: try ["a", "b"].map { side in
-            try store.makeCacheFile(
-              "bitmap-\(side)", length: MirrorCache.bitmapSize(guest), pageSize: 4096)
-          }))
-    }
   }
 
   private func section(_ header: SectionHeader, _ size: Int) throws {

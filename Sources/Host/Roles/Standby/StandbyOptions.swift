@@ -1,15 +1,9 @@
+import Store
+
 /// What an operator decides about a standby, beyond a reception.
 public struct StandbyOptions: Sendable {
   /// Where the pages of checkpoints in flight are kept.
-  public enum Cache: String, Sendable, CaseIterable {
-    /// Only those pages, given back after the copy.
-    case sparse
-    /// A second copy of RAM, as a stock secondary has it.
-    case mirror
-  }
-
-  /// The cache.
-  public var cache = Cache.sparse
+  public var cache = Manifest.Cache.sparse
   /// Seconds without a checkpoint after which the primary counts as lost; nil: never.
   public var checkpointTimeout: Double?
 
