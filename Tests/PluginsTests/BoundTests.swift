@@ -5,16 +5,28 @@ import Testing
 /// How large a payload can get. SendChannel holds every payload of every test to payload_bound.
 @Suite struct BoundTests {
   @Test(
-    "incompressible pages cost at most 0.5 % and stay in the bound", arguments: Variant.everyLevel)
+    "every level: incompressible pages cost at most 0.5 %, and come out",
+    arguments: Variant.everyLevel)
   func incompressible(variant: Variant) {
     let ram = makeRAM(.random, pages: 128, pageSize: 4096, seed: 20)
     let send = SendChannel(variant.backend, variant.options)
+    let recv = RecvChannel(variant.backend, variant.options)
+    let target = GuardedMemory(ram.size)
     for count in [128, 128, 1, 2, 128] {
-      let payload = send.prepare(ram, (0..<count).map { UInt64($0 * 4096) }).payload
+      let offsets = (0..<count).map { UInt64($0 * 4096) }
+      let payload = send.prepare(ram, offsets).payload
       let most = Double(count * 4096) * 1.005
       // A lone page may carry a frame header, or a flush, which weigh more there.
       #expect(Double(payload.count) <= most + (count < 128 ? 16 : 0), "\(count) pages")
+      #expect(recv.receive(payload, target, offsets) == MULTIFD_OK)
     }
+    #expect(target.equals(ram))
+    // The same channel once more, with pages that compress.
+    let text = makeRAM(.mixed, pages: 16, pageSize: 4096, seed: 24)
+    let offsets = (0..<16).map { UInt64($0 * 4096) }
+    let back = GuardedMemory(text.size)
+    #expect(recv.receive(send.prepare(text, offsets).payload, back, offsets) == MULTIFD_OK)
+    #expect(back.equals(text))
   }
 
   @Test("nearly compressible pages stay in the bound", arguments: Variant.all)

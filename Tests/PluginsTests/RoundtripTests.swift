@@ -58,11 +58,6 @@ import Testing
     roundtrip(variant, .mixed, Packets(), counts: counts, seed: 4)
   }
 
-  @Test("every level", arguments: Variant.everyLevel)
-  func levels(variant: Variant) {
-    roundtrip(variant, .mixed, Packets(pageCount: 16), counts: [16, 3, 0, 16], seed: 5)
-  }
-
   @Test("channels do not disturb one another", arguments: Variant.all)
   func concurrentChannels(variant: Variant) async {
     await withTaskGroup(of: Void.self) { group in
