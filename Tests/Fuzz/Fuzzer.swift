@@ -41,6 +41,15 @@ struct Fuzzer {
         other == outcome, "in pieces of \(pieces.chunk) bytes \(other), at once \(outcome)")
       whole.require(pieces.violation == nil, pieces.violation ?? "")
     }
+    if number % 8 == 3 {
+      // In memory that ends with the bytes, so that the address sanitizer sees a read beyond them.
+      var exact = Decoding()
+      let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: bytes.count, alignment: 1)
+      defer { copy.deallocate() }
+      copy.copyMemory(from: bytes)
+      let other = decode(UnsafeRawBufferPointer(copy), &exact)
+      whole.require(other == outcome, "again \(other), first \(outcome)")
+    }
     if let violation = whole.violation { guardrail.fail(violation, thread: thread) }
     return outcome
   }
