@@ -9,6 +9,9 @@ public struct Manifest: Codable, Equatable, Sendable {
     case receiving
     /// The guest is here, whole, and nowhere else.
     case held
+    /// A primary's guest is here as of its last checkpoint, see ``CheckpointRecord``; the guest itself
+    /// may still run at the primary.
+    case standby
     /// A hand-over was begun whose end nobody knows: the guest may run elsewhere.
     case handingOver = "handing-over"
     /// A destination has taken the guest: this copy must not run.

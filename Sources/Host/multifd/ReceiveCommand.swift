@@ -46,7 +46,7 @@ struct ReceiveCommand: ParsableCommand {
   @Flag(help: "Print the summary as JSON.")
   var json = false
 
-  @OptionGroup var plugins: PluginFolders
+  @OptionGroup var plugins: PluginOptions
 
   func validate() throws {
     if let channels, !(0...255).contains(channels) {

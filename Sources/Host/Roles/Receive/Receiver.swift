@@ -90,7 +90,7 @@ public final class Receiver: Sendable {
       try main.run()
       let manifest = main.manifest(uuid: session.uuid)
       try store.hold(
-        manifest, blocks: main.blocks, earlyState: main.earlyState,
+        manifest, blocks: main.stage?.guest ?? [], earlyState: main.earlyState,
         deviceState: main.deviceState, vmDescription: main.vmDescription)
       do {
         if main.sourceListens { try socket.write(ReturnPathMessage.shut(0).encode()) }
