@@ -72,8 +72,8 @@ struct Bench: ParsableCommand {
     var row = BenchRow(compression: name, bytes: mebibytes << 20)
     for round in 1...rounds {
       let stock = try stockToStock(cell, saved)
-      row.stock.append(stock)
-      note("\(name) \(round)/\(rounds): stock to stock \(seconds(stock))")
+      row.add(stock)
+      note("\(name) \(round)/\(rounds): stock to stock \(seconds(stock.outcome.wall))")
       let folder = try TemporaryFolder(.memory(bytes: mebibytes << 20))
       let receive = try stockToStore(cell, saved, folder("store"))
       row.receive.append(receive.wall)
@@ -97,12 +97,14 @@ struct Bench: ParsableCommand {
     MigrationSetup(channels: cell.channels, compression: cell.compression)
   }
 
-  private func stockToStock(_ cell: Passage.Cell, _ saved: SavedGuest) throws -> Duration {
+  private func stockToStock(
+    _ cell: Passage.Cell, _ saved: SavedGuest
+  ) throws -> StockMigration.Report {
     let source = try stoppedSource(cell, saved)
     defer { source.terminate() }
     let report = try StockMigration.run(source, to: cell.destination, setup(cell))
     report.destination.terminate()
-    return report.outcome.wall
+    return report
   }
 
   private func stockToStore(_ cell: Passage.Cell, _ saved: SavedGuest, _ store: String) throws
