@@ -56,15 +56,26 @@ struct DirtyBitmapTests {
     #expect(!map.contains(192) && map.contains(191) && map.contains(320))
   }
 
-  @Test("What draining throws ends it; the word's other bits are the caller's loss, the rest stays")
+  @Test("What draining throws ends it: that bit and all behind it stay set")
   func drainThrows() {
     struct Stop: Error {}
-    let map = DirtyBitmap(count: 256)
-    for bit in [3, 100, 200] { map.set(bit) }
-    #expect(throws: Stop.self) {
-      try map.drain { (bit: Int) throws(Stop) in if bit == 100 { throw Stop() } }
+    for stop in [0, 3, 40, 63, 64, 100, 200] {
+      let map = DirtyBitmap(count: 256)
+      let bits = [0, 3, 40, 63, 64, 100, 200]
+      for bit in bits { map.set(bit) }
+      var drained: [Int] = []
+      #expect(throws: Stop.self) {
+        try map.drain { (bit: Int) throws(Stop) in
+          map.set(1)  // in a word that is being drained, or was
+          if bit == stop { throw Stop() }
+          drained.append(bit)
+        }
+      }
+      #expect(drained == bits.filter { $0 < stop })
+      var rest: [Int] = []
+      map.drain { rest.append($0) }
+      #expect(rest == ([1] + bits.filter { $0 >= stop }).sorted())
     }
-    #expect(map.population == 1 && map.contains(200))
   }
 
   @Test(
