@@ -65,3 +65,26 @@ extension StreamScript {
     }
   }
 }
+
+extension StreamScript {
+  /// Steps of one connection after the other, or of several at once.
+  public enum Phase: Sendable {
+    /// In this order, nothing beside them.
+    case alone([Step])
+    /// One list for the main channel and one for each other; they may run at the same time.
+    case together([[Step]])
+  }
+
+  /// All steps, with what may be concurrent side by side.
+  public var phases: [Phase] {
+    epochs.flatMap { epoch -> [Phase] in
+      let free = epoch.main.lastIndex(where: \.isBoundary).map { $0 + 1 } ?? 0
+      let packets = epoch.packets.enumerated().map { channel, range in
+        range.map { Step.packet(channel: channel, index: $0) }
+      }
+      return [
+        .alone(Array(epoch.main[..<free])), .together([Array(epoch.main[free...])] + packets),
+      ]
+    }
+  }
+}
