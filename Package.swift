@@ -78,6 +78,11 @@ let package = Package(
     .executableTarget(
       name: "multifd-fuzz", dependencies: ["TestSupport", "Wire", argumentParser],
       path: "Tests/Fuzz"),
+    // Plays recorded migrations through decoders, backends and stage: what the roles' results are compared with.
+    .target(
+      name: "SessionReplay",
+      dependencies: ["TestSupport", "COLO", "Wire", "PluginLoader", "Memory"],
+      path: "Tests/SessionReplay"),
     .testTarget(
       name: "PluginAPITests", dependencies: ["TestSupport"], path: "Tests/PluginAPITests"),
     .testTarget(
@@ -90,14 +95,16 @@ let package = Package(
     .testTarget(
       name: "MemoryTests", dependencies: ["Memory", "TestSupport"], path: "Tests/MemoryTests"),
     .testTarget(
-      name: "COLOTests", dependencies: ["COLO", "TestSupport"], path: "Tests/COLOTests"),
+      name: "COLOTests", dependencies: ["COLO", "SessionReplay", "TestSupport"],
+      path: "Tests/COLOTests"),
     .testTarget(
       name: "StoreTests", dependencies: ["Store", "TestSupport"], path: "Tests/StoreTests"),
     .testTarget(
       name: "TransportTests", dependencies: ["Transport", "TestSupport"],
       path: "Tests/TransportTests"),
     .testTarget(
-      name: "RolesTests", dependencies: ["Roles", "TestSupport"], path: "Tests/RolesTests"),
+      name: "RolesTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
+      path: "Tests/RolesTests"),
     .testTarget(
       name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
   ],

@@ -82,7 +82,8 @@ public final class DirtyBitmap: Sendable {
   }
 
   /// Clears the set bits of a range of words, in order, and hands each to `body`, one at a time.
-  /// A bit that is set meanwhile is either handed out or still set afterwards, never lost.
+  /// A bit that is set meanwhile is either handed out or still set afterwards, never lost. Where `body`
+  /// throws, that bit and all that were not handed out stay set: the same can be tried again.
   public func drain<Failure>(
     words range: Range<Int>, _ body: (Int) throws(Failure) -> Void
   ) throws(Failure) {
@@ -90,7 +91,12 @@ public final class DirtyBitmap: Sendable {
     for index in range where words[index].load(ordering: .relaxed) != 0 {
       var rest = words[index].exchange(0, ordering: .acquiring)
       while rest != 0 {
-        try body(index << 6 | rest.trailingZeroBitCount)
+        do throws(Failure) {
+          try body(index << 6 | rest.trailingZeroBitCount)
+        } catch {
+          words[index].bitwiseOr(rest, ordering: .releasing)
+          throw error
+        }
         rest &= rest &- 1
       }
     }
