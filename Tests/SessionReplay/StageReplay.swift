@@ -30,8 +30,8 @@ public final class StageReplay: Sendable {
     }
     stage =
       colo
-      ? COLOStage(guest: try memory("guest "), cache: try memory("cache "))
-      : COLOStage(guest: try memory("guest "))
+      ? COLOStage(guest: try memory(""), cache: try memory("cache of "))
+      : COLOStage(guest: try memory(""))
     decoders = try script.channels.map { try PacketInput($0, of: script.channels.count) }
   }
 
