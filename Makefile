@@ -54,17 +54,17 @@ bench:
 fuzz: setup build
 	$(BUILD)/multifd-fuzz $(ARGS)
 
-# The installed host carries its Swift runtime in itself, and the backends need none: nothing of Swift has to be
-# on the machine. One product at a time, so that the tests' own executables are not built.
+# The installed host carries its Swift runtime in itself, and the backends (Embedded Swift) need none: nothing of
+# Swift has to be on the machine. One product at a time, so that the tests' own executables are not built.
 install:
-	for product in multifd $(PLUGINS:%=multifd-%); do \
-	  $(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) \
-	    --product $$product || exit 1; \
+	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product multifd
+	for plugin in $(PLUGINS); do \
+	  $(SWIFT) build -c release --product multifd-$$plugin || exit 1; \
 	done
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/multifd $(DESTDIR)$(PREFIX)/include \
 	  $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/doc/multifd
-	install -m 755 $(INSTALL_BUILD)/release/multifd $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 $(PLUGINS:%=$(INSTALL_BUILD)/release/libmultifd-%.so) $(DESTDIR)$(PREFIX)/lib/multifd/
+	install -s -m 755 $(INSTALL_BUILD)/release/multifd $(DESTDIR)$(PREFIX)/bin/
+	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(DESTDIR)$(PREFIX)/lib/multifd/
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(DESTDIR)$(PREFIX)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in \
 	  >$(DESTDIR)$(PREFIX)/lib/pkgconfig/multifd-plugin.pc

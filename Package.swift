@@ -35,7 +35,8 @@ let package = Package(
     .executable(name: "multifd", targets: ["multifd"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
   ],
   targets: [
     // The C ABI: a header and a module map, nothing else.
@@ -65,7 +66,7 @@ let package = Package(
     host("COLO", ["Memory", "Wire", "PluginLoader"]),
     host("Store", ["Memory", "Wire", "CLinux"]),
     host("Transport", ["PluginLoader", "Memory", "CLinux"]),
-    host("Observe", []),
+    host("Observe", [.product(name: "Histogram", package: "hdrhistogram-swift")]),
     host("Roles", ["COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory"]),
     .executableTarget(
       name: "multifd", dependencies: ["Roles", argumentParser], path: "Sources/Host/multifd"),

@@ -6,12 +6,36 @@ import Testing
 
 /// Everything with a real QEMU, one at a time: each test runs two virtual machines under emulation.
 @Suite("Interop with stock QEMU", .serialized)
-enum InteropTests {
+struct InteropTests {
   /// Guests that were booted once and saved, for all the tests.
   static let guests = SavedGuests()
 
   /// The QEMUs that `make test` sets up.
   static let versions: [QEMUVersion] = [.v72, .v111]
+
+  /// Boots the guest that the other tests use. This is also the test that is reported as skipped, with its reason,
+  /// when a QEMU is missing: of a parametrised test only the cases are cancelled.
+  @Test(
+    "QEMU 7.2 is here and runs the guest",
+    .enabled(if: QEMUVersion.v72.isAvailable, "\(missing(.v72))"))
+  func has72() throws { try expectGuestBeats(.v72) }
+
+  @Test(
+    "QEMU 11.1 is here and runs the guest",
+    .enabled(if: QEMUVersion.v111.isAvailable, "\(missing(.v111))"))
+  func has111() throws { try expectGuestBeats(.v111) }
+
+  private func expectGuestBeats(_ version: QEMUVersion) throws {
+    let guest = try Self.guests.guest(version, version.machine(with: version))
+    let qemu = try guest.start(in: version)
+    defer { qemu.terminate() }
+    #expect(qemu.console.waitHeartbeat(.seconds(60)) != nil)
+    #expect(qemu.console.fullCheck()?.bad == 0)
+  }
+
+  private static func missing(_ version: QEMUVersion) -> String {
+    "SKIPPED: " + ((version.unavailable ?? Lab.guestUnavailable)?.description ?? "")
+  }
 
   /// Cancels the running test case, saying so on stderr too, when one of `versions` is not there.
   static func require(_ versions: QEMUVersion...) throws {

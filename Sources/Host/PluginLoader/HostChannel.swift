@@ -62,10 +62,11 @@ final class HostChannel {
 
   // MARK: Services
 
-  func read(_ data: UnsafeMutableRawPointer?, _ size: Int) -> Int32 {
+  func read(_ data: UnsafeMutableRawPointer, _ size: Int) -> Int32 {
     // A size beyond Int is a negative Int here: more than any payload.
     guard take(size < 0 ? Int.max : size) else { return MULTIFD_ERROR_CHANNEL }
-    guard size > 0, let data, let source else { return size == 0 ? MULTIFD_OK : misuse("read") }
+    if size == 0 { return MULTIFD_OK }
+    guard !isNull(data), let source else { return misuse("read") }
     do {
       // `size` writable bytes at `data`: the backend's word, as in read(2).
       try source.read(into: UnsafeMutableRawBufferPointer(start: data, count: size))
@@ -76,17 +77,20 @@ final class HostChannel {
     }
   }
 
-  func readv(_ pieces: UnsafePointer<MultiFDIOVec>?, _ count: UInt32) -> Int32 {
-    guard let pieces else { return count == 0 ? MULTIFD_OK : misuse("readv") }
+  func readv(_ pieces: UnsafePointer<MultiFDIOVec>, _ count: UInt32) -> Int32 {
+    if count == 0 { return MULTIFD_OK }
+    guard !isNull(pieces), let source else { return misuse("readv") }
+    // `count` entries at `pieces`: the backend's word, as in readv(2).
     let all = UnsafeBufferPointer(start: pieces, count: Int(count))
     var total = 0
     for piece in all where total != Int.max {
+      if piece.iov_len != 0, isNull(piece.iov_base) { return misuse("readv") }
       // A length beyond Int is a negative Int here: more than any payload.
       let (sum, overflow) = total.addingReportingOverflow(piece.iov_len)
       total = overflow || piece.iov_len < 0 ? Int.max : sum
     }
     guard take(total) else { return MULTIFD_ERROR_CHANNEL }
-    guard total > 0, let source else { return total == 0 ? MULTIFD_OK : misuse("readv") }
+    if total == 0 { return MULTIFD_OK }
     do {
       try source.readv(all)
       return MULTIFD_OK
@@ -96,13 +100,13 @@ final class HostChannel {
     }
   }
 
-  func log(_ level: UInt32, _ message: UnsafePointer<CChar>?) {
-    guard let log, let message else { return }
+  func log(_ level: UInt32, _ message: UnsafePointer<CChar>) {
+    guard let log, !isNull(message) else { return }
     log(BackendLogLevel(rawValue: level) ?? .debug, oneLine(String(cString: message)))
   }
 
-  func error(_ message: UnsafePointer<CChar>?) {
-    guard let message else { return }
+  func error(_ message: UnsafePointer<CChar>) {
+    guard !isNull(message) else { return }
     text = oneLine(String(cString: message))
   }
 
@@ -165,3 +169,7 @@ final class HostChannel {
     }
   }
 }
+
+/// Whether a pointer from C is NULL although its type says that it cannot be: a backend is not compiled
+/// by us. Asked of the number, since the compiler would take a question to the pointer for answered.
+private func isNull(_ pointer: UnsafeRawPointer) -> Bool { UInt(bitPattern: pointer) == 0 }

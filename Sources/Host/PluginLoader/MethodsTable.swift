@@ -23,7 +23,7 @@ struct MethodsTable {
       throw .refused(path, "has no table for a host of ABI \(MULTIFD_ABI_MAJOR)")
     }
     try Self.checkHead(address, path)
-    let bytes = Self.copy(address)
+    let bytes = copyTable(address, size: MemoryLayout<MultiFDMethods>.size)
     try Self.checkCallbacks(bytes, path)
     // All that Swift imports as non-null is now known to be so (names: below, as raw words).
     name = try Self.text(bytes, \.name, "name", limit: 31, path)
@@ -78,17 +78,6 @@ struct MethodsTable {
     guard size >= UInt32(smallest) else {
       throw .refused(path, "its table has \(size) bytes, ABI 1.0 has \(smallest)")
     }
-  }
-
-  /// The first `size` bytes of a table; what it does not have is zero. A longer table (of a later
-  /// minor) is cut.
-  package static func copy(
-    _ address: UnsafeRawPointer, size: Int = MemoryLayout<MultiFDMethods>.size
-  ) -> [UInt8] {
-    let has = Int(address.loadUnaligned(fromByteOffset: 8, as: UInt32.self))
-    // `has` bytes are there by the backend's own word, which the probe's child has read up to ours.
-    let bytes = UnsafeRawBufferPointer(start: address, count: min(has, size))
-    return Array(bytes) + Array(repeating: 0, count: max(0, size - has))
   }
 
   private static func word(
@@ -198,4 +187,13 @@ func foreignText(_ address: UnsafeRawPointer?, limit: Int, mayBeEmpty: Bool = fa
 func hex(_ value: UInt32) -> String {
   let digits = String(value, radix: 16)
   return String(repeating: "0", count: max(0, 8 - digits.count)) + digits
+}
+
+/// The first `size` bytes of the table at `address`; those that it does not have are zero, which is what
+/// an absent member counts as. A longer table (of a later minor) is cut.
+package func copyTable(_ address: UnsafeRawPointer, size: Int) -> [UInt8] {
+  let has = Int(address.loadUnaligned(fromByteOffset: 8, as: UInt32.self))
+  // `has` bytes are there by the backend's own word, which the probe's child has read up to ours.
+  let bytes = UnsafeRawBufferPointer(start: address, count: min(has, size))
+  return Array(bytes) + Array(repeating: 0, count: max(0, size - has))
 }

@@ -112,3 +112,26 @@ func resolve(_ path: String) -> String? {
   defer { free(real) }
   return String(cString: real)
 }
+
+extension PluginSearchPath {
+  /// What is with a folder of the search path now.
+  public enum FolderState: Sendable, Equatable {
+    /// Its files may be opened, as far as the folder goes.
+    case trusted
+    /// There is no such folder, which is no error.
+    case missing
+    /// No file of it is opened, with the reason.
+    case refused(PluginError)
+  }
+
+  /// Looks at one folder.
+  public func state(of folder: Folder) -> FolderState {
+    guard resolve(folder.path) != nil || errno != ENOENT else { return .missing }
+    do {
+      try PluginTrust.folder(folder.path, as: folder.path, privileged: privileged)
+      return .trusted
+    } catch {
+      return .refused(error)
+    }
+  }
+}

@@ -25,7 +25,7 @@ public final class Monitor<Value>: @unchecked Sendable {
     mutex.deallocate()
   }
 
-  /// Changes or reads the value, and wakes everybody who waits.
+  /// Changes the value, and wakes everybody who waits.
   @discardableResult
   public func update<Result>(_ body: (inout Value) -> Result) -> Result {
     pthread_mutex_lock(mutex)
@@ -34,6 +34,13 @@ public final class Monitor<Value>: @unchecked Sendable {
       pthread_mutex_unlock(mutex)
     }
     return body(&value)
+  }
+
+  /// Looks at the value.
+  public func read<Result>(_ body: (Value) -> Result) -> Result {
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    return body(value)
   }
 
   /// Waits until `body` gives a result.

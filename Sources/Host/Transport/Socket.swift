@@ -1,7 +1,6 @@
 import Glibc
 import Memory
 
-
 /// One connected stream socket, blocking, with a time limit on silence in the middle of something.
 ///
 /// Reading belongs to one thread and writing to one thread; ``cut()`` may come from any thread and
@@ -111,12 +110,27 @@ public final class Socket: Sendable {
     }
   }
 
+  /// Waits until something can be read (also the end of the stream), for `seconds` at the most.
+  public func waitReadable(seconds: Double) -> Bool {
+    let deadline = ContinuousClock.now + .seconds(seconds)
+    while true {
+      let left = max(0, (deadline - .now) / .milliseconds(1))
+      var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      let count = poll(&entry, 1, Int32(min(left.rounded(.up), 1e9)))
+      if count > 0 { return true }
+      if count == 0 && left == 0 { return false }
+    }
+  }
+
   /// Looks at the first bytes without taking them, as many as are there.
   func peek(into buffer: UnsafeMutableRawBufferPointer) -> Int {
     recv(
       descriptor, buffer.baseAddress, buffer.count,
       Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
   }
+
+  /// Acknowledges what has arrived now. The kernel forgets the wish, so it is repeated after reads.
+  func acknowledge() { setOption(Int32(IPPROTO_TCP), TCP_QUICKACK, 1) }
 
   // MARK: Writing
 

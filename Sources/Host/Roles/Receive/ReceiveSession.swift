@@ -60,7 +60,7 @@ final class ReceiveSession: Sendable {
     }
   }
 
-  var failure: Failure? { state.update { $0.failure } }
+  var failure: Failure? { state.read { $0.failure } }
 
   /// The main channel is done: channels may end.
   func finish() {
@@ -71,7 +71,7 @@ final class ReceiveSession: Sendable {
     }
   }
 
-  var isOver: Bool { state.update { $0.over || $0.failure != nil } }
+  var isOver: Bool { state.read { $0.over || $0.failure != nil } }
 
   // MARK: Connections
 
@@ -86,7 +86,7 @@ final class ReceiveSession: Sendable {
     }
   }
 
-  var hasMain: Bool { state.update { $0.main != nil } }
+  var hasMain: Bool { state.read { $0.main != nil } }
 
   /// A channel that has not told its number yet. False when channels are closed to newcomers.
   func admitUnnamed(_ socket: Socket) -> Bool {
@@ -150,7 +150,7 @@ final class ReceiveSession: Sendable {
 
   /// How many channels there are, as far as that is known.
   var channelCount: Int {
-    state.update { max($0.expected ?? 0, ($0.channels.keys.max() ?? -1) + 1) }
+    state.read { max($0.expected ?? 0, ($0.channels.keys.max() ?? -1) + 1) }
   }
 
   // MARK: Memory
@@ -193,8 +193,8 @@ final class ReceiveSession: Sendable {
   ///
   /// - Parameter needsChannels: the marker says by itself that there are channels.
   func mainReachedMarker(needsChannels: Bool) throws(Failure) {
-    if state.update({ $0.expected }) == nil { try fixChannelCount(needsChannels) }
-    let marker = state.update { $0.released + 1 }
+    if state.read({ $0.expected }) == nil { try fixChannelCount(needsChannels) }
+    let marker = state.read { $0.released + 1 }
     var moved = bytesMoved
     while true {
       let passed = state.wait(seconds: options.timeout) { state -> Result<Void, Failure>? in
@@ -229,7 +229,7 @@ final class ReceiveSession: Sendable {
     let settle = 0.05
     var count = -1
     while true {
-      let now = state.update { $0.unnamed.count + $0.channels.count }
+      let now = state.read { $0.unnamed.count + $0.channels.count }
       if now == count { break }
       count = now
       _ = state.wait(seconds: settle) { $0.failure != nil ? () : nil }
@@ -241,7 +241,7 @@ final class ReceiveSession: Sendable {
       return true
     }
     if let failure { throw failure }
-    guard named != nil, !needsChannels || state.update({ $0.expected }) != 0 else {
+    guard named != nil, !needsChannels || state.read({ $0.expected }) != 0 else {
       throw Failure(
         .unreachable, "multifd", "the source uses it, but no channel has connected within "
           + "\(options.timeout.formatted) s")
@@ -249,7 +249,7 @@ final class ReceiveSession: Sendable {
   }
 
   private func missing(_ marker: Int) -> Failure {
-    state.update { state in
+    state.read { state in
       let expected = state.expected ?? 0
       let absent = (0..<expected).filter { state.channels[$0] == nil }
       if let first = absent.first {
@@ -270,7 +270,7 @@ final class ReceiveSession: Sendable {
 
   /// The channels by number, for progress and the summary.
   var channelCounters: [(id: Int, counters: Counters)] {
-    state.update { state in
+    state.read { state in
       state.channels.sorted { $0.key < $1.key }.map { ($0.key, $0.value.counters) }
     }
   }
@@ -284,11 +284,11 @@ final class ReceiveSession: Sendable {
 
   /// Bytes of RAM, once the block list is there.
   var ramSize: UInt64 {
-    state.update { $0.stage?.guest.reduce(0) { $0 + UInt64($1.length) } ?? 0 }
+    state.read { $0.stage?.guest.reduce(0) { $0 + UInt64($1.length) } ?? 0 }
   }
 
   /// The guest's UUID as the channels told it.
-  var uuid: VMUUID? { state.update { $0.uuid } }
+  var uuid: VMUUID? { state.read { $0.uuid } }
 
   private var bytesMoved: UInt64 {
     channelCounters.reduce(mainCounters.bytes) { $0 &+ $1.counters.bytes }

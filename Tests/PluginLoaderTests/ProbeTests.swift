@@ -1,0 +1,164 @@
+import Foundation
+import Glibc
+import PluginLoader
+import Testing
+
+/// What a library may do in the child process that tries it: everything, and the host goes on.
+@Suite("Probing", .compiler)
+struct ProbeTests {
+  struct Case: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    let macros: [String: String]
+    let says: [String]
+  }
+
+  static let crashes: [Case] = [
+    Case(
+      testDescription: "aborts in its constructor", macros: ["CONSTRUCTOR": "abort()"],
+      says: ["signal 6", "while it was opened"]),
+    Case(
+      testDescription: "writes to nowhere in its constructor",
+      macros: ["CONSTRUCTOR": "*(volatile int *)16 = 1"],
+      says: ["signal 11", "while it was opened"]),
+    Case(
+      testDescription: "exits with 0 in its constructor", macros: ["CONSTRUCTOR": "exit(0)"],
+      says: ["exit code 0", "while it was opened"]),
+    Case(
+      testDescription: "exits at once with 3", macros: ["CONSTRUCTOR": "_exit(3)"],
+      says: ["exit code 3", "while it was opened"]),
+    Case(
+      testDescription: "crashes in its entry point", macros: ["ENTRY": "abort()"],
+      says: ["signal 6", "inside multifd_plugin_entry()"]),
+    Case(
+      testDescription: "returns a wild table",
+      macros: ["ENTRY": "return (const MultiFDMethods *)0x1000"],
+      says: ["signal 11", "while its table was read"]),
+    Case(
+      testDescription: "has a wild name", macros: ["NAME": "(const char *)0x1000"],
+      says: ["signal 11", "while its table was read"]),
+    Case(
+      testDescription: "has a wild option table", macros: ["OPTIONS": "0x1000"],
+      says: ["signal 11", "while its table was read"]),
+    Case(
+      testDescription: "has a wild callback", macros: ["PAYLOAD_BOUND": "(void *)0x1000"],
+      says: ["signal 11", "while its table was read"]),
+    Case(
+      testDescription: "prints", macros: ["CONSTRUCTOR": "puts(\"hello there\")"],
+      says: ["printed 'hello there'"]),
+    Case(
+      testDescription: "complains on stderr from its entry point",
+      macros: ["ENTRY": "fputs(\"no licence\\n\", stderr)"], says: ["printed 'no licence'"]),
+  ]
+
+  @Test("a library that misbehaves is a reason", arguments: crashes)
+  func crash(_ bad: Case) throws {
+    let folder = try TestFolder()
+    let file = try Compiler.plugin(in: folder.path, bad.macros)
+    let error = try #require(loadError(loader(folder.path)))
+    #expect(error.kind == .probeCrashed)
+    #expect(error.what == file)
+    for text in bad.says { #expect(error.why.contains(text), "\(error.why)") }
+    #expect(error.exitCode == 2)
+    #expect(dlopen(file, RTLD_NOW | RTLD_NOLOAD) == nil, "it was opened in this process")
+  }
+
+  static let hangs: [(String, [String: String])] = [
+    ("in its constructor", ["CONSTRUCTOR": "for (;;) pause()"]),
+    (
+      "with its descriptors closed",
+      ["CONSTRUCTOR": "for (int i = 0; i < 99; i++) close(i); for (;;) pause()"]
+    ),
+    ("in its entry point", ["ENTRY": "for (;;)"]),
+    ("in payload_bound", ["BOUND": "({ for (;;) pause(); 0; })"]),
+    ("while printing for ever", ["CONSTRUCTOR": "for (;;) puts(\"y\")"]),
+    (
+      "ignoring signals",
+      ["CONSTRUCTOR": "for (int i = 1; i < 32; i++) signal(i, SIG_IGN); for (;;) pause()"]
+    ),
+  ]
+
+  @Test("a library that hangs is ended", arguments: hangs)
+  func hang(_ bad: (String, [String: String])) throws {
+    let folder = try TestFolder()
+    try Compiler.plugin(in: folder.path, bad.1)
+    let error = try #require(loadError(loader(folder.path, timeLimit: .milliseconds(300))))
+    #expect(error.kind == .probeCrashed)
+    #expect(error.why.contains("within its time limit of 0.3 seconds"), "\(error.why)")
+  }
+
+  @Test("what a library starts is ended with it")
+  func grandchild() throws {
+    let folder = try TestFolder()
+    let note = folder.path + "/pid"
+    let code = """
+      if (fork() == 0) { \
+      FILE *f = fopen("\(note)", "w"); fprintf(f, "%d", getpid()); fclose(f); for (;;) pause(); } \
+      while (access("\(note)", F_OK)) usleep(1000); usleep(20000); abort()
+      """
+    try Compiler.plugin(in: folder.path, ["CONSTRUCTOR": code])
+    let error = try #require(loadError(loader(folder.path)))
+    #expect(error.kind == .probeCrashed)
+    let pid = try #require(Int32(String(contentsOfFile: note, encoding: .utf8)))
+    // It was killed. A busy machine takes its time to bury it, and it may stand as a zombie until
+    // whoever adopted it has looked.
+    func lives() -> Bool {
+      guard let state = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8) else {
+        return false
+      }
+      return !state.contains(") Z ") && !state.contains(") X ")
+    }
+    for _ in 0..<3000 where lives() { usleep(10_000) }
+    #expect(!lives())
+  }
+
+  @Test("a refusal is remembered until the file changes")
+  func remembered() throws {
+    let folder = try TestFolder()
+    let note = folder.path + "/runs"
+    let code = "int f = open(\"\(note)\", 02101, 0600); write(f, \"x\", 1); close(f); abort()"
+    func runs() -> Int { (try? Data(contentsOf: URL(fileURLWithPath: note)).count) ?? 0 }
+    try Compiler.plugin(
+      in: folder.path, ["CONSTRUCTOR": "int open(const char *, int, ...); " + code])
+    let loader = loader(folder.path)
+    let first = try #require(loadError(loader))
+    #expect(runs() == 1)
+    #expect(loadError(loader) == first)
+    #expect(runs() == 1, "it was tried again though it had not changed")
+    try FileManager.default.removeItem(atPath: folder.path + "/libmultifd-sample.so")
+    try Compiler.plugin(in: folder.path)
+    #expect(try loader.load(named: "sample").version == "1.2.3")
+  }
+
+  static let files: [(String, Data, String)] = [
+    ("is empty", Data(), "file too short"),
+    (
+      "is text", Data(String(repeating: "#!/bin/sh\nexit 0\n", count: 100).utf8),
+      "invalid ELF header"
+    ),
+    (
+      "is a torn ELF file",
+      Data([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0] + Array(repeating: 0, count: 12)),
+      "file too short"
+    ),
+  ]
+
+  @Test("a file that is no library is refused", arguments: files)
+  func noLibrary(_ file: (String, Data, String)) throws {
+    let folder = try TestFolder()
+    try file.1.write(to: URL(fileURLWithPath: folder.path + "/libmultifd-sample.so"))
+    let error = try #require(loadError(loader(folder.path)))
+    #expect(error.kind == .refused)
+    #expect(error.why.contains(file.2), "\(error.why)")
+    #expect(!error.why.contains(folder.path), "the path is said twice: \(error.why)")
+  }
+
+  @Test("a library with an undefined symbol is refused by its name")
+  func undefined() throws {
+    let folder = try TestFolder()
+    try Compiler.plugin(
+      in: folder.path, ["ENTRY": "extern int symbol_of_the_host(void); symbol_of_the_host()"])
+    let error = try #require(loadError(loader(folder.path)))
+    #expect(error.kind == .refused)
+    #expect(error.why.contains("undefined symbol: symbol_of_the_host"), "\(error.why)")
+  }
+}

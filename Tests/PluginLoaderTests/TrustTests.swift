@@ -1,0 +1,183 @@
+import Foundation
+import Glibc
+import PluginLoader
+import Testing
+
+/// Whose files are opened, and which folders are searched in what order.
+@Suite("Search path and trust", .compiler)
+struct TrustTests {
+  @Test(
+    "a file or folder that others can write to is refused",
+    arguments: [
+      (0o775, 0o700, "the file is writable for group"),
+      (0o757, 0o700, "the file is writable for everybody"),
+      (0o666, 0o700, "the file is writable for everybody"),
+      (0o755, 0o770, "its folder"), (0o755, 0o702, "its folder"), (0o755, 0o1777, "its folder"),
+    ])
+  func modes(_ file: Int, _ folderMode: Int, _ says: String) throws {
+    let folder = try TestFolder()
+    let path = try Compiler.plugin(in: folder.path, ["CONSTRUCTOR": "abort()"])
+    try #require(chmod(path, mode_t(file)) == 0)
+    try #require(chmod(folder.path, mode_t(folderMode)) == 0)
+    let error = try #require(loadError(loader(folder.path)))
+    #expect(error.kind == .refused, "it was tried all the same")
+    #expect(error.why.contains(says), "\(error.why)")
+    #expect(error.why.contains("writable for"))
+    #expect(error.hint?.contains("chmod go-w") == true)
+  }
+
+  @Test("read-only modes are fine", arguments: [0o500, 0o444, 0o755])
+  func readable(_ mode: Int) throws {
+    let folder = try TestFolder()
+    let path = try Compiler.plugin(in: folder.path)
+    try #require(chmod(path, mode_t(mode)) == 0)
+    #expect(loadError(loader(folder.path)) == nil)
+  }
+
+  @Test(
+    "another user's file or folder is refused",
+    .enabled(if: geteuid() == 0, "SKIPPED: only root can give a file away"),
+    arguments: [true, false])
+  func owners(_ file: Bool) throws {
+    let folder = try TestFolder()
+    let inner = try folder.folder("inner")
+    let path = try Compiler.plugin(in: inner)
+    try #require(chown(file ? path : inner, 12345, 0) == 0)
+    let error = try #require(loadError(loader(inner)))
+    #expect(error.kind == .refused)
+    #expect(error.why.contains("belongs to user 12345, not to root"), "\(error.why)")
+  }
+
+  @Test("a link is judged by what it leads to")
+  func links() throws {
+    let folder = try TestFolder()
+    let open = try folder.folder("open"), closed = try folder.folder("closed")
+    let target = try Compiler.plugin(in: open)
+    try #require(symlink(target, closed + "/libmultifd-sample.so") == 0)
+    #expect(try loader(closed).load(named: "sample").path == target)
+    try #require(symlink(target, closed + "/libmultifd-fast.so") == 0)
+    let renamed = try #require(loadError(loader(closed), "fast"))
+    #expect(renamed.why.contains("calls itself 'sample', but its file name says 'fast'"))
+    try #require(chmod(open, 0o777) == 0)
+    let error = try #require(loadError(loader(closed)))
+    #expect(error.why.contains("its folder \(open) is writable for everybody"), "\(error.why)")
+  }
+
+  @Test("what is no regular file is not opened")
+  func notFiles() throws {
+    let folder = try TestFolder()
+    try #require(mkfifo(folder.path + "/libmultifd-fifo.so", 0o600) == 0)
+    try #require(mkdir(folder.path + "/libmultifd-folder.so", 0o700) == 0)
+    try #require(symlink("/nowhere/at/all", folder.path + "/libmultifd-gone.so") == 0)
+    #expect(loadError(loader(folder.path), "fifo")?.why == "is not a regular file")
+    #expect(loadError(loader(folder.path), "folder")?.why == "is not a regular file")
+    #expect(loadError(loader(folder.path), "gone")?.why == "No such file or directory")
+  }
+
+  @Test("a file name that is no backend's name is listed and not opened")
+  func badNames() throws {
+    let folder = try TestFolder()
+    let good = try Compiler.plugin(in: folder.path, ["CONSTRUCTOR": "abort()"])
+    try FileManager.default.moveItem(atPath: good, toPath: folder.path + "/libmultifd-No Way.so")
+    let candidates = loader(folder.path).candidates()
+    #expect(candidates.map(\.name) == ["No Way"])
+    guard case .failure(let error) = candidates[0].result else { return #expect(Bool(false)) }
+    #expect(error.why == "'No Way' is not a backend's name")
+  }
+
+  @Test("the search order, without repetitions")
+  func order() throws {
+    let folder = try TestFolder()
+    let a = try folder.folder("a"), b = try folder.folder("b"), c = try folder.folder("c")
+    let bin = try folder.folder("bin")
+    let path = PluginSearchPath(
+      explicit: [b, "", a], environment: ["MULTIFD_PLUGIN_PATH": ":\(c)::\(a)/:/none:"],
+      executable: bin + "/multifd")
+    #expect(path.folders == [b, a, c, "/none", bin, bin + "/../lib/multifd"])
+    #expect(
+      path.entries.map(\.origin)
+        == [.option, .option, .environment, .environment, .executable, .installation])
+    #expect(path.state(of: path.entries[0]) == .trusted)
+    #expect(path.state(of: path.entries[3]) == .missing)
+    try #require(chmod(c, 0o777) == 0)
+    guard case .refused(let error) = path.state(of: path.entries[2]) else {
+      return #expect(Bool(false), "a folder for everybody is trusted")
+    }
+    #expect(error.why.contains("writable for everybody"))
+  }
+
+  @Test("a privileged process ignores the environment and opens root's files only")
+  func privileged() throws {
+    let folder = try TestFolder()
+    try Compiler.plugin(in: folder.path)
+    let path = PluginSearchPath(
+      explicit: [folder.path], environment: "/somewhere", executable: "/usr/bin/multifd",
+      privileged: true)
+    #expect(path.folders == [folder.path, "/usr/bin", "/usr/bin/../lib/multifd"])
+    let error = loadError(PluginLoader(searchPath: path))
+    if geteuid() == 0 {
+      #expect(error == nil)
+    } else {
+      #expect(error?.why.contains("not to root") == true)
+    }
+  }
+
+  @Test("the first file of a name counts, also when it is broken")
+  func shadowing() throws {
+    let folder = try TestFolder()
+    let a = try folder.folder("a"), b = try folder.folder("b")
+    let first = try Compiler.plugin(in: a, ["VERSION": "\"1\""])
+    try Compiler.plugin(in: b, ["VERSION": "\"2\"", "CONSTRUCTOR": "abort()"])
+    try Compiler.plugin(in: b, name: "other")
+    #expect(try loader(a, b).load(named: "sample").version == "1")
+    let candidates = loader(a, b).candidates()
+    #expect(candidates.map(\.name) == ["sample", "other", "sample"])
+    guard case .failure(let error) = candidates[2].result else { return #expect(Bool(false)) }
+    #expect(error.kind == .shadowed)
+    #expect(error.why.contains(first))
+
+    // The other way round the broken one comes first: no silent falling back to another backend.
+    #expect(loadError(loader(b, a))?.kind == .probeCrashed)
+  }
+
+  @Test("an unknown name gets the nearest one, and nothing is opened for it")
+  func unknown() throws {
+    let folder = try TestFolder()
+    try Compiler.plugin(in: folder.path, name: "zstd", ["CONSTRUCTOR": "abort()"])
+    let error = try #require(loadError(loader(folder.path), "zsdt"))
+    #expect(error.kind == .notFound)
+    #expect(error.what == "backend 'zsdt'")
+    #expect(error.hint == "did you mean zstd?")
+    #expect(error.why.contains(folder.path))
+    let far = try #require(loadError(loader(folder.path), "lz4"))
+    #expect(far.hint == "there are: zstd")
+    #expect(loadError(loader("/none"), "../../etc/passwd")?.kind == .notFound)
+    #expect(error.report == "multifd: error: \(error.what): \(error.why)\nhint: did you mean zstd?")
+  }
+
+  @Test("a backend is found by format and by QEMU's method")
+  func formats() throws {
+    let folder = try TestFolder()
+    let a = try folder.folder("a"), b = try folder.folder("b")
+    let zlib = ["FORMAT": "\"zlib/1\"", "QEMU": "2u", "CAPS": "1u", "BOUND": "8192ull*page_count"]
+    try Compiler.plugin(in: a, name: "isal", zlib)
+    try Compiler.plugin(in: b, name: "zlib", zlib)
+    #expect(try loader(a, b).load(qemuMethod: 2).name == "zlib")
+    #expect(try loader(a).load(qemuMethod: 2).name == "isal")
+    #expect(try loader(a, b).load(wireFormat: "zlib/1").name == "zlib")
+    #expect(try loader(a).load(wireFormat: "zlib/1").name == "isal")
+    #expect(throws: PluginError.self) { try loader(a, b).load(wireFormat: "zlib/2") }
+    do {
+      _ = try loader(a, b).load(qemuMethod: 4)
+      #expect(Bool(false), "a backend for zstd was found")
+    } catch {
+      #expect(error.kind == .notFound)
+      #expect(error.what == "QEMU's compression method zstd")
+    }
+    // The built-in is there but broken: another is taken; without another its reason is told.
+    let c = try folder.folder("c")
+    try Compiler.plugin(in: c, name: "zlib", zlib.merging(["CONSTRUCTOR": "abort()"]) { $1 })
+    #expect(try loader(c, a).load(qemuMethod: 2).name == "isal")
+    #expect(throws: PluginError.self) { try loader(c).load(qemuMethod: 2) }
+  }
+}
