@@ -97,7 +97,7 @@ struct EqualGuestsTests {
 
   /// Plays a session up to the end of its migration.
   private static func migrated(_ session: Fixtures.Session) throws -> StageReplay {
-    let replay = try StageReplay(StreamScript(session), colo: session.isCOLO)
+    let replay = try StageReplay(StreamScript(session), cache: session.isCOLO ? .sparse : nil)
     for step in replay.script.steps() {
       try replay.apply(step)
       if step == .precopyComplete { break }
