@@ -39,4 +39,7 @@ struct PacketDecoder {
       host: target.host, normal: target.normal, zero: zero, payloadSize: size, flags: fields.flags.rawValue,
       packetNumber: fields.packetNumber)
   }
+
+  /// Ends the backend's channel, which lets go of its source.
+  func close() { channel.close() }
 }

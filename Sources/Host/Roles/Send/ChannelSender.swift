@@ -61,6 +61,7 @@ final class ChannelSender {
 
   deinit {
     channel.close()
+    check?.close()
     header.deallocate()
     pages.deallocate()
     pieces.deallocate()

@@ -29,8 +29,10 @@ final class PayloadCheck: PayloadSource {
       source: self)
   }
 
+  /// Ends the backend's channel, which knows this object as its source: without it neither would go.
+  func close() { channel?.close() }
+
   deinit {
-    channel?.close()
     image.deallocate()
     offsets.deallocate()
   }
