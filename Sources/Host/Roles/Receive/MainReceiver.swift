@@ -71,6 +71,12 @@ final class MainReceiver {
   /// Reads to the end of the stream: VM description, or the source's close.
   func run() throws {
     try decode { if case .vmDescription = $0 { false } else { true } }
+    // Every guest has firmware: without it, channels must have been missed.
+    guard session.channelCount > 0 || session.mainCounters.normal > 0 else {
+      throw Failure(
+        .corrupt, "main channel", "no page with contents has come, and no multifd channel",
+        hint: "if the source uses multifd, tell --channels")
+    }
   }
 
   /// Reads checkpoints, for as long as the primary sends them.

@@ -22,6 +22,8 @@ final class ReceiveSession: Sendable {
   private struct State {
     var failure: Failure?
     var connected = false
+    /// Connections that have not said what they are.
+    var anonymous = 0
     var main: Socket?
     /// Connections whose init packet has not been read.
     var unnamed: [Socket] = []
@@ -75,7 +77,15 @@ final class ReceiveSession: Sendable {
 
   // MARK: Connections
 
-  func connected() { state.update { $0.connected = true } }
+  func connected() {
+    state.update { state in
+      state.connected = true
+      state.anonymous += 1
+    }
+  }
+
+  /// A connection has said what it is, or has gone.
+  func identified() { state.update { $0.anonymous -= 1 } }
 
   /// - Returns: false if there is a main channel already.
   func admitMain(_ socket: Socket) -> Bool {
@@ -234,14 +244,27 @@ final class ReceiveSession: Sendable {
       count = now
       _ = state.wait(seconds: settle) { $0.failure != nil ? () : nil }
     }
-    let named: Bool? = state.wait(seconds: options.timeout) { state in
-      guard state.failure != nil || state.unnamed.isEmpty else { return nil }
+    // A connection that has not said what it is yet may be a channel: without it, pages would be missing
+    // and nobody would notice.
+    _ = state.wait(seconds: options.timeout) { state -> Void? in
+      guard state.failure != nil || (state.unnamed.isEmpty && state.anonymous == 0) else { return nil }
       // Numbers have no gaps: a gap is a channel that is on its way.
       state.expected = max(state.channels.count, (state.channels.keys.max() ?? -1) + 1)
-      return true
+      return ()
     }
     if let failure { throw failure }
-    guard named != nil, !needsChannels || state.read({ $0.expected }) != 0 else {
+    let silent = state.update { state in
+      // Who is silent that long is no channel, if there are no others.
+      if state.unnamed.isEmpty && state.channels.isEmpty { state.expected = 0 }
+      return state.expected == nil ? state.unnamed.count + state.anonymous : 0
+    }
+    guard silent == 0 else {
+      throw Failure(
+        .unreachable, "multifd",
+        "\(silent) of the connections have said nothing within \(options.timeout.formatted) s",
+        hint: "if they are none of the source's, tell --channels")
+    }
+    guard !needsChannels || state.read({ $0.expected }) != 0 else {
       throw Failure(
         .unreachable, "multifd", "the source uses it, but no channel has connected within "
           + "\(options.timeout.formatted) s")
