@@ -34,7 +34,9 @@ public final class Lobby: Sendable {
     var waiting: [Socket] = []
     while true {
       var polled = [pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0)]
-      polled += waiting.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN) | Self.hangUp, revents: 0) }
+      polled += waiting.map {
+        pollfd(fd: $0.descriptor, events: Int16(POLLIN) | Self.hangUp, revents: 0)
+      }
       guard poll(&polled, nfds_t(polled.count), -1) >= 0 || errno == EINTR else { return }
       if polled[0].revents & Int16(POLLHUP | POLLERR | POLLNVAL) != 0 { return }
 

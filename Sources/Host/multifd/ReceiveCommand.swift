@@ -39,7 +39,8 @@ struct ReceiveCommand: ParsableCommand {
   @OptionGroup(title: "Standby") var standby: StandbyArguments
 
   @Flag(
-    help: "Acknowledge the switchover also for machine types up to 8.0 (capability switchover-ack).")
+    help: "Acknowledge the switchover also for machine types up to 8.0 (capability switchover-ack)."
+  )
   var switchoverAck = false
 
   @Option(help: "Progress on stderr: auto (on a terminal), plain, json, none.")

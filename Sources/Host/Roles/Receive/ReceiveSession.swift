@@ -202,7 +202,8 @@ final class ReceiveSession: Sendable {
         let expected = state.expected ?? 0
         if let ended = state.channels.first(where: { $1.ended && $1.syncs < marker }) {
           return .failure(
-            Failure(.failed, "channel \(ended.key)", "the source closed it before sync point \(marker)"))
+            Failure(
+              .failed, "channel \(ended.key)", "the source closed it before sync point \(marker)"))
         }
         guard state.channels.count == expected,
           state.channels.values.allSatisfy({ $0.syncs >= marker })
@@ -243,7 +244,8 @@ final class ReceiveSession: Sendable {
     if let failure { throw failure }
     guard named != nil, !needsChannels || state.read({ $0.expected }) != 0 else {
       throw Failure(
-        .unreachable, "multifd", "the source uses it, but no channel has connected within "
+        .unreachable, "multifd",
+        "the source uses it, but no channel has connected within "
           + "\(options.timeout.formatted) s")
     }
   }
