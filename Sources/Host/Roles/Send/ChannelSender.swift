@@ -61,7 +61,6 @@ final class ChannelSender {
 
   deinit {
     channel.close()
-    check?.close()
     header.deallocate()
     pages.deallocate()
     pieces.deallocate()
