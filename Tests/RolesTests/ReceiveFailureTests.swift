@@ -189,6 +189,8 @@ struct ReceiveFailureTests {
   func noBlocks() throws {
     var session = try Tampered("bios-100-none-2ch")
     session.lines[0].bytes = Array(session.lines[0].bytes.prefix(8))
+    // The SYNC for START, which nothing else can come before.
+    for id in 0..<2 { session.channel(id) { $0.removeSubrange(64..<64 + 1344) } }
     let reception = try Reception(session.lines) { $0.timeout = 0.4 }
     reception.expectFailure(.unreachable, "no block list within 0.4 s")
   }

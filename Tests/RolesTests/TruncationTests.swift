@@ -22,7 +22,7 @@ struct TruncationTests {
     for cut in cuts {
       var lines = session.lines
       lines[0] = Line(Array(bytes[..<cut]), end: .close)
-      let reception = try Reception(lines) { $0.timeout = 5 }
+      let reception = try Reception(lines) { $0.timeout = 0.5 }
       guard let failure = reception.failure() else {
         Issue.record("\(cut) of \(bytes.count) bytes")
         continue
