@@ -35,7 +35,8 @@ let package = Package(
     .executable(name: "multifd", targets: ["multifd"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
   ],
   targets: [
     // The C ABI: a header and a module map, nothing else.
@@ -65,7 +66,7 @@ let package = Package(
     host("COLO", ["Memory", "Wire", "PluginLoader"]),
     host("Store", ["Memory", "Wire", "CLinux"]),
     host("Transport", ["PluginLoader", "Memory", "CLinux"]),
-    host("Observe", []),
+    host("Observe", [.product(name: "Histogram", package: "hdrhistogram-swift")]),
     host("Roles", ["COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory"]),
     .executableTarget(
       name: "multifd", dependencies: ["Roles", argumentParser], path: "Sources/Host/multifd"),
@@ -77,6 +78,11 @@ let package = Package(
     .executableTarget(
       name: "multifd-fuzz", dependencies: ["TestSupport", "Wire", argumentParser],
       path: "Tests/Fuzz"),
+    // Plays recorded migrations through decoders, backends and stage: what the roles' results are compared with.
+    .target(
+      name: "SessionReplay",
+      dependencies: ["TestSupport", "COLO", "Wire", "PluginLoader", "Memory"],
+      path: "Tests/SessionReplay"),
     .testTarget(
       name: "PluginAPITests", dependencies: ["TestSupport"], path: "Tests/PluginAPITests"),
     .testTarget(
@@ -89,14 +95,16 @@ let package = Package(
     .testTarget(
       name: "MemoryTests", dependencies: ["Memory", "TestSupport"], path: "Tests/MemoryTests"),
     .testTarget(
-      name: "COLOTests", dependencies: ["COLO", "TestSupport"], path: "Tests/COLOTests"),
+      name: "COLOTests", dependencies: ["COLO", "SessionReplay", "TestSupport"],
+      path: "Tests/COLOTests"),
     .testTarget(
       name: "StoreTests", dependencies: ["Store", "TestSupport"], path: "Tests/StoreTests"),
     .testTarget(
       name: "TransportTests", dependencies: ["Transport", "TestSupport"],
       path: "Tests/TransportTests"),
     .testTarget(
-      name: "RolesTests", dependencies: ["Roles", "TestSupport"], path: "Tests/RolesTests"),
+      name: "RolesTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
+      path: "Tests/RolesTests"),
     .testTarget(
       name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
   ],

@@ -27,7 +27,8 @@ public final class Passage: Sendable {
     /// E.g. `7.2 -> 11.1, zstd on 2 channels`.
     public var description: String {
       "\(source) -> \(destination), "
-        + (channels == 0 ? "plain" : "\(compression) on \(channels) channels")
+        + (channels == 0
+          ? "plain" : "\(compression) on \(channels) channel" + (channels == 1 ? "" : "s"))
     }
 
     /// The machine type that both sides know.

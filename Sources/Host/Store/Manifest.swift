@@ -9,10 +9,23 @@ public struct Manifest: Codable, Equatable, Sendable {
     case receiving
     /// The guest is here, whole, and nowhere else.
     case held
+    /// A primary's guest is here as of its last checkpoint, see ``CheckpointRecord``; the guest itself
+    /// may still run at the primary.
+    case standby
+    /// The guest is here, whole, but its source could not be told so: it may go on there.
+    case unsettled
     /// A hand-over was begun whose end nobody knows: the guest may run elsewhere.
     case handingOver = "handing-over"
     /// A destination has taken the guest: this copy must not run.
     case handedOver = "handed-over"
+  }
+
+  /// Where a standby keeps the pages of checkpoints in flight.
+  public enum Cache: String, Codable, Sendable, CaseIterable {
+    /// Only those pages, given back after the copy.
+    case sparse
+    /// A second copy of RAM, as a stock secondary has it.
+    case mirror
   }
 
   /// One RAM block.
@@ -66,6 +79,8 @@ public struct Manifest: Codable, Equatable, Sendable {
   public var ramSection: UInt32
   /// Sync points: "flush" or "section", if the source used multifd.
   public var sync: String?
+  /// The cache of a standby.
+  public var cache: Cache?
   /// RAM blocks in stream order.
   public var blocks: [Block]
   /// Bytes of sections that came before the RAM's pages, in `early-state`.

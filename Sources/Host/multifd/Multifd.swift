@@ -19,7 +19,7 @@ struct Multifd: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      ReceiveCommand.self, SendCommand.self,
+      ReceiveCommand.self, SendCommand.self, InspectCommand.self, PluginsCommand.self,
     ])
 }
 
@@ -36,7 +36,7 @@ enum Main {
         exit(0)
       }
       Console.error("usage", Multifd.message(for: error), hint: "multifd --help")
-      exit(ExitCode.usage.rawValue)
+      exit(Roles.ExitCode.usage.rawValue)
     }
     do {
       try command.run()
@@ -48,9 +48,7 @@ enum Main {
     } catch {
       if Multifd.exitCode(for: error).isSuccess { Multifd.exit(withError: error) }
       Console.error("usage", Multifd.message(for: error), hint: nil)
-      exit(ExitCode.usage.rawValue)
+      exit(Roles.ExitCode.usage.rawValue)
     }
   }
 }
-
-typealias ExitCode = Roles.ExitCode

@@ -12,11 +12,14 @@ final class MainReceiver {
   private let socket: Socket
   private let session: ReceiveSession
   private let store: Store
+  private let isStandby: Bool
+  /// Takes over at the end of precopy.
+  var standby: Standby?
   private var input: InputBuffer
   private var decoder: StreamDecoder
-  private var stage: COLOStage?
-  /// One page at a time passes the stage here; these hold its offset.
+  /// One page at a time passes the stage here; these hold its offset in the block and in the target.
   private let one = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1)
+  private let slot = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1)
   private let none = UnsafeBufferPointer<UInt64>(start: nil, count: 0)
   private var ramIsComplete = false
   private var position = (block: 0, offset: UInt64(0))
@@ -34,16 +37,20 @@ final class MainReceiver {
     self.socket = socket
     self.session = session
     self.store = store
+    isStandby = session.options.standby != nil
     input = InputBuffer(socket, acknowledgesAtOnce: true)
     decoder = StreamDecoder(limits: session.options.limits)
   }
 
-  deinit { one.deallocate() }
+  deinit {
+    one.deallocate()
+    slot.deallocate()
+  }
 
   /// The source listens on the return path, so it waits for a verdict.
   var sourceListens: Bool { decoder.returnPathRequested }
-  /// What the store is to say about the guest.
-  var blocks: [RAMBlock] { stage?.guest ?? [] }
+  /// Where the pages go; nil before the block list has come.
+  private(set) var stage: COLOStage?
 
   /// The manifest of what has been received.
   func manifest(uuid: VMUUID?) -> Manifest {
@@ -52,6 +59,7 @@ final class MainReceiver {
       pageSize: session.options.limits.pageSize, ramSection: decoder.ramSectionID ?? 0,
       blocks: decoder.blocks.map { Manifest.Block(name: $0.name, length: $0.usedLength) })
     manifest.pageBits = decoder.configuration?.pageBits
+    manifest.cache = session.options.standby?.cache
     manifest.validateUUID = decoder.configuration?.uuid != nil
     manifest.uuid = (uuid ?? decoder.configuration?.uuid)?.description
     if session.channelCount > 0 {
@@ -62,6 +70,18 @@ final class MainReceiver {
 
   /// Reads to the end of the stream: VM description, or the source's close.
   func run() throws {
+    try decode { if case .vmDescription = $0 { false } else { true } }
+  }
+
+  /// Reads checkpoints, for as long as the primary sends them.
+  ///
+  /// - Throws: always: the way in which the primary was lost.
+  func runCheckpoints() throws {
+    try decode { _ in true }
+    throw Failure(.unreachable, "primary", "it closed the connection")
+  }
+
+  private func decode(while goOn: (StreamDecoder.Element) -> Bool) throws {
     do {
       while true {
         switch try decoder.next(input.bytes) {
@@ -69,7 +89,7 @@ final class MainReceiver {
           guard try arrive(missing) else { return }
         case .element(let element, let consumed):
           try handle(element, consumed)
-          if case .vmDescription = element { return }
+          guard goOn(element) else { return }
         }
       }
     } catch {
@@ -80,6 +100,7 @@ final class MainReceiver {
 
   /// - Returns: false if the stream has ended where it may.
   private func arrive(_ missing: Int) throws -> Bool {
+    if standby != nil { return try arriveAsStandby(missing) }
     do {
       // Between elements a source may pause (pre-switchover, a bandwidth limit); inside one, or after
       // the guest was stopped, it may not.
@@ -106,6 +127,21 @@ final class MainReceiver {
     return false
   }
 
+  private func arriveAsStandby(_ missing: Int) throws -> Bool {
+    let between = input.bytes.isEmpty && (decoder.phase == .idle || decoder.phase == .afterEOF)
+    if between, let limit = session.options.standby?.checkpointTimeout,
+      !socket.waitReadable(seconds: limit)
+    {
+      throw Failure(.unreachable, "primary", "no checkpoint for \(limit.formatted) s")
+    }
+    if try input.require(input.bytes.count + missing, idle: between) { return true }
+    if let failure = session.failure { throw failure }
+    guard between else {
+      throw Failure(.unreachable, "primary", "it closed the connection inside a checkpoint")
+    }
+    return false
+  }
+
   private func handle(_ element: StreamDecoder.Element, _ consumed: Int) throws {
     session.mainCounters.moved(bytes: consumed)
     switch element {
@@ -119,7 +155,7 @@ final class MainReceiver {
       return
     case .section(let header): try section(header, consumed)
     case .vmDescription: vmDescription = Data(input.bytes[..<consumed])
-    case .eof: deviceState.append(0)
+    case .eof: if standby == nil { deviceState.append(0) }
     default: break
     }
     input.consume(consumed)
@@ -128,6 +164,7 @@ final class MainReceiver {
     case .command(let command): try answer(command)
     case .ramBlocks(let blocks): try makeMemory(blocks)
     case .ramBegin(let header):
+      if header.kind == .start { try checkDialect() }
       if header.kind == .end, stopped == nil { stopped = .now }
     case .multifdFlush:
       try session.mainReachedMarker(needsChannels: true)
@@ -135,8 +172,17 @@ final class MainReceiver {
     case .endOfRAMSection:
       if decoder.syncMode == .perSection { try session.mainReachedMarker(needsChannels: false) }
       ramIsComplete = stopped != nil
-    case .colo, .deviceState:
-      throw Failure(.refused, "main channel", "the source runs COLO, this is a plain reception")
+    case .colo(let message):
+      guard let standby else {
+        throw Failure(.refused, "main channel", "the source runs COLO, this is a plain reception")
+      }
+      try standby.handle(message)
+    case .deviceState(let size):
+      try standby?.deviceState(size: Int(size)) { buffer in
+        try input.take(into: buffer)
+        decoder.didTake(buffer.count)
+        session.mainCounters.moved(bytes: buffer.count)
+      }
     default: break
     }
   }
@@ -149,10 +195,10 @@ final class MainReceiver {
     notePass(block, offset)
     one[0] = offset
     let pages = UnsafeBufferPointer(one)
-    let host = try stage.prepare(block: block, normal: pages, zero: none)
+    let target = try stage.prepare(block: block, normal: pages, zero: none, slots: slot)
     // The decoder has checked that the page lies inside its block.
     try input.take(
-      into: UnsafeMutableRawBufferPointer(start: host + Int(offset), count: size))
+      into: UnsafeMutableRawBufferPointer(start: target.host + Int(target.normal[0]), count: size))
     decoder.didTake(size)
     try stage.process(block: block, normal: pages, zero: none)
     session.mainCounters.page(bytes: size)
@@ -165,13 +211,14 @@ final class MainReceiver {
     let pages = UnsafeBufferPointer(one)
     session.mainCounters.zeroPages(1)
     guard fill != 0 else {
-      _ = try stage.prepare(block: block, normal: none, zero: pages)
+      _ = try stage.prepare(block: block, normal: none, zero: pages, slots: slot)
       try stage.process(block: block, normal: none, zero: pages)
       return
     }
     // Old sources may name another byte than zero.
-    let host = try stage.prepare(block: block, normal: pages, zero: none)
-    memset(host + Int(offset), Int32(fill), session.options.limits.pageSize)
+    let target = try stage.prepare(block: block, normal: pages, zero: none, slots: slot)
+    memset(
+      target.host + Int(target.normal[0]), Int32(fill), session.options.limits.pageSize)
     try stage.process(block: block, normal: pages, zero: none)
   }
 
@@ -200,9 +247,10 @@ final class MainReceiver {
       guard sourceListens else { break }
       try socket.write(ReturnPathMessage.pong(value).encode())
     case .enableCOLO:
+      guard !isStandby else { break }
       throw Failure(
         .refused, "main channel", "the source is a COLO primary, this is a plain reception",
-        hint: "turn off x-colo at the source")
+        hint: "be its secondary with --colo, or turn off x-colo at the source")
     case .switchoverStart: stopped = .now
     case .openReturnPath:
       // A source with the capability switchover-ack waits for one, and does not say that it does.
@@ -213,23 +261,39 @@ final class MainReceiver {
     }
   }
 
+  /// Told before the primary stops its guest: what the stream shows of whether it is a COLO primary.
+  private func checkDialect() throws {
+    guard isStandby else { return }
+    if decoder.coloEnabled && decoder.returnPathRequested {
+      throw Failure(
+        .refused, "main channel", "a COLO primary up to 10.2 cannot use return-path",
+        hint: "turn off return-path at the primary: it would cut its own COLO connection")
+    }
+    guard decoder.coloEnabled || decoder.returnPathRequested else {
+      throw Failure(
+        .refused, "main channel", "the source is no COLO primary",
+        hint: "turn on x-colo at the source (with QEMU 11 also return-path), or leave out --colo")
+    }
+  }
+
   private func makeMemory(_ list: [RAMBlockDescription]) throws {
     let size = session.options.limits.pageSize
     var blocks: [RAMBlock] = []
     for block in list {
       guard block.usedLength > 0, block.usedLength % UInt64(size) == 0,
-        let length = Int(exactly: block.usedLength)
+        block.usedLength <= UInt64(Int.max)
       else {
         throw WireError(
           .badLength, at: decoder.position,
           "RAM block '\(block.name)' has \(block.usedLength) bytes, no multiple of a page")
       }
-      _ = length
       blocks.append(
         try store.makeBlock(
           Manifest.Block(name: block.name, length: block.usedLength), pageSize: size))
     }
-    let stage = COLOStage(guest: blocks)
+    let cache = try CacheFiles(store, blocks, pageSize: size)
+    let stage = COLOStage(
+      guest: blocks, cache: try cache.make(session.options.standby?.cache))
     self.stage = stage
     session.publish(stage)
   }
