@@ -9,7 +9,9 @@ import Wire
 @Suite("Recorded COLO sessions through the stage")
 struct COLOSessionTests {
   static let sessions = Fixtures.sessions.filter(\.isCOLO)
-  static let schedules: [Schedule] = [.mainFirst, .channelsFirst, .mixed(seed: 1), .mixed(seed: 2)]
+  static let cases: [(schedule: Schedule, cache: TestCache)] = TestCache.allCases.flatMap { cache in
+    [Schedule.mainFirst, .channelsFirst, .mixed(seed: 1)].map { ($0, cache) }
+  }
 
   /// The guest as it should be after the migration and after each checkpoint, by the naive model.
   static func images(_ script: StreamScript) throws -> [[[UInt64: [UInt8]]]] {
@@ -47,33 +49,41 @@ struct COLOSessionTests {
 
   @Test(
     "After each checkpoint the guest is the model's, and until then it is the one before",
-    arguments: sessions, schedules)
-  func replay(session: Fixtures.Session, schedule: Schedule) throws {
+    arguments: sessions, cases)
+  func replay(session: Fixtures.Session, row: (schedule: Schedule, cache: TestCache)) throws {
     let script = try StreamScript(session)
     let images = try Self.images(script)
-    let replay = try StageReplay(script, colo: true)
+    let replay = try StageReplay(script, cache: row.cache)
     let stage = replay.stage
     var image = 0
     var touched = script.blocks.map { _ in Set<UInt64>() }
-    for step in script.steps(schedule) {
+    for step in script.steps(row.schedule) {
       try replay.apply(step)
       switch step {
       case .precopyComplete:
         #expect(PageModel.difference(stage.guest, images[0]) == nil)
-        #expect(PageModel.difference(stage.cache, images[0]) == nil)
-        #expect(stage.state == .colo && stage.dirty.allSatisfy { $0.population == 0 })
-      case .checkpointComplete:
-        #expect(
-          PageModel.difference(stage.guest, images[image]) == nil, "before flush \(image + 1)")
-        image += 1
-        #expect(PageModel.difference(stage.cache, images[image]) == nil)
-        for (block, map) in stage.dirty.enumerated() {
-          let recorded = (0..<map.count).filter(map.contains).map { UInt64($0 * 4096) }
-          #expect(recorded == touched[block].sorted(), "\(script.blocks[block].name)")
+        if case .mirror(let mirror) = stage.cache {
+          #expect(PageModel.difference(mirror.blocks, images[0]) == nil)
+          #expect(mirror.bitmaps.joined().allSatisfy { $0.population == 0 })
+        } else {
+          #expect(stage.cacheBytes == 0)
         }
-        #expect(try stage.flush() == touched.reduce(0) { $0 + $1.count })
-        #expect(stage.dirty.allSatisfy { $0.population == 0 })
-        #expect(PageModel.difference(stage.guest, images[image]) == nil, "after flush \(image)")
+        #expect(stage.state == .colo)
+      case .checkpointComplete:
+        #expect(PageModel.difference(stage.guest, images[image]) == nil, "before copy \(image + 1)")
+        if case .mirror(let mirror) = stage.cache {
+          #expect(PageModel.difference(mirror.blocks, images[image + 1]) == nil)
+          for (block, map) in mirror.bitmaps[image % 2].enumerated() {
+            let recorded = (0..<map.count).filter(map.contains).map { UInt64($0 * 4096) }
+            #expect(recorded == touched[block].sorted(), "\(script.blocks[block].name)")
+          }
+        }
+        let sealed = stage.seal()
+        #expect(sealed.side == image % 2)
+        image += 1
+        for part in 0..<2 { try stage.redo(sealed, part: part, parts: 2) }
+        #expect(PageModel.difference(stage.guest, images[image]) == nil, "after copy \(image)")
+        try stage.forget(sealed)
         touched = script.blocks.map { _ in [] }
       default:
         guard stage.state == .colo, let (block, offsets) = Self.pages(of: step, script) else {
@@ -92,11 +102,11 @@ struct COLOSessionTests {
     #expect(image == images.count - 1)
   }
 
-  @Test("Channels as threads give the same", arguments: sessions)
-  func threads(session: Fixtures.Session) throws {
+  @Test("Channels as threads give the same", arguments: sessions, TestCache.allCases)
+  func threads(session: Fixtures.Session, cache: TestCache) throws {
     let script = try StreamScript(session)
     let images = try Self.images(script)
-    let replay = try StageReplay(script, colo: true)
+    let replay = try StageReplay(script, cache: cache)
     var image = 0
     for phase in script.phases {
       switch phase {
@@ -125,7 +135,7 @@ struct COLOSessionTests {
     var wrong: [String] = []
     for session in Self.sessions where !session.channels.isEmpty {
       let script = try StreamScript(session)
-      let replay = try StageReplay(script, colo: false)
+      let replay = try StageReplay(script, cache: nil)
       try replay.run(.ignoringSyncPoints)
       var model = try PageModel(script)
       for step in script.steps() { try model.apply(step) }

@@ -75,6 +75,7 @@ struct Bench: ParsableCommand {
       row.add(stock)
       note("\(name) \(round)/\(rounds): stock to stock \(seconds(stock.outcome.wall))")
       let folder = try TemporaryFolder(.memory(bytes: mebibytes << 20))
+      defer { folder.remove() }
       let receive = try stockToStore(cell, saved, folder("store"))
       row.receive.append(receive.wall)
       row.receiveProcessor.append(receive.processor)

@@ -83,6 +83,7 @@ struct Interop: ParsableCommand {
       let saved = try guests.guest(cell.source, cell.machine)
       let start = ContinuousClock.now
       let passage = try Passage(cell, saved)
+      defer { passage.end() }
       let taken = try passage.takeIn()
       passage.endSource()
       let (destination, port) = try passage.startDestination()

@@ -1,5 +1,6 @@
 // Memory's tests: bits that many threads set, zero pages, RAM blocks in files of all kinds, also on a full disk.
 
+import Glibc
 import Memory
 import Synchronization
 import TestSupport
@@ -76,6 +77,58 @@ struct DirtyBitmapTests {
       map.drain { rest.append($0) }
       #expect(rest == ([1] + bits.filter { $0 >= stop }).sorted())
     }
+  }
+
+  @Test("Removing clears one bit")
+  func remove() {
+    let map = DirtyBitmap(count: 200)
+    for bit in 0..<200 { map.set(bit) }
+    for bit in [0, 63, 64, 199] { map.remove(bit) }
+    map.remove(64)
+    #expect(map.population == 196)
+    #expect((0..<200).filter { !map.contains($0) } == [0, 63, 64, 199])
+  }
+
+  @Test("Redoing clears a word after its bits are done, so that what throws can be repeated")
+  func redo() {
+    struct Stop: Error {}
+    let bits = [0, 3, 63, 64, 100, 200]
+    for stop in bits {
+      let map = DirtyBitmap(count: 256)
+      for bit in bits { map.set(bit) }
+      #expect(throws: Stop.self) {
+        try map.redo(words: 0..<4) { (bit: Int) throws(Stop) in
+          #expect(map.contains(bit), "still marked while it is being done")
+          if bit == stop { throw Stop() }
+        }
+      }
+      var again: [Int] = []
+      map.redo(words: 0..<4) { again.append($0) }
+      #expect(again == bits.filter { $0 >> 6 >= stop >> 6 })
+      #expect(map.population == 0)
+    }
+  }
+
+  @Test(
+    "Bits in a file are found again by who maps it next, and the rest of the file is left alone")
+  func inFile() throws {
+    let folder = try TemporaryFolder()
+    func file() -> Int32 { open(folder("bits"), O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
+    let bits = [0, 63, 64, 4095, 40_000]
+    do {
+      let block = try RAMBlock(name: "bits", length: 16384, pageSize: 4096, emptyFile: file())
+      let map = try DirtyBitmap(count: 40_001, in: block, at: 4096)
+      #expect(map.population == 0)
+      for bit in bits { map.set(bit) }
+    }
+    let block = try RAMBlock(
+      name: "bits", length: 16384, pageSize: 4096, existingFile: file(), writable: true)
+    #expect(ZeroPage.isZero(block.base, count: 4096))
+    let map = try DirtyBitmap(count: 40_001, in: block, at: 4096)
+    var found: [Int] = []
+    map.redo(words: 0..<map.wordCount) { found.append($0) }
+    #expect(found == bits)
+    #expect(ZeroPage.isZero(block.base, count: 16384))
   }
 
   @Test(

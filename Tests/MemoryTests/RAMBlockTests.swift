@@ -81,11 +81,11 @@ struct RAMBlockTests {
     arguments: Home.allCases)
   func clear(home: Home) throws {
     let (block, folder) = try makeBlock(home, length: 2 * Self.chunk)
-    block.clear(pageAt: Self.chunk)
+    try block.clear(pageAt: Self.chunk)
     #expect(block.reservedBytes == 0)
     try block.reserve(pageAt: 0)
     memset(block.base, 0xee, 3 * Self.page)
-    block.clear(pageAt: Self.page)
+    try block.clear(pageAt: Self.page)
     #expect(ZeroPage.isZero(block.base + Self.page, count: Self.page))
     #expect(block.base.load(fromByteOffset: Self.page - 1, as: UInt8.self) == 0xee)
     #expect(block.base.load(fromByteOffset: 2 * Self.page, as: UInt8.self) == 0xee)
@@ -101,7 +101,7 @@ struct RAMBlockTests {
     try block.reserve(pageAt: length - size)
     #expect(block.isReserved(pageAt: length - size) && !block.isReserved(pageAt: 0))
     memset(block.base + length - size, 1, size)
-    block.clear(pageAt: length - size)
+    try block.clear(pageAt: length - size)
     #expect(ZeroPage.isZero(block.base + length - size, count: size))
   }
 
@@ -142,6 +142,47 @@ struct RAMBlockTests {
     #expect(ZeroPage.isZero(block.base + Self.chunk, count: Self.page))
     #expect(
       try block.dataExtents().allSatisfy { (Self.chunk..<2 * Self.chunk).contains($0.lowerBound) })
+  }
+
+  @Test("A file that existed can be written again, and clearing it really clears")
+  func writeAgain() throws {
+    let folder = try TemporaryFolder(.memory(bytes: 8 << 20))
+    try Data(repeating: 0x5a, count: 3 * Self.chunk).write(to: URL(filePath: folder("block")))
+    let file = open(folder("block"), O_RDWR | O_CLOEXEC)
+    let block = try RAMBlock(
+      name: "pc.ram", length: 3 * Self.chunk, pageSize: Self.page, existingFile: file,
+      writable: true)
+    try block.clear(pageAt: 2 * Self.page)
+    try block.reserve(pageAt: Self.chunk)
+    memset(block.base + Self.chunk, 1, Self.page)
+    let bytes = try Data(contentsOf: URL(filePath: folder("block")))
+    for page in 0..<bytes.count / Self.page {
+      let expected: UInt8 = page == 2 ? 0 : page == Self.chunk / Self.page ? 1 : 0x5a
+      #expect(bytes[page * Self.page..<(page + 1) * Self.page].allSatisfy { $0 == expected })
+    }
+  }
+
+  @Test("Released memory is a hole again and can be reserved anew", arguments: Home.allCases)
+  func release(home: Home) throws {
+    let (block, folder) = try makeBlock(home, length: 8 * Self.chunk)
+    for chunk in [0, 1, 3, 6] {
+      try block.reserve(pageAt: chunk * Self.chunk)
+      memset(block.base + chunk * Self.chunk, 7, Self.chunk)
+    }
+    try block.release(from: 8 * Self.chunk)
+    #expect(block.reservedBytes == 4 * Self.chunk)
+    try block.release(from: Self.chunk + 1)
+    #expect(block.reservedBytes == 2 * Self.chunk)
+    #expect(try allocated(block) == 2 * Self.chunk)
+    #expect(try block.dataExtents() == [0..<2 * Self.chunk])
+    #expect(!block.isReserved(pageAt: 3 * Self.chunk) && block.isReserved(pageAt: Self.chunk))
+    try block.reserve(pageAt: 3 * Self.chunk)
+    #expect(ZeroPage.isZero(block.base + 3 * Self.chunk, count: Self.chunk))
+    #expect(block.base.load(fromByteOffset: 2 * Self.chunk - 1, as: UInt8.self) == 7)
+    try block.release(from: 0)
+    #expect(block.reservedBytes == 0)
+    #expect(try allocated(block) == 0)
+    _ = folder
   }
 
   @Test("A descriptor that cannot be used is an error, and is closed")

@@ -18,24 +18,18 @@ public final class StageReplay: Sendable {
 
   /// Memory as the script's block list wants it, all zero.
   ///
-  /// - Parameter colo: with a cache, beginning in precopy state; else without.
-  public init(_ script: StreamScript, colo: Bool) throws {
+  /// - Parameter cache: in which cache checkpoints are kept; beginning in precopy state. Nil: no COLO.
+  public init(_ script: StreamScript, cache: TestCache?) throws {
     self.script = script
-    func memory(_ prefix: String) throws -> [RAMBlock] {
-      try script.blocks.map {
-        try RAMBlock(
-          memfd: prefix + $0.name, length: Int($0.usedLength),
-          pageSize: script.decoder.limits.pageSize)
-      }
+    let guest = try script.blocks.map {
+      try RAMBlock(
+        memfd: $0.name, length: Int($0.usedLength), pageSize: script.decoder.limits.pageSize)
     }
-    stage =
-      colo
-      ? COLOStage(guest: try memory("guest "), cache: try memory("cache "))
-      : COLOStage(guest: try memory("guest "))
+    stage = COLOStage(guest: guest, cache: try cache?.make(for: guest) ?? .none)
     decoders = try script.channels.map { try PacketInput($0, of: script.channels.count) }
   }
 
-  /// Applies one step. A checkpoint's completion does not flush: that is the caller's.
+  /// Applies one step. A checkpoint's completion copies nothing to the guest: that is the caller's.
   public func apply(_ step: StreamScript.Step) throws {
     switch step {
     case .page(let block, let offset, let bytes):
@@ -43,10 +37,7 @@ public final class StageReplay: Sendable {
         script.main[bytes].withUnsafeBytes { page.copyMemory(from: $0) }
       }
     case .zero(let block, let offset, 0):
-      try withPages([], [offset]) { normal, zero in
-        _ = try stage.prepare(block: block, normal: normal, zero: zero)
-        try stage.process(block: block, normal: normal, zero: zero)
-      }
+      try stage.receive(block, normal: [], zero: [offset]) { _ in }
     case .zero(let block, let offset, let fill):
       try normalPage(block, offset) { memset($0.baseAddress!, Int32(fill), $0.count) }
     case .packet(let channel, let index): try packet(channel, index)
@@ -55,7 +46,7 @@ public final class StageReplay: Sendable {
     }
   }
 
-  /// Applies all of it and flushes at each checkpoint.
+  /// Applies all of it, and copies each checkpoint to the guest when it is complete.
   public func run(_ schedule: Schedule = .mainFirst) throws {
     for step in script.steps(schedule) {
       try apply(step)
@@ -66,34 +57,49 @@ public final class StageReplay: Sendable {
   private func packet(_ channel: Int, _ index: Int) throws {
     let packet = script.channels[channel].packets[index]
     guard packet.header.pageCount > 0 else { return }
-    try withPages(packet.normal, packet.zero) { normal, zero in
-      let host = try stage.prepare(block: packet.block, normal: normal, zero: zero)
-      try decoders[channel].receive(packet, into: host, normal: normal)
-      try stage.process(block: packet.block, normal: normal, zero: zero)
+    try stage.receive(packet.block, normal: packet.normal, zero: packet.zero) { target in
+      try decoders[channel].receive(packet, into: target.host, normal: target.normal)
     }
   }
 
   private func normalPage(
     _ block: Int, _ offset: UInt64, _ fill: (UnsafeMutableRawBufferPointer) -> Void
   ) throws {
-    try withPages([offset], []) { normal, zero in
-      let host = try stage.prepare(block: block, normal: normal, zero: zero)
+    try stage.receive(block, normal: [offset], zero: []) { target in
       // The decoder has checked that the page lies inside its block.
       fill(
         UnsafeMutableRawBufferPointer(
-          start: host + Int(offset), count: script.decoder.limits.pageSize))
-      try stage.process(block: block, normal: normal, zero: zero)
+          start: target.host + Int(target.normal[0]), count: script.decoder.limits.pageSize))
+    }
+  }
+}
+
+extension COLOStage {
+  /// Passes a packet through the stage.
+  ///
+  /// - Parameter contents: fills the normal pages where the stage wants them.
+  public func receive(
+    _ block: Int, normal: some Collection<UInt64>, zero: some Collection<UInt64>,
+    contents: (Target) throws -> Void
+  ) throws {
+    let (normal, zero) = (Array(normal), Array(zero))
+    var slots = [UInt64](repeating: .max, count: normal.count)
+    try normal.withUnsafeBufferPointer { normal in
+      try zero.withUnsafeBufferPointer { zero in
+        try slots.withUnsafeMutableBufferPointer { slots in
+          let target = try prepare(block: block, normal: normal, zero: zero, slots: slots)
+          try contents(target)
+          try process(block: block, normal: normal, zero: zero)
+        }
+      }
     }
   }
 
-  private func withPages(
-    _ one: some Collection<UInt64>, _ other: some Collection<UInt64>,
-    _ body: (UnsafeBufferPointer<UInt64>, UnsafeBufferPointer<UInt64>) throws -> Void
-  ) throws {
-    let (one, other) = (Array(one), Array(other))
-    try one.withUnsafeBufferPointer { one in
-      try other.withUnsafeBufferPointer { other in try body(one, other) }
-    }
+  /// A checkpoint is complete: copies it to the guest and frees its side of the cache.
+  public func flush() throws {
+    let sealed = seal()
+    try redo(sealed)
+    try forget(sealed)
   }
 }
 
@@ -111,6 +117,10 @@ final class PacketInput: PayloadSource, @unchecked Sendable {
   }
 
   /// Decodes one packet.
+  ///
+  /// - Parameters:
+  ///   - host: where its normal pages go.
+  ///   - normal: their offsets there.
   func receive(
     _ packet: StreamScript.Packet, into host: UnsafeMutableRawPointer,
     normal: UnsafeBufferPointer<UInt64>

@@ -122,6 +122,12 @@ public final class Passage: Sendable {
   /// Ends the source: from now on the store holds the only copy.
   public func endSource() { source.terminate() }
 
+  /// Ends the source and removes the store: the passage is over.
+  public func end() {
+    source.terminate()
+    folder.remove()
+  }
+
   /// Starts the destination, ready for a guest, and gives its port.
   public func startDestination() throws -> (qemu: QEMU, port: Int) {
     let qemu = try QEMU(cell.destination, source.machine, incoming: "defer")

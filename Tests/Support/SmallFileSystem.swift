@@ -40,10 +40,11 @@ public final class SmallFileSystem: Sendable {
   /// For a test's trait.
   public static var isAvailable: Bool { unavailable == nil }
 
-  /// The names of all files and folders in a folder, with those below, sorted.
+  /// The paths of all files and folders below a folder, sorted.
   public static func tree(_ path: String) -> [String] {
-    // A path that ends in / is followed where it is a link, as those of this class are.
-    (FileManager.default.enumerator(atPath: path + "/")?.compactMap { $0 as? String } ?? [])
-      .sorted()
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
+    return names.sorted().flatMap { name in
+      [name] + tree(path + "/" + name).map { name + "/" + $0 }
+    }
   }
 }

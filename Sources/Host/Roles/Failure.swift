@@ -18,6 +18,8 @@ public enum ExitCode: Equatable, Sendable {
   case unreachable
   /// The stream is corrupt.
   case corrupt
+  /// The guest runs here now.
+  case failedOver
   /// The command line is wrong.
   case usage
   /// A fault of this program.
@@ -33,6 +35,7 @@ public enum ExitCode: Equatable, Sendable {
     case .refused: 2
     case .unreachable: 3
     case .corrupt: 4
+    case .failedOver: 5
     case .usage: 64
     case .internalError: 70
     case .signal(let number): 128 + number
@@ -58,6 +61,9 @@ public struct Failure: Error, Equatable, Sendable, CustomStringConvertible {
     self.why = why
     self.hint = hint
   }
+
+  /// The operator ended it, nobody else.
+  public var isSignal: Bool { if case .signal = exit { true } else { false } }
 
   /// `WHAT: WHY`, as the command line prints it after `multifd: error: `.
   public var description: String { "\(what): \(why)" }

@@ -1,27 +1,5 @@
 import Wire
 
-extension Inspector {
-  /// Tells a main channel.
-  ///
-  /// - Returns: what deserves mention though the stream is complete.
-  func inspectMain(
-    _ bytes: UnsafeRawBufferPointer, _ report: inout InspectReport, _ line: (InspectLine) -> Void
-  ) throws -> String? {
-    var walk = InspectMain(bytes: bytes, isVerbose: isVerbose, limits: limits)
-    defer {
-      walk.main.machine = walk.decoder.configuration?.machine
-      walk.main.capabilities = walk.decoder.configuration?.capabilities ?? []
-      walk.main.blocks = walk.decoder.blocks.map { .init(name: $0.name, length: $0.usedLength) }
-      walk.main.syncMode = walk.decoder.syncMode.map { $0 == .flush ? "flush" : "per-section" }
-      // A file of another kind is told apart by its first four bytes.
-      report.main = walk.decoder.phase == .fileHeader ? nil : walk.main
-      report.elements = walk.elements
-    }
-    while let next = try walk.next() { try walk.tell(next.element, next.consumed, line) }
-    return try walk.finish(line)
-  }
-}
-
 /// The walk through a main channel.
 struct InspectMain {
   let bytes: UnsafeRawBufferPointer
@@ -254,18 +232,6 @@ struct InspectMain {
       throw WireError(
         .truncated, at: UInt64(bytes.count),
         "the stream ends inside checkpoint \(number); \(main.checkpoints) are complete")
-    }
-  }
-}
-
-extension Command {
-  /// As SPECIFICATION section 1.4 calls it.
-  var inspectName: String {
-    switch self {
-    case .openReturnPath: "OPEN_RETURN_PATH"
-    case .ping(let value): "PING \(value)"
-    case .enableCOLO: "ENABLE_COLO"
-    case .switchoverStart: "SWITCHOVER_START"
     }
   }
 }

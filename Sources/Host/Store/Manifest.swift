@@ -105,6 +105,33 @@ public struct Manifest: Codable, Equatable, Sendable {
     self.blocks = blocks
   }
 
+  /// What of it cannot be true, or cannot be sent as a stream; nil if nothing. A manifest is a file that
+  /// anybody could have edited or damaged: sizes and paths are used only after this.
+  var contradiction: String? {
+    guard (1024...1 << 19).contains(pageSize), pageSize & (pageSize - 1) == 0 else {
+      return "pages of \(pageSize) bytes"
+    }
+    guard (1...1024).contains(machine.utf8.count) else { return "no machine type" }
+    guard !blocks.isEmpty else { return "no RAM blocks" }
+    var (names, files) = (Set<String>(), Set<String>())
+    var total: UInt64 = 0
+    for block in blocks {
+      let (sum, over) = total.addingReportingOverflow(block.length)
+      total = sum
+      guard !over, total <= UInt64(Int.max), block.length > 0,
+        block.length % UInt64(pageSize) == 0
+      else { return "RAM block '\(block.name)' of \(block.length) bytes" }
+      guard (1...255).contains(block.name.utf8.count), names.insert(block.name).inserted else {
+        return "a RAM block named '\(block.name)'"
+      }
+      let file = block.file.split(separator: "/", omittingEmptySubsequences: false)
+      guard file.count == 2, file[0] == "ram", !["", ".", ".."].contains(file[1]),
+        files.insert(block.file).inserted
+      else { return "RAM block '\(block.name)' in the file \(block.file)" }
+    }
+    return nil
+  }
+
   /// Total bytes of RAM.
   public var ramSize: UInt64 { blocks.reduce(0) { $0 &+ $1.length } }
 }

@@ -171,7 +171,11 @@ public final class Store: Sendable {
       guard version == 1 else {
         throw StoreError(.damaged, "\(path) has format \(version); this program reads 1")
       }
-      return try JSONDecoder().decode(Manifest.self, from: data)
+      let manifest = try JSONDecoder().decode(Manifest.self, from: data)
+      if let wrong = manifest.contradiction {
+        throw StoreError(.damaged, "\(path)/manifest.json cannot be right: it says \(wrong)")
+      }
+      return manifest
     } catch let error as StoreError {
       throw error
     } catch { throw StoreError(.damaged, "\(path)/manifest.json cannot be understood") }

@@ -93,7 +93,12 @@ public final class Socket: Sendable {
   /// Fills every piece, in order, with as few system calls as possible. The pieces are used up.
   public func fill(pieces: UnsafeMutableBufferPointer<iovec>) throws(TransportError) {
     var rest = pieces[...]
-    while !rest.isEmpty {
+    while let first = rest.first {
+      // To read no bytes would look like the end of the stream.
+      guard first.iov_len > 0 else {
+        rest = rest.dropFirst()
+        continue
+      }
       let batch = UnsafeMutableBufferPointer(rebasing: rest.prefix(Self.maxPieces))
       let count = Glibc.readv(descriptor, batch.baseAddress, Int32(batch.count))
       if count == 0 { throw TransportError(.closed, "\(peer) closed the connection inside a packet") }

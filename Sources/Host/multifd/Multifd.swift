@@ -15,11 +15,12 @@ struct Multifd: ParsableCommand {
       loaded at run time.
 
       Exit codes: 0 done; 1 failed, the guest is safe at its source; 2 refused in negotiation; \
-      3 peer unreachable or silent; 4 corrupt stream; 64 usage; 70 internal; 128+n signal n.
+      3 peer unreachable or silent; 4 corrupt stream; 5 failover taken; 64 usage; 70 internal; 128+n signal n.
       """,
     version: "0.1.0",
     subcommands: [
-      ReceiveCommand.self, SendCommand.self, InspectCommand.self, PluginsCommand.self,
+      ReceiveCommand.self, SendCommand.self, FailoverCommand.self, StatusCommand.self,
+      InspectCommand.self, PluginsCommand.self,
     ])
 }
 

@@ -1,9 +1,7 @@
 import ArgumentParser
 import Foundation
-import Observe
 import PluginLoader
 import Roles
-import Store
 import Transport
 import Wire
 
@@ -38,14 +36,7 @@ struct ReceiveCommand: ParsableCommand {
   @Option(help: "The UUID that the guest must have.")
   var uuid: String?
 
-  @Flag(help: "Be the secondary of a COLO primary: take its checkpoints until it is lost.")
-  var colo = false
-
-  @Option(help: "With --colo: where pages of checkpoints in flight are kept, sparse or mirror.")
-  var cache: Manifest.Cache = .sparse
-
-  @Option(help: "With --colo: seconds without a checkpoint after which the primary is lost.")
-  var checkpointTimeout: Double?
+  @OptionGroup(title: "Standby") var standby: StandbyArguments
 
   @Flag(
     help: "Acknowledge the switchover also for machine types up to 8.0 (capability switchover-ack).")
@@ -73,7 +64,7 @@ struct ReceiveCommand: ParsableCommand {
     let receiver = try makeReceiver()
     Signals.watch(receiver.cancel)
     let line = ProgressLine(progress)
-    if colo { return try standBy(receiver, line) }
+    if standby.colo { return try standby.run(receiver, store: store, json: json, timeout, line) }
     let summary: ReceiveSummary
     do {
       summary = try receiver.run(
@@ -87,62 +78,17 @@ struct ReceiveCommand: ParsableCommand {
     print(summary)
   }
 
-  private func standBy(_ receiver: Receiver, _ line: ProgressLine) throws {
-    let outcome: StandbyOutcome
-    do {
-      outcome = try receiver.runStandby(
-        onListening: { Console.note("listening on \($0)") }, onProgress: line.show,
-        onReady: {
-          line.finish()
-          Console.note("ready: the guest can be continued from \(store)")
-        })
-    } catch {
-      line.finish()
-      throw error
-    }
-    if json { Console.json(outcome.report) } else { print(outcome.report) }
-    var cause = outcome.cause
-    cause.hint = "checkpoint \(outcome.report.checkpoint) is safe in \(store)"
-    throw cause
-  }
-
   private func makeReceiver() throws -> Receiver {
     do {
       var options = ReceiveOptions(listen: try Endpoint(parsing: listen), store: store)
       options.channels = channels
       options.compression = try compression.map { try CompressionSpec(parsing: $0) }
       options.timeout = timeout
-      if colo {
-        var standby = StandbyOptions()
-        standby.cache = cache
-        standby.checkpointTimeout = checkpointTimeout
-        options.standby = standby
-      }
+      options.standby = standby.options
       options.switchoverAck = switchoverAck
       options.uuid = uuid.flatMap { VMUUID($0) }
       return Receiver(options, loader: plugins.loader)
     } catch { throw Failure(error, at: "receive") }
-  }
-}
-
-extension Manifest.Cache: ExpressibleByArgument {}
-
-extension StandbyReport: CustomStringConvertible {
-  /// The report for people.
-  public var description: String {
-    func times(_ name: String, _ times: Timings.Summary?) -> String {
-      guard let times else { return "  \(name)  -" }
-      return String(
-        format: "  %@  mean %.2f, p50 %.2f, p99 %.2f, max %.2f ms", name, times.mean, times.p50,
-        times.p99, times.max)
-    }
-    return """
-      last checkpoint \(checkpoint)
-      \(times("pause   ", pause))
-      \(times("transfer", transfer))
-      \(times("commit  ", commit))
-        pages     \(pages), cache at most \(Console.bytes(UInt64(cachePeak)))
-      """
   }
 }
 

@@ -115,7 +115,7 @@ public final class Sender: Sendable {
       try main.end(
         deviceState: guest.deviceState, vmDescription: guest.vmDescription)
       socket.finishWriting()
-      try main.verdict()
+      try Verdict.await(on: socket)
     } catch {
       fail(Failure(error, at: "main channel"))
       let failure = state.read { $0.failure }!
