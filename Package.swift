@@ -107,6 +107,9 @@ let package = Package(
       path: "Tests/RolesTests"),
     .testTarget(
       name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
+    .testTarget(
+      name: "ExamplesTests", dependencies: ["PluginLoader", "Wire", "TestSupport"],
+      path: "Tests/ExamplesTests"),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11
