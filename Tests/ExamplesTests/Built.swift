@@ -46,12 +46,16 @@ final class Built: Sendable {
 enum Harness {
   static let path = Lab.executableFolder + "/multifd-harness"
 
+  /// Why it cannot be run; nil when it can.
+  static var unavailable: SkipReason? {
+    FileManager.default.isExecutableFile(atPath: path)
+      ? nil : SkipReason("there is no \(path): build everything, not one product")
+  }
+
   /// Puts a library through the quick form of all tests. Throws with the harness's own report.
   static func pass(_ library: String, plugins: String = Lab.executableFolder) throws {
-    if !FileManager.default.isExecutableFile(atPath: path) {
-      try ExamplesTests.skip(
-        SkipReason("there is no \(path): build everything, not one product"), "the harness")
-    }
-    try Tool.run([path, "--quick", "--plugin-dir", plugins, library])
+    try ExamplesTests.skip(if: unavailable, "the harness")
+    let arguments = [path, "--quick", "--plugin-dir", plugins, library]
+    try Tool.run(arguments)
   }
 }

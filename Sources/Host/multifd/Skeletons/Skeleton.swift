@@ -24,7 +24,10 @@ struct Skeleton {
     switch language {
     case .c:
       (codec, table) = ("backend.c", "backend.c")
-      files = [("backend.c", CFiles.source), ("Makefile", CFiles.makefile)]
+      files = [
+        ("backend.c", CFiles.source), ("Makefile", CFiles.makefile),
+        ("plugin.map", CommonFiles.map),
+      ]
     case .cxx:
       (codec, table) = ("backend.cpp", "backend.cpp")
       files = [

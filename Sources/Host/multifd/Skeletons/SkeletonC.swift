@@ -199,10 +199,12 @@ extension Skeleton {
       PLUGINDIR ?= $(shell pkg-config --variable=plugindir multifd-plugin 2>/dev/null || echo @PLUGINDIR@)
       HARNESS ?= $(shell command -v multifd-harness || echo @BIN@/multifd-harness)
 
-      # -fvisibility=hidden: one symbol is exported, the one that the header marks.
-      $(LIBRARY): backend.c Makefile
+      # One symbol is exported. -fvisibility=hidden hides what is not marked so in the header, the version script what
+      # some linkers add.
+      $(LIBRARY): backend.c plugin.map Makefile
       \#t$(CC) $(CPPFLAGS) $(PLUGIN_CFLAGS) $(WARNINGS) $(CFLAGS) -fPIC -fvisibility=hidden -shared \
-      \#t  -Wl,-soname,$(LIBRARY) -Wl,--no-undefined $(LDFLAGS) -o $@ backend.c
+      \#t  -Wl,-soname,$(LIBRARY) -Wl,--no-undefined -Wl,--version-script=plugin.map \
+      \#t  $(LDFLAGS) -o $@ backend.c
 
       .PHONY: check install clean
       check: $(LIBRARY)
