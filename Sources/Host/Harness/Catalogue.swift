@@ -37,6 +37,9 @@ public struct TestDescription: Sendable, Equatable {
   /// The first half of the name.
   public var group: TestGroup { TestGroup(rawValue: String(id.prefix { $0 != "/" }))! }
 
+  /// The second half.
+  public var name: String { String(id.drop { $0 != "/" }.dropFirst()) }
+
   init(_ id: String, _ summary: String, gate: Bool = false) {
     self.id = id
     self.summary = summary
@@ -112,7 +115,7 @@ public enum Catalogue {
 
   private static let roundtrip: [TestDescription] = [
     .init("roundtrip/basic", "a few pages of each content come out as they went in", gate: true),
-    .init("roundtrip/empty", "a packet without pages has an empty payload and disturbs nothing"),
+    .init("roundtrip/empty", "a packet without pages has an empty payload and disturbs nothing", gate: true),
     .init("roundtrip/every-count", "packets of 1, 2, 3 … page_count pages"),
     .init("roundtrip/contents", "zero, text, RAM-like, random, mixed and awkward pages"),
     .init("roundtrip/page-sizes", "pages of 4 KiB, 16 KiB, 64 KiB and 2 MiB"),

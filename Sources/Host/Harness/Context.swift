@@ -123,7 +123,7 @@ enum TestBody {
     [
       LoadTests.bodies, ABITests.bodies, OptionTests.bodies, LifecycleTests.bodies,
       RoundtripTests.bodies, BoundsTests.bodies, HostileTests.bodies, IsolationTests.bodies,
-      OrderTests.bodies, ResourceTests.bodies, FaultTests.bodies, GoldenTests.bodies,
+      OrderTests.bodies, DeterminismTests.bodies, ResourceTests.bodies, FaultTests.bodies, GoldenTests.bodies,
       FuzzTests.bodies, PerfTests.bodies,
     ].reduce(into: [:]) { all, some in all.merge(some) { first, _ in first } }
 
