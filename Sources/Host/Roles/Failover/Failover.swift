@@ -116,7 +116,8 @@ public final class Failover {
     process.waitUntilExit()
     guard process.terminationStatus == 0, process.terminationReason == .exit else {
       throw Failure(
-        .failed, "fence", "'\(command)' ended with \(process.terminationStatus): nothing is started",
+        .failed, "fence",
+        "'\(command)' ended with \(process.terminationStatus): nothing is started",
         hint: "two running copies are worse than none")
     }
     log("fence: '\(command)' succeeded")

@@ -14,7 +14,9 @@ package struct QEMUCommandLine {
   package let mapped: Set<String>
 
   /// Blocks that QEMU makes by itself as machine memory, when no backend is named.
-  private static let defaultNames = ["pc.ram", "mach-virt.ram", "microvm.ram", "ppc_spapr.ram", "ram"]
+  private static let defaultNames = [
+    "pc.ram", "mach-virt.ram", "microvm.ram", "ppc_spapr.ram", "ram",
+  ]
 
   package init(
     _ command: [String], store: String, blocks: [Manifest.Block], qmp: String
@@ -66,7 +68,8 @@ package struct QEMUCommandLine {
     _ value: String, _ store: String, _ blocks: [Manifest.Block]
   ) -> (name: String, text: String)? {
     let fields = value.split(separator: ",").map(String.init)
-    guard let type = fields.first, type.hasPrefix("memory-backend-") || type.hasPrefix("qom-type=memory-backend-"),
+    guard let type = fields.first,
+      type.hasPrefix("memory-backend-") || type.hasPrefix("qom-type=memory-backend-"),
       let id = fields.first(where: { $0.hasPrefix("id=") })?.dropFirst(3),
       // Old machine types name the block by the object's path.
       let block = blocks.first(where: { $0.name == id || $0.name == "/objects/\(id)" })

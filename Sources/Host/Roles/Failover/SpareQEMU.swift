@@ -108,7 +108,8 @@ public final class SpareQEMU {
     let status = posix_spawnp(&pid, arguments[0], &files, &attributes, argv, environ)
     guard status == 0 else {
       throw Failure(
-        .failed, "qemu", "cannot start \(arguments[0]): \(SystemError("spawn", errno: status).reason)")
+        .failed, "qemu",
+        "cannot start \(arguments[0]): \(SystemError("spawn", errno: status).reason)")
     }
     return pid
   }

@@ -33,10 +33,12 @@ struct PacketDecoder {
     let size = fields.payloadSize
     guard size > 0, size <= bound else {
       throw Failure(
-        .corrupt, "payload", "\(size) bytes for \(target.normal.count) pages; 1 to \(bound) are possible")
+        .corrupt, "payload",
+        "\(size) bytes for \(target.normal.count) pages; 1 to \(bound) are possible")
     }
     try channel.receive(
-      host: target.host, normal: target.normal, zero: zero, payloadSize: size, flags: fields.flags.rawValue,
+      host: target.host, normal: target.normal, zero: zero, payloadSize: size,
+      flags: fields.flags.rawValue,
       packetNumber: fields.packetNumber)
   }
 }

@@ -34,6 +34,8 @@ final class ReceiveSession: Sendable {
     var released = 0
     /// The main channel has read all it needs.
     var over = false
+    /// The guest is held, and checkpoints of it come.
+    var standby = false
   }
 
   let options: ReceiveOptions
@@ -61,6 +63,23 @@ final class ReceiveSession: Sendable {
   }
 
   var failure: Failure? { state.read { $0.failure } }
+
+  /// The guest is held, and checkpoints of it will come.
+  func enterStandby() { state.update { $0.standby = true } }
+
+  /// An error of one of the connections. Once the guest is held, a connection that has ended is a primary
+  /// that is lost; silence is that only where the operator has said how long is too long.
+  func failure(_ error: any Error, at place: String) -> Failure {
+    guard let error = error as? TransportError, state.read({ $0.standby }) else {
+      return Failure(error, at: place)
+    }
+    switch error.kind {
+    case .closed, .failed: return .gone(place, error.message)
+    case .timedOut where options.standby?.checkpointTimeout != nil:
+      return .gone(place, error.message)
+    default: return Failure(error, at: place)
+    }
+  }
 
   /// The main channel is done: channels may end.
   func finish() {
@@ -201,8 +220,10 @@ final class ReceiveSession: Sendable {
         if let failure = state.failure { return .failure(failure) }
         let expected = state.expected ?? 0
         if let ended = state.channels.first(where: { $1.ended && $1.syncs < marker }) {
-          return .failure(
-            Failure(.failed, "channel \(ended.key)", "the source closed it before sync point \(marker)"))
+          let (place, why) = (
+            "channel \(ended.key)", "the source closed it before sync point \(marker)"
+          )
+          return .failure(state.standby ? .gone(place, why) : Failure(.failed, place, why))
         }
         guard state.channels.count == expected,
           state.channels.values.allSatisfy({ $0.syncs >= marker })
@@ -212,7 +233,12 @@ final class ReceiveSession: Sendable {
       }
       if let passed { return try passed.get() }
       // A slow link may need longer than the time-out for what is under way; silence is what counts.
-      guard bytesMoved != moved else { throw missing(marker) }
+      guard bytesMoved != moved else {
+        var failure = missing(marker)
+        failure.peerIsGone =
+          state.read { $0.standby } && options.standby?.checkpointTimeout != nil
+        throw failure
+      }
       moved = bytesMoved
     }
   }
@@ -243,7 +269,8 @@ final class ReceiveSession: Sendable {
     if let failure { throw failure }
     guard named != nil, !needsChannels || state.read({ $0.expected }) != 0 else {
       throw Failure(
-        .unreachable, "multifd", "the source uses it, but no channel has connected within "
+        .unreachable, "multifd",
+        "the source uses it, but no channel has connected within "
           + "\(options.timeout.formatted) s")
     }
   }

@@ -53,7 +53,8 @@ public final class Receiver: Sendable {
           manifest.state = .unsettled
           try store.write(manifest)
           throw Failure(
-            .failed, "main channel", "the source is gone before it could be told that its guest is held",
+            .failed, "main channel",
+            "the source is gone before it could be told that its guest is held",
             hint: "if the guest does not run at its source, send it from here with --force")
         }
         let summary = ReceiveSummary(

@@ -136,7 +136,8 @@ public final class Sender: Sendable {
     guard failure.what == "destination" else {
       var failure = failure
       failure.why += "; whether the guest runs there is not known"
-      failure.hint = "look at the destination; if the guest does not run there, send again with --force"
+      failure.hint =
+        "look at the destination; if the guest does not run there, send again with --force"
       return failure
     }
     manifest.state = before

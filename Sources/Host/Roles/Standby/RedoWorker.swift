@@ -21,10 +21,13 @@ final class RedoWorker: Sendable {
     self.stage = stage
     self.store = store
     thread.start("redo") { [self] in
-      while let next = state.wait(seconds: nil, { state -> (Int, COLOStage.Sealed)?? in
-        if !state.queue.isEmpty { return .some(state.queue.removeFirst()) }
-        return state.closed ? .some(nil) : nil
-      }) ?? nil {
+      while let next = state.wait(
+        seconds: nil,
+        { state -> (Int, COLOStage.Sealed)?? in
+          if !state.queue.isEmpty { return .some(state.queue.removeFirst()) }
+          return state.closed ? .some(nil) : nil
+        }) ?? nil
+      {
         do {
           try copy(next.1)
           try store.noteRedone(next.0)
