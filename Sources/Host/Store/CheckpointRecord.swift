@@ -34,5 +34,7 @@ public struct CheckpointRecord: Codable, Equatable, Sendable {
   }
 
   /// The file of the device state.
-  static func deviceStateFile(side: Int) -> String { side == 0 ? "device-state-a" : "device-state-b" }
+  static func deviceStateFile(side: Int) -> String {
+    side == 0 ? "device-state-a" : "device-state-b"
+  }
 }

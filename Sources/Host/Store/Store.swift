@@ -56,7 +56,8 @@ public final class Store: Sendable {
     case .receiving: throw StoreError(.empty, "\(path) holds no guest: its migration did not end")
     case .handedOver where !handedOver:
       throw StoreError(
-        .handedOver, "the guest of \(path) was handed to \(manifest.handedOverTo ?? "another host")")
+        .handedOver, "the guest of \(path) was handed to \(manifest.handedOverTo ?? "another host")"
+      )
     case .handingOver where !handedOver:
       throw StoreError(
         .handedOver,

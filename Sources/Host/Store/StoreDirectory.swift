@@ -42,7 +42,9 @@ struct StoreDirectory: ~Copyable, Sendable {
 
   /// Makes a folder below, if it is not there.
   func makeFolder(_ name: String) throws(StoreError) {
-    guard mkdirat(descriptor, name, 0o700) == 0 || errno == EEXIST else { throw failure("mkdir", name) }
+    guard mkdirat(descriptor, name, 0o700) == 0 || errno == EEXIST else {
+      throw failure("mkdir", name)
+    }
   }
 
   /// Opens a new, empty file.
@@ -133,7 +135,9 @@ struct StoreDirectory: ~Copyable, Sendable {
   func remove(_ name: String) { unlinkat(descriptor, name, 0) }
 
   /// Removes a folder below with all that is in it; it need not be there.
-  func removeFolder(_ name: String) { try? FileManager.default.removeItem(atPath: path + "/" + name) }
+  func removeFolder(_ name: String) {
+    try? FileManager.default.removeItem(atPath: path + "/" + name)
+  }
 
   /// Makes the folder's entries durable.
   func syncFolder() throws(StoreError) {

@@ -19,6 +19,7 @@ public final class Lobby: Sendable {
   private let listener: Listener
   /// POLLRDHUP, which the overlay hides: the peer has closed its side.
   private static let hangUp: Int16 = 0x2000
+  private static let maxWaiting = 300
   private static let mainMagic: [UInt8] = [0x51, 0x45, 0x56, 0x4d]
   private static let channelMagic: [UInt8] = [0x11, 0x22, 0x33, 0x44]
 
@@ -34,7 +35,9 @@ public final class Lobby: Sendable {
     var waiting: [Socket] = []
     while true {
       var polled = [pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0)]
-      polled += waiting.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN) | Self.hangUp, revents: 0) }
+      polled += waiting.map {
+        pollfd(fd: $0.descriptor, events: Int16(POLLIN) | Self.hangUp, revents: 0)
+      }
       guard poll(&polled, nfds_t(polled.count), -1) >= 0 || errno == EINTR else { return }
       if polled[0].revents & Int16(POLLHUP | POLLERR | POLLNVAL) != 0 { return }
 
@@ -53,6 +56,8 @@ public final class Lobby: Sendable {
         // poll(2) now speaks only when the whole magic is there.
         socket.setLowWaterMark(Self.mainMagic.count)
         waiting.append(socket)
+        // Silent connections must not use up the descriptors that a source needs.
+        if waiting.count > Self.maxWaiting { waiting.removeFirst() }
         onConnect()
       }
     }

@@ -29,9 +29,12 @@ public final class Socket: Sendable {
   deinit { close(descriptor) }
 
   /// Connects.
-  public static func connect(to endpoint: Endpoint, timeout: Double) throws(TransportError) -> Socket {
+  public static func connect(to endpoint: Endpoint, timeout: Double) throws(TransportError)
+    -> Socket
+  {
     var failure = SystemError("connect", errno: ECONNREFUSED)
-    let descriptor = try endpoint.withAddresses(passive: false) { family, address, length -> Int32? in
+    let descriptor = try endpoint.withAddresses(passive: false) {
+      family, address, length -> Int32? in
       let descriptor = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
       guard descriptor >= 0 else {
         failure = SystemError("socket")
@@ -101,7 +104,9 @@ public final class Socket: Sendable {
       }
       let batch = UnsafeMutableBufferPointer(rebasing: rest.prefix(Self.maxPieces))
       let count = Glibc.readv(descriptor, batch.baseAddress, Int32(batch.count))
-      if count == 0 { throw TransportError(.closed, "\(peer) closed the connection inside a packet") }
+      if count == 0 {
+        throw TransportError(.closed, "\(peer) closed the connection inside a packet")
+      }
       if count < 0 {
         if errno == EINTR { continue }
         throw failure("readv")

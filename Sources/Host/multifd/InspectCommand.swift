@@ -19,6 +19,11 @@ struct InspectCommand: ParsableCommand {
   @Flag(name: [.short, .long], help: "A line for every record and packet.")
   var verbose = false
 
+  @Flag(inversion: .prefixedNo, help: "Decode the payloads of multifd channels with their backend.")
+  var payloads = true
+
+  @OptionGroup var plugins: PluginOptions
+
   @Flag(help: "One JSON object a file, on a line of its own.")
   var json = false
 
@@ -27,13 +32,18 @@ struct InspectCommand: ParsableCommand {
     for (index, file) in files.enumerated() {
       var inspector = Inspector(path: file)
       inspector.isVerbose = verbose
+      if payloads {
+        inspector.checkPayloads(plugins.loader) {
+          Console.note("\(file): payloads are not checked: \($0)")
+        }
+      }
       do {
         if !json { print("\(index > 0 ? "\n" : "")\(file):") }
         let report = try inspector.run { if !json { print($0) } }
         print(json ? try Self.encode(report) : "\(report.summary)\nverdict: \(report.verdict)")
         if report.verdict.ending != .complete && code == 0 { code = 4 }
       } catch {
-        FileHandle.standardError.write(Data("multifd: error: \(file): \(error)\n".utf8))
+        Console.note("error: \(file): \(error)")
         code = 1
       }
     }

@@ -93,6 +93,10 @@ final class MainReceiver {
         }
       }
     } catch {
+      // A source that has lost a channel closes all of them: what happened to that one is the news.
+      if (error as? TransportError)?.kind == .closed, standby == nil {
+        _ = session.waitUntilOver(seconds: 0.2)
+      }
       if let failure = session.failure { throw failure }
       throw session.failure(error, at: "main channel, byte \(decoder.position)")
     }

@@ -110,7 +110,9 @@ final class ReceiveSession: Sendable {
   /// A channel that has not told its number yet. False when channels are closed to newcomers.
   func admitUnnamed(_ socket: Socket) -> Bool {
     state.update { state in
-      guard state.failure == nil, !state.over else { return false }
+      // A channel's number is a byte: there cannot be more of them.
+      guard state.failure == nil, !state.over, state.unnamed.count + state.channels.count < 256
+      else { return false }
       state.unnamed.append(socket)
       return true
     }

@@ -130,7 +130,8 @@ public final class Receiver: Sendable {
     } catch {
       let failure = session.failure ?? Failure(error, at: "receive")
       session.fail(failure)
-      if !store.holdsGuest { store.sweep() }
+      // A standby whose primary has not been told that it is ready is none.
+      if options.standby != nil || !store.holdsGuest { store.sweep() }
       if main.sourceListens, (try? socket.write(ReturnPathMessage.shut(1).encode())) != nil {
         socket.finishWriting()
       }
