@@ -6,17 +6,25 @@ import Testing
 /// library that is loaded before the C library counts the calls that change something or wait for something.
 enum KillSwitch {
   /// From when on calls are counted.
-  enum Moment: String {
+  enum Moment {
     /// The store's manifest has been written: precopy is held.
     case manifest
     /// The store is locked, by whatever command.
     case lock
+    /// So many checkpoints have been committed.
+    case checkpoint(Int)
   }
 
   /// For the child.
   static func environment(_ moment: Moment, at call: Int) throws -> [String: String] {
-    [
-      "LD_PRELOAD": try library.get(), "KILLSWITCH_FROM": moment.rawValue,
+    let (from, times) =
+      switch moment {
+      case .manifest: ("manifest.json", 1)
+      case .lock: ("lock", 1)
+      case .checkpoint(let number): ("checkpoint", number)
+      }
+    return [
+      "LD_PRELOAD": try library.get(), "KILLSWITCH_FROM": from, "KILLSWITCH_TIMES": "\(times)",
       "KILLSWITCH_AT": "\(call)",
     ]
   }
@@ -65,9 +73,12 @@ enum KillSwitch {
     static atomic_int armed;
     static atomic_long calls;
 
-    static int starts(const char *moment) {
+    static void happened(const char *moment) {
+      static atomic_int times;
       const char *from = getenv("KILLSWITCH_FROM");
-      return from && strcmp(from, moment) == 0;
+      if (from && strcmp(from, moment) == 0
+          && atomic_fetch_add(&times, 1) + 1 == atoi(getenv("KILLSWITCH_TIMES")))
+        atomic_store(&armed, 1);
     }
 
     static void count(void) {
@@ -112,7 +123,7 @@ enum KillSwitch {
       if (!next) next = (int (*)(int, const char *, int, const char *))dlsym(RTLD_NEXT, "renameat");
       count();
       int result = next(d, p, e, q);
-      if (strcmp(q, "manifest.json") == 0 && starts("manifest")) atomic_store(&armed, 1);
+      happened(q);
       return result;
     }
 
@@ -120,7 +131,7 @@ enum KillSwitch {
       static int (*next)(int, int);
       if (!next) next = (int (*)(int, int))dlsym(RTLD_NEXT, "flock");
       int result = next(f, how);
-      if (starts("lock")) atomic_store(&armed, 1);
+      happened("lock");
       return result;
     }
     """#

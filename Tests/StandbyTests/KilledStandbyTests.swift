@@ -22,7 +22,8 @@ struct KilledStandbyTests {
     func run(
       environment: [String: String] = [:], kill: (@Sendable (ChildProcess) -> Void)? = nil
     ) throws -> Bool {
-      let standby = try StandbyProcess(cache: cache, environment: environment)
+      let standby = try StandbyProcess(
+        cache: cache, channels: script.channelCount, environment: environment)
       let primary = try Primary(script, to: standby.uri, seed: script.checkpoints.count.hashed)
       var gone = false
       do {
@@ -78,8 +79,23 @@ struct KilledStandbyTests {
     "Before every one of its system calls", .enabled(if: KillSwitch.isAvailable),
     arguments: Manifest.Cache.allCases)
   func everyCall(cache: Manifest.Cache) throws {
-    // A large checkpoint directly before tiny ones: its copy is under way while they come in.
-    let script = SyntheticGuest.script(.plain, seed: 2, checkpoints: 5, pages: [700, 5])
+    let script = SyntheticGuest.script(.plain, seed: 2, checkpoints: 4, pages: [700, 5])
+    try killBeforeEveryCall(script, cache)
+  }
+
+  @Test(
+    "While a large checkpoint is still being copied and tiny ones are committed",
+    .enabled(if: KillSwitch.isAvailable))
+  func overlap() throws {
+    let script = SyntheticGuest.script(
+      seed: 2, checkpoints: 2, pages: [6000], counts: [5000, 1])
+    for call in 1...10 {
+      let round = Round(script: script, cache: .sparse, what: "call \(call)")
+      _ = try round.run(environment: KillSwitch.environment(.checkpoint(2), at: call))
+    }
+  }
+
+  private func killBeforeEveryCall(_ script: PrimaryScript, _ cache: Manifest.Cache) throws {
     var call = 1
     while true {
       let round = Round(script: script, cache: cache, what: "\(cache), call \(call)")
@@ -87,7 +103,7 @@ struct KilledStandbyTests {
       call += 1
       try #require(call < 2000)
     }
-    #expect(call > 60)
+    #expect(call > 40)
   }
 
   @Test(
@@ -122,7 +138,7 @@ struct KilledStandbyTests {
     let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
     for call in 1..<2000 {
       let standby = try StandbyProcess(
-        cache: cache, environment: KillSwitch.environment(.manifest, at: call))
+        cache: cache, channels: 0, environment: KillSwitch.environment(.manifest, at: call))
       let primary = try Primary(script, to: standby.uri)
       do { try primary.play(upTo: script.checkpoints.count) } catch Primary.Ended.standbyGone {}
       primary.close()

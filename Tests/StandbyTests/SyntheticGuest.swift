@@ -36,7 +36,8 @@ struct SyntheticGuest {
   let blocks: [RAMBlockDescription]
 
   private let seed: UInt64
-  private var everything = false
+  private var counts: [Int]?
+  private var number = 0
   private var generator: SeededGenerator
   private var main = StreamEncoder()
   private var channels: [[UInt8]]
@@ -50,13 +51,14 @@ struct SyntheticGuest {
   /// - Parameters:
   ///   - pages: of each block.
   ///   - blobSize: bytes of device state, at most.
-  ///   - everything: each checkpoint has two epochs, and each of them every page, with contents.
+  ///   - counts: pages in each epoch of the first checkpoint, the second, … and again; nil: by chance. More than
+  ///     there are means every page, with contents.
   static func script(
     _ style: Style = Style(), seed: UInt64, checkpoints: Int, pages: [Int] = [1500, 37, 1],
-    blobSize: Int = 5000, everything: Bool = false
+    blobSize: Int = 5000, counts: [Int]? = nil
   ) -> PrimaryScript {
     var guest = SyntheticGuest(style, seed: seed, pages: pages)
-    guest.everything = everything
+    guest.counts = counts
     var states = [guest.makeDevices(blobSize)]
     let precopy = guest.precopy(devices: states[0])
     var history = [guest.versions]
@@ -146,7 +148,9 @@ struct SyntheticGuest {
     if !style.listens, style.flush { main.command(.switchoverStart) }
     main.beginSection(.end, id: Self.ramSection, name: "ram", instance: 0, version: 4)
     let epochs = style.flush ? Int.random(in: 1...3, using: &generator) : 1
-    for _ in 0..<(everything ? 2 : epochs) { epoch(count: randomCount()) }
+    let count = counts.map { $0[number % $0.count] }
+    for _ in 0..<(count == nil ? epochs : 2) { epoch(count: count ?? randomCount()) }
+    number += 1
     endSection()
     main.eof()
     main.deviceState(size: UInt64(devices.count))
@@ -174,12 +178,15 @@ struct SyntheticGuest {
     let places = versions.indices.flatMap { block in versions[block].indices.map { (block, $0) } }
     var dirty = versions.map { _ in [Int]() }
     var picked = Set<Int>()
-    if everything { picked = Set(places.indices) }
-    for _ in 0..<count { picked.insert(Int.random(in: 0..<places.count, using: &generator)) }
+    let all = count > places.count
+    if all { picked = Set(places.indices) }
+    for _ in 0..<min(count, places.count) {
+      picked.insert(Int.random(in: 0..<places.count, using: &generator))
+    }
     for index in picked.sorted() {
       let (block, page) = places[index]
       dirty[block].append(page)
-      versions[block][page] = generator.next() % 4 == 0 && !everything ? 0 : nextVersion()
+      versions[block][page] = generator.next() % 4 == 0 && !all ? 0 : nextVersion()
     }
     send(pages: dirty)
     endEpoch()

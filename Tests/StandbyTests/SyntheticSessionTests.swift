@@ -35,7 +35,7 @@ struct SyntheticSessionTests {
   @Test(
     "Every page of the guest, in both epochs of a checkpoint", arguments: Manifest.Cache.allCases)
   func twice(cache: Manifest.Cache) throws {
-    let script = SyntheticGuest.script(seed: 3, checkpoints: 6, pages: [300], everything: true)
+    let script = SyntheticGuest.script(seed: 3, checkpoints: 6, pages: [300], counts: [.max])
     let standby = try LocalStandby(cache: cache)
     let primary = try Primary(script, to: standby.uri)
     try primary.play(upTo: 6)
