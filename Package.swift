@@ -106,6 +106,9 @@ let package = Package(
       name: "RolesTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
       path: "Tests/RolesTests"),
     .testTarget(
+      name: "StandbyTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
+      path: "Tests/StandbyTests"),
+    .testTarget(
       name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
   ],
   swiftLanguageModes: [.v6],

@@ -28,9 +28,10 @@ extension ReceiveSession {
         if let failure = state.failure { return .failure(failure) }
         let expected = state.expected ?? 0
         if let ended = state.channels.first(where: { $1.ended && $1.syncs < marker }) {
-          return .failure(
-            Failure(
-              .failed, "channel \(ended.key)", "the source closed it before sync point \(marker)"))
+          let (place, why) = (
+            "channel \(ended.key)", "the source closed it before sync point \(marker)"
+          )
+          return .failure(state.standby ? .gone(place, why) : Failure(.failed, place, why))
         }
         guard state.channels.count == expected,
           state.channels.values.allSatisfy({ $0.syncs >= marker })
@@ -40,7 +41,12 @@ extension ReceiveSession {
       }
       if let passed { return try passed.get() }
       // A slow link may need longer than the time-out for what is under way; silence is what counts.
-      guard bytesMoved != moved else { throw missing(marker) }
+      guard bytesMoved != moved else {
+        var failure = missing(marker)
+        failure.peerIsGone =
+          state.read { $0.standby } && options.standby?.checkpointTimeout != nil
+        throw failure
+      }
       moved = bytesMoved
     }
   }

@@ -36,6 +36,8 @@ final class ReceiveSession: Sendable {
     var released = 0
     /// The main channel has read all it needs.
     var over = false
+    /// The guest is held, and checkpoints of it come.
+    var standby = false
   }
 
   let options: ReceiveOptions
@@ -63,6 +65,23 @@ final class ReceiveSession: Sendable {
   }
 
   var failure: Failure? { state.read { $0.failure } }
+
+  /// The guest is held, and checkpoints of it will come.
+  func enterStandby() { state.update { $0.standby = true } }
+
+  /// An error of one of the connections. Once the guest is held, a connection that has ended is a primary
+  /// that is lost; silence is that only where the operator has said how long is too long.
+  func failure(_ error: any Error, at place: String) -> Failure {
+    guard let error = error as? TransportError, state.read({ $0.standby }) else {
+      return Failure(error, at: place)
+    }
+    switch error.kind {
+    case .closed, .failed: return .gone(place, error.message)
+    case .timedOut where options.standby?.checkpointTimeout != nil:
+      return .gone(place, error.message)
+    default: return Failure(error, at: place)
+    }
+  }
 
   /// The main channel is done: channels may end.
   func finish() {
