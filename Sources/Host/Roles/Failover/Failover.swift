@@ -87,6 +87,7 @@ public final class Failover {
         throw error
       }
       let status = try qemu.waitUntilRunning()
+      qemu.forgetMigration()
       manifest.state = .handedOver
       manifest.handedOverTo = "failover to pid \(qemu.pid) at \(Date.now.formatted(.iso8601))"
       try guest.store.write(manifest)
@@ -116,7 +117,8 @@ public final class Failover {
     process.waitUntilExit()
     guard process.terminationStatus == 0, process.terminationReason == .exit else {
       throw Failure(
-        .failed, "fence", "'\(command)' ended with \(process.terminationStatus): nothing is started",
+        .failed, "fence",
+        "'\(command)' ended with \(process.terminationStatus): nothing is started",
         hint: "two running copies are worse than none")
     }
     log("fence: '\(command)' succeeded")

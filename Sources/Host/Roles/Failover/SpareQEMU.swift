@@ -76,6 +76,15 @@ public final class SpareQEMU {
     }
   }
 
+  /// Turns x-ignore-shared off again: the guest's next migration must bring its RAM along.
+  func forgetMigration() {
+    do {
+      try monitor.execute(
+        "migrate-set-capabilities",
+        ["capabilities": [["capability": "x-ignore-shared", "state": false]]])
+    } catch { log("turn x-ignore-shared off before you migrate this guest: \(error)") }
+  }
+
   /// Ends it. It has not run anything.
   public func kill() {
     Glibc.kill(pid, SIGKILL)
@@ -108,7 +117,8 @@ public final class SpareQEMU {
     let status = posix_spawnp(&pid, arguments[0], &files, &attributes, argv, environ)
     guard status == 0 else {
       throw Failure(
-        .failed, "qemu", "cannot start \(arguments[0]): \(SystemError("spawn", errno: status).reason)")
+        .failed, "qemu",
+        "cannot start \(arguments[0]): \(SystemError("spawn", errno: status).reason)")
     }
     return pid
   }
