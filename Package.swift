@@ -128,6 +128,9 @@ let package = Package(
       path: "Tests/StandbyTests"),
     .testTarget(
       name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
+    .testTarget(
+      name: "ExamplesTests", dependencies: ["PluginLoader", "Wire", "TestSupport"],
+      path: "Tests/ExamplesTests"),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11
