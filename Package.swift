@@ -90,7 +90,7 @@ let package = Package(
     // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
     .target(name: "TestSupport", dependencies: [], path: "Tests/Support"),
     .executableTarget(
-      name: "multifd-lab", dependencies: ["TestSupport", argumentParser], path: "Tests/Lab"),
+      name: "multifd-lab", dependencies: ["TestSupport", "Observe", argumentParser], path: "Tests/Lab"),
     .executableTarget(
       name: "multifd-fuzz", dependencies: ["TestSupport", "Wire", argumentParser],
       path: "Tests/Fuzz"),
@@ -123,6 +123,9 @@ let package = Package(
     .testTarget(
       name: "RolesTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
       path: "Tests/RolesTests"),
+    .testTarget(
+      name: "StandbyTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
+      path: "Tests/StandbyTests"),
     .testTarget(
       name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
     .testTarget(

@@ -33,12 +33,14 @@ final class ChannelReceiver: PayloadSource {
 
   /// Runs until the source closes the channel or the migration is over.
   func run() {
+    // The backend's channel and this object know each other.
+    defer { decoder?.close() }
     do {
       try introduce()
       try receive()
     } catch {
       // Once all is over, or something else has failed, sockets are cut under us: no news.
-      if !session.isOver { session.fail(Failure(error, at: place)) }
+      if !session.isOver { session.fail(session.failure(error, at: place)) }
     }
   }
 

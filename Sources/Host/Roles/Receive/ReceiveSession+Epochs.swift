@@ -28,9 +28,10 @@ extension ReceiveSession {
         if let failure = state.failure { return .failure(failure) }
         let expected = state.expected ?? 0
         if let ended = state.channels.first(where: { $1.ended && $1.syncs < marker }) {
-          return .failure(
-            Failure(
-              .failed, "channel \(ended.key)", "the source closed it before sync point \(marker)"))
+          let (place, why) = (
+            "channel \(ended.key)", "the source closed it before sync point \(marker)"
+          )
+          return .failure(state.standby ? .gone(place, why) : Failure(.failed, place, why))
         }
         guard state.channels.count == expected,
           state.channels.values.allSatisfy({ $0.syncs >= marker })
@@ -40,7 +41,12 @@ extension ReceiveSession {
       }
       if let passed { return try passed.get() }
       // A slow link may need longer than the time-out for what is under way; silence is what counts.
-      guard bytesMoved != moved else { throw missing(marker) }
+      guard bytesMoved != moved else {
+        var failure = missing(marker)
+        failure.peerIsGone =
+          state.read { $0.standby } && options.standby?.checkpointTimeout != nil
+        throw failure
+      }
       moved = bytesMoved
     }
   }
@@ -62,14 +68,29 @@ extension ReceiveSession {
       count = now
       _ = state.wait(seconds: settle) { $0.failure != nil ? () : nil }
     }
-    let named: Bool? = state.wait(seconds: options.timeout) { state in
-      guard state.failure != nil || state.unnamed.isEmpty else { return nil }
+    // A connection that has not said what it is yet may be a channel: without it, pages would be missing
+    // and nobody would notice.
+    _ = state.wait(seconds: options.timeout) { state -> Void? in
+      guard state.failure != nil || (state.unnamed.isEmpty && state.anonymous == 0) else {
+        return nil
+      }
       // Numbers have no gaps: a gap is a channel that is on its way.
       state.expected = max(state.channels.count, (state.channels.keys.max() ?? -1) + 1)
-      return true
+      return ()
     }
     if let failure { throw failure }
-    guard named != nil, !needsChannels || state.read({ $0.expected }) != 0 else {
+    let silent = state.update { state in
+      // Who is silent that long is no channel, if there are no others.
+      if state.unnamed.isEmpty && state.channels.isEmpty { state.expected = 0 }
+      return state.expected == nil ? state.unnamed.count + state.anonymous : 0
+    }
+    guard silent == 0 else {
+      throw Failure(
+        .unreachable, "multifd",
+        "\(silent) of the connections have said nothing within \(options.timeout.formatted) s",
+        hint: "if they are none of the source's, tell --channels")
+    }
+    guard !needsChannels || state.read({ $0.expected }) != 0 else {
       throw Failure(
         .unreachable, "multifd",
         "the source uses it, but no channel has connected within "

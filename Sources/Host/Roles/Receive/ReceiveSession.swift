@@ -22,6 +22,8 @@ final class ReceiveSession: Sendable {
   struct State {
     var failure: Failure?
     var connected = false
+    /// Connections that have not said what they are.
+    var anonymous = 0
     var main: Socket?
     /// Connections whose init packet has not been read.
     var unnamed: [Socket] = []
@@ -34,6 +36,8 @@ final class ReceiveSession: Sendable {
     var released = 0
     /// The main channel has read all it needs.
     var over = false
+    /// The guest is held, and checkpoints of it come.
+    var standby = false
   }
 
   let options: ReceiveOptions
@@ -62,6 +66,23 @@ final class ReceiveSession: Sendable {
 
   var failure: Failure? { state.read { $0.failure } }
 
+  /// The guest is held, and checkpoints of it will come.
+  func enterStandby() { state.update { $0.standby = true } }
+
+  /// An error of one of the connections. Once the guest is held, a connection that has ended is a primary
+  /// that is lost; silence is that only where the operator has said how long is too long.
+  func failure(_ error: any Error, at place: String) -> Failure {
+    guard let error = error as? TransportError, state.read({ $0.standby }) else {
+      return Failure(error, at: place)
+    }
+    switch error.kind {
+    case .closed, .failed: return .gone(place, error.message)
+    case .timedOut where options.standby?.checkpointTimeout != nil:
+      return .gone(place, error.message)
+    default: return Failure(error, at: place)
+    }
+  }
+
   /// The main channel is done: channels may end.
   func finish() {
     state.update { state in
@@ -75,7 +96,15 @@ final class ReceiveSession: Sendable {
 
   // MARK: Connections
 
-  func connected() { state.update { $0.connected = true } }
+  func connected() {
+    state.update { state in
+      state.connected = true
+      state.anonymous += 1
+    }
+  }
+
+  /// A connection has said what it is, or has gone.
+  func identified() { state.update { $0.anonymous -= 1 } }
 
   /// - Returns: false if there is a main channel already.
   func admitMain(_ socket: Socket) -> Bool {

@@ -33,6 +33,7 @@ extension Receiver {
         try standby.ready(sourceListens: main.sourceListens)
         return standby
       }
+      session.enterStandby()
       onReady()
       main.standby = standby
       var cause = Failure(.unreachable, "primary", "it is gone")

@@ -98,6 +98,9 @@ final class Standby {
   private func commit(_ number: Int, _ bytes: UnsafeRawBufferPointer) throws {
     let complete = ContinuousClock.now
     change(to: .committing(number))
+    // The record names one checkpoint, so whoever opens the store repeats one copy: all before it must be done.
+    // They have been long ago, unless checkpoints come faster than their pages can be copied.
+    try worker.waitFor(number - 1)
     let cacheBytes = stage.cacheBytes
     let sealed = stage.seal()
     try store.commit(
