@@ -316,6 +316,12 @@ final class ReceiveSession: Sendable {
     state.read { $0.stage?.guest.reduce(0) { $0 + UInt64($1.length) } ?? 0 }
   }
 
+  /// Pages that have come, with contents or zero.
+  var pages: Int {
+    let all = [mainCounters] + channelCounters.map(\.counters)
+    return Int(all.reduce(0) { $0 &+ $1.normal &+ $1.duplicate })
+  }
+
   /// The guest's UUID as the channels told it.
   var uuid: VMUUID? { state.read { $0.uuid } }
 

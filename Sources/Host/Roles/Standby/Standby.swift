@@ -30,6 +30,8 @@ final class Standby {
   private var blob = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
   private var replied = ContinuousClock.now
   private var sent = ContinuousClock.now
+  /// Pages of precopy and of all checkpoints so far.
+  private var pages = 0
   private(set) var report = StandbyReport()
 
   init(_ socket: Socket, _ store: Store, _ stage: COLOStage, _ session: ReceiveSession) {
@@ -49,6 +51,7 @@ final class Standby {
   /// Precopy is held: tells the primary, whose guest stands still until this has arrived.
   func ready(sourceListens: Bool) throws {
     stage.enterCOLO()
+    pages = session.pages
     var bytes = sourceListens ? ReturnPathMessage.shut(0).encode() : []
     bytes += COLOMessage.checkpointReady.encode()
     try socket.write(bytes)
@@ -109,13 +112,15 @@ final class Standby {
         deviceStateSize: UInt64(bytes.count), committedAt: Date().timeIntervalSince1970),
       deviceState: bytes)
     let committed = ContinuousClock.now
+    let before = pages
+    pages = session.pages
     try socket.write(
       COLOMessage.vmstateReceived.encode() + COLOMessage.vmstateLoaded.encode())
     change(to: .committed(number))
     worker.enqueue(number, sealed)
     report.add(
       number, pause: .now - replied, transfer: complete - sent, commit: committed - complete,
-      pages: sealed.entries, cacheBytes: cacheBytes)
+      pages: pages - before, cacheBytes: cacheBytes)
   }
 
   /// The primary is gone, or says what cannot be: waits until the guest's RAM is the last checkpoint's.
