@@ -90,10 +90,12 @@ final class Standby {
     }
     let bytes = UnsafeMutableRawBufferPointer(rebasing: blob[..<size])
     try take(bytes)
-    // Sections from the first byte, the end marker as the last: a size that was wrong shows here.
-    guard let last = bytes.last, last == 0, bytes[0] == 4 || size == 1 else {
+    // Sections from the first byte, the end marker as the last: a size that was wrong shows here, before the
+    // checkpoint counts.
+    do { _ = try DeviceStateScanner.split(UnsafeRawBufferPointer(bytes)) } catch {
       throw Failure(
-        .corrupt, "checkpoint \(number)", "its device state does not end where its size says")
+        .corrupt, "checkpoint \(number)",
+        "its device state does not end where its size says: \(error.message)")
     }
     try commit(number, UnsafeRawBufferPointer(bytes))
   }
