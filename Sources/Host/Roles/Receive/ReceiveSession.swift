@@ -110,6 +110,8 @@ final class ReceiveSession: Sendable {
   /// A channel that has not told its number yet. False when channels are closed to newcomers.
   func admitUnnamed(_ socket: Socket) -> Bool {
     state.update { state in
+      // From the first sync point on all channels are there: this is another source's, or nobody's.
+      guard state.released == 0 else { return false }
       // A channel's number is a byte: there cannot be more of them.
       guard state.failure == nil, !state.over, state.unnamed.count + state.channels.count < 256
       else { return false }
