@@ -31,7 +31,8 @@ private final class PayloadDecoder {
   private var isMissing = false
 
   init(
-    _ loader: PluginLoader, channel: Int, pageSize: Int, _ onMissing: @escaping (PluginError) -> Void
+    _ loader: PluginLoader, channel: Int, pageSize: Int,
+    _ onMissing: @escaping (PluginError) -> Void
   ) {
     self.loader = loader
     id = channel

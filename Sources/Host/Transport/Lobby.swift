@@ -30,8 +30,12 @@ public final class Lobby: Sendable {
   ///
   /// - Parameters:
   ///   - onConnect: called for every connection, before it is identified.
+  ///   - onLeave: called once for each of them, when it is not anonymous any more: after `onArrival`, or
+  ///     when it has gone without a word.
   ///   - onArrival: called for every connection that has said what it is.
-  public func run(onConnect: () -> Void, onArrival: (Arrival) -> Void) {
+  public func run(
+    onConnect: () -> Void, onLeave: () -> Void = {}, onArrival: (Arrival) -> Void
+  ) {
     var waiting: [Socket] = []
     while true {
       var polled = [pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0)]
@@ -45,8 +49,9 @@ public final class Lobby: Sendable {
       for (socket, entry) in zip(waiting, polled.dropFirst()) {
         if entry.revents == 0 {
           undecided.append(socket)
-        } else if !identify(socket, onArrival) {
-          guard entry.revents & Self.hangUp == 0 else { continue }
+        } else if identify(socket, onArrival) || entry.revents & Self.hangUp != 0 {
+          onLeave()
+        } else {
           undecided.append(socket)
           usleep(10_000)  // a UNIX socket has no low-water mark: not a busy loop for three bytes
         }
@@ -57,7 +62,10 @@ public final class Lobby: Sendable {
         socket.setLowWaterMark(Self.mainMagic.count)
         waiting.append(socket)
         // Silent connections must not use up the descriptors that a source needs.
-        if waiting.count > Self.maxWaiting { waiting.removeFirst() }
+        if waiting.count > Self.maxWaiting {
+          waiting.removeFirst()
+          onLeave()
+        }
         onConnect()
       }
     }

@@ -33,6 +33,8 @@ final class ChannelReceiver: PayloadSource {
 
   /// Runs until the source closes the channel or the migration is over.
   func run() {
+    // The backend's channel and this object know each other.
+    defer { decoder?.close() }
     do {
       try introduce()
       try receive()

@@ -41,4 +41,7 @@ struct PacketDecoder {
       flags: fields.flags.rawValue,
       packetNumber: fields.packetNumber)
   }
+
+  /// Ends the backend's channel, which lets go of its source.
+  func close() { channel.close() }
 }

@@ -86,7 +86,7 @@ public final class Receiver: Sendable {
     let threads = ThreadGroup()
     threads.start("lobby") {
       let channels = ThreadGroup()
-      lobby.run(onConnect: session.connected) { arrival in
+      lobby.run(onConnect: session.connected, onLeave: session.identified) { arrival in
         Self.admit(arrival, session, choice, channels)
       }
       channels.joinAll()
