@@ -91,6 +91,7 @@ public final class Failover {
         throw error
       }
       let status = try qemu.waitUntilRunning()
+      qemu.forgetMigration()
       manifest.state = .handedOver
       manifest.handedOverTo = "failover to pid \(qemu.pid) at \(Date.now.formatted(.iso8601))"
       try guest.store.write(manifest)
