@@ -75,7 +75,11 @@ public final class Failover {
         qemu = spare
       } else {
         if spare != nil { log("the spare QEMU has ended; starting another") }
-        qemu = try makeSpare(manifest.blocks)
+        do { qemu = try makeSpare(manifest.blocks) } catch {
+          // Nothing was started, or nothing that has the devices: the guest is ours as before.
+          try guest.store.write(guest.manifest)
+          throw error
+        }
       }
       let loading = ContinuousClock.now
       do {

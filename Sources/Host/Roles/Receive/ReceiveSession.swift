@@ -120,6 +120,8 @@ final class ReceiveSession: Sendable {
   /// A channel that has not told its number yet. False when channels are closed to newcomers.
   func admitUnnamed(_ socket: Socket) -> Bool {
     state.update { state in
+      // From the first sync point on all channels are there: this is another source's, or nobody's.
+      guard state.released == 0 else { return false }
       // A channel's number is a byte: there cannot be more of them.
       guard state.failure == nil, !state.over, state.unnamed.count + state.channels.count < 256
       else { return false }
@@ -221,6 +223,12 @@ final class ReceiveSession: Sendable {
   /// Bytes of RAM, once the block list is there.
   var ramSize: UInt64 {
     state.read { $0.stage?.guest.reduce(0) { $0 + UInt64($1.length) } ?? 0 }
+  }
+
+  /// Pages that have come, with contents or zero.
+  var pages: Int {
+    let all = [mainCounters] + channelCounters.map(\.counters)
+    return Int(all.reduce(0) { $0 &+ $1.normal &+ $1.duplicate })
   }
 
   /// The guest's UUID as the channels told it.
