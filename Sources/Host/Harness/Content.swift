@@ -30,7 +30,8 @@ enum Content: String, CaseIterable {
       memset(page, 0, size)
       for _ in 0..<max(1, size / 1024) {
         let at = Int.random(in: 0..<size, using: &random)
-        page.storeBytes(of: UInt8(truncatingIfNeeded: random.next()), toByteOffset: at, as: UInt8.self)
+        page.storeBytes(
+          of: UInt8(truncatingIfNeeded: random.next()), toByteOffset: at, as: UInt8.self)
       }
     case .text: Self.fillText(page, size, &random)
     case .ram:
@@ -120,7 +121,8 @@ enum Content: String, CaseIterable {
   }
 
   private static let code: [[UInt8]] = [
-    [0x48, 0x89, 0x44, 0x24], [0x48, 0x8b, 0x45], [0xe8, 0x12, 0x34, 0x00], [0x0f, 0x1f, 0x44, 0x00],
+    [0x48, 0x89, 0x44, 0x24], [0x48, 0x8b, 0x45], [0xe8, 0x12, 0x34, 0x00],
+    [0x0f, 0x1f, 0x44, 0x00],
     [0x48, 0x83, 0xec], [0x85, 0xc0, 0x74], [0xc3, 0x55, 0x48, 0x89, 0xe5], [0x31, 0xc0, 0xeb],
   ]
 

@@ -79,7 +79,8 @@ public enum JUnitFormat: ReportFormat {
       }
     }
     if !result.texts.isEmpty {
-      inner.append("      <system-out>\(escape(result.texts.joined(separator: "\n\n")))</system-out>")
+      inner.append(
+        "      <system-out>\(escape(result.texts.joined(separator: "\n\n")))</system-out>")
     }
     return inner.isEmpty ? [head + "/>"] : [head + ">"] + inner + ["    </testcase>"]
   }
@@ -119,7 +120,10 @@ public enum JSONFormat: ReportFormat {
     return JSONValue.object([
       ("file", .string(settings.path)), ("backend", backend ?? .null),
       ("seed", .string(String(settings.seed))), ("quick", .bool(settings.isQuick)),
-      ("options", .object(settings.options.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })),
+      (
+        "options",
+        .object(settings.options.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })
+      ),
       ("passed", .number(Double(totals.passed))), ("failed", .number(Double(totals.failed))),
       ("skipped", .number(Double(totals.skipped))),
       ("results", .array(report.results.map { value($0, report) })),
