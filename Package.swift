@@ -37,7 +37,8 @@ let package = Package(
     .executable(name: "multifd-harness", targets: ["multifd-harness"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
   ],
   targets: [
     // The C ABI: a header and a module map, nothing else.
@@ -67,7 +68,7 @@ let package = Package(
     host("COLO", ["Memory", "Wire", "PluginLoader"]),
     host("Store", ["Memory", "Wire", "CLinux"]),
     host("Transport", ["PluginLoader", "Memory", "CLinux"]),
-    host("Observe", []),
+    host("Observe", [.product(name: "Histogram", package: "hdrhistogram-swift")]),
     host("Roles", ["COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory"]),
     .executableTarget(
       name: "multifd", dependencies: ["Roles", argumentParser], path: "Sources/Host/multifd"),
@@ -89,10 +90,15 @@ let package = Package(
     // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
     .target(name: "TestSupport", dependencies: [], path: "Tests/Support"),
     .executableTarget(
-      name: "multifd-lab", dependencies: ["TestSupport", argumentParser], path: "Tests/Lab"),
+      name: "multifd-lab", dependencies: ["TestSupport", "Observe", argumentParser], path: "Tests/Lab"),
     .executableTarget(
       name: "multifd-fuzz", dependencies: ["TestSupport", "Wire", argumentParser],
       path: "Tests/Fuzz"),
+    // Plays recorded migrations through decoders, backends and stage: what the roles' results are compared with.
+    .target(
+      name: "SessionReplay",
+      dependencies: ["TestSupport", "COLO", "Wire", "PluginLoader", "Memory"],
+      path: "Tests/SessionReplay"),
     .testTarget(
       name: "PluginAPITests", dependencies: ["TestSupport"], path: "Tests/PluginAPITests"),
     .testTarget(
@@ -108,16 +114,24 @@ let package = Package(
     .testTarget(
       name: "MemoryTests", dependencies: ["Memory", "TestSupport"], path: "Tests/MemoryTests"),
     .testTarget(
-      name: "COLOTests", dependencies: ["COLO", "TestSupport"], path: "Tests/COLOTests"),
+      name: "COLOTests", dependencies: ["COLO", "SessionReplay", "TestSupport"],
+      path: "Tests/COLOTests"),
     .testTarget(
       name: "StoreTests", dependencies: ["Store", "TestSupport"], path: "Tests/StoreTests"),
     .testTarget(
       name: "TransportTests", dependencies: ["Transport", "TestSupport"],
       path: "Tests/TransportTests"),
     .testTarget(
-      name: "RolesTests", dependencies: ["Roles", "TestSupport"], path: "Tests/RolesTests"),
+      name: "RolesTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
+      path: "Tests/RolesTests"),
+    .testTarget(
+      name: "StandbyTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
+      path: "Tests/StandbyTests"),
     .testTarget(
       name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
+    .testTarget(
+      name: "ExamplesTests", dependencies: ["PluginLoader", "Wire", "TestSupport"],
+      path: "Tests/ExamplesTests"),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

@@ -45,6 +45,7 @@ extension InteropTests {
       try require(version)
       guard geteuid() == 0 else { try Test.cancel("SKIPPED: a small file system needs root") }
       let folder = try TemporaryFolder()
+      defer { folder.remove() }
       let small = folder("small")
       try FileManager.default.createDirectory(
         atPath: small, withIntermediateDirectories: false)

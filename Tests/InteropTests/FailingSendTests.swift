@@ -11,6 +11,7 @@ extension InteropTests {
       try require(version)
       let cell = Passage.Cell(version, version, channels: 2, compression: "zstd")
       let passage = try Passage(cell, guests.guest(version, cell.machine))
+      defer { passage.end() }
       let taken = try passage.takeIn()
       passage.endSource()
 
@@ -38,6 +39,7 @@ extension InteropTests {
       try require(version)
       let cell = Passage.Cell(version, version, channels: 2, compression: "none")
       let passage = try Passage(cell, guests.guest(version, cell.machine))
+      defer { passage.end() }
       let taken = try passage.takeIn()
       passage.endSource()
       let (first, port) = try passage.startDestination()

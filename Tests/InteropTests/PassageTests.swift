@@ -18,6 +18,7 @@ extension InteropTests {
     func passes(_ cell: Passage.Cell) throws {
       try require(cell.source, cell.destination)
       let passage = try Passage(cell, guests.guest(cell.source, cell.machine))
+      defer { passage.end() }
       let taken = try passage.takeIn()
       #expect(taken.receive.json["result"].string == "held")
       let (pages, count) = try RAMComparison.differences(passage.source, passage.storedRAM)

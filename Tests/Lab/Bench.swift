@@ -65,15 +65,17 @@ struct Bench: ParsableCommand {
     let mebibytes = name == "zlib" ? memory / 2 : memory
     let cell = Passage.Cell(version, version, channels: channels, compression: name)
     let machine = QEMU.Machine(
-      type: cell.machine, memory: mebibytes, fill: mebibytes - 112, workingSet: 1, heartbeat: 1000)
+      type: cell.machine, memory: mebibytes, fill: mebibytes * 7 / 8 - 96, workingSet: 1,
+      heartbeat: 1000)
     note("\(name): booting a guest of \(mebibytes) MiB")
     let saved = try SavedGuest(version, machine)
     var row = BenchRow(compression: name, bytes: mebibytes << 20)
     for round in 1...rounds {
       let stock = try stockToStock(cell, saved)
-      row.stock.append(stock)
-      note("\(name) \(round)/\(rounds): stock to stock \(seconds(stock))")
+      row.add(stock)
+      note("\(name) \(round)/\(rounds): stock to stock \(seconds(stock.outcome.wall))")
       let folder = try TemporaryFolder(.memory(bytes: mebibytes << 20))
+      defer { folder.remove() }
       let receive = try stockToStore(cell, saved, folder("store"))
       row.receive.append(receive.wall)
       row.receiveProcessor.append(receive.processor)
@@ -96,12 +98,14 @@ struct Bench: ParsableCommand {
     MigrationSetup(channels: cell.channels, compression: cell.compression)
   }
 
-  private func stockToStock(_ cell: Passage.Cell, _ saved: SavedGuest) throws -> Duration {
+  private func stockToStock(
+    _ cell: Passage.Cell, _ saved: SavedGuest
+  ) throws -> StockMigration.Report {
     let source = try stoppedSource(cell, saved)
     defer { source.terminate() }
     let report = try StockMigration.run(source, to: cell.destination, setup(cell))
     report.destination.terminate()
-    return report.outcome.wall
+    return report
   }
 
   private func stockToStore(_ cell: Passage.Cell, _ saved: SavedGuest, _ store: String) throws

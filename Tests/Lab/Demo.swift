@@ -41,6 +41,7 @@ struct Demo: ParsableCommand {
     let cell = Passage.Cell(version, version, channels: 2, compression: "zstd")
     say("multifd demo: a virtual machine leaves a stock QEMU, is held, and goes on in another.\n")
     let passage = try boot(cell)
+    defer { passage.end() }
     let taken = try takeIn(passage)
     try hold(passage)
     try handOut(passage, taken)

@@ -79,9 +79,11 @@ struct Interop: ParsableCommand {
     where !version.isAvailableElseAnnounce("interop with QEMU \(version)") {
       return .skipped
     }
-    let start = ContinuousClock.now
     do {
-      let passage = try Passage(cell, guests.guest(cell.source, cell.machine))
+      let saved = try guests.guest(cell.source, cell.machine)
+      let start = ContinuousClock.now
+      let passage = try Passage(cell, saved)
+      defer { passage.end() }
       let taken = try passage.takeIn()
       passage.endSource()
       let (destination, port) = try passage.startDestination()

@@ -58,7 +58,7 @@ struct Matrix {
   }
 
   var table: String {
-    let width = 10
+    let width = 12
     func pad(_ text: String, _ width: Int) -> String {
       text + String(repeating: " ", count: max(1, width - text.count))
     }

@@ -11,11 +11,12 @@ struct MultiFDLab: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "multifd-lab",
     abstract: "Runs multifd against stock QEMUs, with a guest that checks its own memory.",
-    subcommands: [Interop.self, Demo.self, Bench.self, Check.self])
+    subcommands: [Interop.self, Demo.self, Bench.self, Check.self, COLOCommand.self])
 
   static func main() {
     // An interrupted run leaves no folder behind: exit() removes them. The child processes end with this one.
-    for number in [SIGINT, SIGTERM] {
+    signal(SIGPIPE, SIG_IGN)
+    for number in [SIGINT, SIGTERM, SIGHUP] {
       signal(number, SIG_IGN)
       let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
       source.setEventHandler { Foundation.exit(128 + number) }
@@ -57,10 +58,21 @@ extension QEMUVersion: ExpressibleByArgument {
 }
 
 /// Prints a line on stdout at once, also into a pipe.
-func say(_ text: String) { FileHandle.standardOutput.write(Data((text + "\n").utf8)) }
+func say(_ text: String) { put(text, 1) }
 
 /// Prints a line on stderr: progress, as opposed to results.
-func note(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+func note(_ text: String) { put(text, 2) }
+
+private func put(_ text: String, _ descriptor: Int32) {
+  var rest = Array((text + "\n").utf8)[...]
+  while !rest.isEmpty {
+    // The slice's storage is valid within the closure.
+    let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+    // Nobody reads any more: exit, which cleans up.
+    guard count > 0 || errno == EINTR else { exit(1) }
+    rest = rest.dropFirst(max(0, count))
+  }
+}
 
 /// A duration as `1.23 s`.
 func seconds(_ duration: Duration) -> String { String(format: "%.2f s", duration.inSeconds) }

@@ -1,3 +1,4 @@
+import Foundation
 import PluginLoader
 import Testing
 
@@ -25,12 +26,19 @@ struct LoadTests {
     #expect(backend.payloadBound(pageSize: -1, pageCount: 1) == nil)
   }
 
-  @Test("a backend is opened once")
-  func once() throws {
+  @Test("a backend is opened once, whoever asks and whatever becomes of its file")
+  func once() async throws {
     let folder = try TestFolder()
-    try Compiler.plugin(in: folder.path)
-    let first = try loader(folder.path).load(named: "sample")
-    #expect(try loader(folder.path).load(named: "sample") === first)
+    let file = try Compiler.plugin(in: folder.path)
+    let loader = loader(folder.path)
+    let all = try await withThrowingTaskGroup(of: Backend.self) { group in
+      for _ in 0..<4 { group.addTask { try loader.load(named: "sample") } }
+      return try await group.reduce(into: []) { $0.append($1) }
+    }
+    #expect(all.allSatisfy { $0 === all[0] })
+    try FileManager.default.removeItem(atPath: file)
+    try Compiler.plugin(in: folder.path, ["VERSION": "\"9\""])
+    #expect(try loader.load(named: "sample") === all[0])
   }
 
   struct Case: Sendable, CustomTestStringConvertible {

@@ -63,8 +63,23 @@ public final class ChildProcess: Sendable {
   /// Whether it still runs.
   public var isRunning: Bool { ended.read { $0 == nil } }
 
-  /// User and system time it used, threads included; zero while it runs.
-  public var processorTime: Duration { ended.read { $0?.processorTime ?? .zero } }
+  /// User and system time it has used so far, threads included.
+  public var processorTime: Duration {
+    ended.read { end in
+      // Not reaped while the lock is held, so /proc tells of this child.
+      end?.processorTime ?? Self.processorTime(of: pid)
+    }
+  }
+
+  private static func processorTime(of pid: pid_t) -> Duration {
+    let text = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ""
+    // proc(5): after the command in parentheses, utime and stime are the 12th and 13th word, in clock ticks.
+    guard let close = text.lastIndex(of: ")") else { return .zero }
+    let words = text[close...].split(separator: " ").dropFirst()
+    guard words.count > 12 else { return .zero }
+    let ticks = words.dropFirst(11).prefix(2).compactMap { Int($0) }.reduce(0, +)
+    return .seconds(1) * ticks / sysconf(Int32(_SC_CLK_TCK))
+  }
 
   /// Waits for the end of the process and of its output; nil at the time-out.
   public func wait(_ timeout: Duration) -> Exit? {

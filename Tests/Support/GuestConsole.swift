@@ -70,13 +70,16 @@ public final class GuestConsole: Sendable {
   /// The heartbeats so far.
   public var heartbeats: [Heartbeat] { log.lines.compactMap(Self.heartbeat) }
 
-  /// Waits for a heartbeat with at least this number; nil at the time-out.
+  /// Waits for a heartbeat with at least this number; nil at the time-out, and when the guest's kernel panics.
   public func waitHeartbeat(atLeast number: Int = 0, from line: Int = 0, _ timeout: Duration)
     -> Heartbeat?
   {
-    log.wait(from: line, timeout) { line in
-      Self.heartbeat(line).flatMap { $0.number >= number ? $0 : nil }
+    let found = log.wait(from: line, timeout) { line -> Heartbeat?? in
+      if line.text.contains("Kernel panic") { return .some(nil) }
+      guard let beat = Self.heartbeat(line), beat.number >= number else { return nil }
+      return .some(beat)
     }
+    return found ?? nil
   }
 
   /// Orders a check of all memory the guest owns; nil when it does not answer in time.

@@ -27,7 +27,8 @@ public final class Passage: Sendable {
     /// E.g. `7.2 -> 11.1, zstd on 2 channels`.
     public var description: String {
       "\(source) -> \(destination), "
-        + (channels == 0 ? "plain" : "\(compression) on \(channels) channels")
+        + (channels == 0
+          ? "plain" : "\(compression) on \(channels) channel" + (channels == 1 ? "" : "s"))
     }
 
     /// The machine type that both sides know.
@@ -120,6 +121,12 @@ public final class Passage: Sendable {
 
   /// Ends the source: from now on the store holds the only copy.
   public func endSource() { source.terminate() }
+
+  /// Ends the source and removes the store: the passage is over.
+  public func end() {
+    source.terminate()
+    folder.remove()
+  }
 
   /// Starts the destination, ready for a guest, and gives its port.
   public func startDestination() throws -> (qemu: QEMU, port: Int) {

@@ -11,6 +11,7 @@ public enum RAMComparison {
     offsets: [Int], count: Int
   ) {
     let folder = try TemporaryFolder()
+    defer { folder.remove() }
     try dump(qemu, folder("ram"))
     return try compare(folder("ram"), path, size: qemu.machine.memory << 20)
   }
@@ -20,6 +21,7 @@ public enum RAMComparison {
     offsets: [Int], count: Int
   ) {
     let folder = try TemporaryFolder()
+    defer { folder.remove() }
     try dump(other, folder("other"))
     return try differences(qemu, folder("other"))
   }

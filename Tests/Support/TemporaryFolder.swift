@@ -28,9 +28,13 @@ public final class TemporaryFolder: Sendable {
     Self.alive.update { _ = $0.insert(path) }
   }
 
-  deinit {
+  deinit { remove() }
+
+  /// Removes it now. `defer { folder.remove() }` also keeps it until then: only its path is used, and the compiler
+  /// owes a value that is no longer used nothing.
+  public func remove() {
+    guard Self.alive.update({ $0.remove(path) }) != nil else { return }
     try? FileManager.default.removeItem(atPath: path)
-    Self.alive.update { _ = $0.remove(path) }
   }
 
   private static let alive = Monitor<Set<String>>([])

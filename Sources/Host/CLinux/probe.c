@@ -27,9 +27,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__clang__)
-#pragma clang diagnostic ignored "-Wnullability-completeness"
-#endif
 #include "../../PluginAPI/include/multifd_plugin.h"
 #include "clinux.h"
 
@@ -120,6 +117,7 @@ __attribute__((constructor)) static void answer(int argc, char **argv) {
   const struct rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);
   prctl(PR_SET_DUMPABLE, 0);
+  prctl(PR_SET_NAME, "multifd-probe");
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS, SIGPIPE};
   for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) signal(fatal[i], SIG_DFL);
@@ -213,10 +211,14 @@ int clinux_probe_start(const char *library, clinux_probe *probe) {
 }
 
 int clinux_probe_end(clinux_probe *probe) {
-  /* Not yet waited for, so the number still means this child and its group. A group that is not there
-   * yet (the child has not come that far) leaves the child itself to be killed. */
-  kill(-probe->pid, SIGKILL);
-  kill(probe->pid, SIGKILL);
+  /* Ours until it is waited for, so the number still means this child and its group. (A host that ignores
+   * SIGCHLD has nothing to wait for, and its children's numbers may belong to others by now.) A group
+   * that is not there yet, since the child has not come that far, leaves the child itself. */
+  siginfo_t info;
+  if (waitid(P_PID, (id_t)probe->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0) {
+    kill(-probe->pid, SIGKILL);
+    kill(probe->pid, SIGKILL);
+  }
   int status = -1, result;
   do {
     result = waitpid(probe->pid, &status, 0);

@@ -10,18 +10,22 @@ import Synchronization
 ///     state     host points to   prepare                          process
 ///     -------   --------------   ------------------------------   -----------------------------------
 ///     off       guest memory     clears zero pages                -
-///     precopy   the cache        clears zero pages of the cache   copies normal pages cache -> guest,
-///                                                                 clears zero pages of the guest
-///     colo      the cache        records normal and zero pages    -
-///                                in the bitmap, then clears
-///                                zero pages of the cache
+///     precopy   mirror: cache    clears zero pages of the target  mirror: copies normal pages cache
+///               sparse: guest                                     -> guest, clears the guest's zero pages
+///     colo      the cache        records normal and zero pages,   -
+///                                then clears zero pages of the
+///                                cache (mirror)
 ///
-/// In COLO state guest memory does not change until ``flush()``: it is the last checkpoint, whatever
+/// In COLO state guest memory does not change until ``redo(_:)``: it is the last checkpoint, whatever
 /// happens to the primary meanwhile. Recording comes before the first byte is written, so a page
 /// that is half received is always known as changed. Zero pages are cleared also when they are seen
 /// for the first time: what a page of the cache was before is nobody's assumption.
 ///
-/// Any number of channels may be inside at once; the bitmap is atomic and nothing else is shared.
+/// Two caches, one at a time. *Mirror* is a second copy of RAM with a bitmap, as a stock secondary has it.
+/// *Sparse* holds only the pages of the checkpoints in flight, in the order in which they came. Both have
+/// two sides that checkpoints use in turn: one fills while the other is still being copied to the guest.
+///
+/// Any number of channels may be inside at once; recording is atomic and nothing else is shared.
 public final class COLOStage: Sendable {
   /// What the stage does with pages.
   public enum State: UInt8, AtomicRepresentable, Sendable {
@@ -33,33 +37,64 @@ public final class COLOStage: Sendable {
     case colo
   }
 
-  /// The guest's RAM blocks, in the order of the stream's block list.
-  public let guest: [RAMBlock]
-  /// As long as the guest's blocks and in the same order; empty when there is no COLO.
-  public let cache: [RAMBlock]
-  /// A bitmap for each block of the cache.
-  public let dirty: [DirtyBitmap]
-  private let current: Atomic<State>
-
-  /// A stage without COLO.
-  public init(guest: [RAMBlock]) {
-    self.guest = guest
-    cache = []
-    dirty = []
-    current = Atomic(.off)
+  /// Where a checkpoint's pages are kept until it is complete.
+  public enum Cache: Sendable {
+    /// Nowhere: there are no checkpoints.
+    case none
+    /// In a second copy of RAM.
+    case mirror(MirrorCache)
+    /// In two logs.
+    case sparse([StagingLog])
   }
 
-  /// A stage in precopy state.
+  /// Where the pages of one packet go: the `host` and `normal` of the backend's params.
+  public struct Target {
+    /// The start of a block of memory.
+    public var host: UnsafeMutableRawPointer
+    /// Offsets in it; as many as the packet has normal pages, valid as long as the packet's.
+    public var normal: UnsafeBufferPointer<UInt64>
+  }
+
+  /// A complete checkpoint in the cache: what a commit has to remember.
+  public struct Sealed: Equatable, Sendable {
+    /// Which side of the cache.
+    public var side: Int
+    /// Journal entries (sparse), 0 (mirror).
+    public var entries: Int
+
+    /// A sealed side.
+    public init(side: Int, entries: Int) {
+      self.side = side
+      self.entries = entries
+    }
+  }
+
+  /// The guest's RAM blocks, in the order of the stream's block list.
+  public let guest: [RAMBlock]
+  /// Where checkpoints are kept.
+  public let cache: Cache
+  private let current: Atomic<State>
+  private let side = Atomic<Int>(0)
+
+  /// A stage in precopy state, or without COLO.
   ///
-  /// - Parameter cache: blocks of the same lengths and page sizes as the guest's, all zero.
-  public init(guest: [RAMBlock], cache: [RAMBlock]) {
-    precondition(
-      guest.count == cache.count
-        && zip(guest, cache).allSatisfy { $0.length == $1.length && $0.pageSize == $1.pageSize })
+  /// - Parameter cache: made for these blocks, empty.
+  public init(guest: [RAMBlock], cache: Cache = .none) {
     self.guest = guest
     self.cache = cache
-    dirty = guest.map { DirtyBitmap(count: $0.pageCount) }
-    current = Atomic(.precopy)
+    switch cache {
+    case .none: current = Atomic(.off)
+    case .mirror(let mirror):
+      precondition(
+        guest.count == mirror.blocks.count
+          && zip(guest, mirror.blocks).allSatisfy {
+            $0.length == $1.length && $0.pageSize == $1.pageSize
+          })
+      current = Atomic(.precopy)
+    case .sparse(let logs):
+      precondition(logs.count == 2)
+      current = Atomic(.precopy)
+    }
   }
 
   /// What the stage does now.
@@ -77,63 +112,93 @@ public final class COLOStage: Sendable {
   ///   - block: index of the RAM block.
   ///   - normal: offsets of pages that will be written; inside the block, page aligned.
   ///   - zero: offsets of pages that are all zero; the same.
-  /// - Returns: where the block starts in the target: the `host` of the backend's params.
+  ///   - slots: room for as many offsets as there are normal pages; the sparse cache's offsets go there.
   /// - Throws: ENOSPC or ENOMEM when the target has no room.
   public func prepare(
-    block: Int, normal: UnsafeBufferPointer<UInt64>, zero: UnsafeBufferPointer<UInt64>
-  ) throws(SystemError) -> UnsafeMutableRawPointer {
+    block: Int, normal: UnsafeBufferPointer<UInt64>, zero: UnsafeBufferPointer<UInt64>,
+    slots: UnsafeMutableBufferPointer<UInt64>
+  ) throws(SystemError) -> Target {
     let state = state
-    let target = state == .off ? guest[block] : cache[block]
-    if state == .colo {
-      let bitmap = dirty[block]
-      let shift = UInt64(target.pageSize.trailingZeroBitCount)
-      for offset in normal { bitmap.set(Int(truncatingIfNeeded: offset &>> shift)) }
-      for offset in zero { bitmap.set(Int(truncatingIfNeeded: offset &>> shift)) }
+    let target: RAMBlock
+    switch cache {
+    case .none: target = guest[block]
+    case .mirror(let mirror):
+      target = mirror.blocks[block]
+      if state == .colo {
+        let bitmap = mirror.bitmaps[side.load(ordering: .relaxed)][block]
+        let shift = UInt64(target.pageSize.trailingZeroBitCount)
+        for offset in normal { bitmap.set(Int(truncatingIfNeeded: offset &>> shift)) }
+        for offset in zero { bitmap.set(Int(truncatingIfNeeded: offset &>> shift)) }
+      }
+    case .sparse(let logs):
+      target = guest[block]
+      if state == .colo {
+        let host = try logs[side.load(ordering: .relaxed)].append(
+          block: block, pageShift: UInt64(target.pageSize.trailingZeroBitCount), normal: normal,
+          zero: zero, slots: slots)
+        return Target(
+          host: host, normal: UnsafeBufferPointer(rebasing: slots[..<normal.count]))
+      }
     }
     for offset in normal { try target.reserve(pageAt: Int(truncatingIfNeeded: offset)) }
-    for offset in zero { target.clear(pageAt: Int(truncatingIfNeeded: offset)) }
-    return target.base
+    for offset in zero { try target.clear(pageAt: Int(truncatingIfNeeded: offset)) }
+    return Target(host: target.base, normal: normal)
   }
 
-  /// Finishes a packet whose pages have been received: in precopy the guest gets what the cache got.
+  /// Finishes a packet whose pages have been received: in precopy the guest gets what a mirror got.
   public func process(
     block: Int, normal: UnsafeBufferPointer<UInt64>, zero: UnsafeBufferPointer<UInt64>
   ) throws(SystemError) {
-    guard state == .precopy else { return }
-    let (guest, cache) = (guest[block], cache[block])
+    guard case .mirror(let mirror) = cache, state == .precopy else { return }
+    let (guest, cache) = (guest[block], mirror.blocks[block])
     for offset in normal {
       let offset = Int(truncatingIfNeeded: offset)
       try guest.reserve(pageAt: offset)
       // Both pages lie inside their mappings, in reserved chunks.
       (guest.base + offset).copyMemory(from: cache.base + offset, byteCount: guest.pageSize)
     }
-    for offset in zero { guest.clear(pageAt: Int(truncatingIfNeeded: offset)) }
+    for offset in zero { try guest.clear(pageAt: Int(truncatingIfNeeded: offset)) }
   }
 
-  /// Copies the pages that the bitmap names from the cache to the guest, and clears the bitmap. Call it
-  /// when the checkpoint is complete, RAM and device state; no channel may be inside.
-  ///
-  /// The bitmap is scanned, never the memory.
-  ///
-  /// - Returns: how many pages there were.
-  @discardableResult
-  public func flush() throws(SystemError) -> Int {
+  /// All pages of a checkpoint are in; the next one's will go to the other side. No channel may be
+  /// inside.
+  public func seal() -> Sealed {
     precondition(state == .colo)
-    var pages = 0
-    for (index, bitmap) in dirty.enumerated() {
-      let (guest, cache) = (guest[index], cache[index])
-      try bitmap.drain { (page: Int) throws(SystemError) in
-        let offset = page * guest.pageSize
-        if cache.isReserved(pageAt: offset) {
-          try guest.reserve(pageAt: offset)
-          (guest.base + offset).copyMemory(from: cache.base + offset, byteCount: guest.pageSize)
-        } else {
-          // Never written: zero, and reading it through the mapping would allocate it.
-          guest.clear(pageAt: offset)
-        }
-        pages += 1
-      }
+    let side = side.load(ordering: .relaxed)
+    var entries = 0
+    if case .sparse(let logs) = cache { entries = logs[side].count }
+    self.side.store(1 - side, ordering: .releasing)
+    return Sealed(side: side, entries: entries)
+  }
+
+  /// Copies a sealed checkpoint from the cache to the guest. Can be repeated until
+  /// ``forget(_:keep:)``. With a mirror no channel may be inside; with a sparse cache the next
+  /// checkpoint's pages may already come in.
+  ///
+  /// - Parameter part: one of `parts` that threads do at the same time.
+  public func redo(_ sealed: Sealed, part: Int = 0, parts: Int = 1) throws(SystemError) {
+    switch cache {
+    case .none: return
+    case .mirror(let mirror):
+      try mirror.replay(set: sealed.side, to: guest, part: part, parts: parts)
+    case .sparse(let logs):
+      try logs[sealed.side].replay(count: sealed.entries, to: guest, part: part, parts: parts)
     }
-    return pages
+  }
+
+  /// The guest has all of a checkpoint: its side of the cache is free for the one after the next.
+  ///
+  /// - Parameter keep: bytes of the sparse cache that stay allocated.
+  public func forget(_ sealed: Sealed, keep: Int = 32 << 20) throws(SystemError) {
+    if case .sparse(let logs) = cache { try logs[sealed.side].reset(keep: keep) }
+  }
+
+  /// Bytes of memory that the cache holds.
+  public var cacheBytes: Int {
+    switch cache {
+    case .none: 0
+    case .mirror(let mirror): mirror.blocks.reduce(0) { $0 + $1.reservedBytes }
+    case .sparse(let logs): logs.reduce(0) { $0 + $1.reservedBytes }
+    }
   }
 }

@@ -14,16 +14,36 @@ public final class DirtyBitmap: Sendable {
 
   // Owned by this object from init to deinit, never moved; all access goes through Atomic.
   private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>
+  /// Whose memory the words are; nil: this object's own.
+  private let owner: RAMBlock?
 
-  /// All bits clear.
+  /// All bits clear, in memory of its own.
   public init(count: Int) {
     self.count = count
     wordCount = (count + 63) / 64
+    owner = nil
     words = .allocate(capacity: max(wordCount, 1))
     for word in 0..<max(wordCount, 1) { (words + word).initialize(to: Atomic(0)) }
   }
 
+  /// Bits that live in a file, so that another process finds them: as they are there.
+  ///
+  /// - Parameter offset: where they begin; a multiple of 8, with room for `count` bits behind it.
+  public init(count: Int, in block: RAMBlock, at offset: Int) throws(SystemError) {
+    self.count = count
+    wordCount = (count + 63) / 64
+    owner = block
+    precondition(offset & 7 == 0 && offset >= 0 && offset + wordCount * 8 <= block.length)
+    for page in stride(from: 0, to: wordCount * 8, by: block.pageSize) {
+      try block.reserve(pageAt: offset + page)
+    }
+    if wordCount > 0 { try block.reserve(pageAt: offset + wordCount * 8 - 8) }
+    // Inside the mapping, which `owner` keeps; an Atomic<UInt64> is eight bytes of any memory.
+    words = (block.base + offset).bindMemory(to: Atomic<UInt64>.self, capacity: max(wordCount, 1))
+  }
+
   deinit {
+    guard owner == nil else { return }
     words.deinitialize(count: max(wordCount, 1))
     words.deallocate()
   }
@@ -46,6 +66,12 @@ public final class DirtyBitmap: Sendable {
     return word(bit >> 6).pointee.load(ordering: .acquiring) & mask != 0
   }
 
+  /// Clears a bit.
+  public func remove(_ bit: Int) {
+    let mask: UInt64 = 1 &<< UInt64(truncatingIfNeeded: bit & 63)
+    word(bit >> 6).pointee.bitwiseAnd(~mask, ordering: .releasing)
+  }
+
   /// How many bits are set. Exact only while nobody sets any.
   public var population: Int {
     var sum = 0
@@ -56,7 +82,8 @@ public final class DirtyBitmap: Sendable {
   }
 
   /// Clears the set bits of a range of words, in order, and hands each to `body`, one at a time.
-  /// A bit that is set meanwhile is either handed out or still set afterwards, never lost.
+  /// A bit that is set meanwhile is either handed out or still set afterwards, never lost. Where `body`
+  /// throws, that bit and all that were not handed out stay set: the same can be tried again.
   public func drain<Failure>(
     words range: Range<Int>, _ body: (Int) throws(Failure) -> Void
   ) throws(Failure) {
@@ -64,9 +91,32 @@ public final class DirtyBitmap: Sendable {
     for index in range where words[index].load(ordering: .relaxed) != 0 {
       var rest = words[index].exchange(0, ordering: .acquiring)
       while rest != 0 {
+        do throws(Failure) {
+          try body(index << 6 | rest.trailingZeroBitCount)
+        } catch {
+          words[index].bitwiseOr(rest, ordering: .releasing)
+          throw error
+        }
+        rest &= rest &- 1
+      }
+    }
+  }
+
+  /// Hands out the set bits of a range of words and clears each word *after* `body` is done with its
+  /// bits: what a process that dies in between has not finished is still marked. Nobody may set bits
+  /// meanwhile.
+  public func redo<Failure>(
+    words range: Range<Int>, _ body: (Int) throws(Failure) -> Void
+  ) throws(Failure) {
+    precondition(range.lowerBound >= 0 && range.upperBound <= wordCount)
+    for index in range {
+      var rest = words[index].load(ordering: .acquiring)
+      guard rest != 0 else { continue }
+      while rest != 0 {
         try body(index << 6 | rest.trailingZeroBitCount)
         rest &= rest &- 1
       }
+      words[index].store(0, ordering: .releasing)
     }
   }
 

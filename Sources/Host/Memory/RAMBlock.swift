@@ -23,6 +23,8 @@ public final class RAMBlock: Sendable {
   public nonisolated(unsafe) let base: UnsafeMutableRawPointer
 
   private let reserved: DirtyBitmap
+  /// The file was empty at first, so that what is not reserved is zero.
+  private let startedEmpty: Bool
   /// log2 of a chunk: 1 MiB, or a page where pages are bigger.
   private let chunkShift: Int
 
@@ -41,17 +43,22 @@ public final class RAMBlock: Sendable {
     base = try Self.map(descriptor, length: length, protection: PROT_READ | PROT_WRITE)
     chunkShift = max(20, pageSize.trailingZeroBitCount)
     reserved = DirtyBitmap(count: length >> chunkShift + 1)
+    startedEmpty = true
     (self.name, self.length, self.pageSize) = (name, length, pageSize)
     self.descriptor = descriptor
   }
 
-  /// Maps a file that holds a block already, for reading. The same ownership of `descriptor`.
+  /// Maps a file that holds a block already. The same ownership of `descriptor`.
+  ///
+  /// - Parameter writable: whether pages may be written, after being reserved.
   public init(
-    name: String, length: Int, pageSize: Int, existingFile descriptor: Int32
+    name: String, length: Int, pageSize: Int, existingFile descriptor: Int32, writable: Bool = false
   ) throws(SystemError) {
-    base = try Self.map(descriptor, length: length, protection: PROT_READ)
+    base = try Self.map(
+      descriptor, length: length, protection: writable ? PROT_READ | PROT_WRITE : PROT_READ)
     chunkShift = max(20, pageSize.trailingZeroBitCount)
-    reserved = DirtyBitmap(count: 0)
+    reserved = DirtyBitmap(count: writable ? length >> chunkShift + 1 : 0)
+    startedEmpty = false
     (self.name, self.length, self.pageSize) = (name, length, pageSize)
     self.descriptor = descriptor
   }
@@ -81,15 +88,40 @@ public final class RAMBlock: Sendable {
   }
 
   /// Makes the page at `offset` read as zeroes. Nothing to do where nothing was ever written.
+  ///
+  /// - Throws: like `reserve`, and only for a block whose file existed before.
   @inline(__always)
-  public func clear(pageAt offset: Int) {
-    guard reserved.contains(offset >> chunkShift) else { return }
+  public func clear(pageAt offset: Int) throws(SystemError) {
+    if !reserved.contains(offset >> chunkShift) {
+      if startedEmpty { return }
+      try reserveChunk(of: offset)
+    }
     // The page lies inside the mapping (the caller checked the offset) in a reserved chunk.
     memset(base + offset, 0, pageSize)
   }
 
-  /// Whether the page's chunk is memory; if not, the page is zero.
-  public func isReserved(pageAt offset: Int) -> Bool { reserved.contains(offset >> chunkShift) }
+  /// Whether the page's chunk may be memory; if not, the page is zero. Of a file that existed before, all of
+  /// it may be.
+  public func isReserved(pageAt offset: Int) -> Bool {
+    !startedEmpty || reserved.contains(offset >> chunkShift)
+  }
+
+  /// Gives memory back: everything from `offset` on is a hole again and reads as zeroes. Nobody may use
+  /// that part meanwhile.
+  ///
+  /// - Parameter offset: rounded up to a whole chunk.
+  public func release(from offset: Int) throws(SystemError) {
+    let first = (offset + (1 << chunkShift) - 1) >> chunkShift
+    var last = (length - 1) >> chunkShift
+    while last >= first, !reserved.contains(last) { last -= 1 }
+    guard last >= first else { return }
+    let start = first << chunkShift
+    let end = min((last + 1) << chunkShift, length)
+    guard clinux_punch_hole(descriptor, Int64(start), Int64(end - start)) == 0 else {
+      throw SystemError("fallocate")
+    }
+    for chunk in first...last { reserved.remove(chunk) }
+  }
 
   /// Bytes that have been made memory so far.
   public var reservedBytes: Int { min(reserved.population << chunkShift, length) }

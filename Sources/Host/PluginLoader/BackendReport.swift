@@ -14,8 +14,8 @@ extension Backend {
       "Options, as in --compression \(name),\(options[0].name)=\(options[0].defaultValue):")
     let rows = options.map { option in
       [
-        "\(option.name)=\(option.kind.range)",
-        "\(option.help) (\(option.kind.name), default \(option.shownDefault))",
+        "\(option.name)=\(option.shownRange)",
+        "\(option.shownHelp) (\(option.kind.name), default \(option.shownDefault))",
       ]
     }
     lines.append(textTable(rows, width: width, indent: 2))
@@ -26,7 +26,7 @@ extension Backend {
   public func optionsTable(width: Int) -> String {
     let heading = ["OPTION", "TYPE", "RANGE", "DEFAULT", "HELP"]
     let rows = options.map {
-      [$0.name, $0.kind.name, $0.kind.range, $0.shownDefault, $0.help]
+      [$0.name, $0.kind.name, $0.shownRange, $0.shownDefault, $0.shownHelp]
     }
     return textTable([heading] + rows, width: width)
   }
@@ -89,6 +89,14 @@ extension Backend {
 
 extension BackendOption {
   var shownDefault: String { defaultValue.isEmpty ? "''" : defaultValue }
+
+  /// Many choices would make a column that leaves no room for help: they go into the help then.
+  var shownRange: String { longChoices.map { "\($0.count) choices" } ?? kind.range }
+  var shownHelp: String { longChoices.map { "\(help): \($0.joined(separator: ", "))" } ?? help }
+
+  private var longChoices: [String]? {
+    if case .choice(let names) = kind, kind.range.count > 40 { names } else { nil }
+  }
 }
 
 extension BackendOption.Kind {

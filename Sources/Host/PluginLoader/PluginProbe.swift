@@ -10,9 +10,9 @@ public struct PluginProbe: Sendable {
   /// How long a library may take to open; at least a millisecond.
   public var timeLimit: Duration
 
-  /// A probe with a time limit, 5 seconds unless told otherwise: a library on a cold network file
+  /// A probe with a time limit, 10 seconds unless told otherwise: a library on a cold network file
   /// system is slow, not bad.
-  public init(timeLimit: Duration = .seconds(5)) {
+  public init(timeLimit: Duration = .seconds(10)) {
     self.timeLimit = timeLimit
   }
 
@@ -134,7 +134,8 @@ public struct PluginProbe: Sendable {
         hint: "the executable itself must link the loader; an interpreter or emulator does not")
     }
     guard stage == .done else {
-      throw crashed("ended the process with exit code \((status >> 8) & 0xff) \(stage.text)")
+      let code = status == -1 ? "" : " with exit code \((status >> 8) & 0xff)"
+      throw crashed("ended the process\(code) \(stage.text)")
     }
     let text = printed.filter { $0 != Self.end }
     guard text.isEmpty else {

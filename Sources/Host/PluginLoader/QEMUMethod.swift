@@ -1,7 +1,7 @@
 import PluginAPI
 
 /// QEMU's own compression methods: the bits 1 to 5 of a multifd packet's flags, SPECIFICATION
-/// section 3.2.
+/// section 3.3.
 enum QEMUMethod: UInt32, CaseIterable {
   case none = 0x00
   case zlib = 0x02

@@ -18,6 +18,8 @@ public enum ExitCode: Equatable, Sendable {
   case unreachable
   /// The stream is corrupt.
   case corrupt
+  /// The guest runs here now.
+  case failedOver
   /// The command line is wrong.
   case usage
   /// A fault of this program.
@@ -33,6 +35,7 @@ public enum ExitCode: Equatable, Sendable {
     case .refused: 2
     case .unreachable: 3
     case .corrupt: 4
+    case .failedOver: 5
     case .usage: 64
     case .internalError: 70
     case .signal(let number): 128 + number
@@ -51,6 +54,10 @@ public struct Failure: Error, Equatable, Sendable, CustomStringConvertible {
   /// What the operator could do.
   public var hint: String?
 
+  /// The peer is gone for certain: its connections have ended, or it has been silent for longer than the
+  /// operator allows. What a failover waits for.
+  public var peerIsGone = false
+
   /// A failure with its texts.
   public init(_ exit: ExitCode, _ what: String, _ why: String, hint: String? = nil) {
     self.exit = exit
@@ -58,6 +65,16 @@ public struct Failure: Error, Equatable, Sendable, CustomStringConvertible {
     self.why = why
     self.hint = hint
   }
+
+  /// The peer is gone.
+  static func gone(_ what: String, _ why: String) -> Failure {
+    var failure = Failure(.unreachable, what, why)
+    failure.peerIsGone = true
+    return failure
+  }
+
+  /// The operator ended it, nobody else.
+  public var isSignal: Bool { if case .signal = exit { true } else { false } }
 
   /// `WHAT: WHY`, as the command line prints it after `multifd: error: `.
   public var description: String { "\(what): \(why)" }

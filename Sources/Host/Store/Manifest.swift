@@ -9,10 +9,23 @@ public struct Manifest: Codable, Equatable, Sendable {
     case receiving
     /// The guest is here, whole, and nowhere else.
     case held
+    /// A primary's guest is here as of its last checkpoint, see ``CheckpointRecord``; the guest itself
+    /// may still run at the primary.
+    case standby
+    /// The guest is here, whole, but its source could not be told so: it may go on there.
+    case unsettled
     /// A hand-over was begun whose end nobody knows: the guest may run elsewhere.
     case handingOver = "handing-over"
     /// A destination has taken the guest: this copy must not run.
     case handedOver = "handed-over"
+  }
+
+  /// Where a standby keeps the pages of checkpoints in flight.
+  public enum Cache: String, Codable, Sendable, CaseIterable {
+    /// Only those pages, given back after the copy.
+    case sparse
+    /// A second copy of RAM, as a stock secondary has it.
+    case mirror
   }
 
   /// One RAM block.
@@ -66,6 +79,8 @@ public struct Manifest: Codable, Equatable, Sendable {
   public var ramSection: UInt32
   /// Sync points: "flush" or "section", if the source used multifd.
   public var sync: String?
+  /// The cache of a standby.
+  public var cache: Cache?
   /// RAM blocks in stream order.
   public var blocks: [Block]
   /// Bytes of sections that came before the RAM's pages, in `early-state`.
@@ -88,6 +103,33 @@ public struct Manifest: Codable, Equatable, Sendable {
     self.pageSize = pageSize
     self.ramSection = ramSection
     self.blocks = blocks
+  }
+
+  /// What of it cannot be true, or cannot be sent as a stream; nil if nothing. A manifest is a file that
+  /// anybody could have edited or damaged: sizes and paths are used only after this.
+  var contradiction: String? {
+    guard (1024...1 << 19).contains(pageSize), pageSize & (pageSize - 1) == 0 else {
+      return "pages of \(pageSize) bytes"
+    }
+    guard (1...1024).contains(machine.utf8.count) else { return "no machine type" }
+    guard !blocks.isEmpty else { return "no RAM blocks" }
+    var (names, files) = (Set<String>(), Set<String>())
+    var total: UInt64 = 0
+    for block in blocks {
+      let (sum, over) = total.addingReportingOverflow(block.length)
+      total = sum
+      guard !over, total <= UInt64(Int.max), block.length > 0,
+        block.length % UInt64(pageSize) == 0
+      else { return "RAM block '\(block.name)' of \(block.length) bytes" }
+      guard (1...255).contains(block.name.utf8.count), names.insert(block.name).inserted else {
+        return "a RAM block named '\(block.name)'"
+      }
+      let file = block.file.split(separator: "/", omittingEmptySubsequences: false)
+      guard file.count == 2, file[0] == "ram", !["", ".", ".."].contains(file[1]),
+        files.insert(block.file).inserted
+      else { return "RAM block '\(block.name)' in the file \(block.file)" }
+    }
+    return nil
   }
 
   /// Total bytes of RAM.

@@ -14,7 +14,7 @@ import Memory
 /// A guest is here if and only if the manifest says `held`. Everything before that rename is a
 /// migration whose guest still runs at its source, and the next `receive` may sweep it away.
 public final class Store: Sendable {
-  private let folder: StoreDirectory
+  let folder: StoreDirectory
 
   private init(_ folder: consuming StoreDirectory) { self.folder = folder }
 
@@ -30,11 +30,11 @@ public final class Store: Sendable {
     let store = Store(try StoreDirectory(path, create: true))
     if let manifest = try store.readManifest() {
       switch manifest.state {
-      case .held:
+      case .held, .standby:
         throw StoreError(.occupied, "\(path) holds a guest already (\(manifest.machine))")
-      case .handedOver, .handingOver:
+      case .handedOver, .handingOver, .unsettled:
         throw StoreError(
-          .occupied, "\(path) holds a guest that was handed to \(manifest.handedOverTo ?? "a host")")
+          .occupied, "\(path) holds a guest that is \(manifest.state.rawValue)")
       case .receiving: break
       }
     }
@@ -56,13 +56,17 @@ public final class Store: Sendable {
     case .receiving: throw StoreError(.empty, "\(path) holds no guest: its migration did not end")
     case .handedOver where !handedOver:
       throw StoreError(
-        .handedOver, "the guest of \(path) was handed to \(manifest.handedOverTo ?? "another host")")
+        .handedOver, "the guest of \(path) was handed to \(manifest.handedOverTo ?? "another host")"
+      )
     case .handingOver where !handedOver:
       throw StoreError(
         .handedOver,
         "a hand-over of the guest of \(path) to \(manifest.handedOverTo ?? "a host") did not end: "
           + "it may run there")
-    case .held, .handedOver, .handingOver: return (store, manifest)
+    case .unsettled where !handedOver:
+      throw StoreError(
+        .handedOver, "the source of the guest of \(path) could not be told: it may run there")
+    case .held, .standby, .unsettled, .handedOver, .handingOver: return (store, manifest)
     }
   }
 
@@ -87,26 +91,36 @@ public final class Store: Sendable {
 
   /// Makes everything durable and says that the guest is here. When this returns, it is, whatever
   /// happens next.
+  ///
+  /// - Parameters:
+  ///   - state: `held`, or `standby` for a guest of which checkpoints will come.
+  ///   - durable: whether it must survive the machine, not only this process.
   public func hold(
-    _ manifest: Manifest, blocks: [RAMBlock], earlyState: Data, deviceState: Data,
-    vmDescription: Data
+    _ manifest: Manifest, as state: Manifest.State = .held, blocks: [RAMBlock], earlyState: Data,
+    deviceState: Data, vmDescription: Data, durable: Bool = true
   ) throws(StoreError) {
-    for block in blocks {
+    for block in blocks where durable {
       // Pages written through the mapping are the file's pages: fsync writes them too.
       guard fsync(block.descriptor) == 0 else {
         throw Self.translated(SystemError("fsync"), "\(path)/ram/\(block.name)")
       }
     }
-    try folder.replace("early-state", with: earlyState)
-    try folder.replace("device-state", with: deviceState)
-    try folder.replace("vm-description", with: vmDescription)
+    try folder.replace("early-state", with: earlyState, durable: durable)
+    try folder.replace("device-state", with: deviceState, durable: durable)
+    try folder.replace("vm-description", with: vmDescription, durable: durable)
     var manifest = manifest
-    manifest.state = .held
+    manifest.state = state
     manifest.earlyStateSize = UInt64(earlyState.count)
     manifest.deviceStateSize = UInt64(deviceState.count)
     manifest.vmDescriptionSize = UInt64(vmDescription.count)
     manifest.heldAt = Date.now.formatted(.iso8601)
     try write(manifest)
+  }
+
+  /// Whether there is a guest here that must not be swept away.
+  public var holdsGuest: Bool {
+    guard let manifest = try? readManifest() else { return false }
+    return manifest.state != .receiving
   }
 
   /// Replaces the manifest.
@@ -139,7 +153,11 @@ public final class Store: Sendable {
   public func sweep() {
     folder.remove("manifest.json")
     folder.removeFolder("ram")
-    for name in ["early-state", "device-state", "vm-description"] {
+    folder.removeFolder("cache")
+    for name in [
+      "early-state", "device-state", "vm-description", "device-state-a", "device-state-b",
+      "checkpoint", "redone", "state",
+    ] {
       folder.remove(name)
       folder.remove(name + ".new")
     }
@@ -154,13 +172,17 @@ public final class Store: Sendable {
       guard version == 1 else {
         throw StoreError(.damaged, "\(path) has format \(version); this program reads 1")
       }
-      return try JSONDecoder().decode(Manifest.self, from: data)
+      let manifest = try JSONDecoder().decode(Manifest.self, from: data)
+      if let wrong = manifest.contradiction {
+        throw StoreError(.damaged, "\(path)/manifest.json cannot be right: it says \(wrong)")
+      }
+      return manifest
     } catch let error as StoreError {
       throw error
     } catch { throw StoreError(.damaged, "\(path)/manifest.json cannot be understood") }
   }
 
-  private static func translated(_ error: SystemError, _ path: String) -> StoreError {
+  static func translated(_ error: SystemError, _ path: String) -> StoreError {
     let full = error.errno == ENOSPC || error.errno == EDQUOT
     return StoreError(full ? .full : .system, "\(path): \(error)")
   }

@@ -42,7 +42,9 @@ struct StoreDirectory: ~Copyable, Sendable {
 
   /// Makes a folder below, if it is not there.
   func makeFolder(_ name: String) throws(StoreError) {
-    guard mkdirat(descriptor, name, 0o700) == 0 || errno == EEXIST else { throw failure("mkdir", name) }
+    guard mkdirat(descriptor, name, 0o700) == 0 || errno == EEXIST else {
+      throw failure("mkdir", name)
+    }
   }
 
   /// Opens a new, empty file.
@@ -53,8 +55,10 @@ struct StoreDirectory: ~Copyable, Sendable {
   }
 
   /// Opens a file for reading and checks its size.
-  func open(_ name: String, size: UInt64) throws(StoreError) -> Int32 {
-    let file = openat(descriptor, name, O_RDONLY | O_CLOEXEC)
+  func open(
+    _ name: String, size: UInt64, writable: Bool = false
+  ) throws(StoreError) -> Int32 {
+    let file = openat(descriptor, name, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC)
     guard file >= 0 else {
       throw StoreError(.damaged, "\(path)/\(name): \(SystemError("open").reason)")
     }
@@ -68,22 +72,43 @@ struct StoreDirectory: ~Copyable, Sendable {
   }
 
   /// Replaces a file as a whole: after a crash there is the old one or the new one.
-  func replace(_ name: String, with contents: Data) throws(StoreError) {
+  ///
+  /// - Parameter durable: also after a crash of the machine.
+  func replace(
+    _ name: String, with contents: Data, durable: Bool = true
+  ) throws(StoreError) {
     let new = name + ".new"
     let file = try create(new)
     defer { close(file) }
+    var result: Result<Void, StoreError> = .success(())
+    contents.withUnsafeBytes { bytes in
+      result = Result { () throws(StoreError) in try write(bytes, to: file, named: new) }
+    }
+    try result.get()
+    if durable, fsync(file) != 0 { throw failure("fsync", new) }
+    guard renameat(descriptor, new, descriptor, name) == 0 else { throw failure("rename", new) }
+    if durable { try syncFolder() }
+  }
+
+  /// Writes a file in place.
+  func write(_ name: String, _ bytes: UnsafeRawBufferPointer) throws(StoreError) {
+    let file = try create(name)
+    defer { close(file) }
+    try write(bytes, to: file, named: name)
+  }
+
+  private func write(
+    _ bytes: UnsafeRawBufferPointer, to file: Int32, named name: String
+  ) throws(StoreError) {
     var done = 0
-    while done < contents.count {
-      let count = contents.withUnsafeBytes { Glibc.write(file, $0.baseAddress! + done, $0.count - done) }
+    while done < bytes.count {
+      let count = Glibc.write(file, bytes.baseAddress! + done, bytes.count - done)
       guard count >= 0 else {
         if errno == EINTR { continue }
-        throw failure("write", new)
+        throw failure("write", name)
       }
       done += count
     }
-    guard fsync(file) == 0 else { throw failure("fsync", new) }
-    guard renameat(descriptor, new, descriptor, name) == 0 else { throw failure("rename", new) }
-    try syncFolder()
   }
 
   /// Reads a file whose size the manifest gives.
@@ -110,7 +135,9 @@ struct StoreDirectory: ~Copyable, Sendable {
   func remove(_ name: String) { unlinkat(descriptor, name, 0) }
 
   /// Removes a folder below with all that is in it; it need not be there.
-  func removeFolder(_ name: String) { try? FileManager.default.removeItem(atPath: path + "/" + name) }
+  func removeFolder(_ name: String) {
+    try? FileManager.default.removeItem(atPath: path + "/" + name)
+  }
 
   /// Makes the folder's entries durable.
   func syncFolder() throws(StoreError) {

@@ -61,7 +61,8 @@ public struct InputBuffer: ~Copyable {
   }
 
   /// Moves `destination.count` bytes out: from the buffer first, the rest straight from the socket.
-  public mutating func take(into destination: UnsafeMutableRawBufferPointer) throws(TransportError) {
+  public mutating func take(into destination: UnsafeMutableRawBufferPointer) throws(TransportError)
+  {
     let buffered = min(destination.count, end - start)
     if buffered > 0 {
       // Both ranges have at least `buffered` bytes, and the buffer is nobody else's memory.

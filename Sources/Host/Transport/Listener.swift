@@ -16,7 +16,8 @@ public final class Listener: Sendable {
     self.timeout = timeout
     if case .unix(let path) = endpoint { Self.removeDeadSocket(path) }
     var failure = SystemError("bind", errno: EADDRNOTAVAIL)
-    let descriptor = try endpoint.withAddresses(passive: true) { family, address, length -> Int32? in
+    let descriptor = try endpoint.withAddresses(passive: true) {
+      family, address, length -> Int32? in
       let descriptor = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
       guard descriptor >= 0 else {
         failure = SystemError("socket")
@@ -55,7 +56,9 @@ public final class Listener: Sendable {
     let port = withUnsafeMutablePointer(to: &storage) { pointer in
       // sockaddr_storage is made to be looked at as any address; the port is at the same place in
       // IPv4 and IPv6.
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { _ = getsockname(descriptor, $0, &length) }
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        _ = getsockname(descriptor, $0, &length)
+      }
       return pointer.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
         UInt16(bigEndian: $0.pointee.sin_port)
       }

@@ -19,6 +19,7 @@ public final class Lobby: Sendable {
   private let listener: Listener
   /// POLLRDHUP, which the overlay hides: the peer has closed its side.
   private static let hangUp: Int16 = 0x2000
+  private static let maxWaiting = 300
   private static let mainMagic: [UInt8] = [0x51, 0x45, 0x56, 0x4d]
   private static let channelMagic: [UInt8] = [0x11, 0x22, 0x33, 0x44]
 
@@ -29,12 +30,18 @@ public final class Lobby: Sendable {
   ///
   /// - Parameters:
   ///   - onConnect: called for every connection, before it is identified.
+  ///   - onLeave: called once for each of them, when it is not anonymous any more: after `onArrival`, or
+  ///     when it has gone without a word.
   ///   - onArrival: called for every connection that has said what it is.
-  public func run(onConnect: () -> Void, onArrival: (Arrival) -> Void) {
+  public func run(
+    onConnect: () -> Void, onLeave: () -> Void = {}, onArrival: (Arrival) -> Void
+  ) {
     var waiting: [Socket] = []
     while true {
       var polled = [pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0)]
-      polled += waiting.map { pollfd(fd: $0.descriptor, events: Int16(POLLIN) | Self.hangUp, revents: 0) }
+      polled += waiting.map {
+        pollfd(fd: $0.descriptor, events: Int16(POLLIN) | Self.hangUp, revents: 0)
+      }
       guard poll(&polled, nfds_t(polled.count), -1) >= 0 || errno == EINTR else { return }
       if polled[0].revents & Int16(POLLHUP | POLLERR | POLLNVAL) != 0 { return }
 
@@ -42,8 +49,9 @@ public final class Lobby: Sendable {
       for (socket, entry) in zip(waiting, polled.dropFirst()) {
         if entry.revents == 0 {
           undecided.append(socket)
-        } else if !identify(socket, onArrival) {
-          guard entry.revents & Self.hangUp == 0 else { continue }
+        } else if identify(socket, onArrival) || entry.revents & Self.hangUp != 0 {
+          onLeave()
+        } else {
           undecided.append(socket)
           usleep(10_000)  // a UNIX socket has no low-water mark: not a busy loop for three bytes
         }
@@ -53,6 +61,11 @@ public final class Lobby: Sendable {
         // poll(2) now speaks only when the whole magic is there.
         socket.setLowWaterMark(Self.mainMagic.count)
         waiting.append(socket)
+        // Silent connections must not use up the descriptors that a source needs.
+        if waiting.count > Self.maxWaiting {
+          waiting.removeFirst()
+          onLeave()
+        }
         onConnect()
       }
     }

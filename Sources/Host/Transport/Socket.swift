@@ -29,9 +29,12 @@ public final class Socket: Sendable {
   deinit { close(descriptor) }
 
   /// Connects.
-  public static func connect(to endpoint: Endpoint, timeout: Double) throws(TransportError) -> Socket {
+  public static func connect(to endpoint: Endpoint, timeout: Double) throws(TransportError)
+    -> Socket
+  {
     var failure = SystemError("connect", errno: ECONNREFUSED)
-    let descriptor = try endpoint.withAddresses(passive: false) { family, address, length -> Int32? in
+    let descriptor = try endpoint.withAddresses(passive: false) {
+      family, address, length -> Int32? in
       let descriptor = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
       guard descriptor >= 0 else {
         failure = SystemError("socket")
@@ -93,15 +96,34 @@ public final class Socket: Sendable {
   /// Fills every piece, in order, with as few system calls as possible. The pieces are used up.
   public func fill(pieces: UnsafeMutableBufferPointer<iovec>) throws(TransportError) {
     var rest = pieces[...]
-    while !rest.isEmpty {
+    while let first = rest.first {
+      // To read no bytes would look like the end of the stream.
+      guard first.iov_len > 0 else {
+        rest = rest.dropFirst()
+        continue
+      }
       let batch = UnsafeMutableBufferPointer(rebasing: rest.prefix(Self.maxPieces))
       let count = Glibc.readv(descriptor, batch.baseAddress, Int32(batch.count))
-      if count == 0 { throw TransportError(.closed, "\(peer) closed the connection inside a packet") }
+      if count == 0 {
+        throw TransportError(.closed, "\(peer) closed the connection inside a packet")
+      }
       if count < 0 {
         if errno == EINTR { continue }
         throw failure("readv")
       }
       rest = rest.dropFirst(Self.advance(batch, by: count))
+    }
+  }
+
+  /// Waits until something can be read (also the end of the stream), for `seconds` at the most.
+  public func waitReadable(seconds: Double) -> Bool {
+    let deadline = ContinuousClock.now + .seconds(seconds)
+    while true {
+      let left = max(0, (deadline - .now) / .milliseconds(1))
+      var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      let count = poll(&entry, 1, Int32(min(left.rounded(.up), 1e9)))
+      if count > 0 { return true }
+      if count == 0 && left == 0 { return false }
     }
   }
 

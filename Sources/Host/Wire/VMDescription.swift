@@ -11,6 +11,14 @@ public struct VMDescription: Equatable, Sendable {
     public var version: UInt32?
     /// Bytes of the section between header and footer.
     public var bodySize: UInt64
+
+    /// All of it.
+    public init(name: String, instance: UInt32, version: UInt32?, bodySize: UInt64) {
+      self.name = name
+      self.instance = instance
+      self.version = version
+      self.bodySize = bodySize
+    }
   }
 
   /// Bytes of a target page.

@@ -15,11 +15,12 @@ struct Multifd: ParsableCommand {
       loaded at run time.
 
       Exit codes: 0 done; 1 failed, the guest is safe at its source; 2 refused in negotiation; \
-      3 peer unreachable or silent; 4 corrupt stream; 64 usage; 70 internal; 128+n signal n.
+      3 peer unreachable or silent; 4 corrupt stream; 5 failover taken; 64 usage; 70 internal; 128+n signal n.
       """,
     version: "0.1.0",
     subcommands: [
-      ReceiveCommand.self, SendCommand.self,
+      ReceiveCommand.self, SendCommand.self, FailoverCommand.self, StatusCommand.self,
+      InspectCommand.self, PluginsCommand.self,
     ])
 }
 
@@ -36,7 +37,7 @@ enum Main {
         exit(0)
       }
       Console.error("usage", Multifd.message(for: error), hint: "multifd --help")
-      exit(ExitCode.usage.rawValue)
+      exit(Roles.ExitCode.usage.rawValue)
     }
     do {
       try command.run()
@@ -48,9 +49,7 @@ enum Main {
     } catch {
       if Multifd.exitCode(for: error).isSuccess { Multifd.exit(withError: error) }
       Console.error("usage", Multifd.message(for: error), hint: nil)
-      exit(ExitCode.usage.rawValue)
+      exit(Roles.ExitCode.usage.rawValue)
     }
   }
 }
-
-typealias ExitCode = Roles.ExitCode

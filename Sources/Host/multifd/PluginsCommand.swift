@@ -13,7 +13,9 @@ struct PluginsCommand: ParsableCommand {
       ../lib/multifd. A file and its folder must belong to root or the user and be writable for \
       nobody else.
       """,
-    subcommands: [List.self, Show.self, Check.self, Path.self],
+    subcommands: [
+      List.self, Show.self, Check.self, Path.self, PluginsNewCommand.self,
+    ],
     defaultSubcommand: List.self)
 
   /// All backends, and the files that are none.
@@ -25,7 +27,7 @@ struct PluginsCommand: ParsableCommand {
 
     func run() throws {
       let candidates = plugins.loader.candidates()
-      if json { return try printJSON(candidates.map(CandidateJSON.init)) }
+      if json { return Console.json(candidates.map(CandidateJSON.init)) }
       print(PluginsText.list(candidates, folders: plugins.loader.searchPath.folders))
     }
   }
@@ -47,7 +49,7 @@ struct PluginsCommand: ParsableCommand {
       let backend = try reportingErrors { () throws(PluginError) in
         try plugins.loader.load(named: name)
       }
-      if json { return try printJSON(BackendJSON(backend)) }
+      if json { return Console.json(BackendJSON(backend)) }
       print(plain ? PluginsText.plain(backend) : PluginsText.show(backend))
     }
   }
@@ -66,11 +68,11 @@ struct PluginsCommand: ParsableCommand {
       do {
         let backend = try plugins.loader.load(named: name)
         if let atleast { try Self.require(atleast, of: backend) }
-        if json { return try printJSON(CheckJSON(name: name, backend: backend)) }
+        if json { return Console.json(CheckJSON(name: name, backend: backend)) }
         print("\(PluginsText.line(backend)): can be used")
-      } catch let error as PluginError {
-        if json { try printJSON(CheckJSON(name: name, error: error)) } else { printError(error) }
-        throw ExitCode(2)
+      } catch {
+        if json { Console.json(CheckJSON(name: name, error: error)) } else { printError(error) }
+        throw ArgumentParser.ExitCode(2)
       }
     }
 
@@ -99,7 +101,7 @@ struct PluginsCommand: ParsableCommand {
     func run() throws {
       let path = plugins.loader.searchPath
       let folders = path.entries.map { FolderJSON($0, path.state(of: $0)) }
-      if json { return try printJSON(folders) }
+      if json { return Console.json(folders) }
       print(PluginsText.path(folders))
     }
   }
@@ -119,7 +121,7 @@ struct PluginOptions: ParsableArguments {
 
 /// Prints `multifd: error: …` and its hint to standard error.
 private func printError(_ error: PluginError) {
-  FileHandle.standardError.write(Data((error.report + "\n").utf8))
+  Console.error(error.what, error.why, hint: error.hint)
 }
 
 /// Turns a loader's error into its lines and its exit code.
@@ -128,6 +130,6 @@ private func reportingErrors<R>(_ body: () throws(PluginError) -> R) throws -> R
     return try body()
   } catch {
     printError(error)
-    throw ExitCode(error.exitCode)
+    throw ArgumentParser.ExitCode(error.exitCode)
   }
 }

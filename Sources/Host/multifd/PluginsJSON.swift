@@ -1,4 +1,3 @@
-import Foundation
 import PluginLoader
 
 /// An error in JSON.
@@ -49,6 +48,14 @@ struct BackendJSON: Encodable {
   let payloadBound: Int?
   let path: String
   let options: [OptionJSON]
+
+  // Keys as QMP writes them.
+  private enum CodingKeys: String, CodingKey {
+    case name, version, description, abi, capabilities, path, options
+    case wireFormat = "wire-format"
+    case qemuMethod = "qemu-method"
+    case payloadBound = "payload-bound"
+  }
 
   init(_ backend: Backend) {
     name = backend.name
@@ -118,12 +125,4 @@ struct FolderJSON: Encodable {
     case .refused(let error): (state, reason) = ("refused", error.why)
     }
   }
-}
-
-/// Prints a value as JSON: keys sorted and in snake case, slashes as they are.
-func printJSON(_ value: some Encodable) throws {
-  let encoder = JSONEncoder()
-  encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-  encoder.keyEncodingStrategy = .convertToSnakeCase
-  print(String(decoding: try encoder.encode(value), as: UTF8.self))
 }

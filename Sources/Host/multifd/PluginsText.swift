@@ -12,7 +12,8 @@ enum PluginsText {
       switch candidate.result {
       case .success(let backend):
         usable.append([
-          backend.name, backend.version, backend.wireFormat, backend.qemuMethodName,
+          backend.name, backend.version, backend.wireFormat,
+          backend.qemuMethod == nil ? "-" : backend.qemuMethodName,
           backend.description,
         ])
       case .failure(let error):

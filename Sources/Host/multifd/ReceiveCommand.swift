@@ -10,6 +10,7 @@ struct ReceiveCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "receive",
     abstract: "Receive a running guest from a stock QEMU and hold it in a folder.",
+    usage: "multifd receive --listen URI --store DIR [OPTIONS] [-- qemu-system-x86_64 ARGS…]",
     discussion: """
       At the source: migrate_set_capability multifd on, return-path on, then migrate tcp:HOST:PORT. \
       The number of channels, the compression method and the dialect are recognised from the stream. \
@@ -33,11 +34,15 @@ struct ReceiveCommand: ParsableCommand {
   @Option(help: "Seconds of silence in the middle of something after which a peer is lost.")
   var timeout: Double = 30
 
+  @Option(help: "The most RAM that a guest may have.")
+  var maxRam = ByteSize(bytes: 1 << 40)
+
   @Option(help: "The UUID that the guest must have.")
   var uuid: String?
 
   @Flag(
-    help: "Acknowledge the switchover also for machine types up to 8.0 (capability switchover-ack).")
+    help: "Acknowledge the switchover also for machine types up to 8.0 (capability switchover-ack)."
+  )
   var switchoverAck = false
 
   @Option(help: "Progress on stderr: auto (on a terminal), plain, json, none.")
@@ -46,7 +51,9 @@ struct ReceiveCommand: ParsableCommand {
   @Flag(help: "Print the summary as JSON.")
   var json = false
 
-  @OptionGroup var plugins: PluginFolders
+  @OptionGroup var plugins: PluginOptions
+
+  @OptionGroup(title: "Standby") var standby: StandbyArguments
 
   func validate() throws {
     if let channels, !(0...255).contains(channels) {
@@ -62,6 +69,7 @@ struct ReceiveCommand: ParsableCommand {
     let receiver = try makeReceiver()
     Signals.watch(receiver.cancel)
     let line = ProgressLine(progress)
+    if standby.colo { return try standby.run(receiver, store: store, json: json, timeout, line) }
     let summary: ReceiveSummary
     do {
       summary = try receiver.run(
@@ -81,6 +89,8 @@ struct ReceiveCommand: ParsableCommand {
       options.channels = channels
       options.compression = try compression.map { try CompressionSpec(parsing: $0) }
       options.timeout = timeout
+      options.standby = standby.options
+      options.limits.maxRAM = maxRam.bytes
       options.switchoverAck = switchoverAck
       options.uuid = uuid.flatMap { VMUUID($0) }
       return Receiver(options, loader: plugins.loader)

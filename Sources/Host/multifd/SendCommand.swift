@@ -51,7 +51,7 @@ struct SendCommand: ParsableCommand {
   @Flag(help: "Print the summary as JSON.")
   var json = false
 
-  @OptionGroup var plugins: PluginFolders
+  @OptionGroup var plugins: PluginOptions
 
   func validate() throws {
     guard (0...16).contains(channels) else { throw ValidationError("--channels must be 0 to 16") }

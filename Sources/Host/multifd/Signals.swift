@@ -5,7 +5,7 @@ import Transport
 /// Turns SIGINT, SIGTERM and SIGHUP into an orderly end: the peer is told, the store swept.
 enum Signals {
   /// Call it before any other thread is started.
-  static func watch(_ onSignal: @escaping @Sendable (ExitCode, String) -> Void) {
+  static func watch(_ onSignal: @escaping @Sendable (Roles.ExitCode, String) -> Void) {
     var set = sigset_t()
     sigemptyset(&set)
     for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&set, signal) }

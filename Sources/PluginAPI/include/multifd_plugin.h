@@ -262,7 +262,7 @@ typedef struct MultiFDSendParams {
   const uint64_t *MULTIFD_NULLABLE normal;
   /* Byte offsets of the packet's zero pages. The host sends them; here for codecs that model data. */
   const uint64_t *MULTIFD_NULLABLE zero;
-  uint32_t normal_num;
+  uint32_t normal_num; /* normal_num + zero_num is at most page_count */
   uint32_t zero_num;
   uint32_t flags; /* MULTIFD_FLAG bits of the packet's header, the method's among them */
 
@@ -303,11 +303,12 @@ typedef struct MultiFDRecvParams {
   const uint64_t *MULTIFD_NULLABLE normal;
   /* Cleared by the host, not by the backend. */
   const uint64_t *MULTIFD_NULLABLE zero;
-  uint32_t normal_num;
+  uint32_t normal_num; /* normal_num + zero_num is at most page_count */
   uint32_t zero_num;
   uint32_t flags;
-  /* Bytes of payload that wait in the channel; at most payload_bound(page_size, page_count), and at
-   * most MULTIFD_QEMU_MAX_PAYLOAD for QEMU's formats. The backend reads all of them. */
+  /* Bytes of payload that wait in the channel; at most payload_bound(page_size, page_count), which
+   * for QEMU's packets in QEMU's formats is at most MULTIFD_QEMU_MAX_PAYLOAD. 0 when normal_num is 0
+   * (a QEMU 7.2 announces a stale size there; the host corrects it). The backend reads all of them. */
   uint32_t next_packet_size;
 
   /* As on the send side: the page at reference + normal[i] is the one that the sender compared with. */

@@ -58,7 +58,9 @@ struct Receiver: ~Copyable {
   /// Reads the table; fails unless it accounts for every byte of the payload.
   private func check(_ payload: Int, segments: Int, byteCount: Int) throws(Failure) {
     let tableSize = segments * Format.entrySize
-    guard payload >= tableSize else { throw .corrupt("the payload is shorter than its table") }
+    guard payload >= tableSize, payload <= geometry.bound else {
+      throw .corrupt("the payload is shorter than its table, or longer than any of lz4's")
+    }
     try host.read(entries.base, tableSize)
     // At most one table and one packet, which have 32 bits: no overflow.
     var total = tableSize

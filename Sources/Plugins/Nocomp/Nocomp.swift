@@ -1,4 +1,5 @@
-// The backend `nocomp`: pages as they are, straight out of and into guest memory.
+// The backend `nocomp`: pages as they are, straight out of and into guest memory
+// (SPECIFICATION section 4.1).
 // README.md in this folder is its manual. This file is the table, the others the two directions.
 import PluginAPI
 

@@ -1,4 +1,5 @@
-// The backend `zlib`: one endless deflate stream per channel, as stock QEMU sends and accepts it.
+// The backend `zlib`: one endless deflate stream per channel, as stock QEMU sends and accepts it
+// (SPECIFICATION section 4.2).
 // README.md in this folder is its manual. This file is the table, the others the two directions.
 import PluginAPI
 

@@ -1,4 +1,5 @@
-// The backend `zstd`: one endless frame per channel as stock QEMU sends it, or one frame per packet.
+// The backend `zstd`: one endless frame per channel as stock QEMU sends it
+// (SPECIFICATION section 4.3), or one frame per packet, which it accepts too.
 // README.md in this folder is its manual. This file is the table, the others the two directions.
 import PluginAPI
 

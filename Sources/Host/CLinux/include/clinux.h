@@ -14,6 +14,9 @@ int clinux_memfd_create(const char *name);
 /* fallocate(2), mode 0: room for the range, which reads as zeroes where nothing was. 0, or -1 with errno. */
 int clinux_fallocate(int fd, int64_t offset, int64_t length);
 
+/* fallocate(2) with FALLOC_FL_PUNCH_HOLE: the range's memory is given back and reads as zeroes. */
+int clinux_punch_hole(int fd, int64_t offset, int64_t length);
+
 /* lseek(2) with SEEK_DATA and SEEK_HOLE. An offset, or -1 with errno (ENXIO: no data behind here). */
 int64_t clinux_seek_data(int fd, int64_t offset);
 int64_t clinux_seek_hole(int fd, int64_t offset);
@@ -23,7 +26,6 @@ int clinux_accept(int fd);
 
 /* pthread_setname_np(3) for the calling thread; longer names are cut at 15 bytes. */
 void clinux_set_thread_name(const char *name);
-
 
 /* ---- plug-in probe: probe.c ---- */
 

@@ -33,12 +33,14 @@ final class ChannelReceiver: PayloadSource {
 
   /// Runs until the source closes the channel or the migration is over.
   func run() {
+    // The backend's channel and this object know each other.
+    defer { decoder?.close() }
     do {
       try introduce()
       try receive()
     } catch {
       // Once all is over, or something else has failed, sockets are cut under us: no news.
-      if !session.isOver { session.fail(Failure(error, at: place)) }
+      if !session.isOver { session.fail(session.failure(error, at: place)) }
     }
   }
 
@@ -63,18 +65,20 @@ final class ChannelReceiver: PayloadSource {
   private func receive() throws {
     let size = MultiFDPacketHeader.size(pageSize: pageSize)
     let capacity = MultiFDPacketHeader.capacity(pageSize: pageSize)
-    // Both live until this function returns; nothing below keeps a pointer into them.
+    // All live until this function returns; nothing below keeps a pointer into them.
     let header = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 8)
     let offsets = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: capacity)
+    let slots = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: capacity)
     defer {
       header.deallocate()
       offsets.deallocate()
+      slots.deallocate()
     }
     while try readHeader(header) {
       let fields = try MultiFDPacketHeader(
         decoding: UnsafeRawBufferPointer(header), pageSize: pageSize, at: offset)
       if fields.pageCount > 0 {
-        try receivePages(fields, UnsafeRawBufferPointer(header), offsets)
+        try receivePages(fields, UnsafeRawBufferPointer(header), offsets, slots)
       }
       offset += UInt64(size + fields.payloadSize)
       counters.packet(
@@ -108,7 +112,7 @@ final class ChannelReceiver: PayloadSource {
 
   private func receivePages(
     _ fields: MultiFDPacketHeader, _ header: UnsafeRawBufferPointer,
-    _ offsets: UnsafeMutableBufferPointer<UInt64>
+    _ offsets: UnsafeMutableBufferPointer<UInt64>, _ slots: UnsafeMutableBufferPointer<UInt64>
   ) throws {
     let stage = try session.waitForStage()
     let block = try findBlock(header, stage)
@@ -117,10 +121,10 @@ final class ChannelReceiver: PayloadSource {
     let pages = UnsafeBufferPointer(offsets)
     let normal = UnsafeBufferPointer(rebasing: pages[..<Int(fields.normalCount)])
     let zero = UnsafeBufferPointer(rebasing: pages[normal.count..<fields.pageCount])
-    let host = try stage.prepare(block: block, normal: normal, zero: zero)
+    let target = try stage.prepare(block: block, normal: normal, zero: zero, slots: slots)
     if !normal.isEmpty {
       let decoder = try decoder(for: fields.flags.method)
-      try decoder.receive(host, normal, zero, fields)
+      try decoder.receive(target, zero, fields)
     }
     try stage.process(block: block, normal: normal, zero: zero)
   }

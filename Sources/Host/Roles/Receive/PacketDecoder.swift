@@ -1,3 +1,4 @@
+import COLO
 import PluginAPI
 import PluginLoader
 import Wire
@@ -27,16 +28,20 @@ struct PacketDecoder {
 
   /// Fills the normal pages of a packet from the channel.
   func receive(
-    _ host: UnsafeMutableRawPointer, _ normal: UnsafeBufferPointer<UInt64>,
-    _ zero: UnsafeBufferPointer<UInt64>, _ fields: MultiFDPacketHeader
+    _ target: COLOStage.Target, _ zero: UnsafeBufferPointer<UInt64>, _ fields: MultiFDPacketHeader
   ) throws {
     let size = fields.payloadSize
     guard size > 0, size <= bound else {
       throw Failure(
-        .corrupt, "payload", "\(size) bytes for \(normal.count) pages; 1 to \(bound) are possible")
+        .corrupt, "payload",
+        "\(size) bytes for \(target.normal.count) pages; 1 to \(bound) are possible")
     }
     try channel.receive(
-      host: host, normal: normal, zero: zero, payloadSize: size, flags: fields.flags.rawValue,
+      host: target.host, normal: target.normal, zero: zero, payloadSize: size,
+      flags: fields.flags.rawValue,
       packetNumber: fields.packetNumber)
   }
+
+  /// Ends the backend's channel, which lets go of its source.
+  func close() { channel.close() }
 }

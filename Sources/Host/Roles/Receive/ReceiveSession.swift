@@ -19,9 +19,11 @@ final class ReceiveSession: Sendable {
     var ended = false
   }
 
-  private struct State {
+  struct State {
     var failure: Failure?
     var connected = false
+    /// Connections that have not said what they are.
+    var anonymous = 0
     var main: Socket?
     /// Connections whose init packet has not been read.
     var unnamed: [Socket] = []
@@ -34,11 +36,13 @@ final class ReceiveSession: Sendable {
     var released = 0
     /// The main channel has read all it needs.
     var over = false
+    /// The guest is held, and checkpoints of it come.
+    var standby = false
   }
 
   let options: ReceiveOptions
   let mainCounters = Counters()
-  private let state: Monitor<State>
+  let state: Monitor<State>
 
   init(_ options: ReceiveOptions) {
     self.options = options
@@ -62,6 +66,23 @@ final class ReceiveSession: Sendable {
 
   var failure: Failure? { state.read { $0.failure } }
 
+  /// The guest is held, and checkpoints of it will come.
+  func enterStandby() { state.update { $0.standby = true } }
+
+  /// An error of one of the connections. Once the guest is held, a connection that has ended is a primary
+  /// that is lost; silence is that only where the operator has said how long is too long.
+  func failure(_ error: any Error, at place: String) -> Failure {
+    guard let error = error as? TransportError, state.read({ $0.standby }) else {
+      return Failure(error, at: place)
+    }
+    switch error.kind {
+    case .closed, .failed: return .gone(place, error.message)
+    case .timedOut where options.standby?.checkpointTimeout != nil:
+      return .gone(place, error.message)
+    default: return Failure(error, at: place)
+    }
+  }
+
   /// The main channel is done: channels may end.
   func finish() {
     state.update { state in
@@ -75,7 +96,15 @@ final class ReceiveSession: Sendable {
 
   // MARK: Connections
 
-  func connected() { state.update { $0.connected = true } }
+  func connected() {
+    state.update { state in
+      state.connected = true
+      state.anonymous += 1
+    }
+  }
+
+  /// A connection has said what it is, or has gone.
+  func identified() { state.update { $0.anonymous -= 1 } }
 
   /// - Returns: false if there is a main channel already.
   func admitMain(_ socket: Socket) -> Bool {
@@ -91,7 +120,11 @@ final class ReceiveSession: Sendable {
   /// A channel that has not told its number yet. False when channels are closed to newcomers.
   func admitUnnamed(_ socket: Socket) -> Bool {
     state.update { state in
-      guard state.failure == nil, !state.over else { return false }
+      // From the first sync point on all channels are there: this is another source's, or nobody's.
+      guard state.released == 0 else { return false }
+      // A channel's number is a byte: there cannot be more of them.
+      guard state.failure == nil, !state.over, state.unnamed.count + state.channels.count < 256
+      else { return false }
       state.unnamed.append(socket)
       return true
     }
@@ -171,101 +204,6 @@ final class ReceiveSession: Sendable {
     return try found.get()
   }
 
-  // MARK: Epochs
-
-  /// A channel has met a SYNC: waits until the main channel has passed the marker that belongs to it.
-  func channelSynced(_ id: Int) throws(Failure) {
-    let syncs = state.update { state in
-      state.channels[id]!.syncs += 1
-      return state.channels[id]!.syncs
-    }
-    let passed = state.wait(seconds: nil) { state -> Result<Void, Failure>? in
-      if let failure = state.failure { return .failure(failure) }
-      return state.released >= syncs || state.over ? .success(()) : nil
-    }
-    try passed!.get()
-  }
-
-  /// A channel has been closed by the source between two packets.
-  func channelEnded(_ id: Int) { state.update { $0.channels[id]!.ended = true } }
-
-  /// The main channel has met a marker: waits until every channel has met its SYNC.
-  ///
-  /// - Parameter needsChannels: the marker says by itself that there are channels.
-  func mainReachedMarker(needsChannels: Bool) throws(Failure) {
-    if state.read({ $0.expected }) == nil { try fixChannelCount(needsChannels) }
-    let marker = state.read { $0.released + 1 }
-    var moved = bytesMoved
-    while true {
-      let passed = state.wait(seconds: options.timeout) { state -> Result<Void, Failure>? in
-        if let failure = state.failure { return .failure(failure) }
-        let expected = state.expected ?? 0
-        if let ended = state.channels.first(where: { $1.ended && $1.syncs < marker }) {
-          return .failure(
-            Failure(.failed, "channel \(ended.key)", "the source closed it before sync point \(marker)"))
-        }
-        guard state.channels.count == expected,
-          state.channels.values.allSatisfy({ $0.syncs >= marker })
-        else { return nil }
-        state.released = marker
-        return .success(())
-      }
-      if let passed { return try passed.get() }
-      // A slow link may need longer than the time-out for what is under way; silence is what counts.
-      guard bytesMoved != moved else { throw missing(marker) }
-      moved = bytesMoved
-    }
-  }
-
-  /// How many channels there are when the operator has not said: those that connected before the source
-  /// reached its first sync point, which it does only after it has opened all of them.
-  private func fixChannelCount(_ needsChannels: Bool) throws(Failure) {
-    if needsChannels {
-      _ = state.wait(seconds: options.timeout) { state in
-        state.failure != nil || !state.channels.isEmpty ? () : nil
-      }
-    }
-    // On a network a connection's last handshake packet can be overtaken by the main channel's bytes.
-    let settle = 0.05
-    var count = -1
-    while true {
-      let now = state.read { $0.unnamed.count + $0.channels.count }
-      if now == count { break }
-      count = now
-      _ = state.wait(seconds: settle) { $0.failure != nil ? () : nil }
-    }
-    let named: Bool? = state.wait(seconds: options.timeout) { state in
-      guard state.failure != nil || state.unnamed.isEmpty else { return nil }
-      // Numbers have no gaps: a gap is a channel that is on its way.
-      state.expected = max(state.channels.count, (state.channels.keys.max() ?? -1) + 1)
-      return true
-    }
-    if let failure { throw failure }
-    guard named != nil, !needsChannels || state.read({ $0.expected }) != 0 else {
-      throw Failure(
-        .unreachable, "multifd", "the source uses it, but no channel has connected within "
-          + "\(options.timeout.formatted) s")
-    }
-  }
-
-  private func missing(_ marker: Int) -> Failure {
-    state.read { state in
-      let expected = state.expected ?? 0
-      let absent = (0..<expected).filter { state.channels[$0] == nil }
-      if let first = absent.first {
-        return Failure(
-          .unreachable, "channel \(first)",
-          "it has not connected within \(options.timeout.formatted) s "
-            + "(\(expected - absent.count) of \(expected) have)",
-          hint: "make --channels equal to the source's multifd-channels, or leave it out")
-      }
-      let late = state.channels.filter { $1.syncs < marker }.keys.sorted()
-      return Failure(
-        .unreachable, "channel \(late.first ?? 0)",
-        "silent for \(options.timeout.formatted) s before sync point \(marker)")
-    }
-  }
-
   // MARK: Looking
 
   /// The channels by number, for progress and the summary.
@@ -287,10 +225,16 @@ final class ReceiveSession: Sendable {
     state.read { $0.stage?.guest.reduce(0) { $0 + UInt64($1.length) } ?? 0 }
   }
 
+  /// Pages that have come, with contents or zero.
+  var pages: Int {
+    let all = [mainCounters] + channelCounters.map(\.counters)
+    return Int(all.reduce(0) { $0 &+ $1.normal &+ $1.duplicate })
+  }
+
   /// The guest's UUID as the channels told it.
   var uuid: VMUUID? { state.read { $0.uuid } }
 
-  private var bytesMoved: UInt64 {
+  var bytesMoved: UInt64 {
     channelCounters.reduce(mainCounters.bytes) { $0 &+ $1.counters.bytes }
   }
 }

@@ -3,6 +3,7 @@ import Memory
 import Observe
 import PluginLoader
 import Store
+import Synchronization
 import Transport
 import Wire
 
@@ -15,9 +16,9 @@ import Wire
 /// Whatever fails before "store durable" ends with SHUT 1 or a cut connection: the guest goes on at its
 /// source, and the store is as it was.
 public final class Receiver: Sendable {
-  private let options: ReceiveOptions
+  let options: ReceiveOptions
   private let loader: PluginLoader
-  private let session: ReceiveSession
+  let session: ReceiveSession
 
   /// A reception that has not begun.
   public init(_ options: ReceiveOptions, loader: PluginLoader) {
@@ -40,6 +41,37 @@ public final class Receiver: Sendable {
   public func run(
     onListening: (Endpoint) -> Void, onProgress: @escaping @Sendable (ReceiveProgress) -> Void
   ) throws(Failure) -> ReceiveSummary {
+    try serve(onListening) { (main, socket, store, choice) throws(Failure) in
+      let start = ContinuousClock.now
+      return try untilHeld(main, socket, store, onProgress) {
+        try main.run()
+        var manifest = main.manifest(uuid: session.uuid)
+        try hold(main, manifest, store, as: .held)
+        do {
+          if main.sourceListens { try socket.write(ReturnPathMessage.shut(0).encode()) }
+        } catch {
+          manifest.state = .unsettled
+          try store.write(manifest)
+          throw Failure(
+            .failed, "main channel",
+            "the source is gone before it could be told that its guest is held",
+            hint: "if the guest does not run at its source, send it from here with --force")
+        }
+        let summary = ReceiveSummary(
+          session: session, main: main, manifest: manifest, backend: choice.backend, start: start)
+        session.finish()
+        // The source reads the verdict and closes; closing first could reset the connection under it.
+        if main.sourceListens { socket.drain(seconds: min(5, options.timeout)) }
+        return summary
+      }
+    }
+  }
+
+  /// Listens, lets `body` serve the source that connects, and cleans up.
+  func serve<Result>(
+    _ onListening: (Endpoint) -> Void,
+    _ body: (MainReceiver, Socket, Store, BackendChoice) throws(Failure) -> Result
+  ) throws(Failure) -> Result {
     let choice = try BackendChoice(loader, options.compression)
     let store: Store
     let listener: Listener
@@ -54,7 +86,7 @@ public final class Receiver: Sendable {
     let threads = ThreadGroup()
     threads.start("lobby") {
       let channels = ThreadGroup()
-      lobby.run(onConnect: session.connected) { arrival in
+      lobby.run(onConnect: session.connected, onLeave: session.identified) { arrival in
         Self.admit(arrival, session, choice, channels)
       }
       channels.joinAll()
@@ -64,59 +96,58 @@ public final class Receiver: Sendable {
       session.finish()
       threads.joinAll()
     }
-    let main: MainReceiver
     let socket: Socket
     do throws(Failure) {
       socket = try session.waitForMain()
-      main = MainReceiver(socket, session, store)
     } catch {
       store.sweep()
       throw error
     }
-    return try receive(main, socket, store, choice, onProgress)
+    return try body(MainReceiver(socket, session, store), socket, store, choice)
   }
 
-  private func receive(
-    _ main: MainReceiver, _ socket: Socket, _ store: Store, _ choice: BackendChoice,
-    _ onProgress: @escaping @Sendable (ReceiveProgress) -> Void
-  ) throws(Failure) -> ReceiveSummary {
+  /// Does what leads to a held guest. If it fails, the source is told and the store swept, unless the
+  /// guest is in it already.
+  func untilHeld<Result>(
+    _ main: MainReceiver, _ socket: Socket, _ store: Store,
+    _ onProgress: @escaping @Sendable (ReceiveProgress) -> Void, _ body: () throws -> Result
+  ) throws(Failure) -> Result {
     let start = ContinuousClock.now
     let session = session
     let reporter = ThreadGroup()
+    let held = Atomic(false)
     reporter.start("progress") {
-      while !session.waitUntilOver(seconds: 0.2) { onProgress(session.progress(since: start)) }
+      while !session.waitUntilOver(seconds: 0.2), !held.load(ordering: .relaxed) {
+        onProgress(session.progress(since: start))
+      }
+    }
+    defer {
+      held.store(true, ordering: .relaxed)
+      reporter.joinAll()
     }
     do {
-      try main.run()
-      let manifest = main.manifest(uuid: session.uuid)
-      try store.hold(
-        manifest, blocks: main.blocks, earlyState: main.earlyState,
-        deviceState: main.deviceState, vmDescription: main.vmDescription)
-      do {
-        if main.sourceListens { try socket.write(ReturnPathMessage.shut(0).encode()) }
-      } catch {
-        throw Failure(
-          .failed, "main channel", "the source is gone, it could not be told that its guest is held",
-          hint: "the guest goes on at its source if that still lives")
-      }
-      let summary = ReceiveSummary(
-        session: session, main: main, manifest: manifest, backend: choice.backend, start: start)
-      session.finish()
-      reporter.joinAll()
-      // The source reads the verdict and closes; closing first could reset the connection under it.
-      if main.sourceListens { socket.drain(seconds: min(5, options.timeout)) }
-      return summary
+      return try body()
     } catch {
       let failure = session.failure ?? Failure(error, at: "receive")
       session.fail(failure)
-      reporter.joinAll()
-      store.sweep()
+      // A standby whose primary has not been told that it is ready is none.
+      if options.standby != nil || !store.holdsGuest { store.sweep() }
       if main.sourceListens, (try? socket.write(ReturnPathMessage.shut(1).encode())) != nil {
         socket.finishWriting()
       }
       socket.cut()
       throw failure
     }
+  }
+
+  /// Makes the store say that the guest is here.
+  func hold(
+    _ main: MainReceiver, _ manifest: Manifest, _ store: Store, as state: Manifest.State
+  ) throws {
+    try store.hold(
+      manifest, as: state, blocks: main.stage?.guest ?? [], earlyState: main.earlyState,
+      deviceState: main.deviceState, vmDescription: main.vmDescription,
+      durable: state == .held)
   }
 
   private static func admit(

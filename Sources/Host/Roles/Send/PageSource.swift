@@ -29,7 +29,9 @@ final class PageSource: Sendable {
     for (index, block) in blocks.enumerated() {
       var at = 0
       for extent in try block.dataExtents() {
-        if at < extent.lowerBound { holes.append(Piece(block: index, range: at..<extent.lowerBound)) }
+        if at < extent.lowerBound {
+          holes.append(Piece(block: index, range: at..<extent.lowerBound))
+        }
         at = extent.lowerBound
         while at < extent.upperBound {
           let end = min(at + pieceSize, extent.upperBound)

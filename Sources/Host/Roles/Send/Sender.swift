@@ -33,9 +33,9 @@ public final class Sender: Sendable {
   /// Hands the guest over.
   public func run() throws(Failure) -> SendSummary {
     do {
-      let (store, manifest) = try Store.open(options.store, handedOver: options.force)
-      let backend = try chooseBackend(manifest)
-      return try run(store, manifest, backend)
+      let guest = try HeldGuest(openingStore: options.store, force: options.force)
+      let backend = try chooseBackend(guest.manifest)
+      return try run(guest, backend)
     } catch { throw state.read { $0.failure } ?? Failure(error, at: "send") }
   }
 
@@ -67,17 +67,14 @@ public final class Sender: Sendable {
   }
 
   private func run(
-    _ store: Store, _ held: Manifest, _ backend: (Backend, OptionValues)?
+    _ guest: HeldGuest, _ backend: (Backend, OptionValues)?
   ) throws -> SendSummary {
-    var manifest = held
-    let earlyState = try store.earlyState(manifest)
-    let deviceState = try store.deviceState(manifest)
-    let vmDescription = try store.vmDescription(manifest)
-    let blocks = try manifest.blocks.map { try store.openBlock($0, pageSize: manifest.pageSize) }
+    let store = guest.store
+    var manifest = guest.manifest
     let uuid = options.uuid ?? manifest.uuid.flatMap { VMUUID($0) } ?? .zero
     let legacy = usesLegacySync(manifest)
     let source = try PageSource(
-      blocks,
+      guest.blocks,
       pieceSize: manifest.pageSize * MultiFDPacketHeader.capacity(pageSize: manifest.pageSize),
       workers: max(options.channels, 1))
 
@@ -107,7 +104,7 @@ public final class Sender: Sendable {
           } catch { fail(channelFailure(error, id)) }
         }
       }
-      try main.begin(earlyState: earlyState)
+      try main.begin(earlyState: guest.earlyState)
       try main.sendPages()
       threads.joinAll()
       if let failure = state.read({ $0.failure }) { throw failure }
@@ -115,13 +112,14 @@ public final class Sender: Sendable {
       manifest.state = .handingOver
       manifest.handedOverTo = options.to.description
       try store.write(manifest)
-      try main.end(deviceState: deviceState, vmDescription: vmDescription)
+      try main.end(
+        deviceState: guest.deviceState, vmDescription: guest.vmDescription)
       socket.finishWriting()
-      try main.verdict()
+      try Verdict.await(on: socket)
     } catch {
       fail(Failure(error, at: "main channel"))
       let failure = state.read { $0.failure }!
-      throw settle(failure, store, &manifest)
+      throw settle(failure, store, &manifest, guest.manifest.state)
     }
     manifest.state = .handedOver
     manifest.handedOverTo = "\(options.to) at \(Date.now.formatted(.iso8601))"
@@ -131,15 +129,18 @@ public final class Sender: Sendable {
 
   /// What the store says after a failure. Only an explicit "no" of the destination, or a failure before
   /// it could have started the guest, makes the guest ours again.
-  private func settle(_ failure: Failure, _ store: Store, _ manifest: inout Manifest) -> Failure {
+  private func settle(
+    _ failure: Failure, _ store: Store, _ manifest: inout Manifest, _ before: Manifest.State
+  ) -> Failure {
     guard manifest.state == .handingOver else { return failure }
     guard failure.what == "destination" else {
       var failure = failure
       failure.why += "; whether the guest runs there is not known"
-      failure.hint = "look at the destination; if the guest does not run there, send again with --force"
+      failure.hint =
+        "look at the destination; if the guest does not run there, send again with --force"
       return failure
     }
-    manifest.state = .held
+    manifest.state = before
     manifest.handedOverTo = nil
     do { try store.write(manifest) } catch { return Failure(error, at: "store") }
     return failure

@@ -1,0 +1,71 @@
+import Foundation
+import Memory
+import Transport
+import Wire
+
+/// What a QEMU that has the RAM files mapped still needs: the block list, the blocks it could not map, and
+/// the devices. Half a megabyte, whatever the size of the guest.
+struct FailoverStream {
+  let guest: HeldGuest
+  let mapped: Set<String>
+
+  /// Sends the stream over the main channel, and waits for QEMU's verdict.
+  func send(to socket: Socket) throws {
+    let manifest = guest.manifest
+    var encoder = StreamEncoder()
+    encoder.fileHeader()
+    encoder.configuration(
+      Configuration(
+        machine: manifest.machine, pageBits: manifest.pageBits,
+        capabilities: [Configuration.ignoreShared],
+        uuid: manifest.validateUUID ? manifest.uuid.flatMap { VMUUID($0) } : nil))
+    encoder.command(.openReturnPath)
+    encoder.command(.ping(1))
+    encoder.raw(guest.earlyState)
+    let ram = manifest.ramSection
+    encoder.beginSection(.start, id: ram, name: "ram", instance: 0, version: 4)
+    encoder.ramBlocks(addresses(), ignoreShared: true)
+    encoder.endOfRAMSection()
+    encoder.footer(id: ram)
+    encoder.beginSection(.end, id: ram, name: "ram", instance: 0, version: 4)
+    for (index, block) in guest.blocks.enumerated() where !mapped.contains(block.name) {
+      for offset in stride(from: 0, to: block.length, by: block.pageSize) {
+        let page = block.base + offset
+        if ZeroPage.isZero(page, count: block.pageSize) {
+          encoder.zero(block: index, offset: UInt64(offset))
+        } else {
+          encoder.pageRecord(block: index, offset: UInt64(offset))
+          // The page lies inside the block's mapping.
+          encoder.raw(UnsafeRawBufferPointer(start: page, count: block.pageSize))
+        }
+        if encoder.bytes.count > 1 << 18 { try socket.write(encoder.take()) }
+      }
+    }
+    encoder.endOfRAMSection()
+    encoder.footer(id: ram)
+    encoder.raw(guest.deviceState)
+    if guest.vmDescription.isEmpty {
+      encoder.vmDescription(Array("{}".utf8))
+    } else {
+      encoder.raw(guest.vmDescription)
+    }
+    try socket.write(encoder.take())
+    socket.finishWriting()
+    try Verdict.await(on: socket)
+  }
+
+  /// The block list. QEMU compares the guest address of a shared block with its own: machine memory of
+  /// one piece begins at 0, several pieces (NUMA nodes) follow one another.
+  private func addresses() -> [RAMBlockDescription] {
+    var next: UInt64 = 0
+    return guest.manifest.blocks.map { block in
+      var address: UInt64 = 0
+      if mapped.contains(block.name) {
+        address = next
+        next += block.length
+      }
+      return RAMBlockDescription(
+        name: block.name, usedLength: block.length, pageSize: nil, guestAddress: address)
+    }
+  }
+}

@@ -1,0 +1,55 @@
+import COLO
+import Memory
+import Store
+import Wire
+
+/// A guest as it can be continued from a store: what was held, or a standby's last committed checkpoint.
+package struct HeldGuest {
+  package let store: Store
+  package var manifest: Manifest
+  /// RAM blocks in stream order, for reading.
+  package let blocks: [RAMBlock]
+  /// Sections that come before the RAM's pages.
+  package let earlyState: [UInt8]
+  /// The devices' sections and the closing EOF byte.
+  package let deviceState: [UInt8]
+  /// The VM description element; empty if there is none.
+  package let vmDescription: [UInt8]
+  /// Which checkpoint it is; nil for a guest that was simply held.
+  package let checkpoint: Int?
+
+  /// Opens a store. A checkpoint whose pages were still being copied when its process died is copied now:
+  /// from here on the RAM files are that checkpoint.
+  ///
+  /// - Parameter force: also a guest that was handed over, or of which nobody knows where it runs.
+  package init(openingStore path: String, force: Bool) throws {
+    let (store, manifest) = try Store.open(path, handedOver: force)
+    self.store = store
+    self.manifest = manifest
+    if let record = try store.checkpoint() {
+      if store.needsRedo(record) { try Self.redo(record, manifest, store) }
+      checkpoint = record.number
+      deviceState = try store.deviceState(record)
+      // A checkpoint brings no description, and the one of precopy tells of other sizes, perhaps.
+      vmDescription = []
+    } else {
+      checkpoint = manifest.state == .standby ? 0 : nil
+      deviceState = try store.deviceState(manifest)
+      vmDescription = try store.vmDescription(manifest)
+    }
+    earlyState = try store.earlyState(manifest)
+    blocks = try manifest.blocks.map { try store.openBlock($0, pageSize: manifest.pageSize) }
+  }
+
+  private static func redo(
+    _ record: CheckpointRecord, _ manifest: Manifest, _ store: Store
+  ) throws {
+    let guest = try manifest.blocks.map {
+      try store.openBlockForWriting($0, pageSize: manifest.pageSize)
+    }
+    let cache = try CacheFiles(store, guest, pageSize: manifest.pageSize)
+    let stage = COLOStage(guest: guest, cache: try cache.open(manifest.cache))
+    try stage.redo(COLOStage.Sealed(side: record.side, entries: record.entries))
+    try store.noteRedone(record.number)
+  }
+}

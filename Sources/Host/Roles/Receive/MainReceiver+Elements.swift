@@ -1,0 +1,89 @@
+import COLO
+import Foundation
+import Memory
+import Store
+import Wire
+
+/// What the main channel says beside pages: checked, answered, kept.
+extension MainReceiver {
+  func check(_ configuration: Configuration) throws {
+    for capability in configuration.capabilities {
+      throw Failure(
+        .refused, "main channel", "the source uses the capability \(capability)",
+        hint: "turn it off: a guest is held with all of its RAM")
+    }
+    if let expected = session.options.uuid, let uuid = configuration.uuid, uuid != expected {
+      throw Failure(.corrupt, "main channel", "the guest's UUID is \(uuid), expected \(expected)")
+    }
+  }
+
+  func answer(_ command: Command) throws {
+    switch command {
+    case .ping(let value):
+      guard sourceListens else { break }
+      try socket.write(ReturnPathMessage.pong(value).encode())
+    case .enableCOLO:
+      guard !isStandby else { break }
+      throw Failure(
+        .refused, "main channel", "the source is a COLO primary, this is a plain reception",
+        hint: "be its secondary with --colo, or turn off x-colo at the source")
+    case .switchoverStart: stopped = .now
+    case .openReturnPath:
+      // A source with the capability switchover-ack waits for one, and does not say that it does.
+      let version = MachineVersion(machine: decoder.configuration?.machine ?? "")
+      let expected = version.map(MachineVersion.withUnaskedSwitchoverAck.contains) ?? false
+      guard session.options.switchoverAck || expected else { break }
+      try socket.write(ReturnPathMessage.switchoverAck.encode())
+    }
+  }
+
+  /// Told before the primary stops its guest: what the stream shows of whether it is a COLO primary.
+  func checkDialect() throws {
+    guard isStandby else { return }
+    if decoder.coloEnabled && decoder.returnPathRequested {
+      throw Failure(
+        .refused, "main channel", "a COLO primary up to 10.2 cannot use return-path",
+        hint: "turn off return-path at the primary: it would cut its own COLO connection")
+    }
+    guard decoder.coloEnabled || decoder.returnPathRequested else {
+      throw Failure(
+        .refused, "main channel", "the source is no COLO primary",
+        hint: "turn on x-colo at the source (with QEMU 11 also return-path), or leave out --colo")
+    }
+  }
+
+  func makeMemory(_ list: [RAMBlockDescription]) throws {
+    let size = session.options.limits.pageSize
+    var blocks: [RAMBlock] = []
+    for block in list {
+      guard block.usedLength > 0, block.usedLength % UInt64(size) == 0,
+        block.usedLength <= UInt64(Int.max)
+      else {
+        throw WireError(
+          .badLength, at: decoder.position,
+          "RAM block '\(block.name)' has \(block.usedLength) bytes, no multiple of a page")
+      }
+      blocks.append(
+        try store.makeBlock(
+          Manifest.Block(name: block.name, length: block.usedLength), pageSize: size))
+    }
+    let cache = try CacheFiles(store, blocks, pageSize: size)
+    let stage = COLOStage(
+      guest: blocks, cache: try cache.make(session.options.standby?.cache))
+    self.stage = stage
+    session.publish(stage)
+  }
+
+  func section(_ header: SectionHeader, _ size: Int) throws {
+    guard header.kind == .full else {
+      throw Failure(
+        .refused, "main channel", "cannot hold what '\(header.name)' sends in several parts",
+        hint: "only RAM may be iterated; detach the device or turn off the capability")
+    }
+    if ramIsComplete {
+      deviceState.append(contentsOf: input.bytes[..<size])
+    } else {
+      earlyState.append(contentsOf: input.bytes[..<size])
+    }
+  }
+}

@@ -1,0 +1,147 @@
+import COLO
+import Foundation
+import Observe
+import Store
+import Synchronization
+import Transport
+import Wire
+
+/// The secondary of a stock COLO primary, from the end of precopy on: answers its messages, commits its
+/// checkpoints.
+///
+///     primary                        standby
+///     REQUEST            ->          waits until the cache has a free side
+///                        <-  REPLY
+///     stops its guest
+///     VMSTATE_SEND, RAM  ->          pages go to the cache
+///     device state       ->          written to the store, then one rename: committed
+///                        <-  RECEIVED, LOADED in one piece
+///     goes on                        the cache is copied to the guest's RAM files behind its back
+///
+/// Nothing runs here that would have to load, so LOADED follows at once.
+final class Standby {
+  private let socket: Socket
+  private let store: Store
+  private let stage: COLOStage
+  private let session: ReceiveSession
+  private let worker: RedoWorker
+  private let cacheIsMirror: Bool
+  private(set) var state = StandbyState.listening
+  private var blob = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+  private var replied = ContinuousClock.now
+  private var sent = ContinuousClock.now
+  /// Pages of precopy and of all checkpoints so far.
+  private var pages = 0
+  private(set) var report = StandbyReport()
+
+  init(_ socket: Socket, _ store: Store, _ stage: COLOStage, _ session: ReceiveSession) {
+    self.socket = socket
+    self.store = store
+    self.stage = stage
+    self.session = session
+    if case .mirror = stage.cache { cacheIsMirror = true } else { cacheIsMirror = false }
+    worker = RedoWorker(stage, store) { error in
+      session.fail(Failure(error, at: "copying a checkpoint to the guest"))
+    }
+    change(to: .precopy)
+  }
+
+  deinit { blob.deallocate() }
+
+  /// Precopy is held: tells the primary, whose guest stands still until this has arrived.
+  func ready(sourceListens: Bool) throws {
+    stage.enterCOLO()
+    pages = session.pages
+    var bytes = sourceListens ? ReturnPathMessage.shut(0).encode() : []
+    bytes += COLOMessage.checkpointReady.encode()
+    try socket.write(bytes)
+    change(to: .ready)
+  }
+
+  /// A message of the primary.
+  func handle(_ message: COLOMessage) throws {
+    switch message {
+    case .checkpointRequest:
+      let number = (state.lastCommitted ?? 0) + 1
+      // The side that this checkpoint will fill was last used two checkpoints ago; a mirror has only
+      // one set of pages.
+      try worker.waitFor(cacheIsMirror ? number - 1 : number - 2)
+      replied = .now
+      try socket.write(COLOMessage.checkpointReply.encode())
+      change(to: .receiving(number))
+    case .vmstateSend: sent = .now
+    default:
+      throw Failure(.corrupt, "main channel", "the primary sent \(message), which is ours to send")
+    }
+  }
+
+  /// The device state begins; RAM is complete.
+  ///
+  /// - Parameter take: fills the buffer from the stream.
+  func deviceState(
+    size: Int, take: (UnsafeMutableRawBufferPointer) throws -> Void
+  ) throws {
+    guard case .receiving(let number) = state else {
+      throw Failure(.corrupt, "main channel", "device state outside a checkpoint")
+    }
+    if blob.count < size {
+      blob.deallocate()
+      blob = .allocate(byteCount: size, alignment: 4096)
+    }
+    let bytes = UnsafeMutableRawBufferPointer(rebasing: blob[..<size])
+    try take(bytes)
+    // A section from the first byte, and as the last six a footer and the end marker: a size that was wrong
+    // shows here, before the checkpoint counts. Where sections meet in between cannot be told for every
+    // device (SPECIFICATION section 5.1), so that is not asked.
+    let whole =
+      size == 1
+      ? bytes[0] == 0 : size > 6 && bytes[0] == 4 && bytes[size - 6] == 0x7e && bytes[size - 1] == 0
+    guard whole else {
+      throw Failure(
+        .corrupt, "checkpoint \(number)", "its device state does not end where its size says")
+    }
+    try commit(number, UnsafeRawBufferPointer(bytes))
+  }
+
+  private func commit(_ number: Int, _ bytes: UnsafeRawBufferPointer) throws {
+    let complete = ContinuousClock.now
+    change(to: .committing(number))
+    // The record names one checkpoint, so whoever opens the store repeats one copy: all before it must be done.
+    // They have been long ago, unless checkpoints come faster than their pages can be copied.
+    try worker.waitFor(number - 1)
+    let cacheBytes = stage.cacheBytes
+    let sealed = stage.seal()
+    try store.commit(
+      CheckpointRecord(
+        number: number, side: sealed.side, entries: sealed.entries,
+        deviceStateSize: UInt64(bytes.count), committedAt: Date().timeIntervalSince1970),
+      deviceState: bytes)
+    let committed = ContinuousClock.now
+    let before = pages
+    pages = session.pages
+    try socket.write(
+      COLOMessage.vmstateReceived.encode() + COLOMessage.vmstateLoaded.encode())
+    change(to: .committed(number))
+    worker.enqueue(number, sealed)
+    report.add(
+      number, pause: .now - replied, transfer: complete - sent, commit: committed - complete,
+      pages: pages - before, cacheBytes: cacheBytes)
+  }
+
+  /// The primary is gone, or says what cannot be: waits until the guest's RAM is the last checkpoint's.
+  ///
+  /// - Returns: that checkpoint.
+  func lose() -> Int {
+    let last = state.lastCommitted ?? 0
+    worker.close()
+    change(to: .lost(last))
+    return last
+  }
+
+  private func change(to next: StandbyState) {
+    guard state.advance(to: next) else { return }
+    // While this one lasts the guest stands still, and it lasts as long as writing it down would.
+    if case .committing = state { return }
+    store.note(state: "\(state)")
+  }
+}

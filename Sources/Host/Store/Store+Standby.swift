@@ -1,0 +1,131 @@
+import Foundation
+import Glibc
+import Memory
+
+/// A store of a standby holds, beside the guest as of the end of precopy:
+///
+///     cache/            the pages of the checkpoints in flight: two sides, used in turn
+///     device-state-a/-b the devices' state of those checkpoints
+///     checkpoint        which checkpoint counts, and on which side it is; replaced by rename
+///     redone            the last checkpoint whose pages are all in ram/
+///     state             what the process that serves the store is doing, for `status`
+///
+/// A checkpoint is there when `checkpoint` names it. Its pages are then copied from the cache to ram/;
+/// until `redone` says so, that copy is repeated by whoever opens the store.
+extension Store {
+  /// A file of the cache, all zero.
+  public func makeCacheFile(
+    _ name: String, length: Int, pageSize: Int
+  ) throws(StoreError) -> RAMBlock {
+    try folder.makeFolder("cache")
+    let file = try folder.create("cache/" + name)
+    do {
+      return try RAMBlock(name: name, length: length, pageSize: pageSize, emptyFile: file)
+    } catch { throw Self.translated(error, path) }
+  }
+
+  /// A file of the cache as it is, for writing: a copy that is repeated clears what it has done.
+  public func openCacheFile(
+    _ name: String, length: Int, pageSize: Int
+  ) throws(StoreError) -> RAMBlock {
+    let file = try folder.open("cache/" + name, size: UInt64(length), writable: true)
+    do {
+      return try RAMBlock(
+        name: name, length: length, pageSize: pageSize, existingFile: file, writable: true)
+    } catch { throw Self.translated(error, path) }
+  }
+
+  /// Makes checkpoint `record` the one that counts. When this returns, it is, whatever happens to this
+  /// process; before, the one before it is.
+  ///
+  /// Nothing is forced to disk: a store of a standby outlives processes, not the machine (it usually is on
+  /// tmpfs, which does not either).
+  public func commit(
+    _ record: CheckpointRecord, deviceState: UnsafeRawBufferPointer
+  ) throws(StoreError) {
+    try folder.write(CheckpointRecord.deviceStateFile(side: record.side), deviceState)
+    try folder.replace("checkpoint", with: record.json, durable: false)
+  }
+
+  /// All pages of a checkpoint are in the guest's RAM files.
+  public func noteRedone(_ number: Int) throws(StoreError) {
+    try folder.replace("redone", with: Data("\(number)\n".utf8), durable: false)
+  }
+
+  /// The checkpoint that counts; nil if it is the end of precopy.
+  public func checkpoint() throws(StoreError) -> CheckpointRecord? {
+    guard let data = folder.contents("checkpoint") else { return nil }
+    guard let record = try? JSONDecoder().decode(CheckpointRecord.self, from: data),
+      record.side == 0 || record.side == 1, record.entries >= 0
+    else { throw StoreError(.damaged, "\(path)/checkpoint cannot be understood") }
+    return record
+  }
+
+  /// Whether a checkpoint's pages are still to be copied from the cache.
+  public func needsRedo(_ record: CheckpointRecord) -> Bool {
+    let text = folder.contents("redone").map { String(decoding: $0, as: UTF8.self) }
+    let number = text.flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
+    return number.map { $0 < record.number } ?? true
+  }
+
+  /// The devices' state of a checkpoint.
+  public func deviceState(_ record: CheckpointRecord) throws(StoreError) -> [UInt8] {
+    try folder.read(
+      CheckpointRecord.deviceStateFile(side: record.side), size: record.deviceStateSize)
+  }
+
+  /// A RAM block that is held here, for writing.
+  public func openBlockForWriting(
+    _ block: Manifest.Block, pageSize: Int
+  ) throws(StoreError) -> RAMBlock {
+    let file = try folder.open(block.file, size: block.length, writable: true)
+    do {
+      return try RAMBlock(
+        name: block.name, length: Int(block.length), pageSize: pageSize, existingFile: file,
+        writable: true)
+    } catch { throw Self.translated(error, path) }
+  }
+
+  /// Says what the process that serves the store is doing. Not durable, never an error.
+  public func note(state: String) {
+    try? folder.replace("state", with: Data((state + "\n").utf8), durable: false)
+  }
+
+  /// What a store says about itself to somebody who does not lock it.
+  public struct Status: Sendable {
+    /// The manifest; nil if there is none.
+    public var manifest: Manifest?
+    /// The checkpoint that counts.
+    public var checkpoint: CheckpointRecord?
+    /// What the process that serves it last said it was doing.
+    public var state: String?
+    /// Whether a process has the store open.
+    public var inUse: Bool
+  }
+
+  /// Reads a store without disturbing whoever uses it.
+  public static func status(of path: String) throws(StoreError) -> Status {
+    let files = FileManager.default
+    guard files.fileExists(atPath: path) else { throw StoreError(.empty, "there is no \(path)") }
+    func read(_ name: String) -> Data? { files.contents(atPath: path + "/" + name) }
+    let manifest = try read("manifest.json").map { data throws(StoreError) in
+      guard let manifest = try? JSONDecoder().decode(Manifest.self, from: data) else {
+        throw StoreError(.damaged, "\(path)/manifest.json cannot be understood")
+      }
+      return manifest
+    }
+    let state = read("state").map { String(decoding: $0, as: UTF8.self) }
+    let lock = Glibc.open(path + "/lock", O_RDWR | O_CLOEXEC)
+    var inUse = false
+    if lock >= 0 {
+      inUse = flock(lock, LOCK_SH | LOCK_NB) != 0
+      close(lock)
+    }
+    return Status(
+      manifest: manifest,
+      checkpoint: read("checkpoint").flatMap {
+        try? JSONDecoder().decode(CheckpointRecord.self, from: $0)
+      },
+      state: state?.trimmingCharacters(in: .whitespacesAndNewlines), inUse: inUse)
+  }
+}

@@ -1,0 +1,75 @@
+import ArgumentParser
+import Foundation
+import Roles
+
+/// What `failover` and `receive --on-loss failover` have in common.
+struct FailoverArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "A shell command that makes sure that the primary is dead; it must exit 0.",
+      valueName: "command"))
+  var fence: String?
+
+  @Argument(
+    parsing: .postTerminator,
+    help: ArgumentHelp("QEMU and the primary's own arguments, after --.", valueName: "qemu"))
+  var qemu: [String] = []
+
+  /// The options for a store.
+  func options(store: String, timeout: Double) -> FailoverOptions {
+    var options = FailoverOptions(store: store, command: qemu)
+    options.fence = fence
+    options.timeout = timeout
+    return options
+  }
+}
+
+/// `multifd failover`.
+struct FailoverCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "failover",
+    abstract: "Continue a guest from a store in a stock QEMU, on the RAM that is already there.",
+    usage: "multifd failover --store DIR [--fence COMMAND] -- qemu-system-x86_64 ARGS…",
+    discussion: """
+      ARGS are the primary's own: same machine type, same devices. The RAM files become QEMU's memory \
+      backend, only the devices' state and ROMs are sent, so the time does not grow with the guest. \
+      Exit code 5: the guest runs here now; QEMU stays when this command ends.
+      """)
+
+  @Option(help: ArgumentHelp("The folder that holds the guest.", valueName: "dir"))
+  var store: String
+
+  @Option(help: "Seconds that QEMU may take for each step.")
+  var timeout: Double = 30
+
+  @Flag(help: "Start it also from a store whose guest may run elsewhere.")
+  var force = false
+
+  @Flag(help: "Print the summary as JSON.")
+  var json = false
+
+  @OptionGroup var failover: FailoverArguments
+
+  func validate() throws {
+    guard !failover.qemu.isEmpty else {
+      throw ValidationError("the QEMU command is missing: … -- qemu-system-x86_64 ARGS")
+    }
+  }
+
+  func run() throws {
+    var options = failover.options(store: store, timeout: timeout)
+    options.force = force
+    let summary = try Failover(options, log: Console.note).run()
+    if json { Console.json(summary) } else { print(summary) }
+    throw ArgumentParser.ExitCode(Roles.ExitCode.failedOver.rawValue)
+  }
+}
+
+extension Failover.Summary: CustomStringConvertible {
+  /// The summary for people.
+  public var description: String {
+    let from = checkpoint.map { "checkpoint \($0)" } ?? "where it was stopped"
+    return "guest is \(status) in pid \(pid), from \(from), after \(Console.time(totalTime)) "
+      + "(\(Console.time(loadTime)) of it for loading)"
+  }
+}

@@ -1,0 +1,58 @@
+import ArgumentParser
+import Foundation
+import Roles
+
+/// `multifd inspect FILE…`: see `Inspector`.
+struct InspectCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect",
+    abstract: "Decode and verify recorded streams.",
+    discussion: """
+      FILE is what one connection carried in one direction, from its first byte: a main channel or a multifd
+      channel, told apart by the magic. The exit code is 0 when all are complete, 4 when one is truncated,
+      corrupt or unsupported, 1 when one cannot be read.
+      """)
+
+  @Argument(help: "The recorded streams.", completion: .file())
+  var files: [String]
+
+  @Flag(name: [.short, .long], help: "A line for every record and packet.")
+  var verbose = false
+
+  @Flag(inversion: .prefixedNo, help: "Decode the payloads of multifd channels with their backend.")
+  var payloads = true
+
+  @OptionGroup var plugins: PluginOptions
+
+  @Flag(help: "One JSON object a file, on a line of its own.")
+  var json = false
+
+  func run() throws {
+    var code: Int32 = 0
+    for (index, file) in files.enumerated() {
+      var inspector = Inspector(path: file)
+      inspector.isVerbose = verbose
+      if payloads {
+        inspector.checkPayloads(plugins.loader) {
+          Console.note("\(file): payloads are not checked: \($0)")
+        }
+      }
+      do {
+        if !json { print("\(index > 0 ? "\n" : "")\(file):") }
+        let report = try inspector.run { if !json { print($0) } }
+        print(json ? try Self.encode(report) : "\(report.summary)\nverdict: \(report.verdict)")
+        if report.verdict.ending != .complete && code == 0 { code = 4 }
+      } catch {
+        Console.note("error: \(file): \(error)")
+        code = 1
+      }
+    }
+    if code != 0 { throw ExitCode(code) }
+  }
+
+  private static func encode(_ report: InspectReport) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(report), as: UTF8.self)
+  }
+}

@@ -1,0 +1,66 @@
+import ArgumentParser
+import Foundation
+import Roles
+import Store
+
+/// `multifd status`.
+struct StatusCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status",
+    abstract: "What a store holds, and what the process that serves it is doing.",
+    discussion: "Exit code 0: there is a guest that can be continued from here; 1: there is none.")
+
+  @Option(help: ArgumentHelp("The folder.", valueName: "dir"))
+  var store: String
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  /// The facts, in stable words.
+  struct Report: Encodable {
+    var store: String
+    var guest: String
+    var machine: String?
+    var ram: UInt64?
+    var checkpoint: Int?
+    var age: Double?
+    var activity: String?
+    var inUse: Bool
+    var handedOverTo: String?
+
+    enum CodingKeys: String, CodingKey {
+      case store, guest, machine, ram, checkpoint, age, activity
+      case inUse = "in-use"
+      case handedOverTo = "handed-over-to"
+    }
+  }
+
+  func run() throws {
+    let status: Store.Status
+    do { status = try Store.status(of: store) } catch { throw Failure(error, at: "status") }
+    let manifest = status.manifest
+    let isStandby = manifest?.state == .standby
+    let report = Report(
+      store: store, guest: manifest?.state.rawValue ?? "none", machine: manifest?.machine,
+      ram: manifest?.ramSize,
+      checkpoint: status.checkpoint?.number ?? (isStandby ? 0 : nil),
+      age: status.checkpoint.map { Date().timeIntervalSince1970 - $0.committedAt },
+      activity: status.state, inUse: status.inUse, handedOverTo: manifest?.handedOverTo)
+    if json { Console.json(report) } else { print(text(report)) }
+    guard manifest?.state == .held || isStandby else { throw ArgumentParser.ExitCode(1) }
+  }
+
+  private func text(_ report: Report) -> String {
+    var lines = ["guest       \(report.guest)"]
+    if let machine = report.machine { lines.append("machine     \(machine)") }
+    if let ram = report.ram { lines.append("ram         \(Console.bytes(ram))") }
+    if let checkpoint = report.checkpoint {
+      let age = report.age.map { String(format: ", %.1f s old", $0) } ?? ""
+      lines.append("checkpoint  \(checkpoint)\(age)")
+    }
+    if let activity = report.activity { lines.append("activity    \(activity)") }
+    lines.append("in use      \(report.inUse ? "yes" : "no")")
+    if let to = report.handedOverTo { lines.append("handed to   \(to)") }
+    return lines.joined(separator: "\n")
+  }
+}

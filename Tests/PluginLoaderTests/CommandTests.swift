@@ -1,0 +1,154 @@
+import Foundation
+import Glibc
+import PluginLoader
+import Testing
+
+/// The command line beside the test runner.
+enum Command {
+  static let path = (realpath("/proc/self/exe", nil).map { String(cString: $0) } ?? "")
+    .replacingOccurrences(of: "/[^/]*$", with: "/multifd", options: .regularExpression)
+
+  /// Whether this build's command has `plugins`.
+  static let isThere: Bool = {
+    guard access(path, X_OK) == 0, let result = try? run("--help") else { return false }
+    return result.output.contains("plugins")
+  }()
+
+  struct Result {
+    let code: Int32
+    let output: String
+    let errors: String
+
+    func json() throws -> Any { try JSONSerialization.jsonObject(with: Data(output.utf8)) }
+  }
+
+  static func run(_ arguments: String...) throws -> Result { try run(arguments) }
+
+  static func run(_ arguments: [String]) throws -> Result {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: path)
+    process.arguments = arguments
+    process.environment = ProcessInfo.processInfo.environment.filter {
+      $0.key != "MULTIFD_PLUGIN_PATH"
+    }
+    // Files instead of pipes: neither stream can fill up while the other is read.
+    let folder = try TestFolder()
+    let files = ["out", "err"].map { folder.path + "/" + $0 }
+    for file in files { _ = FileManager.default.createFile(atPath: file, contents: nil) }
+    process.standardOutput = FileHandle(forWritingAtPath: files[0])
+    process.standardError = FileHandle(forWritingAtPath: files[1])
+    try process.run()
+    process.waitUntilExit()
+    return Result(
+      code: process.terminationStatus,
+      output: try String(contentsOfFile: files[0], encoding: .utf8),
+      errors: try String(contentsOfFile: files[1], encoding: .utf8))
+  }
+}
+
+/// `multifd plugins`, as a user meets it.
+@Suite(
+  "The plugins command", .compiler,
+  .enabled(if: Command.isThere, "SKIPPED: the multifd beside the test runner has no 'plugins'"))
+struct CommandTests {
+  let folder: TestFolder
+  let sample: String
+
+  init() throws {
+    folder = try TestFolder()
+    sample = try Compiler.plugin(in: folder.path)
+    try Compiler.plugin(in: folder.path, name: "crash", ["CONSTRUCTOR": "abort()"])
+  }
+
+  @Test("list shows what can be used and why the rest cannot")
+  func list() throws {
+    let result = try Command.run("plugins", "list", "--plugin-dir", folder.path)
+    #expect(result.code == 0)
+    #expect(result.output.hasPrefix("NAME"))
+    #expect(result.output.contains("sample  1.2.3"))
+    #expect(
+      result.output.contains(
+        "\(folder.path)/libmultifd-crash.so: died of signal 6 (Aborted) while it was opened"))
+    let json = try #require(
+      try Command.run("plugins", "list", "--json", "--plugin-dir", folder.path).json()
+        as? [[String: Any]])
+    #expect(json.first?["name"] as? String == "crash")
+    #expect((json.first?["error"] as? [String: Any])?["kind"] as? String == "probeCrashed")
+    #expect(json.first { $0["name"] as? String == "sample" }?["usable"] as? Bool == true)
+  }
+
+  @Test("show tells everything, for people and for scripts")
+  func show() throws {
+    let people = try Command.run("plugins", "show", "sample", "--plugin-dir", folder.path)
+    #expect(people.code == 0)
+    #expect(people.output.contains("wire format:   sample/1"))
+    #expect(people.output.contains("OPTION"))
+    let plain = try Command.run("plugins", "show", "sample", "--plain", "--plugin-dir", folder.path)
+    #expect(plain.output.hasPrefix("name=sample\nversion=1.2.3\n"))
+    let json = try #require(
+      try Command.run("plugins", "show", "sample", "--json", "--plugin-dir", folder.path).json()
+        as? [String: Any])
+    #expect(json["wire-format"] as? String == "sample/1")
+    #expect((json["options"] as? [[String: Any]])?.count == 6)
+    #expect(json["path"] as? String == sample)
+    let none = try Command.run("plugins", "show", "smaple", "--plugin-dir", folder.path)
+    #expect(none.code == 2)
+    #expect(none.errors.hasPrefix("multifd: error: backend 'smaple': "))
+    #expect(none.errors.hasSuffix("\nhint: did you mean sample?\n"))
+  }
+
+  @Test("check answers with its exit code")
+  func check() throws {
+    func check(_ arguments: String...) throws -> Command.Result {
+      try Command.run(["plugins", "check", "--plugin-dir", folder.path] + arguments)
+    }
+    let good = try check("sample")
+    #expect(good.code == 0)
+    #expect(good.output == "sample 1.2.3 (sample/1, ABI 1.0), \(sample): can be used\n")
+    let crash = try check("crash", "--json")
+    #expect(crash.code == 2)
+    #expect((try crash.json() as? [String: Any])?["usable"] as? Bool == false)
+    #expect(try check("none").code == 2)
+    #expect(try check("sample", "--atleast", "1.2.3").code == 0)
+    let old = try check("sample", "--atleast", "1.10")
+    #expect(old.code == 2)
+    #expect(old.errors.hasPrefix("multifd: error: sample 1.2.3: is older than 1.10\n"))
+  }
+
+  @Test("path tells the folders in order and whether they are trusted")
+  func path() throws {
+    try #require(chmod(folder.path, 0o777) == 0)
+    let json = try #require(
+      try Command.run(
+        "plugins", "path", "--json", "--plugin-dir", folder.path, "--plugin-dir", "/no/such"
+      ).json() as? [[String: Any]])
+    #expect(json.map { $0["state"] as? String }.prefix(2) == ["refused", "missing"])
+    #expect(
+      json.map { $0["origin"] as? String } == [
+        "--plugin-dir", "--plugin-dir", "the executable's folder", "../lib/multifd",
+      ])
+  }
+
+  @Test("the help of a compression is the backend's own")
+  func help() throws {
+    for arguments in [
+      ["receive", "--compression", "sample,level=1", "--plugin-dir", folder.path, "--help"],
+      ["receive", "--plugin-dir=\(folder.path)", "-h", "--compression=sample"],
+    ] {
+      let result = try Command.run(arguments)
+      #expect(result.code == 0)
+      #expect(result.output.hasPrefix("sample 1.2.3: Pages as they are\n"), "\(result.output)")
+      #expect(result.output.contains("level=-7…22"))
+    }
+    let broken = try Command.run(
+      "receive", "--compression", "crash", "--plugin-dir", folder.path, "--help")
+    #expect(broken.code == 2)
+    #expect(broken.errors.contains("died of signal 6"))
+  }
+
+  @Test("the probe's own argument does nothing for a user")
+  func probeArgument() throws {
+    let result = try Command.run("--multifd-probe-library", folder.path + "/libmultifd-crash.so")
+    #expect(result.code == 64)
+  }
+}

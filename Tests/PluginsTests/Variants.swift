@@ -1,0 +1,44 @@
+import Testing
+
+/// A backend with options: what most tests run over.
+struct Variant: Sendable, CustomTestStringConvertible {
+  let name: String
+  let options: [String: String]
+
+  init(_ name: String, _ options: [String: String] = [:]) {
+    self.name = name
+    self.options = options
+  }
+
+  var backend: Backend { .named(name) }
+
+  var testDescription: String {
+    ([name] + options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" })
+      .joined(separator: ",")
+  }
+
+  /// Each backend as it comes, and each way of working that its options switch to.
+  static let all = [
+    Variant("nocomp"),
+    Variant("zlib"),
+    Variant("zlib", ["level": "0"]),
+    Variant("zlib", ["level": "6"]),
+    Variant("zstd"),
+    Variant("zstd", ["level": "-7"]),
+    Variant("zstd", ["level": "9"]),
+    Variant("zstd", ["stream": "packet"]),
+    Variant("zstd", ["stream": "packet", "window-log": "12"]),
+    Variant("zstd", ["window-log": "10"]),
+    Variant("lz4"),
+    Variant("lz4", ["acceleration": "65537"]),
+    Variant("lz4", ["level": "9"]),
+  ]
+
+  /// Every level there is, in every way that has levels.
+  static let everyLevel: [Variant] =
+    (0...9).map { Variant("zlib", ["level": "\($0)"]) }
+    + (-7...22).map { Variant("zstd", ["level": "\($0)"]) }
+    + (-7...22).map { Variant("zstd", ["level": "\($0)", "stream": "packet"]) }
+    + [1, 2, 17, 1000, 65537].map { Variant("lz4", ["acceleration": "\($0)"]) }
+    + (0...12).map { Variant("lz4", ["level": "\($0)"]) }
+}

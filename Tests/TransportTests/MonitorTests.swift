@@ -1,0 +1,84 @@
+import Foundation
+import TestSupport
+import Testing
+import Transport
+
+@Suite("Monitor and threads")
+struct MonitorTests {
+  @Test(
+    "What is there already is given at once, whatever the time limit",
+    arguments: [nil, 0, 1000.5] as [Double?])
+  func atOnce(seconds: Double?) {
+    let monitor = Transport.Monitor(7)
+    #expect(monitor.wait(seconds: seconds) { $0 == 7 ? "seven" : nil } == "seven")
+  }
+
+  @Test("When the time is over there is nothing", arguments: [0, 0.001, 0.05, 0.999_999_9])
+  func timeout(seconds: Double) {
+    let monitor = Transport.Monitor(0)
+    let start = ContinuousClock.now
+    #expect(monitor.wait(seconds: seconds) { $0 == 1 ? true : nil } == nil)
+    // Not earlier than told; how much later is the machine's affair.
+    #expect(ContinuousClock.now - start >= .seconds(seconds) - .milliseconds(1))
+  }
+
+  @Test("An update wakes everybody who waits, and waiting may change the value")
+  func update() {
+    let monitor = Transport.Monitor(0)
+    let got = Transport.Monitor<[Int]>([])
+    let threads = ThreadGroup()
+    for _ in 0..<6 {
+      threads.start("waiter") {
+        let ticket = monitor.wait(seconds: nil) { value -> Int? in
+          guard value > 0 else { return nil }
+          defer { value -= 1 }
+          return value
+        }
+        got.update { $0.append(ticket!) }
+      }
+    }
+    #expect(
+      monitor.update { value in
+        value += 2; return value
+      } > 0)
+    monitor.update { $0 += 4 }
+    threads.joinAll()
+    #expect(got.update { $0.sorted() }.count == 6)
+    #expect(monitor.update { $0 } == 0)
+  }
+
+  @Test("A change by one who waits wakes the others")
+  func chain() {
+    let monitor = Transport.Monitor(0)
+    let threads = ThreadGroup()
+    for turn in 0..<20 {
+      threads.start("turn \(turn)") {
+        _ = monitor.wait(seconds: nil) { value -> Void? in
+          guard value == turn else { return nil }
+          value += 1
+          return ()
+        }
+      }
+    }
+    threads.joinAll()
+    #expect(monitor.update { $0 } == 20)
+  }
+
+  @Test("Joining waits for every thread, and a group can be used again")
+  func threads() {
+    let threads = ThreadGroup()
+    let count = Transport.Monitor(0)
+    for _ in 0..<4 {
+      threads.start("a name that is longer than fifteen bytes") {
+        Thread.sleep(forTimeInterval: 0.02)
+        count.update { $0 += 1 }
+      }
+    }
+    threads.joinAll()
+    #expect(count.update { $0 } == 4)
+    threads.joinAll()
+    threads.start("again") { count.update { $0 += 1 } }
+    threads.joinAll()
+    #expect(count.update { $0 } == 5)
+  }
+}
