@@ -6,6 +6,7 @@ public protocol ReportFormat {
 
 /// Test Anything Protocol, version 14.
 public enum TAPFormat: ReportFormat {
+  /// The whole report.
   public static func text(_ report: RunReport) -> String {
     var lines = ["TAP version 14", "1..\(report.results.count)"]
     for (index, result) in report.results.enumerated() {
@@ -37,6 +38,7 @@ public enum TAPFormat: ReportFormat {
 
 /// JUnit's XML, as build servers read it.
 public enum JUnitFormat: ReportFormat {
+  /// The whole report.
   public static func text(_ report: RunReport) -> String {
     let totals = report.totals
     let name = escape(report.backend.map { "\($0.name) \($0.version)" } ?? report.settings.path)
@@ -108,6 +110,7 @@ public enum JUnitFormat: ReportFormat {
 
 /// JSON; what `--baseline` reads.
 public enum JSONFormat: ReportFormat {
+  /// The whole report.
   public static func text(_ report: RunReport) -> String {
     let totals = report.totals
     let backend = report.backend.map { backend in
