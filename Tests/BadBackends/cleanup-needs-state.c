@@ -1,4 +1,4 @@
-/* expect: lifecycle/cleanup-alone lifecycle/failed-setup faults/address-space */
+/* expect: lifecycle/cleanup-alone lifecycle/failed-setup */
 #include "prelude.h"
 static void careless_cleanup(MultiFDSendParams *p);
 #define SEND_CLEANUP careless_cleanup

@@ -1,3 +1,5 @@
 /* expect: load/opens */
-#define ON_LOAD *(volatile int *)0 = 1
+#include "prelude.h"
+static int *volatile nowhere;
+#define ON_LOAD *nowhere = 1
 #include "base.h"

@@ -1,3 +1,5 @@
 /* expect: roundtrip/empty */
-#define ON_PREPARE if (p->normal_num == 0) *(volatile int *)0 = 1
+#include "prelude.h"
+static int *volatile nowhere;
+#define ON_PREPARE if (p->normal_num == 0) *nowhere = 1
 #include "base.h"

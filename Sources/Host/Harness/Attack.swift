@@ -34,7 +34,7 @@ final class Attack {
     for list in [[all[0], all[1], all[3]], [all[5], all[2], all[4], all[0]]] {
       let offsets = Array(list.prefix(shape.pageCount))
       let payload = send.prepare(source, offsets)
-      try context.require(payload.status.isOK, "send_prepare() returns \(payload.status)")
+      try context.demand(payload.status, "send_prepare()")
       packets.append(Packet(offsets: offsets, payload: payload.bytes))
     }
     self.packets = packets

@@ -88,10 +88,10 @@ enum BoundsTests {
       let source = block("\(number)", .source), target = block("", .target)
       source.allow(.reading)
       let offsets = Array(source.offsets.prefix(shape.pageCount))
-      let payload = send.prepare(source, offsets)
-      try context.require(payload.status.isOK, "send_prepare() returns \(payload.status)")
-      // The payload has been gathered, but a piece of iov may point to the pages until the next call.
+      // A piece of iov may point to pages until the next call, and no longer.
       for block in old { block.allow(.nothing, kind: .staleBlock) }
+      let payload = send.prepare(source, offsets)
+      try context.demand(payload.status, "send_prepare()")
       let status = receive.receive(payload.bytes, target, offsets)
       try context.require(status.isOK, "recv() returns \(status)")
       for offset in offsets where !source.equals(target, at: offset) {
@@ -120,11 +120,7 @@ enum BoundsTests {
         var share = 0.0
         for count in counts {
           let payload = send.prepare(block, Array(block.offsets.prefix(count)))
-          guard payload.status.isOK else {
-            if case .failed(let status, _) = payload.status, status == 0 { throw .failed }
-            context.fail("send_prepare() returns \(payload.status): is payload_bound() too small?")
-            throw .failed
-          }
+          try context.demand(payload.status, "send_prepare(), is payload_bound() too small?,")
           share = max(
             share, Double(payload.bytes.count) / Double(library.bound(shape.pageSize, count)))
         }

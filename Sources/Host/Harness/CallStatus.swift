@@ -4,6 +4,8 @@ import PluginAPI
 enum CallStatus: Equatable, CustomStringConvertible {
   case ok
   case failed(Int32, String)
+  /// What came with an OK breaks a rule, under which it has been reported.
+  case breach
 
   var isOK: Bool { self == .ok }
 
@@ -12,6 +14,7 @@ enum CallStatus: Equatable, CustomStringConvertible {
     case .ok: "OK"
     case .failed(let status, let text):
       Self.name(status) + (text.isEmpty ? "" : " (\(clean(text)))")
+    case .breach: "something that breaks a rule"
     }
   }
 
@@ -42,7 +45,8 @@ enum CallStatus: Equatable, CustomStringConvertible {
       context.fail("\(callback)() returns \(name)\(why)", as: "hostile/status")
     }
     switch status {
-    case MULTIFD_ERROR_CHANNEL where !host.hasFailedService: odd(" although no service has failed")
+    case MULTIFD_ERROR_CHANNEL where !host.hasFailedService && !host.hasBeenMisused:
+      odd(" although no service has failed")
     case MULTIFD_ERROR_OPTION where !callback.hasSuffix("setup"),
       MULTIFD_ERROR_UNSUPPORTED where !callback.hasSuffix("setup"):
       odd(", which only setup may")
@@ -64,6 +68,19 @@ enum CallStatus: Equatable, CustomStringConvertible {
         "\(callback)() gives a reason that is not one line: '\(clean(text))'", as: "hostile/reason")
     }
     self = .failed(status, text ?? "")
+  }
+}
+
+extension Context {
+  /// Goes on only after OK; what else there was is reported, once.
+  func demand(
+    _ status: CallStatus, as owner: String? = nil, _ what: @autoclosure () -> String
+  ) throws(Stop) {
+    switch status {
+    case .ok: return
+    case .breach: throw .failed
+    case .failed: try require(false, as: owner, "\(what()) returns \(status)")
+    }
   }
 }
 

@@ -138,11 +138,14 @@ enum TestBody {
       if !order.test.hasPrefix("load/") { _ = try context.library }
       let before = ProcessState()
       try body(context)
-      if let changed = ProcessState().difference(from: before) {
+      if !order.test.hasPrefix("load/"), let changed = ProcessState().difference(from: before) {
         reporter.find("lifecycle/process-state", "\(changed) changed while it was used")
       }
     } catch {
-      if case .skipped(let reason) = error, reporter.count() == 0 { reporter.say(.skipped(reason)) }
+      switch error {
+      case .skipped(let reason): if reporter.count() == 0 { reporter.say(.skipped(reason)) }
+      case .failed: reporter.say(.stopped)
+      }
     }
   }
 }

@@ -115,8 +115,7 @@ enum GoldenTests {
       for number in 0..<context.rounds(40, quick: 10) {
         let offsets = source.pick(number % 5 == 0 ? 16 : 5, &random)
         let payload = send.prepare(source, offsets)
-        try context.require(
-          payload.status.isOK, "\(direction) \(what): send_prepare() returns \(payload.status)")
+        try context.demand(payload.status, "\(direction) \(what): send_prepare()")
         let status = receive.receive(payload.bytes, target, offsets)
         try context.require(
           status.isOK, "\(direction) \(what), packet \(number): recv() returns \(status)")

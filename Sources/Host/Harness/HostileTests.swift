@@ -174,7 +174,7 @@ enum HostileTests {
     let zeroes = Block(pageSize: attack.shape.pageSize, pages: attack.shape.pageCount, kind: .source)
     let send = try SendDriver(context, attack.shape)
     let dense = send.prepare(zeroes, zeroes.offsets)
-    try context.require(dense.status.isOK, "send_prepare() returns \(dense.status)")
+    try context.demand(dense.status, "send_prepare()")
     let honest = try attack.receiver(after: 2)
     let honestPeak = honest.host.peak
     honest.close()

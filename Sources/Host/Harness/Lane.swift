@@ -58,14 +58,8 @@ final class Lane: @unchecked Sendable {
   {
     self.number = number ?? self.number + 1
     let payload = sender.prepare(source, offsets, zero: zero, number: self.number)
-    guard payload.status.isOK else {
-      // A status of 0 marks a payload that has been refused under another rule.
-      if case .failed(let status, _) = payload.status, status != 0 {
-        context.fail(
-          "send_prepare() returns \(payload.status) for \(offsets.count) pages", as: honestyRule)
-      }
-      throw .failed
-    }
+    try context.demand(
+      payload.status, as: honestyRule, "send_prepare() of \(offsets.count) pages")
     return Packet(offsets: offsets, payload: payload.bytes)
   }
 

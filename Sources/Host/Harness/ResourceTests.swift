@@ -125,7 +125,7 @@ enum ResourceTests {
     let end = charness_malloc_in_use()
     for _ in 0..<4 {
       let payload = send.prepare(source, source.offsets)
-      try context.require(payload.status.isOK, "send_prepare() returns \(payload.status)")
+      try context.demand(payload.status, "send_prepare()")
       let status = receive.receive(payload.bytes, target, source.offsets)
       try context.require(status.isOK, "recv() returns \(status)")
     }

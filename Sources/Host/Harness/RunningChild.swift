@@ -9,6 +9,7 @@ struct ChildAccount {
   var metrics: [Metric] = []
   var texts: [String] = []
   var skipped: String?
+  var wasStopped = false
   /// The test ran to its end.
   var isComplete = false
   var seconds = 0.0
@@ -25,6 +26,7 @@ struct ChildAccount {
       metrics.append(Metric(name: name, value: value, unit: unit))
     case .text(let text): texts.append(text)
     case .skipped(let reason): skipped = reason
+    case .stopped: wasStopped = true
     case .done: isComplete = true
     }
   }
@@ -160,7 +162,8 @@ final class RunningChild {
       return
     }
     if account.isComplete {
-      if !printed.isEmpty { account.add("printed: \(printed)", "lifecycle/prints-nothing") }
+      let rule = test.group == .load ? "load/quiet" : "lifecycle/prints-nothing"
+      if !printed.isEmpty { account.add("printed: \(printed)", rule) }
       return
     }
     if timedOut {
@@ -169,7 +172,7 @@ final class RunningChild {
       // abort() with a last word is a run-time library that has found something; without, it is meant.
       if signal == SIGABRT, printed.isEmpty {
         account.findings.removeAll { $0.message.hasPrefix("signal \(SIGABRT) ") }
-        account.add("the process was ended by abort()\(place)", "lifecycle/no-exit")
+        account.add("the process was ended by abort()\(place)", endRule)
       } else if !crashed {
         account.add("died of signal \(signal) (\(String(cString: strsignal(signal))))\(place)")
       } else if !printed.isEmpty, let last = account.findings.popLast() {
@@ -177,9 +180,12 @@ final class RunningChild {
       }
     } else {
       account.add(
-        "the process was ended with exit code \((status >> 8) & 0xff)\(place)", "lifecycle/no-exit")
+        "the process was ended with exit code \((status >> 8) & 0xff)\(place)", endRule)
     }
   }
+
+  /// Whose rule it is that the process goes on. A library that ends it while it is opened cannot be opened.
+  private var endRule: String { test.group == .load ? test.id : "lifecycle/no-exit" }
 
   private var outputText: String { clean(String(decoding: output.bytes, as: UTF8.self), limit: 600) }
 

@@ -133,7 +133,7 @@ final class SendDriver: @unchecked Sendable {
     let count = Int(params.pointee.iovs_num), size = Int(params.pointee.next_packet_size)
     guard count <= iovsMax else {
       context.fail("iovs_num is \(count), iovs_max \(iovsMax)", as: "bounds/iov-count")
-      return Payload(status: .failed(0, "too many pieces"))
+      return Payload(status: .breach)
     }
     let pieces = iov.base.withMemoryRebound(to: UInt.self, capacity: count * 2) { words in
       // Two words make one entry, and `count` is within what was allocated.
@@ -144,7 +144,7 @@ final class SendDriver: @unchecked Sendable {
     guard sum == UInt(size) else {
       context.fail(
         "next_packet_size is \(size), the pieces of iov have \(sum) bytes", as: "bounds/iov-sum")
-      return Payload(status: .failed(0, "wrong sum"))
+      return Payload(status: .breach)
     }
     checkSize(size, offsets.count)
     var bytes: [UInt8] = []
@@ -154,7 +154,7 @@ final class SendDriver: @unchecked Sendable {
       guard let base = UnsafeRawPointer(bitPattern: piece.base) else {
         charness_blame(nil)
         context.fail("a piece of \(piece.length) bytes is at NULL", as: "bounds/iov-memory")
-        return Payload(status: .failed(0, "NULL piece"))
+        return Payload(status: .breach)
       }
       // By the backend's word; a fault here is its fault, as told above.
       bytes += UnsafeRawBufferPointer(start: base, count: Int(piece.length))

@@ -29,6 +29,8 @@ final class TestHost: @unchecked Sendable {
   private var packetLeft = 0
   /// A service has failed in this callback.
   private(set) var hasFailedService = false
+  /// A service was called where it may not be, in this callback; reported then.
+  private(set) var hasBeenMisused = false
   /// Texts given to error() in this callback.
   private(set) var errors: [String] = []
   /// Reads so far in this callback.
@@ -93,6 +95,7 @@ final class TestHost: @unchecked Sendable {
     position = 0
     packetLeft = announced
     hasFailedService = false
+    hasBeenMisused = false
     errors = []
     readCount = 0
     // A literal: NUL-terminated and there for ever.
@@ -120,7 +123,7 @@ final class TestHost: @unchecked Sendable {
 
   private func misuse(_ text: String) -> Int32 {
     context.fail("\(callback)() \(text)", as: "bounds/services")
-    hasFailedService = true
+    hasBeenMisused = true
     return MULTIFD_ERROR_CHANNEL
   }
 
