@@ -154,7 +154,7 @@ struct SyntheticGuest {
     main.beginSection(.end, id: Self.ramSection, name: "ram", instance: 0, version: 4)
     let epochs = style.flush ? Int.random(in: 1...3, using: &generator) : 1
     let count = counts.map { $0[number % $0.count] }
-    for _ in 0..<(count == nil ? epochs : 2) { epoch(count: count ?? randomCount()) }
+    for _ in 0..<(count != nil && style.flush ? 2 : epochs) { epoch(count: count ?? randomCount()) }
     number += 1
     endSection()
     main.eof()
