@@ -20,7 +20,7 @@ final class LocalStandby {
   ///
   /// - Parameters:
   ///   - store: nil makes one.
-  ///   - adjust: changes the options.
+  ///   - adjust: changes the options; without `standby` it is a plain reception.
   init(
     store: String? = nil, cache: Manifest.Cache = .sparse,
     _ adjust: (inout ReceiveOptions) -> Void = { _ in }
@@ -34,6 +34,7 @@ final class LocalStandby {
     standby.cache = cache
     options.standby = standby
     adjust(&options)
+    let isStandby = options.standby != nil
     let receiver = Receiver(options, loader: TestBackends.loader)
     self.receiver = receiver
     let listening = Monitor(false)
@@ -41,6 +42,11 @@ final class LocalStandby {
     Thread.detachNewThread {
       let ended: Result<StandbyOutcome, Failure>
       do throws(Failure) {
+        if !isStandby {
+          _ = try receiver.run(
+            onListening: { _ in listening.update { $0 = true } }, onProgress: { _ in })
+          throw Failure(.done, "receive", "a plain guest was held")
+        }
         ended = .success(
           try receiver.runStandby(
             onListening: { _ in listening.update { $0 = true } }, onProgress: { _ in }, onReady: {})
@@ -53,6 +59,9 @@ final class LocalStandby {
       throw LabError("the standby does not listen")
     }
   }
+
+  /// The path of something beside the store.
+  func beside(_ name: String) -> String { folder(name) }
 
   /// How it ended.
   func wait() throws -> Result<StandbyOutcome, Failure> {

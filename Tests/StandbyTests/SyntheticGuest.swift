@@ -38,6 +38,7 @@ struct SyntheticGuest {
   private let seed: UInt64
   private var counts: [Int]?
   private var number = 0
+  private var blank = false
   private var generator: SeededGenerator
   private var main = StreamEncoder()
   private var channels: [[UInt8]]
@@ -50,21 +51,24 @@ struct SyntheticGuest {
   ///
   /// - Parameters:
   ///   - pages: of each block.
-  ///   - blobSize: bytes of device state, at most.
+  ///   - blobSizes: bytes of each of two devices' state at the end of precopy, the first checkpoint, … and again, at
+  ///     most; at least half of it.
   ///   - counts: pages in each epoch of the first checkpoint, the second, … and again; nil: by chance. More than
   ///     there are means every page, with contents.
+  ///   - blank: precopy has zero pages only, but for one.
   static func script(
     _ style: Style = Style(), seed: UInt64, checkpoints: Int, pages: [Int] = [1500, 37, 1],
-    blobSize: Int = 5000, counts: [Int]? = nil
+    blobSizes: [Int] = [5000], counts: [Int]? = nil, blank: Bool = false
   ) -> PrimaryScript {
     var guest = SyntheticGuest(style, seed: seed, pages: pages)
     guest.counts = counts
-    var states = [guest.makeDevices(blobSize)]
+    guest.blank = blank
+    var states = [guest.makeDevices(blobSizes[0])]
     let precopy = guest.precopy(devices: states[0])
     var history = [guest.versions]
     var bursts: [PrimaryScript.Burst] = []
-    for _ in 0..<checkpoints {
-      states.append(guest.makeDevices(blobSize))
+    for number in 0..<checkpoints {
+      states.append(guest.makeDevices(blobSizes[(number + 1) % blobSizes.count]))
       bursts.append(guest.checkpoint(devices: states.last!))
       history.append(guest.versions)
     }
@@ -128,7 +132,8 @@ struct SyntheticGuest {
     main.beginSection(.part, id: Self.ramSection, name: "ram", instance: 0, version: 4)
     // The first round has every page; a third of them is zero.
     for block in versions.indices {
-      for page in versions[block].indices where generator.next() % 3 > 0 {
+      for page in versions[block].indices
+      where blank ? block + page == 0 : generator.next() % 3 > 0 {
         versions[block][page] = nextVersion()
       }
     }
@@ -136,7 +141,7 @@ struct SyntheticGuest {
     endEpoch()
     endSection()
     main.beginSection(.end, id: Self.ramSection, name: "ram", instance: 0, version: 4)
-    epoch(count: 40)
+    epoch(count: blank ? 0 : 40)
     endSection()
     main.raw(devices)
     main.vmDescription(Array("{}".utf8))
@@ -149,7 +154,7 @@ struct SyntheticGuest {
     main.beginSection(.end, id: Self.ramSection, name: "ram", instance: 0, version: 4)
     let epochs = style.flush ? Int.random(in: 1...3, using: &generator) : 1
     let count = counts.map { $0[number % $0.count] }
-    for _ in 0..<(count == nil ? epochs : 2) { epoch(count: count ?? randomCount()) }
+    for _ in 0..<(count != nil && style.flush ? 2 : epochs) { epoch(count: count ?? randomCount()) }
     number += 1
     endSection()
     main.eof()
@@ -267,7 +272,7 @@ struct SyntheticGuest {
     var encoder = StreamEncoder()
     for (id, name) in [(5, "timer"), (6, "vga")] as [(UInt32, String)] {
       encoder.beginSection(.full, id: id, name: name, instance: 0, version: 2)
-      let count = Int.random(in: 1...max(1, size), using: &generator)
+      let count = Int.random(in: size / 2...size, using: &generator)
       // No byte of it can begin a footer.
       encoder.raw((0..<count).map { _ in UInt8(generator.next() % 0x7e) })
       encoder.footer(id: id)

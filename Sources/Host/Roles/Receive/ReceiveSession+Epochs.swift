@@ -13,6 +13,17 @@ extension ReceiveSession {
     try passed!.get()
   }
 
+  /// A checkpoint is complete, as the main channel has it: no channel may have gone beyond its last sync point,
+  /// for a primary sends nothing more until it is answered.
+  func requireAlignment() throws(Failure) {
+    let ahead = state.read { state in
+      state.channels.filter { $1.syncs > state.released }.keys.min()
+    }
+    guard let ahead else { return }
+    throw Failure(
+      .corrupt, "channel \(ahead)", "it has sent more SYNCs than the main channel has sync points")
+  }
+
   /// A channel has been closed by the source between two packets.
   func channelEnded(_ id: Int) { state.update { $0.channels[id]!.ended = true } }
 

@@ -100,6 +100,7 @@ final class Standby {
       throw Failure(
         .corrupt, "checkpoint \(number)", "its device state does not end where its size says")
     }
+    try session.requireAlignment()
     try commit(number, UnsafeRawBufferPointer(bytes))
   }
 
