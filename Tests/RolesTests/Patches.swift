@@ -76,6 +76,20 @@ struct Tampered {
     }
   }
 
+  /// A packet with many pages: its channel, its number, and where it begins.
+  func bigPacket() throws -> (channel: Int, number: Int, at: Int) {
+    for channel in script.channels {
+      guard let found = try? channel.first(where: { $0.normal.count > 10 }) else { continue }
+      return (channel.id, found.number, found.at)
+    }
+    throw LabError("no packet has many pages")
+  }
+
+  /// Makes the channels wait until the main channel has said that it listens.
+  mutating func mainFirst() {
+    for index in lines.indices.dropFirst() { lines[index].writeAfter = 0.15 }
+  }
+
   /// Changes a channel's bytes.
   mutating func channel(_ id: Int, _ change: (inout [UInt8]) throws -> Void) rethrows {
     try change(&lines[id + 1].bytes)

@@ -124,7 +124,7 @@ final class ChannelReceiver: PayloadSource {
     let target = try stage.prepare(block: block, normal: normal, zero: zero, slots: slots)
     if !normal.isEmpty {
       let decoder = try decoder(for: fields.flags.method)
-      try decoder.receive(target, zero, fields)
+      try decoder.receive(target, zero, fields, at: offset)
     }
     try stage.process(block: block, normal: normal, zero: zero)
   }

@@ -27,14 +27,17 @@ struct PacketDecoder {
   }
 
   /// Fills the normal pages of a packet from the channel.
+  ///
+  /// - Parameter offset: where in the channel the packet begins.
   func receive(
-    _ target: COLOStage.Target, _ zero: UnsafeBufferPointer<UInt64>, _ fields: MultiFDPacketHeader
+    _ target: COLOStage.Target, _ zero: UnsafeBufferPointer<UInt64>,
+    _ fields: MultiFDPacketHeader, at offset: UInt64
   ) throws {
     let size = fields.payloadSize
     guard size > 0, size <= bound else {
-      throw Failure(
-        .corrupt, "payload",
-        "\(size) bytes for \(target.normal.count) pages; 1 to \(bound) are possible")
+      throw WireError(
+        .badLength, at: offset + 20,
+        "a payload of \(size) bytes for \(target.normal.count) pages; 1 to \(bound) are possible")
     }
     try channel.receive(
       host: target.host, normal: target.normal, zero: zero, payloadSize: size,

@@ -32,6 +32,11 @@ extension ReceiveSession {
   /// - Parameter needsChannels: the marker says by itself that there are channels.
   func mainReachedMarker(needsChannels: Bool) throws(Failure) {
     if state.read({ $0.expected }) == nil { try fixChannelCount(needsChannels) }
+    if needsChannels, state.read({ $0.expected }) == 0 {
+      throw Failure(
+        .refused, "multifd", "the source uses it, and --channels is 0",
+        hint: "make --channels equal to the source's multifd-channels, or leave it out")
+    }
     let marker = state.read { $0.released + 1 }
     var moved = bytesMoved
     while true {
