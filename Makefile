@@ -77,8 +77,6 @@ for plugin in $(PLUGINS); do \
 done
 endef
 
-# The installed host carries its Swift runtime in itself, and the backends (Embedded Swift) need none: nothing of
-# Swift has to be on the machine. One product at a time, so that the tests' own executables are not built.
 examples: build
 	for example in $(EXAMPLES); do \
 	  $(MAKE) -C Examples/$$example check CPPFLAGS='-I$(CURDIR)/Sources/PluginAPI/include' \
