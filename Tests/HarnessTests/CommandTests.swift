@@ -140,9 +140,9 @@ import TestSupport
     func findings(_ seed: String) throws -> String {
       let json = try run(
         [bad, "--only", "bounds/payload-bound", "--quick", "--seed", seed, "--format", "json"])
-      let report = try JSONSerialization.jsonObject(with: Data(json.output.utf8)) as? [String: Any]
-      let results = report?["results"] as? [[String: Any]]
-      return "\(results?.first?["findings"] ?? "none")"
+      // Times differ from run to run.
+      return json.output.split(separator: "\n").filter { !$0.contains("\"seconds\"") }
+        .joined(separator: "\n")
     }
     let first = try findings("7")
     #expect(first.contains("payload_bound"))

@@ -47,7 +47,9 @@ enum LoadTests {
   }
 
   @Sendable private static func oneSymbol(_ context: Context) throws(Stop) {
-    let others = try symbols(context).exported.filter { $0 != MULTIFD_PLUGIN_ENTRY }
+    // The last ones are some linkers' own marks, which no library looks up in another.
+    let fine = [MULTIFD_PLUGIN_ENTRY, "_edata", "_end", "__bss_start", "_init", "_fini"]
+    let others = try symbols(context).exported.filter { !fine.contains($0) }
     context.check(
       others.isEmpty,
       "also exports \(others.prefix(5).joined(separator: ", "))\(others.count > 5 ? ", …" : ""): "
