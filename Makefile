@@ -14,7 +14,11 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip
 DOCS := README.md Plugins.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
+<<<<<<< HEAD
 .PHONY: help setup build demo test interop bench fuzz sanitize examples docs install uninstall format lint clean
+=======
+.PHONY: help setup build demo test soak interop bench fuzz examples docs install uninstall format lint clean
+>>>>>>> stest
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +28,7 @@ help:
 	@echo 'make test       setup, build, all tests (a part of them against stock QEMU 7.2 and 11.1)'
 	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination'
 	@echo 'make bench      throughput next to stock QEMU'
+	@echo 'make soak       standbys and primaries killed at random, thousands of times'
 	@echo 'make fuzz       random mutations of recorded streams'
 	@echo 'make sanitize   the harness over the built-in backends under ASan and TSan'
 	@echo 'make examples   build the example backends and run the harness on each; ARGS=--quick for the short form'
@@ -44,6 +49,9 @@ demo: setup build
 
 test: setup build
 	$(SWIFT) test -c release --skip-build
+
+soak: setup build
+	MULTIFD_SOAK=1 $(SWIFT) test -c release --skip-build --filter StandbyTests
 
 interop:
 	Support/setup --peers all

@@ -90,7 +90,8 @@ let package = Package(
     // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
     .target(name: "TestSupport", dependencies: [], path: "Tests/Support"),
     .executableTarget(
-      name: "multifd-lab", dependencies: ["TestSupport", "Observe", argumentParser], path: "Tests/Lab"),
+      name: "multifd-lab", dependencies: ["TestSupport", "Observe", argumentParser],
+      path: "Tests/Lab"),
     .executableTarget(
       name: "multifd-fuzz", dependencies: ["TestSupport", "Wire", argumentParser],
       path: "Tests/Fuzz"),

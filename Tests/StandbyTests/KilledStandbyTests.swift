@@ -129,6 +129,53 @@ struct KilledStandbyTests {
       call += 1
     }
     #expect(call > 2)
+    // The same store over and over: what the dead have done is never in the way.
+    for call in [1, 3, 2, 5, 4, 1] {
+      _ = try MultiFDProcess.run(
+        ["send", "--store", store("store"), "--to", "unix:" + store("nobody"), "--channels", "0"],
+        environment: KillSwitch.environment(.lock, at: call))
+    }
+    try StoreCheck.expect(store("store"), holds: found, script, "\(cache)")
+  }
+
+  @Test(
+    "Before precopy is held: nothing is there, and the folder is good for another",
+    .enabled(if: KillSwitch.isAvailable))
+  func precopy() throws {
+    let script = SyntheticGuest.script(.plain, seed: 2, checkpoints: 2, pages: [300, 5])
+    let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+    defer { folder.remove() }
+    var killed = 0
+    for call in stride(from: 1, through: 60, by: 4) {
+      let standby: StandbyProcess
+      do {
+        standby = try StandbyProcess(
+          store: folder("store"), channels: 0, environment: KillSwitch.environment(.lock, at: call))
+      } catch is LabError {
+        killed += 1  // before it listened
+        continue
+      }
+      let primary = try Primary(script, to: standby.uri)
+      do { try primary.play(upTo: 0) } catch Primary.Ended.standbyGone {}
+      primary.close()
+      let result = try standby.multifd.wait()
+      guard primary.acknowledged == nil else { break }
+      #expect(result.code == 128 + SIGKILL, "call \(call): \(result)")
+      killed += 1
+      if try Store.status(of: folder("store")).manifest != nil {
+        // Held, but READY was not sent. Nobody knows that but this test.
+        try StoreCheck.expect(folder("store"), holds: 0, script)
+        break
+      }
+    }
+    #expect(killed > 5)
+    try? FileManager.default.removeItem(atPath: folder("store") + "/manifest.json")
+    let standby = try StandbyProcess(store: folder("store"))
+    let primary = try Primary(script, to: standby.uri)
+    try primary.play(upTo: 2)
+    primary.close()
+    #expect(try standby.multifd.wait().code == 3)
+    try StoreCheck.expect(folder("store"), holds: 2, script)
   }
 
   /// A store whose last checkpoint is committed and not copied.

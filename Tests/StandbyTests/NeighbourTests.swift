@@ -138,6 +138,26 @@ struct NeighbourTests {
     #expect(refusal.exit == .refused && "\(refusal)".contains("return-path"), "\(refusal)")
   }
 
+  @Test("Looking at a store never makes it busy for those who use it")
+  func looking() throws {
+    let standby = try LocalStandby()
+    let primary = try Primary(Self.script, to: standby.uri)
+    try primary.play(upTo: 1)
+    primary.close()
+    _ = try standby.outcome()
+    let (path, done) = (standby.store, TestSupport.Monitor(false))
+    inThreads(2) { thread in
+      if thread == 0 {
+        while !done.read({ $0 }) { _ = try? Store.status(of: path) }
+        return
+      }
+      for _ in 0..<3000 {
+        do { _ = try Store.open(path) } catch { Issue.record(error) }
+      }
+      done.update { $0 = true }
+    }
+  }
+
   @Test("A store that holds a guest is not received into, whoever it belongs to")
   func occupied() throws {
     let standby = try LocalStandby()

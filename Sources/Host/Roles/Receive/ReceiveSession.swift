@@ -213,11 +213,11 @@ final class ReceiveSession: Sendable {
     }
   }
 
-  /// Waits for the end of the reception.
+  /// Waits for the end of the reception; of a standby's, for the end of precopy.
   ///
   /// - Returns: whether it is over.
   func waitUntilOver(seconds: Double) -> Bool {
-    state.wait(seconds: seconds) { $0.over || $0.failure != nil ? () : nil } != nil
+    state.wait(seconds: seconds) { $0.over || $0.standby || $0.failure != nil ? () : nil } != nil
   }
 
   /// Bytes of RAM, once the block list is there.

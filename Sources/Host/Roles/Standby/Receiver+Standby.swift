@@ -31,9 +31,9 @@ extension Receiver {
         try hold(main, main.manifest(uuid: session.uuid), store, as: .standby)
         let standby = Standby(socket, store, stage, session)
         try standby.ready(sourceListens: main.sourceListens)
+        session.enterStandby()
         return standby
       }
-      session.enterStandby()
       onReady()
       main.standby = standby
       var cause = Failure(.unreachable, "primary", "it is gone")
