@@ -10,10 +10,12 @@ VERSION ?= 0.1.0
 BUILD := .build/release
 INSTALL_BUILD := .build-install
 PLUGINS := nocomp zlib zstd lz4
+EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip
 DOCS := README.md Plugins.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md LICENSE
-SOURCES := Package.swift Sources Tests
+SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test interop bench fuzz install uninstall format lint clean
+.PHONY: help setup build demo test soak interop bench fuzz sanitize examples docs install uninstall format lint \
+  clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,7 +25,11 @@ help:
 	@echo 'make test       setup, build, all tests (a part of them against stock QEMU 7.2 and 11.1)'
 	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination'
 	@echo 'make bench      throughput next to stock QEMU'
+	@echo 'make soak       standbys and primaries killed at random, thousands of times'
 	@echo 'make fuzz       random mutations of recorded streams'
+	@echo 'make sanitize   the harness over the built-in backends under ASan and TSan'
+	@echo 'make examples   build the example backends and run the harness on each; ARGS=--quick for the short form'
+	@echo 'make docs       renew the tables in Plugins.md that come from code'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make uninstall  what install put there'
 	@echo 'make format     rewrite the sources as .swift-format says; make lint only checks'
@@ -41,6 +47,9 @@ demo: setup build
 test: setup build
 	$(SWIFT) test -c release --skip-build
 
+soak: setup build
+	MULTIFD_SOAK=1 $(SWIFT) test -c release --skip-build --filter StandbyTests
+
 interop:
 	Support/setup --peers all
 	$(MAKE) build
@@ -54,32 +63,72 @@ bench:
 fuzz: setup build
 	$(BUILD)/multifd-fuzz $(ARGS)
 
-# The installed host carries its Swift runtime in itself, and the backends (Embedded Swift) need none: nothing of
-# Swift has to be on the machine. One product at a time, so that the tests' own executables are not built.
+# dlopen()ed libraries need what the sanitizer's runtime, linked into the executable, has not been asked for.
+TSAN_LINK := --export-dynamic -u __tsan_external_write -u __tsan_external_read \
+  -u __tsan_ignore_thread_begin -u __tsan_ignore_thread_end
+sanitize:
+	$(call sanitized,address,.build-asan,--export-dynamic)
+	$(call sanitized,thread,.build-tsan,$(TSAN_LINK))
+
+# Sanitizer, scratch path, linker's options: one product at a time, since the tests are not wanted.
+define sanitized
+for product in multifd-harness $(PLUGINS:%=multifd-%); do \
+  $(SWIFT) build -c release --sanitize=$(1) --scratch-path $(2) --product $$product \
+    $(foreach option,$(3),-Xlinker $(option)) || exit 1; \
+done
+for plugin in $(PLUGINS); do \
+  echo "== $$plugin under -fsanitize=$(1)"; \
+  $(2)/release/multifd-harness $(2)/release/libmultifd-$$plugin.so --quick --skip perf --timeout 300 $(ARGS) || exit 1; \
+done
+endef
+
+examples: build
+	for example in $(EXAMPLES); do \
+	  $(MAKE) -C Examples/$$example check CPPFLAGS='-I$(CURDIR)/Sources/PluginAPI/include' \
+	    HARNESS='$(CURDIR)/$(BUILD)/multifd-harness --plugin-dir $(CURDIR)/$(BUILD)' ARGS='$(ARGS)' || exit 1; \
+	done
+
+docs: build
+	Support/generate-docs
+
+# The installed programs carry their Swift runtime in themselves, and the backends (Embedded Swift) need none: nothing
+# of Swift has to be on the machine. One product at a time, so that the tests' own executables are not built.
+#
+# The skeletons are written by the installed program itself, so that they name the installation; DESTDIR is not
+# part of that.
+install: ROOT = $(DESTDIR)$(PREFIX)
+install: DOC = $(ROOT)/share/doc/multifd
+install: SKELETONS = $(ROOT)/share/multifd/skeletons
 install:
-	$(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product multifd
+	for program in multifd multifd-harness; do \
+	  $(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product $$program || exit 1; \
+	done
 	for plugin in $(PLUGINS); do \
 	  $(SWIFT) build -c release --product multifd-$$plugin || exit 1; \
 	done
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/multifd $(DESTDIR)$(PREFIX)/include \
-	  $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/doc/multifd
-	install -s -m 755 $(INSTALL_BUILD)/release/multifd $(DESTDIR)$(PREFIX)/bin/
-	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(DESTDIR)$(PREFIX)/lib/multifd/
-	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(DESTDIR)$(PREFIX)/include/
+	install -d $(ROOT)/bin $(ROOT)/lib/multifd $(ROOT)/include $(ROOT)/lib/pkgconfig $(DOC)/Examples $(SKELETONS)
+	install -s -m 755 $(INSTALL_BUILD)/release/multifd $(INSTALL_BUILD)/release/multifd-harness $(ROOT)/bin/
+	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(ROOT)/lib/multifd/
+	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(ROOT)/include/
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in \
-	  >$(DESTDIR)$(PREFIX)/lib/pkgconfig/multifd-plugin.pc
-	$(if $(wildcard $(DOCS)),install -m 644 $(wildcard $(DOCS)) $(DESTDIR)$(PREFIX)/share/doc/multifd/)
+	  >$(ROOT)/lib/pkgconfig/multifd-plugin.pc
+	install -m 644 $(DOCS) $(DOC)/
 	for plugin in Nocomp Zlib Zstd LZ4; do \
-	  install -m 644 Sources/Plugins/$$plugin/README.md \
-	    $(DESTDIR)$(PREFIX)/share/doc/multifd/$$plugin.md || exit 1; \
+	  install -m 644 Sources/Plugins/$$plugin/README.md $(DOC)/$$plugin.md || exit 1; \
+	done
+	tar -C Examples --exclude='*.so' --exclude=target --exclude=.gitignore -cf - . | tar -C $(DOC)/Examples --no-same-owner -xf -
+	rm -rf $(SKELETONS)/*
+	for language in c c++ rust swift; do \
+	  $(ROOT)/bin/multifd plugins new example --language $$language --dir $(SKELETONS)/$$language >/dev/null && \
+	  sed -i 's|$(ROOT)/|$(PREFIX)/|g' $(SKELETONS)/$$language/Makefile || exit 1; \
 	done
 
+uninstall: ROOT = $(DESTDIR)$(PREFIX)
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/multifd $(DESTDIR)$(PREFIX)/include/multifd_plugin.h \
-	  $(DESTDIR)$(PREFIX)/lib/pkgconfig/multifd-plugin.pc \
-	  $(PLUGINS:%=$(DESTDIR)$(PREFIX)/lib/multifd/libmultifd-%.so)
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/multifd
-	-rmdir $(DESTDIR)$(PREFIX)/lib/multifd
+	rm -f $(ROOT)/bin/multifd $(ROOT)/bin/multifd-harness $(ROOT)/include/multifd_plugin.h \
+	  $(ROOT)/lib/pkgconfig/multifd-plugin.pc $(PLUGINS:%=$(ROOT)/lib/multifd/libmultifd-%.so)
+	rm -rf $(ROOT)/share/doc/multifd $(ROOT)/share/multifd
+	-rmdir $(ROOT)/lib/multifd
 
 format:
 	$(SWIFT) format -i -r $(SOURCES)
@@ -88,4 +137,4 @@ lint:
 	$(SWIFT) format lint --strict -r $(SOURCES)
 
 clean:
-	rm -rf .build $(INSTALL_BUILD)
+	rm -rf .build .build-asan .build-tsan $(INSTALL_BUILD)

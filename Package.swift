@@ -33,6 +33,8 @@ let package = Package(
     .library(name: "multifd-zstd", type: .dynamic, targets: ["Zstd"]),
     .library(name: "multifd-lz4", type: .dynamic, targets: ["LZ4"]),
     .executable(name: "multifd", targets: ["multifd"]),
+    .library(name: "Harness", targets: ["Harness"]),
+    .executable(name: "multifd-harness", targets: ["multifd-harness"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -71,10 +73,25 @@ let package = Package(
     .executableTarget(
       name: "multifd", dependencies: ["Roles", argumentParser], path: "Sources/Host/multifd"),
 
+    // What a backend's author tries a backend with. It knows the C ABI and the loader, not the host.
+    .target(name: "CHarness", path: "Sources/Host/CHarness"),
+    host("Harness", ["PluginAPI", "PluginLoader", "CLinux", "CHarness"]),
+    .executableTarget(
+      name: "multifd-harness", dependencies: ["Harness", argumentParser],
+      path: "Sources/Host/HarnessTool",
+      linkerSettings: [
+        // So that a backend that counts its own coverage finds where to report it.
+        .unsafeFlags(
+          ["__sanitizer_cov_8bit_counters_init", "__sanitizer_cov_pcs_init"].flatMap {
+            ["-Xlinker", "--export-dynamic-symbol=\($0)"]
+          })
+      ]),
+
     // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
     .target(name: "TestSupport", dependencies: [], path: "Tests/Support"),
     .executableTarget(
-      name: "multifd-lab", dependencies: ["TestSupport", argumentParser], path: "Tests/Lab"),
+      name: "multifd-lab", dependencies: ["TestSupport", "Observe", argumentParser],
+      path: "Tests/Lab"),
     .executableTarget(
       name: "multifd-fuzz", dependencies: ["TestSupport", "Wire", argumentParser],
       path: "Tests/Fuzz"),
@@ -91,6 +108,9 @@ let package = Package(
     .testTarget(
       name: "PluginLoaderTests", dependencies: ["PluginLoader", "TestSupport"],
       path: "Tests/PluginLoaderTests"),
+    .testTarget(
+      name: "HarnessTests", dependencies: ["Harness", "TestSupport"], path: "Tests/HarnessTests",
+      exclude: ["Golden"]),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
     .testTarget(
       name: "MemoryTests", dependencies: ["Memory", "TestSupport"], path: "Tests/MemoryTests"),
@@ -106,7 +126,13 @@ let package = Package(
       name: "RolesTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
       path: "Tests/RolesTests"),
     .testTarget(
+      name: "StandbyTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
+      path: "Tests/StandbyTests"),
+    .testTarget(
       name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
+    .testTarget(
+      name: "ExamplesTests", dependencies: ["PluginLoader", "Wire", "TestSupport"],
+      path: "Tests/ExamplesTests"),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

@@ -10,7 +10,7 @@ public struct MigrationOutcome: Sendable {
   public let wall: Duration
 }
 
-extension QEMU {
+extension GuestHost {
   /// Orders a migration to `uri`; `wait` for it with `waitMigration`. Gives the moment of the order and the place
   /// in the events from which on it is told.
   public func startMigration(to uri: String) throws -> MigrationOrder {
@@ -62,6 +62,9 @@ extension QEMU {
     try waitMigration(startMigration(to: uri), timeout)
   }
 
+}
+
+extension QEMU {
   /// Makes a QEMU started with `-incoming defer` listen on a free loopback port, which it gives.
   public func listen() throws -> Int {
     let port = try Sockets.freePort()

@@ -12,6 +12,8 @@ public struct MigrationSetup: Sendable {
   public var returnPath: Bool
   /// `none`, `legacy` or `multifd`; not known to 7.2, and left alone when nil.
   public var zeroPageDetection: String?
+  /// `x-checkpoint-delay` in milliseconds, and capability `x-colo`; nil: an ordinary migration.
+  public var checkpointDelay: Int?
   /// Bytes a second; QEMU's own default is far too slow for a test.
   public var maxBandwidth: Int = 100 << 30
 
@@ -28,6 +30,16 @@ public struct MigrationSetup: Sendable {
     self.zeroPageDetection = zeroPageDetection
   }
 
+  /// COLO checkpoints every `delay` ms, with or without return-path as `version` wants it.
+  public static func colo(
+    _ version: QEMUVersion, channels: Int, compression: String = "none", delay: Int
+  ) -> Self {
+    var setup = Self(
+      channels: channels, compression: compression, returnPath: version >= .v111)
+    setup.checkpointDelay = delay
+    return setup
+  }
+
   /// Which end of the migration a QEMU is.
   public enum Side: Sendable {
     /// The QEMU that has the guest.
@@ -37,10 +49,11 @@ public struct MigrationSetup: Sendable {
   }
 
   /// Sets all this in `qemu`. Throws QEMU's refusal.
-  public func apply(to qemu: QEMU, _ side: Side) throws {
+  public func apply(to qemu: any GuestHost, _ side: Side) throws {
     var capabilities: [String: Bool] = ["events": true]
     if channels > 0 { capabilities["multifd"] = true }
-    if returnPath, side == .source { capabilities["return-path"] = true }
+    if returnPath, side == .source || checkpointDelay != nil { capabilities["return-path"] = true }
+    if checkpointDelay != nil { capabilities["x-colo"] = true }
     try qemu.qmp.execute(
       "migrate-set-capabilities",
       [
@@ -55,6 +68,9 @@ public struct MigrationSetup: Sendable {
       parameters["multifd-compression"] = .string(compression)
       if let zlibLevel { parameters["multifd-zlib-level"] = .integer(Int64(zlibLevel)) }
       if let zstdLevel { parameters["multifd-zstd-level"] = .integer(Int64(zstdLevel)) }
+    }
+    if let checkpointDelay {
+      parameters["x-checkpoint-delay"] = .integer(Int64(checkpointDelay))
     }
     if let zeroPageDetection, qemu.version > .v72 {
       parameters["zero-page-detection"] = .string(zeroPageDetection)

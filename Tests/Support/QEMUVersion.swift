@@ -53,14 +53,15 @@ public enum QEMUVersion: String, CaseIterable, Sendable, Comparable, CustomStrin
   /// The command that runs this QEMU with `arguments`. The process it starts becomes QEMU itself: its pid is kept.
   ///
   /// A peer in a root folder runs there by chroot, in a mount namespace of its own, with this machine's /dev, /proc,
-  /// /tmp and the lab's files bound in. Without root the namespace is a user namespace's.
-  public func command(_ arguments: [String]) -> [String] {
+  /// /tmp and the lab's files bound in. Without root the namespace is a user namespace's. It ends with its parent,
+  /// unless it `survives`.
+  public func command(_ arguments: [String], survives: Bool = false) -> [String] {
     if self == .v72, Self.hostHas72 { return [Self.hostQEMU] + arguments }
     let script = """
       set -e; R=$1; L=$2; shift 2; mount --make-rprivate / || true; mount --rbind /dev "$R/dev"; \
       mount --rbind /proc "$R/proc"; mount --bind /tmp "$R/tmp"; mkdir -p "$R$L"; \
       mount --bind "$L" "$R$L"; cd /; \
-      exec chroot "$R" /usr/bin/setpriv --pdeathsig KILL -- /usr/bin/qemu-system-x86_64 "$@"
+      exec chroot "$R" \(survives ? "" : "/usr/bin/setpriv --pdeathsig KILL -- ")/usr/bin/qemu-system-x86_64 "$@"
       """
     let unshare = geteuid() == 0 ? ["/usr/bin/unshare", "-m"] : ["/usr/bin/unshare", "-rm"]
     return unshare + ["/bin/sh", "-c", script, "sh", rootFolder, Lab.root] + arguments

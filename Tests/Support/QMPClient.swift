@@ -10,6 +10,8 @@ public final class QMPClient: Sendable {
     public let data: JSON
     /// When it was read.
     public let time: ContinuousClock.Instant
+    /// When it happened, on QEMU's clock: since 1970.
+    public let timestamp: Duration
   }
 
   private struct State {
@@ -34,7 +36,12 @@ public final class QMPClient: Sendable {
         guard let message = try? JSON(parsing: line) else { continue }
         monitor.update { state in
           if let name = message["event"].string {
-            state.events.append(Event(name: name, data: message["data"], time: .now))
+            let stamp = message["timestamp"]
+            state.events.append(
+              Event(
+                name: name, data: message["data"], time: .now,
+                timestamp: .seconds(stamp["seconds"].int ?? 0)
+                  + .microseconds(stamp["microseconds"].int ?? 0)))
           } else if let id = message["id"].int {
             state.replies[Int64(id)] = message
           }
@@ -82,6 +89,11 @@ public final class QMPClient: Sendable {
 
   /// The number of events so far: a place to start waiting from.
   public var eventCount: Int { monitor.read { $0.events.count } }
+
+  /// The events so far, from place `start` on.
+  public func events(from start: Int = 0) -> [Event] {
+    monitor.read { Array($0.events.dropFirst(start)) }
+  }
 
   /// Waits for an event, from place `start` on, that `match` turns into a value; nil at the time-out or when QEMU
   /// has gone.

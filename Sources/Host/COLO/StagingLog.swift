@@ -94,7 +94,10 @@ public final class StagingLog: Sendable {
   public func replay(
     count: Int, to guest: [RAMBlock], part: Int = 0, parts: Int = 1
   ) throws(SystemError) {
-    precondition(count <= entryCount)
+    // The number comes from a file too, when a copy is repeated.
+    guard count >= 0, count <= entryCount else {
+      throw SystemError("a damaged journal", errno: EINVAL)
+    }
     let entries = journal.base.assumingMemoryBound(to: Entry.self)
     for index in 0..<count {
       let entry = entries[index]

@@ -100,8 +100,11 @@ public final class RAMBlock: Sendable {
     memset(base + offset, 0, pageSize)
   }
 
-  /// Whether the page's chunk is memory; if not, the page is zero.
-  public func isReserved(pageAt offset: Int) -> Bool { reserved.contains(offset >> chunkShift) }
+  /// Whether the page's chunk may be memory; if not, the page is zero. Of a file that existed before, all of
+  /// it may be.
+  public func isReserved(pageAt offset: Int) -> Bool {
+    !startedEmpty || reserved.contains(offset >> chunkShift)
+  }
 
   /// Gives memory back: everything from `offset` on is a hole again and reads as zeroes. Nobody may use
   /// that part meanwhile.

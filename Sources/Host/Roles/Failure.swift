@@ -54,12 +54,23 @@ public struct Failure: Error, Equatable, Sendable, CustomStringConvertible {
   /// What the operator could do.
   public var hint: String?
 
+  /// The peer is gone for certain: its connections have ended, or it has been silent for longer than the
+  /// operator allows. What a failover waits for.
+  public var peerIsGone = false
+
   /// A failure with its texts.
   public init(_ exit: ExitCode, _ what: String, _ why: String, hint: String? = nil) {
     self.exit = exit
     self.what = what
     self.why = why
     self.hint = hint
+  }
+
+  /// The peer is gone.
+  static func gone(_ what: String, _ why: String) -> Failure {
+    var failure = Failure(.unreachable, what, why)
+    failure.peerIsGone = true
+    return failure
   }
 
   /// The operator ended it, nobody else.

@@ -4,25 +4,25 @@ import Store
 import Wire
 
 /// A guest as it can be continued from a store: what was held, or a standby's last committed checkpoint.
-struct HeldGuest {
-  let store: Store
-  var manifest: Manifest
+package struct HeldGuest {
+  package let store: Store
+  package var manifest: Manifest
   /// RAM blocks in stream order, for reading.
-  let blocks: [RAMBlock]
+  package let blocks: [RAMBlock]
   /// Sections that come before the RAM's pages.
-  let earlyState: [UInt8]
+  package let earlyState: [UInt8]
   /// The devices' sections and the closing EOF byte.
-  let deviceState: [UInt8]
+  package let deviceState: [UInt8]
   /// The VM description element; empty if there is none.
-  let vmDescription: [UInt8]
+  package let vmDescription: [UInt8]
   /// Which checkpoint it is; nil for a guest that was simply held.
-  let checkpoint: Int?
+  package let checkpoint: Int?
 
   /// Opens a store. A checkpoint whose pages were still being copied when its process died is copied now:
   /// from here on the RAM files are that checkpoint.
   ///
   /// - Parameter force: also a guest that was handed over, or of which nobody knows where it runs.
-  init(openingStore path: String, force: Bool) throws {
+  package init(openingStore path: String, force: Bool) throws {
     let (store, manifest) = try Store.open(path, handedOver: force)
     self.store = store
     self.manifest = manifest

@@ -24,13 +24,14 @@ extension Store {
     } catch { throw Self.translated(error, path) }
   }
 
-  /// A file of the cache as it is.
+  /// A file of the cache as it is, for writing: a copy that is repeated clears what it has done.
   public func openCacheFile(
     _ name: String, length: Int, pageSize: Int
   ) throws(StoreError) -> RAMBlock {
-    let file = try folder.open("cache/" + name, size: UInt64(length))
+    let file = try folder.open("cache/" + name, size: UInt64(length), writable: true)
     do {
-      return try RAMBlock(name: name, length: length, pageSize: pageSize, existingFile: file)
+      return try RAMBlock(
+        name: name, length: length, pageSize: pageSize, existingFile: file, writable: true)
     } catch { throw Self.translated(error, path) }
   }
 

@@ -21,7 +21,7 @@ struct StoreDirectory: ~Copyable, Sendable {
         errno == ENOENT ? .empty : .system, "cannot open \(path): \(SystemError("open").reason)")
     }
     let lock = openat(descriptor, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-    guard lock >= 0, flock(lock, LOCK_EX | LOCK_NB) == 0 else {
+    guard lock >= 0, Self.take(lock) else {
       let error = SystemError("flock")
       if lock >= 0 { close(lock) }
       close(descriptor)
@@ -33,6 +33,16 @@ struct StoreDirectory: ~Copyable, Sendable {
     self.path = path
     self.descriptor = descriptor
     self.lock = lock
+  }
+
+  /// Takes the lock. Whoever only looks whether it is taken holds it for a microsecond: that is not being in use.
+  private static func take(_ lock: Int32) -> Bool {
+    for attempt in 0..<20 {
+      if flock(lock, LOCK_EX | LOCK_NB) == 0 { return true }
+      guard errno == EWOULDBLOCK, attempt < 19 else { return false }
+      usleep(2000)
+    }
+    return false
   }
 
   deinit {

@@ -13,7 +13,9 @@ struct PluginsCommand: ParsableCommand {
       ../lib/multifd. A file and its folder must belong to root or the user and be writable for \
       nobody else.
       """,
-    subcommands: [List.self, Show.self, Check.self, Path.self],
+    subcommands: [
+      List.self, Show.self, Check.self, Path.self, PluginsNewCommand.self,
+    ],
     defaultSubcommand: List.self)
 
   /// All backends, and the files that are none.

@@ -75,7 +75,8 @@ struct StandbyArguments: ParsableArguments {
       throw error
     }
     if json { Console.json(outcome.report) } else { print(outcome.report) }
-    guard onLoss == .failover, !outcome.cause.isSignal else {
+    // A primary that sends what cannot be, or a full disk here, is no lost primary: it runs on.
+    guard onLoss == .failover, outcome.cause.peerIsGone else {
       waiting?.kill()
       var cause = outcome.cause
       cause.hint = "checkpoint \(outcome.report.checkpoint) is safe in \(store)"

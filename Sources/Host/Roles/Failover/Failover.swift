@@ -75,7 +75,11 @@ public final class Failover {
         qemu = spare
       } else {
         if spare != nil { log("the spare QEMU has ended; starting another") }
-        qemu = try makeSpare(manifest.blocks)
+        do { qemu = try makeSpare(manifest.blocks) } catch {
+          // Nothing was started, or nothing that has the devices: the guest is ours as before.
+          try guest.store.write(guest.manifest)
+          throw error
+        }
       }
       let loading = ContinuousClock.now
       do {
@@ -87,6 +91,7 @@ public final class Failover {
         throw error
       }
       let status = try qemu.waitUntilRunning()
+      qemu.forgetMigration()
       manifest.state = .handedOver
       manifest.handedOverTo = "failover to pid \(qemu.pid) at \(Date.now.formatted(.iso8601))"
       try guest.store.write(manifest)

@@ -7,18 +7,18 @@ import Store
 /// file, shared, so the guest goes on in the very pages that are there. Backends of `-object
 /// memory-backend-*,id=NAME` (NUMA, `-machine memory-backend`) are replaced in place. Blocks that are
 /// neither (ROMs, video memory) are sent over the migration stream.
-struct QEMUCommandLine {
+package struct QEMUCommandLine {
   /// The whole command.
-  let arguments: [String]
+  package let arguments: [String]
   /// Names of the blocks that QEMU maps.
-  let mapped: Set<String>
+  package let mapped: Set<String>
 
   /// Blocks that QEMU makes by itself as machine memory, when no backend is named.
   private static let defaultNames = [
     "pc.ram", "mach-virt.ram", "microvm.ram", "ppc_spapr.ram", "ram",
   ]
 
-  init(
+  package init(
     _ command: [String], store: String, blocks: [Manifest.Block], qmp: String
   ) throws(Failure) {
     var arguments: [String] = []

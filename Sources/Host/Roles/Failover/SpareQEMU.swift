@@ -76,6 +76,15 @@ public final class SpareQEMU {
     }
   }
 
+  /// Turns x-ignore-shared off again: the guest's next migration must bring its RAM along.
+  func forgetMigration() {
+    do {
+      try monitor.execute(
+        "migrate-set-capabilities",
+        ["capabilities": [["capability": "x-ignore-shared", "state": false]]])
+    } catch { log("turn x-ignore-shared off before you migrate this guest: \(error)") }
+  }
+
   /// Ends it. It has not run anything.
   public func kill() {
     Glibc.kill(pid, SIGKILL)

@@ -40,7 +40,7 @@ final class ChannelReceiver: PayloadSource {
       try receive()
     } catch {
       // Once all is over, or something else has failed, sockets are cut under us: no news.
-      if !session.isOver { session.fail(Failure(error, at: place)) }
+      if !session.isOver { session.fail(session.failure(error, at: place)) }
     }
   }
 

@@ -84,7 +84,7 @@ final class MainReceiver {
   /// - Throws: always: the way in which the primary was lost.
   func runCheckpoints() throws {
     try decode { _ in true }
-    throw Failure(.unreachable, "primary", "it closed the connection")
+    throw Failure.gone("primary", "it closed the connection")
   }
 
   private func decode(while goOn: (StreamDecoder.Element) -> Bool) throws {
@@ -104,7 +104,7 @@ final class MainReceiver {
         _ = session.waitUntilOver(seconds: 0.2)
       }
       if let failure = session.failure { throw failure }
-      throw Failure(error, at: "main channel, byte \(decoder.position)")
+      throw session.failure(error, at: "main channel, byte \(decoder.position)")
     }
   }
 
@@ -142,12 +142,12 @@ final class MainReceiver {
     if between, let limit = session.options.standby?.checkpointTimeout,
       !socket.waitReadable(seconds: limit)
     {
-      throw Failure(.unreachable, "primary", "no checkpoint for \(limit.formatted) s")
+      throw Failure.gone("primary", "no checkpoint for \(limit.formatted) s")
     }
     if try input.require(input.bytes.count + missing, idle: between) { return true }
     if let failure = session.failure { throw failure }
     guard between else {
-      throw Failure(.unreachable, "primary", "it closed the connection inside a checkpoint")
+      throw Failure.gone("primary", "it closed the connection inside a checkpoint")
     }
     return false
   }

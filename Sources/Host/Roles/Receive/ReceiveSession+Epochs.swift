@@ -13,6 +13,17 @@ extension ReceiveSession {
     try passed!.get()
   }
 
+  /// A checkpoint is complete, as the main channel has it: no channel may have gone beyond its last sync point,
+  /// for a primary sends nothing more until it is answered.
+  func requireAlignment() throws(Failure) {
+    let ahead = state.read { state in
+      state.channels.filter { $1.syncs > state.released }.keys.min()
+    }
+    guard let ahead else { return }
+    throw Failure(
+      .corrupt, "channel \(ahead)", "it has sent more SYNCs than the main channel has sync points")
+  }
+
   /// A channel has been closed by the source between two packets.
   func channelEnded(_ id: Int) { state.update { $0.channels[id]!.ended = true } }
 
@@ -33,9 +44,10 @@ extension ReceiveSession {
         if let failure = state.failure { return .failure(failure) }
         let expected = state.expected ?? 0
         if let ended = state.channels.first(where: { $1.ended && $1.syncs < marker }) {
-          return .failure(
-            Failure(
-              .failed, "channel \(ended.key)", "the source closed it before sync point \(marker)"))
+          let (place, why) = (
+            "channel \(ended.key)", "the source closed it before sync point \(marker)"
+          )
+          return .failure(state.standby ? .gone(place, why) : Failure(.failed, place, why))
         }
         guard state.channels.count == expected,
           state.channels.values.allSatisfy({ $0.syncs >= marker })
@@ -45,7 +57,12 @@ extension ReceiveSession {
       }
       if let passed { return try passed.get() }
       // A slow link may need longer than the time-out for what is under way; silence is what counts.
-      guard bytesMoved != moved else { throw missing(marker) }
+      guard bytesMoved != moved else {
+        var failure = missing(marker)
+        failure.peerIsGone =
+          state.read { $0.standby } && options.standby?.checkpointTimeout != nil
+        throw failure
+      }
       moved = bytesMoved
     }
   }

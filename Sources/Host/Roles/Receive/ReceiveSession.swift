@@ -36,6 +36,8 @@ final class ReceiveSession: Sendable {
     var released = 0
     /// The main channel has read all it needs.
     var over = false
+    /// The guest is held, and checkpoints of it come.
+    var standby = false
   }
 
   let options: ReceiveOptions
@@ -63,6 +65,23 @@ final class ReceiveSession: Sendable {
   }
 
   var failure: Failure? { state.read { $0.failure } }
+
+  /// The guest is held, and checkpoints of it will come.
+  func enterStandby() { state.update { $0.standby = true } }
+
+  /// An error of one of the connections. Once the guest is held, a connection that has ended is a primary
+  /// that is lost; silence is that only where the operator has said how long is too long.
+  func failure(_ error: any Error, at place: String) -> Failure {
+    guard let error = error as? TransportError, state.read({ $0.standby }) else {
+      return Failure(error, at: place)
+    }
+    switch error.kind {
+    case .closed, .failed: return .gone(place, error.message)
+    case .timedOut where options.standby?.checkpointTimeout != nil:
+      return .gone(place, error.message)
+    default: return Failure(error, at: place)
+    }
+  }
 
   /// The main channel is done: channels may end.
   func finish() {
@@ -101,6 +120,8 @@ final class ReceiveSession: Sendable {
   /// A channel that has not told its number yet. False when channels are closed to newcomers.
   func admitUnnamed(_ socket: Socket) -> Bool {
     state.update { state in
+      // From the first sync point on all channels are there: this is another source's, or nobody's.
+      guard state.released == 0 else { return false }
       // A channel's number is a byte: there cannot be more of them.
       guard state.failure == nil, !state.over, state.unnamed.count + state.channels.count < 256
       else { return false }
@@ -192,16 +213,22 @@ final class ReceiveSession: Sendable {
     }
   }
 
-  /// Waits for the end of the reception.
+  /// Waits for the end of the reception; of a standby's, for the end of precopy.
   ///
   /// - Returns: whether it is over.
   func waitUntilOver(seconds: Double) -> Bool {
-    state.wait(seconds: seconds) { $0.over || $0.failure != nil ? () : nil } != nil
+    state.wait(seconds: seconds) { $0.over || $0.standby || $0.failure != nil ? () : nil } != nil
   }
 
   /// Bytes of RAM, once the block list is there.
   var ramSize: UInt64 {
     state.read { $0.stage?.guest.reduce(0) { $0 + UInt64($1.length) } ?? 0 }
+  }
+
+  /// Pages that have come, with contents or zero.
+  var pages: Int {
+    let all = [mainCounters] + channelCounters.map(\.counters)
+    return Int(all.reduce(0) { $0 &+ $1.normal &+ $1.duplicate })
   }
 
   /// The guest's UUID as the channels told it.

@@ -33,13 +33,13 @@ struct CacheFiles {
     switch kind {
     case nil: return .none
     case .sparse:
-      // A checkpoint sends a page at most once, or twice where it syncs in between.
-      let pages = guest.reduce(0) { $0 + $1.pageCount }
+      // A checkpoint sends a page at most once, or twice where it syncs in between. The files are holes until then.
+      let pages = guest.reduce(0) { $0 + $1.pageCount } * 2
       return .sparse(
         try sides.map { side in
           StagingLog(
             pages: try file("pages-\(side)", pages * pageSize, pageSize),
-            journal: try file("journal-\(side)", StagingLog.journalSize(pages: pages * 2), 4096))
+            journal: try file("journal-\(side)", StagingLog.journalSize(pages: pages), 4096))
         })
     case .mirror:
       return .mirror(

@@ -31,6 +31,7 @@ extension Receiver {
         try hold(main, main.manifest(uuid: session.uuid), store, as: .standby)
         let standby = Standby(socket, store, stage, session)
         try standby.ready(sourceListens: main.sourceListens)
+        session.enterStandby()
         return standby
       }
       onReady()

@@ -1,0 +1,168 @@
+/* Child processes, one for each test. */
+#define _GNU_SOURCE
+#include "charness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A pipe whose ends are above the descriptors that the child is given, so that none is clobbered. */
+static int high_pipe(int ends[2]) {
+  int low[2];
+  if (pipe2(low, O_CLOEXEC) != 0) return errno;
+  ends[0] = fcntl(low[0], F_DUPFD_CLOEXEC, 10);
+  ends[1] = fcntl(low[1], F_DUPFD_CLOEXEC, 10);
+  const int error = ends[0] < 0 || ends[1] < 0 ? errno : 0;
+  close(low[0]);
+  close(low[1]);
+  if (error != 0) {
+    if (ends[0] >= 0) close(ends[0]);
+    if (ends[1] >= 0) close(ends[1]);
+    return error;
+  }
+  fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  return 0;
+}
+
+/* This environment with some settings of our own; freed by the caller (the strings are not). */
+static char **environment(char *perturb) {
+  extern char **environ;
+  static char backtrace[] = "SWIFT_BACKTRACE=enable=no";
+  size_t count = 0;
+  while (environ[count] != NULL) count++;
+  char **copy = calloc(count + 3, sizeof *copy);
+  if (copy == NULL) return NULL;
+  size_t used = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (strncmp(environ[i], "SWIFT_BACKTRACE=", 16) == 0) continue;
+    if (strncmp(environ[i], "MALLOC_PERTURB_=", 16) == 0) continue;
+    copy[used++] = environ[i];
+  }
+  copy[used++] = backtrace;
+  if (perturb != NULL) copy[used++] = perturb;
+  return copy;
+}
+
+static int spawn(const char *program, char *const arguments[], int report, int output, int shared_fd,
+                 char **variables, int *pid) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  int error = posix_spawn_file_actions_init(&actions);
+  if (error != 0) return error;
+  error = posix_spawnattr_init(&attributes);
+  if (error != 0) {
+    posix_spawn_file_actions_destroy(&actions);
+    return error;
+  }
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, output, 1);
+  posix_spawn_file_actions_adddup2(&actions, output, 2);
+  posix_spawn_file_actions_adddup2(&actions, report, 3);
+  posix_spawn_file_actions_adddup2(&actions, shared_fd, 4);
+  posix_spawn_file_actions_addclosefrom_np(&actions, 5);
+  sigset_t none, defaults;
+  sigemptyset(&none);
+  sigemptyset(&defaults);
+  sigaddset(&defaults, SIGPIPE);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &defaults);
+  /* Its own process group, so that what it starts can be ended with it. */
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes,
+                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  error = posix_spawn(pid, program, &actions, &attributes, arguments, variables);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  return error;
+}
+
+int charness_spawn(const char *program, char *const arguments[], int shared_fd, int perturb,
+                   charness_child *child) {
+  int report[2], output[2];
+  int error = high_pipe(report);
+  if (error != 0) return error;
+  error = high_pipe(output);
+  if (error != 0) {
+    close(report[0]);
+    close(report[1]);
+    return error;
+  }
+  const int high = fcntl(shared_fd, F_DUPFD_CLOEXEC, 10);
+  char setting[32];
+  snprintf(setting, sizeof setting, "MALLOC_PERTURB_=%d", perturb);
+  char **variables = environment(perturb != 0 ? setting : NULL);
+  if (high < 0 || variables == NULL) {
+    error = errno;
+  } else {
+    error = spawn(program, arguments, report[1], output[1], high, variables, &child->pid);
+  }
+  free(variables);
+  if (high >= 0) close(high);
+  close(report[1]);
+  close(output[1]);
+  if (error != 0) {
+    close(report[0]);
+    close(output[0]);
+    return error;
+  }
+  child->report = report[0];
+  child->output = output[0];
+  child->pidfd = (int)syscall(SYS_pidfd_open, child->pid, 0);
+  return 0;
+}
+
+int charness_end(charness_child *child) {
+  /* Not yet waited for, so the number still means this child and its group. A group that is not there
+   * yet (the child has not come that far) leaves the child itself to be killed. */
+  kill(-child->pid, SIGKILL);
+  kill(child->pid, SIGKILL);
+  int status = -1, result;
+  do {
+    result = waitpid(child->pid, &status, 0);
+  } while (result < 0 && errno == EINTR);
+  if (child->pidfd >= 0) close(child->pidfd);
+  close(child->report);
+  close(child->output);
+  return result == child->pid ? status : -1;
+}
+
+void charness_begin_child(void) {
+  const struct rlimit none = {0, 0};
+  setrlimit(RLIMIT_CORE, &none);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+static void limit(int what, rlim_t bytes) {
+  struct rlimit now;
+  if (getrlimit(what, &now) != 0) return;
+  now.rlim_cur = bytes < now.rlim_max ? bytes : now.rlim_max;
+  setrlimit(what, &now);
+}
+
+void charness_limit_data(uint64_t bytes) { limit(RLIMIT_DATA, bytes); }
+
+void charness_limit_address_space(uint64_t spare) {
+  if (spare == 0) {
+    limit(RLIMIT_AS, RLIM_INFINITY);
+    return;
+  }
+  unsigned long pages = 0;
+  char text[64];
+  const int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  const ssize_t count = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (count <= 0) return;
+  text[count] = 0;
+  pages = strtoul(text, NULL, 10);
+  limit(RLIMIT_AS, (rlim_t)pages * 4096 + spare);
+}

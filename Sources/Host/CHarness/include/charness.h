@@ -1,0 +1,115 @@
+/* What the harness needs of Linux and C: child processes, a signal handler that knows whose memory was
+ * touched, memory figures of the process. No policy but the names of the tests in crash.c.
+ * No system header beyond stddef/stdint here, as in clinux.h. */
+#ifndef CHARNESS_H
+#define CHARNESS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- memory that nobody may touch: crash.c ---- */
+
+/* What a guarded piece of memory is; decides which rule a fault there breaks. */
+enum {
+  CHARNESS_TARGET = 1, /* a block that pages are received into */
+  CHARNESS_SOURCE,     /* a block that pages are sent from */
+  CHARNESS_LIST,       /* normal, zero */
+  CHARNESS_STALE_LIST, /* those of an earlier call */
+  CHARNESS_STALE_BLOCK,
+  CHARNESS_OPTIONS,
+  CHARNESS_SERVICES,
+  CHARNESS_REFERENCE,
+  CHARNESS_IOV,
+  CHARNESS_PARAMS,
+  CHARNESS_ALLOCATION, /* around memory from alloc() */
+  CHARNESS_FREED       /* memory that free() got back */
+};
+
+/* Notes [start, start + size) as `kind`; page_size matters for blocks. A number for remove, or -1 when
+ * the table is full (a fault there is then just a crash). */
+int charness_guard_add(const void *start, size_t size, int kind, size_t page_size);
+void charness_guard_remove(int number);
+
+/* Where the calling thread is: `callback` is a literal or NULL. Kept for a crash, and for the parent. */
+void charness_enter(const char *callback, uint32_t channel, uint64_t packet);
+void charness_leave(void);
+/* While not NULL: whose rule any fault of this thread breaks, a literal. */
+void charness_blame(const char *test);
+
+/* Describes faults on `report`, then lets them end the process. */
+void charness_catch_faults(int report);
+
+/* What parent and child share: it survives the child. */
+typedef struct {
+  char callback[24]; /* where the child is, as of charness_enter */
+  uint32_t channel;
+  uint32_t case_size; /* bytes of the fuzz case that is being tried */
+  uint64_t packet;
+} charness_shared;
+/* Behind it: room for CHARNESS_CASE_MAX bytes of that case. */
+#define CHARNESS_CASE_MAX (8u << 20)
+unsigned char *charness_case_bytes(charness_shared *shared);
+
+/* The child's: the mapping of descriptor 4, or private memory when there is none. Never NULL. */
+charness_shared *charness_shared_memory(void);
+/* The parent's: a new one and its descriptor; NULL with errno. */
+charness_shared *charness_shared_new(int *fd);
+void charness_shared_free(charness_shared *shared, int fd);
+
+/* ---- child processes: child.c ---- */
+
+typedef struct {
+  int pid;
+  int pidfd;  /* readable when the child has ended */
+  int report; /* what it reports on its descriptor 3; non-blocking */
+  int output; /* what it writes to stdout and stderr; non-blocking */
+} charness_child;
+
+/* Starts `program` in a process group of its own, stdin from /dev/null. `perturb`: glibc fills fresh and
+ * freed memory with it, 0 for not. 0, or an errno value. */
+int charness_spawn(const char *program, char *const arguments[], int shared_fd, int perturb,
+                   charness_child *child);
+/* Kills what is left of it and its group, reaps it. Status as of waitpid(), or -1. */
+int charness_end(charness_child *child);
+
+/* The child's first words: no core file, dies with its parent. */
+void charness_begin_child(void);
+/* At most this much private writable memory for this process: a bomb must not take the machine along. */
+void charness_limit_data(uint64_t bytes);
+/* RLIMIT_AS: now's address space and `spare` bytes. 0 takes the limit away again. */
+void charness_limit_address_space(uint64_t spare);
+
+/* ---- figures: figures.c ---- */
+
+/* Bytes that malloc() has given out and not got back, all arenas. */
+size_t charness_malloc_in_use(void);
+/* Private data of the process in bytes: VmData. */
+size_t charness_data_size(void);
+/* Peak resident memory since the last reset, bytes. */
+size_t charness_peak_resident(void);
+void charness_reset_peak(void);
+int charness_thread_count(void);
+/* Nanoseconds on a clock that only goes forward. */
+uint64_t charness_now(void);
+/* 1 when this process runs under ASan or TSan. */
+int charness_sanitized(void);
+/* The id of the calling thread. */
+int charness_thread_id(void);
+/* Everything that a backend may not change, hashed piece by piece: signal actions and mask, environment,
+ * locale, folder and umask, floating-point mode. */
+#define CHARNESS_STATES 6
+extern const char *const charness_state_names[CHARNESS_STATES];
+void charness_process_state(uint64_t hashes[CHARNESS_STATES]);
+
+/* Writes `size` bytes over a page that somebody else is reading, as a guest does: a race on purpose, which
+ * no sanitizer needs to hear of. */
+void charness_overwrite(void *to, const void *from, size_t size);
+
+/* ---- coverage of a backend that was built with -fsanitize-coverage=inline-8bit-counters ---- */
+
+/* Counters that the libraries of this process brought along; 0 for none. */
+size_t charness_coverage_size(void);
+/* How many counters have reached a magnitude that they never had before; clears them. */
+size_t charness_coverage_new(void);
+
+#endif

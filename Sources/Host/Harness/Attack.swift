@@ -1,0 +1,103 @@
+import CHarness
+import PluginAPI
+
+/// Honest packets of one channel, and receivers that are given something else instead.
+final class Attack {
+  let context: Context
+  let shape: Shape
+  let library: Library
+  let source: Block
+  let target: Block
+  /// Two packets in sequence: pages that compress, then pages of every kind.
+  let packets: [Packet]
+
+  init(_ context: Context, pages: Int = 6) throws(Stop) {
+    self.context = context
+    library = try context.library
+    shape = Shape(library, pages: pages)
+    source = Block(pageSize: shape.pageSize, pages: 12, kind: .source)
+    target = Block(pageSize: shape.pageSize, pages: 12, kind: .target)
+    var random = context.random("content")
+    source.fill(&random) { index in
+      switch index {
+      case 0..<3: .text
+      case 3: .zero
+      case 4: .sparse
+      default: Lane.mix(index)
+      }
+    }
+    source.allow(.reading)
+    let send = try SendDriver(context, shape)
+    try context.require(send.setup.isOK, "send_setup() returns \(send.setup)")
+    let all = source.offsets
+    var packets: [Packet] = []
+    for list in [[all[0], all[1], all[3]], [all[5], all[2], all[4], all[0]]] {
+      let offsets = Array(list.prefix(shape.pageCount))
+      let payload = send.prepare(source, offsets)
+      try context.demand(payload.status, "send_prepare()")
+      packets.append(Packet(offsets: offsets, payload: payload.bytes))
+    }
+    self.packets = packets
+  }
+
+  /// The most that a header can announce.
+  var limit: Int {
+    let bound = library.bound(shape.pageSize, shape.pageCount)
+    return library.methods.qemu_method == MULTIFD_QEMU_METHOD_UNKNOWN
+      ? bound : min(bound, Int(MULTIFD_QEMU_MAX_PAYLOAD))
+  }
+
+  /// A receiver that has seen the first `count` honest packets.
+  func receiver(after count: Int) throws(Stop) -> ReceiveDriver {
+    let receiver = try ReceiveDriver(context, shape)
+    try context.require(receiver.setup.isOK, "recv_setup() returns \(receiver.setup)")
+    for packet in packets.prefix(count) {
+      let status = receiver.receive(packet.payload, target, packet.offsets)
+      // It is the channel's own, so it decodes, whatever other channels have gone through.
+      try context.require(
+        status.isOK, as: "isolation/interleaved",
+        "an honest packet on a fresh channel is refused: \(status)")
+    }
+    return receiver
+  }
+
+  /// Gives a receiver something that is not what it should be. True when it was accepted.
+  ///
+  /// Whatever it does, pages outside the packet stay as they are and the status is one for this.
+  @discardableResult
+  func hit(
+    _ receiver: ReceiveDriver, _ payload: [UInt8], announced: Int? = nil, _ offsets: [UInt64],
+    _ what: @autoclosure () -> String
+  ) -> Bool {
+    // A host looks at the announced size before it calls.
+    guard (announced ?? payload.count) <= limit else { return false }
+    target.poison()
+    let status = receiver.receive(payload, announced: announced, target, offsets)
+    let inPacket = Set(offsets)
+    for offset in target.offsets where !inPacket.contains(offset) && !target.isPoisoned(offset) {
+      context.fail(
+        "\(what()): recv() wrote to the page at \(offset), which is not in the packet",
+        as: "bounds/other-pages")
+    }
+    guard case .failed(let code, _) = status else { return true }
+    if code == MULTIFD_ERROR_INTERNAL {
+      context.fail("\(what()): recv() returns \(status), not CORRUPT", as: "hostile/status")
+    }
+    return false
+  }
+
+  /// Whether the target holds what packet `number` sent.
+  func hasArrived(_ number: Int) -> Bool {
+    packets[number].offsets.allSatisfy { source.equals(target, at: $0) }
+  }
+
+  /// Some of the places of a payload: all of a short one, both ends and some between of a long one.
+  func places(_ count: Int, most: Int, _ random: inout Seeded) -> [Int] {
+    guard count > most else { return Array(0..<count) }
+    let edge = most / 4
+    var places = Set(0..<edge)
+    places.formUnion((count - edge)..<count)
+    while places.count < most { places.insert(Int.random(in: 0..<count, using: &random)) }
+    return places.sorted()
+  }
+}

@@ -1,0 +1,193 @@
+// Harness tries a backend: every rule of multifd_plugin.h that can be seen from outside, each by a test of
+// its own in a child process of its own, so that a crash, a hang or an exit() is a result.
+//
+// Reading order: Catalogue (what is tested), Harness (the run), RunningChild and ChildProcess (one test, seen
+// from outside and from inside), Context (what a test works with), Library and ELFSymbols (the file),
+// GuardedMemory, Block, TestHost, SendDriver, ReceiveDriver, Lane (the host that a backend meets here: it
+// talks to the raw table, since PluginLoader's checks would hide faults), then a file for each group of
+// tests, Bench and LinkModel (performance), and the four formats of a report.
+
+import CHarness
+import Glibc
+
+/// One run over one backend.
+public struct Harness {
+  /// What is run, and how.
+  public let settings: HarnessSettings
+  /// Results in the catalogue's order; filled in by `run()`.
+  public private(set) var report: RunReport
+
+  private let progress: (Event) -> Void
+  private var results: [String: TestResult] = [:]
+
+  /// What a run tells while it runs.
+  public enum Event {
+    /// A test starts.
+    case started(TestDescription)
+    /// A test, and all that come before it in a run, are done.
+    case finished(TestResult)
+  }
+
+  /// A run that has not started.
+  public init(_ settings: HarnessSettings, progress: @escaping (Event) -> Void = { _ in }) {
+    self.settings = settings
+    self.progress = progress
+    report = RunReport(settings)
+  }
+
+  /// Runs the tests that the settings select. Throws a `HarnessFault` when the harness itself fails.
+  public mutating func run() throws(HarnessFault) -> RunReport {
+    let catalogued = Catalogue.all.filter { settings.selects($0) }
+    guard !catalogued.isEmpty else { throw HarnessFault("no test of that name", usage: true) }
+    let selected = Stage.allCases.flatMap { stage in catalogued.filter { Stage($0) == stage } }
+    for stage in Stage.allCases {
+      // The comparison is made here, from what the others have measured.
+      var tests = selected.filter {
+        Stage($0) == stage && ($0.id != "perf/baseline" || settings.baseline == nil)
+      }
+      if let reason = stage.blocked(by: results, settings: settings) {
+        for test in tests { finish(TestResult(test, .skipped(reason))) }
+        tests = []
+      }
+      try run(tests, jobs: stage == .performance ? 1 : settings.jobs, of: selected)
+      flush(selected)
+    }
+    if let baseline = settings.baseline, let test = Catalogue.test("perf/baseline"),
+      selected.contains(test)
+    {
+      results[test.id] = try Baseline.compare(test, with: baseline, results: results)
+      results[test.id]?.hasRun = true
+      flush(selected)
+    }
+    report.results = Catalogue.all.compactMap { results[$0.id] }
+    return report
+  }
+
+  private var flushed = 0
+
+  private mutating func run(
+    _ tests: [TestDescription], jobs: Int, of selected: [TestDescription]
+  ) throws(HarnessFault) {
+    if settings.inProcess {
+      for test in tests {
+        progress(.started(test))
+        take(InProcess.run(test, settings))
+        flush(selected)
+      }
+      return
+    }
+    var waiting = tests[...]
+    var running: [RunningChild] = []
+    while !waiting.isEmpty || !running.isEmpty {
+      while running.count < jobs, let test = waiting.popFirst() {
+        progress(.started(test))
+        running.append(try RunningChild(test, settings))
+      }
+      RunningChild.wait(running)
+      for index in running.indices.reversed() where running[index].isDone {
+        let child = running.remove(at: index)
+        take(try child.finish())
+        flush(selected)
+      }
+    }
+  }
+
+  /// Puts what a child found down to the tests whose rules were broken.
+  private mutating func take(_ account: ChildAccount) {
+    report.backend = account.backend ?? report.backend
+    var own = TestResult(account.test, account.skipped.map { .skipped($0) } ?? .passed)
+    own.seconds = account.seconds
+    own.metrics = account.metrics
+    own.texts = account.texts
+    var foreign = false
+    for finding in account.findings {
+      if finding.owner == account.test.id {
+        own.add(finding)
+      } else if let owner = Catalogue.test(finding.owner) {
+        foreign = true
+        var other = results[owner.id] ?? TestResult(owner, .failed)
+        other.add(finding)
+        results[owner.id] = other
+      }
+    }
+    if foreign, !account.isComplete || account.wasStopped, case .passed = own.outcome {
+      let owners = Set(account.findings.map(\.owner)).sorted()
+      own.outcome = .skipped("not finished, see \(owners.joined(separator: ", "))")
+    }
+    finish(own)
+  }
+
+  private mutating func finish(_ result: TestResult) {
+    guard let earlier = results[result.test.id] else {
+      results[result.test.id] = result
+      return
+    }
+    // Found guilty in another test before it ran itself.
+    var merged = result
+    for finding in earlier.findings { merged.add(finding) }
+    results[result.test.id] = merged
+  }
+
+  private mutating func flush(_ selected: [TestDescription]) {
+    while flushed < selected.count, let result = results[selected[flushed].id],
+      result.hasRun || settings.inProcess
+    {
+      progress(.finished(result))
+      flushed += 1
+    }
+  }
+}
+
+/// The harness itself has failed.
+public struct HarnessFault: Error, CustomStringConvertible {
+  /// What happened.
+  public let description: String
+  /// True when it was asked for something that there is not.
+  public let isUsage: Bool
+
+  init(_ description: String, usage: Bool = false) {
+    self.description = description
+    isUsage = usage
+  }
+}
+
+/// Tests that can be run side by side; each stage needs the gates of the ones before it.
+enum Stage: Int, CaseIterable {
+  case opening, entering, table, basics, packets, rules, plain, random, performance
+
+  init(_ test: TestDescription) {
+    switch (test.group, test.isGate) {
+    case (.load, true): self = test.id == "load/opens" ? .opening : .entering
+    case (.load, _): self = .table
+    // The host's own loader refuses for the same reasons in other words; the others do without guard pages.
+    case (.resources, _): self = .plain
+    case _ where ["abi/host-accepts", "lifecycle/cycles", "faults/address-space"].contains(test.id):
+      self = .plain
+    // These move pages.
+    case (.abi, false) where ["constant", "later-host"].contains(test.name): self = .rules
+    case (.abi, _): self = .table
+    case (.fuzz, _): self = .random
+    case (.perf, _): self = .performance
+    case (.roundtrip, true): self = .packets
+    case (_, true): self = .basics
+    default: self = .rules
+    }
+  }
+
+  /// Why nothing of this stage is run; nil when it is.
+  func blocked(by results: [String: TestResult], settings: HarnessSettings) -> String? {
+    if settings.keepsGoing { return nil }
+    for test in Catalogue.all where Stage(test).rawValue < rawValue {
+      guard let result = results[test.id], result.isFailure else { continue }
+      // Random input would only find again what ordered input has found.
+      let covers: Set<TestGroup> =
+        switch self {
+        case .plain: [.load, .abi, .roundtrip, .bounds]
+        case .random: [.roundtrip, .bounds, .hostile]
+        default: []
+        }
+      if test.isGate || covers.contains(test.group) { return "needs \(test.id)" }
+    }
+    return nil
+  }
+}

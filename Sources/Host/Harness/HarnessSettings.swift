@@ -1,0 +1,79 @@
+/// What is run, and how.
+public struct HarnessSettings: Sendable {
+  /// The library that is tried.
+  public var path: String
+  /// Names, groups or regular expressions; empty for all tests.
+  public var only: [TestPattern] = []
+  /// The same, for what is left out.
+  public var skip: [TestPattern] = []
+  /// Tests that run side by side.
+  public var jobs = 2
+  /// Where all random numbers come from.
+  public var seed: UInt64 = 1
+  /// Seconds for one test; the ones that run for a given time have that on top.
+  public var timeout: Double = 60
+  /// Fewer rounds of everything.
+  public var isQuick = false
+  /// Seconds for each fuzz test; nil for 10, or 1 when quick.
+  public var fuzzSeconds: Double?
+  /// Everything in this process, one test after the other: for a debugger.
+  public var inProcess = false
+  /// Runs what needs a failed test, too.
+  public var keepsGoing = false
+  /// The options that the backend is given, as `key` and `value`; the others have their defaults.
+  public var options: [String: String] = [:]
+  /// Folders in which other backends are looked for, before the usual ones.
+  public var pluginFolders: [String] = []
+  /// The folder of recorded payloads and earlier libraries.
+  public var golden: String?
+  /// Records payloads into `golden`.
+  public var records = false
+  /// The folder for what fuzzing finds.
+  public var artifacts = "."
+  /// An earlier report (`--format json`) to compare speed with.
+  public var baseline: String?
+  /// A case to try again instead of fuzzing.
+  public var replay: String?
+  /// The executable that is started for each test; it must call `ChildProcess.runIfAsked()` first.
+  public var executable = "/proc/self/exe"
+
+  /// All tests of the library at `path`.
+  public init(path: String) { self.path = path }
+
+  /// Whether a test is part of the run.
+  public func selects(_ test: TestDescription) -> Bool {
+    (only.isEmpty || only.contains { $0.matches(test) }) && !skip.contains { $0.matches(test) }
+  }
+
+  /// How long a test may take before it counts as hanging.
+  func limit(for test: TestDescription) -> Double {
+    switch test.group {
+    case .fuzz: timeout + fuzzTime
+    case .perf: timeout + 60
+    default: timeout
+    }
+  }
+
+  var fuzzTime: Double { fuzzSeconds ?? (isQuick ? 1 : 10) }
+}
+
+/// Which tests: a name, a group, or a regular expression that is found in the name.
+public struct TestPattern: Sendable {
+  private let text: String
+
+  /// A pattern; nil for a regular expression that is none.
+  public init?(_ text: String) {
+    guard !text.isEmpty else { return nil }
+    let isName = Catalogue.test(text) != nil || TestGroup(rawValue: text) != nil
+    guard isName || (try? Regex(text)) != nil else { return nil }
+    self.text = text
+  }
+
+  /// Whether it means `test`.
+  public func matches(_ test: TestDescription) -> Bool {
+    if Catalogue.test(text) != nil { return test.id == text }
+    if let group = TestGroup(rawValue: text) { return test.group == group }
+    guard let expression = try? Regex(text) else { return false }
+    return test.id.firstMatch(of: expression) != nil
+  }
+}

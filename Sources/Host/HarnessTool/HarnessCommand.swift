@@ -1,0 +1,229 @@
+// The command `multifd-harness`: parses, runs, prints, exits.
+
+import ArgumentParser
+import Glibc
+import Harness
+
+/// The one command.
+struct HarnessCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "multifd-harness",
+    abstract: "Tries a multifd compression backend against every rule of multifd_plugin.h.",
+    discussion: """
+      Every test runs in a process of its own: a crash, a hang or an exit() is a result. A breach is put down to \
+      the test whose rule it breaks, whatever test it was seen in.
+
+      A test is named by its name, its group, or a regular expression. Exit codes: 0 all pass; 1 failures; 2 the \
+      library cannot be loaded; 64 usage; 70 a fault of the harness.
+      """,
+    version: "0.1.0")
+
+  enum Format: String, ExpressibleByArgument, CaseIterable {
+    case human, tap, junit, json
+  }
+
+  @Argument(help: ArgumentHelp("The backend: libmultifd-NAME.so.", valueName: "file"))
+  var file: String?
+
+  @Flag(help: "Print every test's name and summary.")
+  var list = false
+
+  @Option(help: ArgumentHelp("Run these tests only.", valueName: "test"))
+  var only: [String] = []
+
+  @Option(help: ArgumentHelp("Leave these tests out.", valueName: "test"))
+  var skip: [String] = []
+
+  @Option(help: "How results are written: human, tap, junit or json.")
+  var format = Format.human
+
+  @Option(help: "Tests that run side by side; the number of processors unless told otherwise.")
+  var jobs: Int?
+
+  @Option(help: ArgumentHelp("Where random numbers start: a number, or 'random'.", valueName: "n"))
+  var seed = "1"
+
+  @Option(help: "Seconds after which a test counts as hanging.")
+  var timeout = 60.0
+
+  @Option(help: "Seconds for each fuzz test; 10, or 1 with --quick.")
+  var fuzzTime: Double?
+
+  @Flag(help: "Fewer rounds of everything: below 20 seconds.")
+  var quick = false
+
+  @Flag(help: "Run everything in this process, for a debugger.")
+  var inProcess = false
+
+  @Flag(help: "Run what needs a failed test, too.")
+  var keepGoing = false
+
+  @Option(help: ArgumentHelp("An option of the backend for all tests.", valueName: "key=value"))
+  var option: [String] = []
+
+  @Option(help: ArgumentHelp("Where other backends are looked for first.", valueName: "dir"))
+  var pluginDir: [String] = []
+
+  @Option(help: ArgumentHelp("Recorded payloads and earlier libraries.", valueName: "dir"))
+  var golden: String?
+
+  @Flag(help: "Record payloads of this version into the folder of --golden.")
+  var record = false
+
+  @Option(help: ArgumentHelp("Where cases that fuzzing finds are written.", valueName: "dir"))
+  var artifacts = "."
+
+  @Option(help: ArgumentHelp("Try a case again that fuzzing has found.", valueName: "case"))
+  var replay: String?
+
+  @Option(
+    help: ArgumentHelp("Fail if slower than in this report (--format json).", valueName: "file"))
+  var baseline: String?
+
+  @Option(help: ArgumentHelp("Draw the rates on links into a file.", valueName: "file"))
+  var svg: String?
+
+  func run() throws {
+    if list { return try printList() }
+    var harness: Harness
+    let settings = try settings()
+    if format == .human {
+      let printer = Printer(HumanFormat(colours: isatty(1) != 0 && getenv("NO_COLOR") == nil))
+      printer.say(printer.format.head(settings))
+      harness = Harness(settings) { event in
+        if case .finished(let result) = event { printer.say(printer.format.line(result)) }
+      }
+    } else {
+      harness = Harness(settings)
+    }
+    let report: RunReport
+    do throws(HarnessFault) {
+      report = try harness.run()
+    } catch {
+      if error.isUsage { throw ValidationError(error.description) }
+      complain("harness: \(error.description)")
+      throw ExitCode(70)
+    }
+    switch format {
+    case .human: put(HumanFormat(colours: isatty(1) != 0).tail(report))
+    case .tap: put(TAPFormat.text(report))
+    case .junit: put(JUnitFormat.text(report))
+    case .json: put(JSONFormat.text(report))
+    }
+    if let svg { try draw(report, svg) }
+    throw ExitCode(report.exitCode)
+  }
+
+  /// Holds the format, which changes as lines are written.
+  private final class Printer {
+    var format: HumanFormat
+    init(_ format: HumanFormat) { self.format = format }
+    func say(_ text: String) { put(text) }
+  }
+
+  private func draw(_ report: RunReport, _ path: String) throws {
+    guard let picture = LinkChart.svg(report) else {
+      complain("no picture: perf/links has not been run")
+      return
+    }
+    guard let file = fopen(path, "w") else { throw ValidationError("cannot write \(path)") }
+    fputs(picture, file)
+    fclose(file)
+  }
+
+  private func patterns(_ texts: [String]) throws -> [TestPattern] {
+    try texts.map { text in
+      guard let pattern = TestPattern(text) else {
+        throw ValidationError("'\(text)' is neither a test, a group, nor a regular expression")
+      }
+      return pattern
+    }
+  }
+
+  private func settings() throws -> HarnessSettings {
+    guard let file else { throw ValidationError("which backend? multifd-harness FILE.so") }
+    var settings = HarnessSettings(path: file)
+    settings.only = try patterns(only)
+    settings.skip = try patterns(skip)
+    settings.jobs = jobs ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    guard settings.jobs > 0, timeout > 0, fuzzTime ?? 1 > 0 else {
+      throw ValidationError("--jobs, --timeout and --fuzz-time are positive numbers")
+    }
+    if seed == "random" {
+      settings.seed = UInt64.random(in: 0...UInt64(Int64.max))
+    } else if let number = UInt64(seed) {
+      settings.seed = number
+    } else {
+      throw ValidationError("--seed is a number, or 'random'")
+    }
+    settings.timeout = timeout
+    settings.fuzzSeconds = fuzzTime
+    settings.isQuick = quick
+    settings.inProcess = inProcess
+    settings.keepsGoing = keepGoing
+    for pair in option {
+      let sides = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      guard sides.count == 2 else { throw ValidationError("'\(pair)' is not key=value") }
+      settings.options[String(sides[0])] = String(sides[1])
+    }
+    settings.pluginFolders = pluginDir
+    settings.golden = golden
+    guard !record || golden != nil else { throw ValidationError("--record needs --golden") }
+    settings.records = record
+    settings.artifacts = artifacts
+    settings.baseline = baseline
+    if let replay {
+      guard let test = CaseFile.test(of: replay) else {
+        throw ValidationError("\(replay) is not a case that this harness has written")
+      }
+      settings.replay = replay
+      settings.only = try patterns([test])
+      settings.keepsGoing = true
+    }
+    return settings
+  }
+
+  private func printList() throws {
+    let skip = try patterns(skip), only = try patterns(only)
+    let tests = Catalogue.all.filter { test in
+      (only.isEmpty || only.contains { $0.matches(test) }) && !skip.contains { $0.matches(test) }
+    }
+    if format == .json {
+      put(JSONFormat.catalogue(tests))
+      return
+    }
+    let width = tests.map(\.id.count).max() ?? 0
+    for test in tests {
+      put(test.id + String(repeating: " ", count: width - test.id.count + 2) + test.summary + "\n")
+    }
+  }
+}
+
+private func complain(_ text: String) { put("multifd-harness: \(text)\n", to: 2) }
+
+/// Writes text to a descriptor, at once.
+private func put(_ text: String, to descriptor: Int32 = 1) {
+  var bytes = Array(text.utf8)[...]
+  while !bytes.isEmpty {
+    // write() is told the buffer's size.
+    let count = bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+    if count < 0, errno == EINTR { continue }
+    guard count > 0 else { return }
+    bytes = bytes.dropFirst(count)
+  }
+}
+
+@main
+enum Main {
+  static func main() {
+    ChildProcess.runIfAsked()
+    do {
+      let command = try HarnessCommand.parse()
+      try command.run()
+    } catch let code as ExitCode {
+      exit(code.rawValue)
+    } catch {
+      HarnessCommand.exit(withError: error)
+    }
+  }
+}

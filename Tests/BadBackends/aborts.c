@@ -1,0 +1,3 @@
+/* expect: lifecycle/no-exit */
+#define ON_CORRUPT abort()
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: load/other-major */
+#define ON_ENTRY
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: abi/capabilities */
+#define CAPS (MULTIFD_CAP_STATEFUL | MULTIFD_CAP_INDEPENDENT)
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: abi/bound */
+#define BOUND(size, count) ((uint64_t)(count) * ((uint64_t)(size) + 1) + 16)
+#include "base.h"

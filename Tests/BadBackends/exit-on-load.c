@@ -1,0 +1,3 @@
+/* expect: load/opens */
+#define ON_LOAD _exit(0)
+#include "base.h"

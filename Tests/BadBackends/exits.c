@@ -1,0 +1,3 @@
+/* expect: lifecycle/no-exit */
+#define ON_CORRUPT exit(1)
+#include "base.h"

@@ -1,0 +1,4 @@
+/* expect: nothing */
+/* Good, with packets that have to come in order. */
+#define STATEFUL
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: nothing */
+/* As good as can be. */
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: load/opens */
+#define ON_LOAD for (;;) pause()
+#include "base.h"

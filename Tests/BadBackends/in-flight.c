@@ -1,0 +1,3 @@
+/* expect: abi/reserved */
+#define IN_FLIGHT 4
+#include "base.h"

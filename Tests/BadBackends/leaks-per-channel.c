@@ -1,0 +1,3 @@
+/* expect: resources/memory-channels */
+#define ON_SETUP if (malloc(400) == NULL) NO_MEMORY
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: abi/callbacks */
+#define RECV_CLEANUP NULL
+#include "base.h"

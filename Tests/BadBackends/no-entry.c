@@ -1,0 +1,3 @@
+/* expect: load/entry */
+#define NO_ENTRY
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: hostile/reason */
+#define CORRUPT_TEXT NULL
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: abi/texts */
+#define FORMAT "sample-1"
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: abi/qemu-method */
+#define QEMU_METHOD 3u
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: hostile/status */
+#define CORRUPT_STATUS 1
+#include "base.h"

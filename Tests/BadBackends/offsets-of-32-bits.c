@@ -1,0 +1,3 @@
+/* expect: roundtrip/high-offsets */
+#define OFFSET(value) ((uint32_t)(value))
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: lifecycle/prints-nothing */
+#define ON_CORRUPT fprintf(stderr, "sample: corrupt\n")
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: lifecycle/prints-nothing */
+#define ON_SETUP puts("channel ready")
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: lifecycle/process-state */
+#define ON_SETUP setlocale(LC_ALL, "C.UTF-8")
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: abi/texts */
+#define DESCRIPTION "runs of bytes\nand more"
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: hostile/reason */
+#define CORRUPT_TEXT "corrupt\n"
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: lifecycle/failed-setup faults/address-space */
+#define NO_MEMORY (void)0
+#include "base.h"

@@ -1,0 +1,4 @@
+/* expect: faults/address-space */
+#define ON_SEND_SETUP uint8_t *scratch = malloc((size_t)p->page_size * p->page_count); \
+  scratch[p->page_size - 1] = 0; free(scratch)
+#include "base.h"

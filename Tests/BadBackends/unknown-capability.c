@@ -1,0 +1,3 @@
+/* expect: abi/capabilities */
+#define CAPS (MULTIFD_CAP_INDEPENDENT | 0x800)
+#include "base.h"

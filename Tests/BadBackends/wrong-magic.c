@@ -1,0 +1,3 @@
+/* expect: abi/magic */
+#define MAGIC 0x12345678
+#include "base.h"

@@ -1,0 +1,3 @@
+/* expect: abi/name */
+#define NAME "another"
+#include "base.h"

@@ -1,0 +1,74 @@
+import Foundation
+import TestSupport
+import Testing
+
+extension ExamplesTests {
+  /// The harness has nothing to say against them.
+  @Suite("Examples and skeletons pass", .serialized)
+  struct HarnessTests {
+    @Test("an example exports one symbol and nothing else", arguments: Example.allCases)
+    func exports(_ example: Example) throws {
+      let library = try Built.shared.library(example)
+      guard Tool.path("nm") != nil else {
+        try skip(SkipReason("there is no nm on PATH"), "exported symbols")
+      }
+      let symbols = try Tool.run(["nm", "-D", "--defined-only", library])
+        .split(whereSeparator: \.isNewline).compactMap { $0.split(separator: " ").last }
+      #expect(symbols == ["multifd_plugin_entry"])
+    }
+
+    @Test(
+      "an example passes the harness",
+      .enabled(if: Harness.unavailable == nil, "SKIPPED: no harness"),
+      arguments: Example.allCases)
+    func example(_ example: Example) throws {
+      let library = try Built.shared.library(example)
+      // The others of its wire format, for the test that has them read each other.
+      let others = example == .igzip ? Lab.executableFolder : try Built.shared.libraries()
+      try Harness.pass(library, plugins: others, perf: example == .igzip)
+    }
+
+    @Test("what `multifd plugins new` writes builds and passes", arguments: Language.allCases)
+    func skeleton(_ language: Language) throws {
+      try skip(if: language.unavailable, "a skeleton in \(language.rawValue)")
+      try skip(if: MultiFDProcess.unavailable, "multifd plugins new")
+      let folder = try TemporaryFolder()
+      let backend = folder("backend")
+      let arguments = [
+        "plugins", "new", "my-codec", "--language", language.rawValue, "--dir", backend,
+      ]
+      let written = try MultiFDProcess.run(arguments)
+      #expect(written.code == 0, "\(written)")
+      try Tool.run(["make", "-C", backend, "CPPFLAGS=-I\(ExamplesTests.include)"])
+      let checked = try MultiFDProcess.run(
+        ["plugins", "check", "my-codec", "--plugin-dir", backend])
+      #expect(checked.code == 0, "\(checked)")
+      try Harness.pass(backend + "/libmultifd-my-codec.so")
+      // What is there is the author's: nothing is written over it.
+      let again = try MultiFDProcess.run(arguments)
+      #expect(again.code == 1)
+      #expect(again.errorLine?.contains("is there already") == true, "\(again)")
+    }
+
+    @Test(
+      "a name that no backend can have is refused", arguments: ["Upper", "-x", "a/b", "a.b", ""])
+    func badName(_ name: String) throws {
+      try skip(if: MultiFDProcess.unavailable, "multifd plugins new")
+      let result = try MultiFDProcess.run(["plugins", "new", "--language", "c", "--", name])
+      #expect(result.code == 64, "\(result)")
+    }
+
+    @Test("the header in Rust is one text, in the example and in the skeleton")
+    func header() throws {
+      try skip(if: MultiFDProcess.unavailable, "multifd plugins new")
+      let folder = try TemporaryFolder()
+      let made = try MultiFDProcess.run(
+        ["plugins", "new", "x", "--language", "rust", "--dir", folder("x")])
+      #expect(made.code == 0, "\(made)")
+      let skeleton = try String(contentsOfFile: folder("x/src/ffi.rs"), encoding: .utf8)
+      let example = try String(
+        contentsOfFile: "\(ExamplesTests.root)/Examples/rle-rust/src/ffi.rs", encoding: .utf8)
+      #expect(skeleton == example)
+    }
+  }
+}

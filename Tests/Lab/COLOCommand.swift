@@ -1,0 +1,184 @@
+import ArgumentParser
+import Foundation
+import TestSupport
+
+/// The standby against stock primaries that are killed.
+struct COLOCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "colo",
+    abstract: "Protects guests of stock QEMUs, kills the primaries, fails over; prints the matrix.",
+    discussion: """
+      For each cell: a stock COLO primary, `multifd receive --colo`, a guest under load, checkpoints, SIGKILL of the \
+      primary at a random moment, failover into the same stock QEMU. The guest must go on from at most one interval \
+      back and find all of its memory as it should be. Without options about the cells a representative part of the \
+      matrix is run; with any of them, all combinations of those given. 7.2 and 10.0 primaries under TCG stall by \
+      themselves after one to three checkpoints: what they give is taken. Exit code 1 when any cell failed.
+      """)
+
+  @Option(help: "Primaries: 111, 100, 72.")
+  var source: List<QEMUVersion>?
+
+  @Option(help: "multifd channels; 0 is plain.")
+  var channels: List<Int>?
+
+  @Option(help: "Compressions: none, zlib, zstd.")
+  var compression: List<String>?
+
+  @Option(help: "x-checkpoint-delay in ms.")
+  var delay: List<Int>?
+
+  @Option(help: "MiB/s of text-like pages that the guest rewrites.")
+  var rate: List<Int>?
+
+  @Option(help: "Caches: sparse, mirror.")
+  var cache: List<String>?
+
+  @Option(help: "What happens at the loss: hold (then `multifd failover`), failover, spare.")
+  var onLoss: List<Protection.OnLoss>?
+
+  @Option(
+    help: "Checkpoints of each cell; default 100 for three of the representative cells, else 10.")
+  var checkpoints: Int?
+
+  @Flag(help: "Four cells of five checkpoints.")
+  var quick = false
+
+  @Flag(help: "Only: protect, fail over, protect again, fail over again, move away.")
+  var andBack = false
+
+  @Option(help: "The guest's memory in MiB.")
+  var memory = 256
+
+  @Option(help: "Seed of the random moments; default: another one each time.")
+  var seed: UInt64?
+
+  @Option(help: "Writes the cells as JSON to this file.")
+  var json: String?
+
+  func validate() throws {
+    for name in compression?.elements ?? [] where !["none", "zlib", "zstd"].contains(name) {
+      throw ValidationError("Unknown compression '\(name)': none, zlib, zstd.")
+    }
+    for name in cache?.elements ?? [] where !["sparse", "mirror"].contains(name) {
+      throw ValidationError("Unknown cache '\(name)': sparse, mirror.")
+    }
+    for count in channels?.elements ?? [] where !(0...16).contains(count) {
+      throw ValidationError("\(count) channels: 0 to 16.")
+    }
+    for milliseconds in delay?.elements ?? [] where !(10...60_000).contains(milliseconds) {
+      throw ValidationError("--delay: 10 to 60000.")
+    }
+    if let checkpoints, !(1...10_000).contains(checkpoints) {
+      throw ValidationError("--checkpoints: 1 to 10000.")
+    }
+    guard (192...16384).contains(memory) else { throw ValidationError("--memory: 192 to 16384.") }
+  }
+
+  func run() throws {
+    if let reason = MultiFDProcess.unavailable { throw LabError(reason.description) }
+    let seed = seed ?? UInt64.random(in: 1...999_999)
+    note("seed \(seed)")
+    var random = SeededGenerator(seed: seed)
+    let memory = memory
+    let guests = SavedGuests {
+      $0.memory = memory
+      $0.fill = 32
+      $0.workingSet = 64
+      $0.heartbeat = 200
+    }
+    var matrix = COLOMatrix()
+    let cells = cells
+    for (index, cell) in cells.enumerated() {
+      let start = ContinuousClock.now
+      let result = measure(cell, guests, &random)
+      matrix.rows.append((cell, result))
+      note("[\(index + 1)/\(cells.count)] \(cell): \(result), \(seconds(start.duration(to: .now)))")
+    }
+    say(matrix.table)
+    say(matrix.summary + ", seed \(seed)")
+    if let json { try matrix.json.text.write(toFile: json, atomically: true, encoding: .utf8) }
+    if matrix.failures > 0 { throw ExitCode(1) }
+  }
+
+  private func measure(
+    _ cell: COLOCell, _ guests: SavedGuests, _ random: inout SeededGenerator
+  ) -> COLOMatrix.Result {
+    guard cell.source.isAvailableElseAnnounce("COLO with QEMU \(cell.source)") else {
+      return .skipped
+    }
+    do { return .passed(try cell.run(guests, &random)) } catch { return .failed("\(error)") }
+  }
+
+  private var cells: [COLOCell] {
+    let axes =
+      source != nil || channels != nil || compression != nil || delay != nil || rate != nil
+      || cache != nil || onLoss != nil
+    var cells = axes ? product : quick ? COLOCell.quick : COLOCell.representative
+    if andBack { cells = axes ? cells : [COLOCell(delay: 100)] }
+    for index in cells.indices {
+      if let checkpoints { cells[index].checkpoints = checkpoints }
+      if andBack { cells[index].andBack = true }
+    }
+    return cells
+  }
+
+  private var product: [COLOCell] {
+    var cells: [COLOCell] = []
+    for source in source?.elements ?? [.v111] {
+      for channels in channels?.elements ?? [2] {
+        for compression in channels == 0 ? ["none"] : compression?.elements ?? ["none"] {
+          for delay in delay?.elements ?? [600] {
+            for rate in rate?.elements ?? [32] {
+              for cache in cache?.elements ?? ["sparse"] {
+                for onLoss in onLoss?.elements ?? [.hold] {
+                  cells.append(
+                    COLOCell(
+                      source: source, channels: channels, compression: compression, delay: delay,
+                      rate: rate, cache: cache, onLoss: onLoss))
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+    return cells
+  }
+}
+
+extension Protection.OnLoss: ExpressibleByArgument {}
+
+extension COLOCell {
+  /// Enough to see that everything works.
+  static let quick = [
+    Self(delay: 100, checkpoints: 5), Self(channels: 0, delay: 100, checkpoints: 5),
+    Self(compression: "zstd", delay: 100, cache: "mirror", checkpoints: 5, onLoss: .spare),
+    Self(channels: 1, compression: "zlib", delay: 100, checkpoints: 5, onLoss: .failover),
+  ]
+
+  /// Every value of every axis, and the pairs that matter.
+  static let representative = [
+    Self(checkpoints: 100),
+    Self(delay: 100, rate: 200, checkpoints: 100, onLoss: .spare),
+    Self(channels: 0, delay: 100, checkpoints: 100),
+    Self(rate: 0),
+    Self(delay: 100, rate: 0, onLoss: .failover),
+    Self(rate: 200, onLoss: .failover),
+    Self(channels: 0, rate: 200, onLoss: .spare),
+    Self(channels: 0, delay: 100, rate: 0, cache: "mirror"),
+    Self(compression: "zstd"),
+    Self(compression: "zstd", delay: 100, rate: 200, onLoss: .spare),
+    Self(channels: 4, compression: "zstd", delay: 100, cache: "mirror"),
+    Self(channels: 1, compression: "zlib"),
+    Self(channels: 1, compression: "zlib", delay: 100, rate: 200, cache: "mirror"),
+    Self(channels: 4, delay: 100),
+    Self(channels: 4, rate: 200),
+    Self(channels: 4, delay: 100, rate: 200, cache: "mirror", onLoss: .failover),
+    Self(delay: 100, rate: 200, cache: "mirror"),
+    Self(source: .v100, compression: "zstd", delay: 100),
+    Self(source: .v100, channels: 0, delay: 100),
+    Self(source: .v72, delay: 100),
+    Self(source: .v72, channels: 0, delay: 100, rate: 0),
+    Self(delay: 100, andBack: true),
+  ]
+}

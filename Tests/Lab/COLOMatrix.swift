@@ -1,0 +1,133 @@
+import Foundation
+import Observe
+import TestSupport
+
+/// The results of a run of `colo`, a row for each cell.
+struct COLOMatrix {
+  /// What became of one cell.
+  enum Result: CustomStringConvertible {
+    case passed(COLOCell.Outcome)
+    case failed(String)
+    case skipped
+
+    var description: String {
+      switch self {
+      case .passed(let outcome): "ok, \(outcome.reached) checkpoints"
+      case .failed(let reason):
+        "FAIL: " + reason.split(whereSeparator: \.isNewline).joined(separator: " | ")
+      case .skipped: "skipped"
+      }
+    }
+  }
+
+  var rows: [(cell: COLOCell, result: Result)] = []
+
+  var failures: Int { rows.count { if case .failed = $0.result { true } else { false } } }
+
+  private var skips: Int { rows.count { if case .skipped = $0.result { true } else { false } } }
+
+  var summary: String {
+    "\(rows.count - failures - skips) ok, \(failures) failed, \(skips) skipped"
+  }
+
+  private static let widths = [46, 7, 13, 15, 15, 15, 12, 12, 9]
+
+  private static let head = [
+    "", "ckpts", "pause ms", "transfer ms", "commit ms", "failover ms", "after kill", "memory",
+    "bad",
+  ]
+
+  /// Times are mean/p99; failover is from `multifd failover`'s start of QEMU to running; after kill from SIGKILL to
+  /// running, with `hold` the operator's own time not counted.
+  var table: String {
+    var lines = [Self.line(Self.head)]
+    for row in rows {
+      switch row.result {
+      case .passed(let outcome):
+        var line = Self.line(["\(row.cell)"] + Self.columns(row.cell, outcome))
+        if !outcome.remark.isEmpty { line += " " + outcome.remark }
+        lines.append(line)
+      case .failed(let reason):
+        lines.append(
+          Self.line(["\(row.cell)"]) + "FAIL: "
+            + reason.split(whereSeparator: \.isNewline).joined(separator: " | "))
+      case .skipped: lines.append(Self.line(["\(row.cell)"]) + "skipped")
+      }
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  private static func line(_ columns: [String]) -> String {
+    zip(columns, widths).map { text, width in
+      text + String(repeating: " ", count: max(1, width - text.count))
+    }.joined()
+  }
+
+  private static func columns(_ cell: COLOCell, _ outcome: COLOCell.Outcome) -> [String] {
+    [
+      "\(outcome.reached)", pair(outcome.pauses.summary), pair(outcome.report["transfer"]),
+      pair(outcome.report["commit"]),
+      String(
+        format: "%.0f/load %.0f", outcome.failover["total-time"].double ?? .nan,
+        outcome.failover["load-time"].double ?? .nan),
+      cell.onLoss == .hold ? "-" : String(format: "%.0f", outcome.afterKill.inSeconds * 1000),
+      String(format: "%.1f MiB", Double(outcome.memory.total) / Double(1 << 20)), "0",
+    ]
+  }
+
+  static func pair(_ times: Timings.Summary?) -> String {
+    times.map { String(format: "%.1f/%.1f", $0.mean, $0.p99) } ?? "-"
+  }
+
+  static func pair(_ times: JSON) -> String {
+    guard let mean = times["mean"].double, let p99 = times["p99"].double else { return "-" }
+    return String(format: "%.1f/%.1f", mean, p99)
+  }
+
+  var json: JSON {
+    .array(
+      rows.map { cell, result in
+        var object: [String: JSON] = [
+          "source": .string("\(cell.source)"), "channels": .integer(Int64(cell.channels)),
+          "compression": .string(cell.compression), "delay": .integer(Int64(cell.delay)),
+          "rate": .integer(Int64(cell.rate)), "cache": .string(cell.cache),
+          "on-loss": .string(cell.onLoss.rawValue), "and-back": .bool(cell.andBack),
+        ]
+        switch result {
+        case .passed(let outcome):
+          object["result"] = "ok"
+          object["checkpoints"] = .integer(Int64(outcome.reached))
+          object["failed-over-from"] = .integer(Int64(outcome.failedOverFrom))
+          object["pause"] = outcome.pauses.summary.map(\.json) ?? .null
+          object["standby"] = outcome.report
+          object["failover"] = outcome.failover
+          object["after-kill-ms"] = .number(outcome.afterKill.inSeconds * 1000)
+          object["memory"] = .integer(Int64(outcome.memory.total))
+          object["pages-checked"] = .integer(Int64(outcome.pages))
+        case .failed(let reason):
+          object["result"] = "failed"
+          object["reason"] = .string(reason)
+        case .skipped: object["result"] = "skipped"
+        }
+        return .object(object)
+      })
+  }
+}
+
+extension [Duration] {
+  /// In an HdrHistogram; nil when there are none.
+  var summary: Timings.Summary? {
+    var timings = Timings()
+    for duration in self { timings.record(duration) }
+    return isEmpty ? nil : timings.summary
+  }
+}
+
+extension Timings.Summary {
+  var json: JSON {
+    [
+      "count": .integer(Int64(count)), "mean": .number(mean), "p50": .number(p50),
+      "p99": .number(p99), "max": .number(max),
+    ]
+  }
+}

@@ -1,0 +1,259 @@
+import Foundation
+import Roles
+import SessionReplay
+import Store
+import TestSupport
+import Testing
+import Wire
+
+/// A primary that says what it must not: a clear error, the right exit code, and the last checkpoint as it was.
+@Suite("A primary that does wrong")
+struct BadPrimaryTests {
+  static let script = SyntheticGuest.script(seed: 30, checkpoints: 4, pages: [200, 9])
+  static let plain = SyntheticGuest.script(.plain, seed: 31, checkpoints: 4, pages: [200, 9])
+
+  /// What it says instead of its third checkpoint.
+  struct Wrong: Sendable, CustomStringConvertible {
+    let description: String
+    let exit: ExitCode
+    /// A part of the error.
+    let says: String
+    var script = BadPrimaryTests.script
+    let send: @Sendable (Primary, PrimaryScript.Burst) throws -> Void
+  }
+
+  @Test("The last checkpoint is intact, the error clear", arguments: wrongs)
+  func wrong(_ wrong: Wrong) throws {
+    for cache in Manifest.Cache.allCases {
+      let standby = try LocalStandby(cache: cache) {
+        $0.timeout = wrong.exit == .unreachable ? 0.5 : 10
+      }
+      let primary = try Primary(wrong.script, to: standby.uri)
+      try primary.play(upTo: 2)
+      // The standby may cut the connection before all has been said.
+      do { try wrong.send(primary, wrong.script.checkpoints[2]) } catch Primary.Ended.standbyGone {}
+      // Nothing is acknowledged: the connection ends without a word, and the primary can go on alone.
+      #expect(primary.readToEnd() == [], "\(wrong), \(cache)")
+      let outcome = try standby.outcome()
+      #expect(outcome.cause.exit == wrong.exit, "\(wrong), \(cache): \(outcome.cause)")
+      #expect("\(outcome.cause)".contains(wrong.says), "\(wrong), \(cache): \(outcome.cause)")
+      // It lives: nobody may start a second copy by himself.
+      #expect(!outcome.cause.peerIsGone, "\(wrong), \(cache): \(outcome.cause)")
+      try StoreCheck.expect(standby.store, holds: 2, wrong.script, "\(wrong), \(cache)")
+    }
+  }
+
+  static let wrongs: [Wrong] =
+    [
+      Wrong(description: "device state shorter than announced", exit: .unreachable, says: "silent")
+      {
+        try $0.request()
+        var burst = $1
+        burst.main.removeLast(40)
+        try $0.send(burst)
+      },
+      Wrong(description: "announced longer than it is", exit: .unreachable, says: "silent") {
+        try $0.request()
+        try $0.send(Self.resized($1, by: 1))
+      },
+      Wrong(
+        description: "announced longer, the next request fills it", exit: .corrupt,
+        says: "device state"
+      ) {
+        try $0.request()
+        try $0.send(Self.resized($1, by: 4))
+        try $0.send(main: COLOMessage.checkpointRequest.encode())
+      },
+      Wrong(
+        description: "announced a byte shorter than it is", exit: .corrupt, says: "device state"
+      ) {
+        try $0.request()
+        try $0.send(Self.resized($1, by: -1))
+      },
+      Wrong(
+        description: "announced shorter, and a zero byte is its last", exit: .corrupt,
+        says: "device state"
+      ) {
+        try $0.request()
+        let (start, size) = try Self.blob($1)
+        // The last zero byte before the closing one.
+        let zero = try #require($1.main[start..<start + size - 1].lastIndex(of: 0))
+        try $0.send(Self.resized($1, by: zero + 1 - start - size))
+      },
+      Wrong(description: "device state without end", exit: .corrupt, says: "are allowed") {
+        try $0.request()
+        var burst = $1
+        let (start, _) = try Self.blob(burst)
+        burst.main.replaceSubrange(start - 8..<start, with: [0, 0, 0, 1, 0, 0, 0, 0])
+        try $0.send(burst)
+      },
+      Wrong(description: "no device state", exit: .corrupt, says: "without device state") {
+        try $0.request()
+        var burst = $1
+        let (start, _) = try Self.blob(burst)
+        burst.main.replaceSubrange(start - 8..<start, with: [0, 0, 0, 0, 0, 0, 0, 0])
+        try $0.send(burst)
+      },
+      Wrong(
+        description: "a page beyond the end of its block", exit: .corrupt, says: "offset 0xc8000"
+      ) { primary, _ in
+        try primary.request()
+        try primary.send(Self.packet(normal: [200 * 4096]))
+      },
+      Wrong(description: "a page that is none", exit: .corrupt, says: "offset 0x801") {
+        primary, _ in
+        try primary.request()
+        try primary.send(Self.packet(normal: [0x801]))
+      },
+      Wrong(
+        description: "a zero page far beyond", exit: .corrupt, says: "offset 0xfffffffffffff000"
+      ) { primary, _ in
+        try primary.request()
+        try primary.send(Self.packet(zero: [0xffff_ffff_ffff_f000]))
+      },
+      Wrong(description: "a page of no block", exit: .corrupt, says: "no RAM block 'vga.vram'") {
+        primary, _ in
+        try primary.request()
+        try primary.send(Self.packet(normal: [0], block: "vga.vram"))
+      },
+      Wrong(description: "a packet with too many pages", exit: .corrupt, says: "pages_alloc 129") {
+        primary, _ in
+        try primary.request()
+        try primary.send(Self.packet(normal: [0], allocated: 129))
+      },
+      Wrong(
+        description: "a plain page beyond the end of its block", exit: .corrupt,
+        says: "offset 0xc8000", script: plain
+      ) { primary, _ in
+        try primary.request()
+        try primary.send(main: Self.page(offset: 200 * 4096))
+      },
+      Wrong(
+        description: "a plain page of no block", exit: .corrupt, says: "vga.vram", script: plain
+      ) { primary, _ in
+        try primary.request()
+        try primary.send(main: Self.page(offset: 0, block: "vga.vram"))
+      },
+      Wrong(description: "fewer SYNCs than markers", exit: .unreachable, says: "channel 1") {
+        try $0.request()
+        var burst = $1
+        burst.channels[1].removeLast(MultiFDPacketHeader.size(pageSize: 4096))
+        try $0.send(burst)
+      },
+      Wrong(description: "more SYNCs than markers", exit: .corrupt, says: "more SYNCs") {
+        try $0.request()
+        var burst = $1
+        let next = BadPrimaryTests.script.checkpoints[3]
+        for channel in burst.channels.indices { burst.channels[channel] += next.channels[channel] }
+        try $0.send(PrimaryScript.Burst(channels: burst.channels))
+        // A channel stops at the end of an epoch: what is behind it is read when main has come there, too.
+        let (start, size) = try Self.blob(burst)
+        try $0.send(main: Array(burst.main[..<start]))
+        Thread.sleep(forTimeInterval: 0.2)
+        try $0.send(main: Array(burst.main[start..<start + size]))
+      },
+      Wrong(description: "another compression than before", exit: .corrupt, says: "compression") {
+        primary, _ in
+        try primary.request()
+        try primary.send(Self.packet(normal: [0], flags: MultiFDFlags(rawValue: 4)))
+      },
+      Wrong(description: "a second REQUEST", exit: .corrupt, says: "checkpointRequest") {
+        try $0.request()
+        try $0.send(main: COLOMessage.checkpointRequest.encode() + $1.main)
+      },
+      Wrong(description: "VMSTATE_SEND without a REQUEST", exit: .corrupt, says: "vmstateSend") {
+        try $0.send(main: $1.main)
+      },
+      Wrong(description: "VMSTATE_SIZE before the RAM", exit: .corrupt, says: "EOF before") {
+        primary, _ in
+        try primary.request()
+        try primary.send(
+          main: COLOMessage.vmstateSend.encode() + COLOMessage.vmstateSize.encode()
+            + [0, 0, 0, 0, 0, 0, 0, 1, 0])
+      },
+      Wrong(description: "no message", exit: .corrupt, says: "0 to 6") { primary, _ in
+        try primary.send(main: [0, 0, 0, 7])
+      },
+      Wrong(
+        description: "a migration's section between checkpoints", exit: .corrupt,
+        says: "COLO message"
+      ) {
+        primary, _ in try primary.send(main: [1, 0, 0, 0])
+      },
+      Wrong(description: "silence after REQUEST", exit: .unreachable, says: "silent") {
+        primary, _ in
+        try primary.request()
+      },
+      Wrong(description: "silence inside a message", exit: .unreachable, says: "silent") {
+        primary, _ in
+        try primary.send(main: [0, 0])
+      },
+      Wrong(description: "silence inside a packet", exit: .unreachable, says: "silent") {
+        try $0.request()
+        var burst = $1
+        let count = burst.channels[0].count
+        burst.channels[0].removeLast(count / 2 + 7)
+        try $0.send(burst)
+      },
+    ]
+    // What a secondary says, a primary may not.
+    + [
+      COLOMessage.checkpointReady, .checkpointReply, .vmstateReceived, .vmstateLoaded,
+    ].map { message in
+      Wrong(description: "\(message)", exit: .corrupt, says: "\(message)") { primary, _ in
+        try primary.send(main: message.encode())
+      }
+    }
+
+  /// Where a checkpoint's device state begins in it, and how long it is.
+  static func blob(_ burst: PrimaryScript.Burst) throws -> (start: Int, size: Int) {
+    let index = try #require(script.checkpoints.firstIndex { $0.main == burst.main })
+    let size = script.deviceStates[index + 1].count
+    return (burst.main.count - size, size)
+  }
+
+  /// The same with another size announced.
+  static func resized(
+    _ burst: PrimaryScript.Burst, by difference: Int
+  ) throws -> PrimaryScript.Burst {
+    let (start, size) = try blob(burst)
+    var burst = burst
+    let announced = withUnsafeBytes(of: UInt64(size + difference).bigEndian, Array.init)
+    burst.main.replaceSubrange(start - 8..<start, with: announced)
+    return burst
+  }
+
+  /// VMSTATE_SEND, and one packet on channel 0.
+  static func packet(
+    normal: [UInt64] = [], zero: [UInt64] = [], block: String = "pc.ram", allocated: UInt32 = 128,
+    flags: MultiFDFlags = []
+  ) -> PrimaryScript.Burst {
+    let header = MultiFDPacketHeader(
+      flags: flags, pagesAllocated: allocated, normalCount: UInt32(normal.count),
+      nextPacketSize: 4096, packetNumber: 1, zeroCount: UInt32(zero.count))
+    let size = MultiFDPacketHeader.size(pageSize: 4096)
+    let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+      (normal + zero).withUnsafeBufferPointer {
+        header.encode(
+          into: UnsafeMutableRawBufferPointer(buffer), blockName: block, offsets: $0,
+          pageSize: 4096)
+      }
+      count = size
+    }
+    return PrimaryScript.Burst(
+      main: COLOMessage.vmstateSend.encode(),
+      channels: [bytes + [UInt8](repeating: 1, count: 4096 * normal.count), []])
+  }
+
+  /// VMSTATE_SEND, and one page of a plain migration.
+  static func page(offset: UInt64, block: String = "pc.ram") -> [UInt8] {
+    var encoder = StreamEncoder()
+    encoder.useBlocks([block])
+    encoder.colo(.vmstateSend)
+    encoder.beginSection(
+      .end, id: SyntheticGuest.ramSection, name: "ram", instance: 0, version: 4)
+    encoder.pageRecord(block: 0, offset: offset)
+    encoder.raw([UInt8](repeating: 1, count: 4096))
+    return encoder.take()
+  }
+}

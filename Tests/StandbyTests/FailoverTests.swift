@@ -1,0 +1,125 @@
+import Foundation
+import Roles
+import SessionReplay
+import Store
+import TestSupport
+import Testing
+
+/// Without a QEMU: what happens around it, and what the store says then.
+@Suite("Failover, when something is in the way")
+struct FailoverTests {
+  static let script = SyntheticGuest.script(seed: 60, checkpoints: 3, pages: [100])
+
+  /// A standby whose primary is gone.
+  private func lost() throws -> LocalStandby {
+    let standby = try LocalStandby()
+    let primary = try Primary(Self.script, to: standby.uri)
+    try primary.play(upTo: 3)
+    primary.close()
+    _ = try standby.outcome()
+    return standby
+  }
+
+  /// A program that writes its arguments to a file, and then does `ending`.
+  private func program(_ path: String, _ ending: String) throws -> String {
+    let script = "#!/bin/sh\nprintf '%s\\n' \"$@\" >\(path).arguments\n\(ending)\n"
+    try script.write(toFile: path, atomically: false, encoding: .utf8)
+    try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
+    return path
+  }
+
+  private func failover(
+    _ standby: LocalStandby, _ qemu: [String], _ arguments: [String] = []
+  ) throws -> MultiFDProcess.Result {
+    try MultiFDProcess.run(
+      ["failover", "--store", standby.store, "--timeout", "2"] + arguments + ["--"] + qemu)
+  }
+
+  @Test("A fence that fails: nothing is started, and the guest is still here")
+  func fence() throws {
+    let standby = try lost()
+    let qemu = try program(standby.beside("qemu"), "exit 0")
+    for command in ["exit 1", "kill -9 $$", "/nonexistent/fence"] {
+      let result = try failover(standby, [qemu], ["--fence", command])
+      #expect(result.code == 1, "\(result)")
+      #expect(result.errorLine?.hasPrefix("multifd: error: fence:") == true, "\(result)")
+      #expect(!FileManager.default.fileExists(atPath: qemu + ".arguments"))
+      try StoreCheck.expect(standby.store, holds: 3, Self.script)
+    }
+  }
+
+  @Test("The fence comes first, and sees that nothing has begun")
+  func order() throws {
+    let standby = try lost()
+    let qemu = try program(standby.beside("qemu"), "exit 0")
+    let fence =
+      "test ! -e \(qemu).arguments && cp \(standby.store)/manifest.json \(standby.beside("then"))"
+    let result = try failover(standby, [qemu, "-m", "1"], ["--fence", fence])
+    #expect(result.code == 1, "\(result)")
+    #expect(result.errors.contains("succeeded"), "\(result)")
+    let then = try String(contentsOfFile: standby.beside("then"), encoding: .utf8)
+    #expect(then.contains("\"standby\""))
+    let arguments = try String(contentsOfFile: qemu + ".arguments", encoding: .utf8)
+      .split(separator: "\n")
+    #expect(Array(arguments.prefix(3)) == ["-m", "1", "-object"])
+    #expect(arguments.contains("defer"))
+  }
+
+  @Test(
+    "A QEMU that cannot be started, ends at once, or speaks no QMP: the guest is still here",
+    arguments: ["", "exit 1", "exec sleep 60"])
+  func noQEMU(ending: String) throws {
+    let standby = try lost()
+    let qemu =
+      try ending.isEmpty
+      ? standby.beside("nothing") : program(standby.beside("qemu"), ending)
+    let result = try failover(standby, [qemu])
+    #expect([1, 3].contains(result.code), "\(result)")
+    #expect(result.errorLine != nil, "\(result)")
+    let status = try StoreCheck.status(standby.store)
+    #expect(status.code == 0 && status.json["guest"].string == "standby", "\(status)")
+    try StoreCheck.expect(standby.store, holds: 3, Self.script)
+  }
+
+  @Test("-incoming in the command, or no command, is wrong use")
+  func usage() throws {
+    let standby = try lost()
+    for qemu in [["qemu", "-incoming", "defer"], []] {
+      let result = try failover(standby, qemu)
+      #expect(result.code == 64, "\(result)")
+    }
+    try StoreCheck.expect(standby.store, holds: 3, Self.script)
+  }
+
+  @Test("A guest that was handed over, or may run elsewhere, is not started twice")
+  func handedOver() throws {
+    let standby = try lost()
+    let qemu = try program(standby.beside("qemu"), "exit 0")
+    var manifest = try #require(try Store.status(of: standby.store).manifest)
+    for state in [Manifest.State.handedOver, .handingOver, .unsettled] {
+      manifest.state = state
+      try Store.open(standby.store, handedOver: true).store.write(manifest)
+      let result = try failover(standby, [qemu])
+      #expect(result.code == 1, "\(state): \(result)")
+      #expect(!FileManager.default.fileExists(atPath: qemu + ".arguments"), "\(state)")
+    }
+  }
+
+  @Test("--on-loss failover: not for a primary that sends what cannot be, it may well run")
+  func notLost() throws {
+    for wrong in [true, false] {
+      let folder = try TemporaryFolder()
+      defer { folder.remove() }
+      let qemu = try program(folder("qemu"), "exit 1")
+      let standby = try StandbyProcess(["--on-loss", "failover", "--timeout", "2", "--", qemu])
+      let primary = try Primary(Self.script, to: standby.uri)
+      try primary.play(upTo: 2)
+      if wrong { try primary.send(main: [0, 0, 0, 9]) } else { primary.close() }
+      let result = try standby.multifd.wait()
+      #expect(result.code == (wrong ? 4 : 1), "\(result)")
+      let started = FileManager.default.fileExists(atPath: qemu + ".arguments")
+      #expect(started == !wrong, "\(result)")
+      try StoreCheck.expect(standby.store, holds: 2, Self.script)
+    }
+  }
+}

@@ -1,0 +1,191 @@
+import Foundation
+import Roles
+import SessionReplay
+import Store
+import TestSupport
+import Testing
+import Wire
+
+/// Who else connects, who is silent, and what is no COLO primary at all.
+@Suite("Connections that are not the primary's")
+struct NeighbourTests {
+  static let script = SyntheticGuest.script(seed: 40, checkpoints: 5, pages: [200, 9])
+  static let plain = SyntheticGuest.script(.plain, seed: 41, checkpoints: 5, pages: [200, 9])
+
+  @Test(
+    "A second primary is turned away, and the first does not notice",
+    arguments: [script, plain], [script, plain])
+  func secondPrimary(first: PrimaryScript, second: PrimaryScript) throws {
+    let standby = try LocalStandby()
+    let primary = try Primary(first, to: standby.uri)
+    try primary.play(upTo: 2)
+    for _ in 0..<2 {
+      let other = try Primary(second, to: standby.uri)
+      #expect(throws: Primary.Ended.standbyGone) { try other.precopy() }
+      other.close()
+      try primary.checkpoint(primary.acknowledged! + 1)
+    }
+    try primary.request()
+    // In the middle of a checkpoint, too.
+    let other = try Primary(second, to: standby.uri)
+    #expect(throws: Primary.Ended.standbyGone) { try other.precopy() }
+    try primary.send(first.checkpoints[4])
+    try primary.expectAcknowledgement(5)
+    primary.close()
+    #expect(try standby.outcome().report.checkpoint == 5)
+    try StoreCheck.expect(standby.store, holds: 5, first)
+  }
+
+  @Test("Strangers are turned away, and those who say nothing")
+  func strangers() throws {
+    let standby = try LocalStandby()
+    let primary = try Primary(Self.script, to: standby.uri)
+    try primary.play(upTo: 1)
+    var sockets: [Int32] = []
+    for words in ["GET / HTTP/1.1\r\n\r\n", "Q", "", "\u{11}\u{22}\u{33}\u{44}", "QEVM"] {
+      let socket = try Primary.connect(standby.uri)
+      sockets.append(socket)
+      Sockets.write(socket, Array(words.utf8))
+    }
+    for number in 2...5 { try primary.checkpoint(number) }
+    for socket in sockets { close(socket) }
+    primary.close()
+    #expect(try standby.outcome().report.checkpoint == 5)
+    try StoreCheck.expect(standby.store, holds: 5, Self.script)
+  }
+
+  @Test("--checkpoint-timeout: a primary that asks for no checkpoint is lost")
+  func checkpointTimeout() throws {
+    for last in [0, 2] {
+      let standby = try LocalStandby { $0.standby?.checkpointTimeout = 0.3 }
+      let primary = try Primary(Self.script, to: standby.uri)
+      try primary.play(upTo: last)
+      let outcome = try standby.outcome()
+      #expect(outcome.cause.exit == .unreachable && outcome.cause.peerIsGone)
+      #expect("\(outcome.cause)" == "primary: no checkpoint for 0.3 s")
+      // It is cut off, so that it cannot believe to be protected.
+      #expect(primary.readToEnd() == [])
+      try StoreCheck.expect(standby.store, holds: last, Self.script)
+    }
+  }
+
+  @Test("With it, a primary that is silent inside a checkpoint is lost as well")
+  func silentInside() throws {
+    let standby = try LocalStandby {
+      $0.timeout = 0.5
+      $0.standby?.checkpointTimeout = 30
+    }
+    let primary = try Primary(Self.script, to: standby.uri)
+    try primary.play(upTo: 1)
+    try primary.request()
+    let outcome = try standby.outcome()
+    #expect(outcome.cause.exit == .unreachable && outcome.cause.peerIsGone, "\(outcome.cause)")
+    try StoreCheck.expect(standby.store, holds: 1, Self.script)
+  }
+
+  @Test("Without it, a primary may take its time")
+  func patience() throws {
+    let standby = try LocalStandby { $0.timeout = 0.3 }
+    let primary = try Primary(Self.script, to: standby.uri)
+    try primary.play(upTo: 1)
+    Thread.sleep(forTimeInterval: 0.8)
+    for number in 2...5 { try primary.checkpoint(number) }
+    primary.close()
+    #expect(try standby.outcome().report.checkpoint == 5)
+  }
+
+  /// What the stream tells before the guest is stopped.
+  @Test("--colo and a source that is no COLO primary, and the reverse: refused")
+  func dialects() throws {
+    // No ENABLE_COLO, no return path: an ordinary source.
+    let ordinary = try #require(Fixtures.session("bios-72-main-only"))
+    let colo = SyntheticGuest.script(.oldPlain, seed: 42, checkpoints: 1, pages: [20])
+    do {
+      let standby = try LocalStandby()
+      let socket = try Primary.connect(standby.uri)
+      defer { close(socket) }
+      // As far as the first page: its guest still runs.
+      Sockets.write(socket, try Fixtures.bytes(ordinary.main).prefix(20_000))
+      let refusal = try standby.refusal()
+      #expect(refusal.exit == .refused && "\(refusal)".contains("is no COLO primary"), "\(refusal)")
+      #expect(SmallFileSystem.tree(standby.store) == ["lock"])
+    }
+    do {
+      let standby = try LocalStandby { $0.standby = nil }
+      let socket = try Primary.connect(standby.uri)
+      defer { close(socket) }
+      Sockets.write(socket, colo.precopy.main.prefix(200))
+      let refusal = try standby.refusal()
+      #expect(refusal.exit == .refused && refusal.hint?.contains("--colo") == true, "\(refusal)")
+      #expect(SmallFileSystem.tree(standby.store) == ["lock"])
+    }
+  }
+
+  @Test("A primary up to 10.2 with return-path is refused: it would cut its own connection")
+  func returnPath() throws {
+    let standby = try LocalStandby()
+    let socket = try Primary.connect(standby.uri)
+    defer { close(socket) }
+    var encoder = StreamEncoder()
+    encoder.fileHeader()
+    encoder.configuration(Configuration(machine: "pc-q35-10.0"))
+    encoder.command(.openReturnPath)
+    encoder.command(.ping(1))
+    encoder.command(.enableCOLO)
+    encoder.beginSection(.start, id: 2, name: "ram", instance: 0, version: 4)
+    Sockets.write(socket, encoder.take())
+    let refusal = try standby.refusal()
+    #expect(refusal.exit == .refused && "\(refusal)".contains("return-path"), "\(refusal)")
+  }
+
+  @Test("Looking at a store never makes it busy for those who use it")
+  func looking() throws {
+    let standby = try LocalStandby()
+    let primary = try Primary(Self.script, to: standby.uri)
+    try primary.play(upTo: 1)
+    primary.close()
+    _ = try standby.outcome()
+    let (path, done) = (standby.store, TestSupport.Monitor(false))
+    inThreads(2) { thread in
+      if thread == 0 {
+        while !done.read({ $0 }) { _ = try? Store.status(of: path) }
+        return
+      }
+      for _ in 0..<3000 {
+        do { _ = try Store.open(path) } catch { Issue.record(error) }
+      }
+      done.update { $0 = true }
+    }
+  }
+
+  @Test("A store that holds a guest is not received into, whoever it belongs to")
+  func occupied() throws {
+    let standby = try LocalStandby()
+    let busy = #expect(throws: Failure.self) {
+      try LocalStandby(store: standby.store).wait().get()
+    }
+    #expect(busy?.exit == .failed && "\(busy!)".contains("in use by another process"), "\(busy!)")
+    let primary = try Primary(Self.script, to: standby.uri)
+    try primary.play(upTo: 2)
+    primary.close()
+    _ = try standby.outcome()
+    var (store, manifest) = try Store.open(standby.store)
+    for state in [Manifest.State.standby, .held, .handedOver, .handingOver, .unsettled] {
+      manifest.state = state
+      try store.write(manifest)
+      store = try Store.prepare(standby.beside("other"))  // lets go of the lock
+      for colo in [true, false] {
+        let failure = #expect(throws: Failure.self) {
+          try LocalStandby(store: standby.store) { if !colo { $0.standby = nil } }.wait().get()
+        }
+        #expect(failure?.exit == .failed, "\(state)")
+        #expect("\(failure!)".contains("holds a guest"), "\(state): \(failure!)")
+      }
+      store = try Store.open(standby.store, handedOver: true).store
+    }
+    manifest.state = .standby
+    try store.write(manifest)
+    store = try Store.prepare(standby.beside("other"))
+    try StoreCheck.expect(standby.store, holds: 2, Self.script)
+  }
+}

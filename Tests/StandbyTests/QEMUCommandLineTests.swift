@@ -1,0 +1,134 @@
+import Roles
+import Store
+import Testing
+
+@Suite("The operator's QEMU command, moved onto a store")
+struct QEMUCommandLineTests {
+  static let mega: UInt64 = 1 << 20
+  static let plain = [("pc.ram", 128 * mega), ("pc.bios", mega), ("/rom@etc/acpi/tables", mega)]
+
+  /// A command, the guest's blocks, and what becomes of the command before what is always added.
+  struct Row: Sendable, CustomStringConvertible {
+    let description: String
+    let command: [String]
+    let blocks: [(String, UInt64)]
+    var store = "/s"
+    let result: [String]
+    let mapped: Set<String>
+  }
+
+  static let rows = [
+    Row(
+      description: "no backend named: the machine's own RAM",
+      command: ["qemu", "-machine", "q35", "-m", "128"], blocks: plain,
+      result: [
+        "qemu", "-machine", "q35", "-m", "128", "-object",
+        "memory-backend-file,id=pc.ram,mem-path=/s/ram/pc.ram,share=on,size=134217728", "-machine",
+        "memory-backend=pc.ram",
+      ], mapped: ["pc.ram"]),
+    Row(
+      description: "another architecture's name",
+      command: ["qemu-system-aarch64", "-M", "virt"], blocks: [("mach-virt.ram", mega)],
+      result: [
+        "qemu-system-aarch64", "-M", "virt", "-object",
+        "memory-backend-file,id=mach-virt.ram,mem-path=/s/ram/mach-virt.ram,share=on,size=1048576",
+        "-machine", "memory-backend=mach-virt.ram",
+      ], mapped: ["mach-virt.ram"]),
+    Row(
+      description: "a memfd backend",
+      command: [
+        "qemu", "-machine", "q35,memory-backend=mem0", "-object",
+        "memory-backend-memfd,id=mem0,size=128M,share=on,prealloc=on",
+      ], blocks: [("mem0", 128 * mega), ("pc.bios", mega)],
+      result: [
+        "qemu", "-machine", "q35,memory-backend=mem0", "-object",
+        "memory-backend-file,id=mem0,mem-path=/s/ram/mem0,share=on,size=134217728,prealloc=on",
+      ], mapped: ["mem0"]),
+    Row(
+      description: "a ram backend of an old machine type, by two dashes, by the object's path",
+      command: [
+        "qemu", "--machine", "pc-i440fx-2.12", "--object", "memory-backend-ram,size=1M,id=m",
+        "-numa", "node,memdev=m",
+      ], blocks: [("/objects/m", mega)],
+      result: [
+        "qemu", "--machine", "pc-i440fx-2.12", "--object",
+        "memory-backend-file,id=m,mem-path=/s/ram/%2Fobjects%2Fm,share=on,size=1048576", "-numa",
+        "node,memdev=m",
+      ], mapped: ["/objects/m"]),
+    Row(
+      description: "NUMA nodes, each in its place, with their policies",
+      command: [
+        "qemu", "-object", "memory-backend-ram,id=n0,size=64M,host-nodes=0,policy=bind", "-object",
+        "memory-backend-ram,id=n1,size=64M,host-nodes=1,policy=bind", "-numa", "node,memdev=n0",
+        "-numa", "node,memdev=n1",
+      ], blocks: [("n0", 64 * mega), ("n1", 64 * mega)],
+      result: [
+        "qemu", "-object",
+        "memory-backend-file,id=n0,mem-path=/s/ram/n0,share=on,size=67108864,host-nodes=0,policy=bind",
+        "-object",
+        "memory-backend-file,id=n1,mem-path=/s/ram/n1,share=on,size=67108864,host-nodes=1,policy=bind",
+        "-numa", "node,memdev=n0", "-numa", "node,memdev=n1",
+      ], mapped: ["n0", "n1"]),
+    Row(
+      description: "huge pages and files are the primary's affair",
+      command: [
+        "qemu", "-object",
+        "memory-backend-file,id=mem,size=1G,mem-path=/dev/hugepages,share=off,hugetlb=on,hugetlbsize=2M,merge=off",
+        "-machine", "memory-backend=mem",
+      ], blocks: [("mem", 1024 * mega)],
+      result: [
+        "qemu", "-object",
+        "memory-backend-file,id=mem,mem-path=/s/ram/mem,share=on,size=1073741824,merge=off",
+        "-machine", "memory-backend=mem",
+      ], mapped: ["mem"]),
+    Row(
+      description: "other objects, and backends that are not the guest's RAM, stay",
+      command: [
+        "qemu", "-object", "rng-random,id=r,filename=/dev/urandom", "-object",
+        "memory-backend-file,id=nv,mem-path=/x,size=1M", "-device", "virtio-rng-pci,rng=r",
+      ], blocks: plain,
+      result: [
+        "qemu", "-object", "rng-random,id=r,filename=/dev/urandom", "-object",
+        "memory-backend-file,id=nv,mem-path=/x,size=1M", "-device", "virtio-rng-pci,rng=r",
+        "-object", "memory-backend-file,id=pc.ram,mem-path=/s/ram/pc.ram,share=on,size=134217728",
+        "-machine", "memory-backend=pc.ram",
+      ], mapped: ["pc.ram"]),
+    Row(
+      description: "a comma in the store's path is doubled, as QEMU wants it",
+      command: ["qemu"], blocks: [("pc.ram", mega)], store: "/a,b/,",
+      result: [
+        "qemu", "-object",
+        "memory-backend-file,id=pc.ram,mem-path=/a,,b/,,/ram/pc.ram,share=on,size=1048576",
+        "-machine", "memory-backend=pc.ram",
+      ], mapped: ["pc.ram"]),
+    Row(
+      description: "no RAM that could be mapped: all of it is streamed",
+      command: ["qemu", "-machine", "none"], blocks: [("weird", mega)],
+      result: ["qemu", "-machine", "none"], mapped: []),
+    Row(
+      description: "an option without its value is QEMU's to complain about",
+      command: ["qemu", "-object"], blocks: [("weird", mega)], result: ["qemu", "-object"],
+      mapped: []),
+  ]
+
+  @Test("Rewritten", arguments: rows)
+  func rewritten(row: Row) throws {
+    let line = try QEMUCommandLine(
+      row.command, store: row.store,
+      blocks: row.blocks.map { Manifest.Block(name: $0.0, length: $0.1) }, qmp: "/t/qmp")
+    #expect(
+      line.arguments
+        == row.result + ["-incoming", "defer", "-qmp", "unix:/t/qmp,server=on,wait=off"])
+    #expect(line.mapped == row.mapped)
+  }
+
+  @Test("A command that has -incoming is refused", arguments: ["-incoming", "--incoming"])
+  func incoming(option: String) {
+    let failure = #expect(throws: Failure.self) {
+      _ = try QEMUCommandLine(
+        ["qemu", option, "tcp:0:4444"], store: "/s",
+        blocks: [Manifest.Block(name: "pc.ram", length: Self.mega)], qmp: "/q")
+    }
+    #expect(failure?.exit == .usage && failure?.hint != nil)
+  }
+}

@@ -1,0 +1,44 @@
+import Foundation
+import Roles
+import SessionReplay
+import Store
+import TestSupport
+import Testing
+
+/// What a store holds, as everybody sees it who continues the guest.
+enum StoreCheck {
+  /// Opens a store as `send` and `failover` do, and compares the guest with the script's at the checkpoint that the
+  /// store names: all of RAM, and the devices.
+  ///
+  /// - Returns: that checkpoint.
+  @discardableResult
+  static func expectWhole(
+    _ store: String, _ script: PrimaryScript, _ what: Comment? = nil,
+    location: SourceLocation = #_sourceLocation
+  ) throws -> Int {
+    let guest = try HeldGuest(openingStore: store, force: false)
+    let number = try #require(guest.checkpoint, what, sourceLocation: location)
+    try #require(number <= script.checkpoints.count, what, sourceLocation: location)
+    #expect(
+      guest.deviceState == script.deviceStates[number],
+      "device state of checkpoint \(number), \(what ?? "")", sourceLocation: location)
+    let difference = PageModel.difference(guest.blocks, script.image(number))
+    #expect(
+      difference == nil, "RAM of checkpoint \(number), \(what ?? "")", sourceLocation: location)
+    return number
+  }
+
+  /// The same, for a store that must hold exactly that checkpoint.
+  static func expect(
+    _ store: String, holds number: Int, _ script: PrimaryScript, _ what: Comment? = nil,
+    location: SourceLocation = #_sourceLocation
+  ) throws {
+    let found = try expectWhole(store, script, what, location: location)
+    #expect(found == number, what, sourceLocation: location)
+  }
+
+  /// What `multifd status` says, as a child process.
+  static func status(_ store: String) throws -> MultiFDProcess.Result {
+    try MultiFDProcess.run(["status", "--store", store, "--json"])
+  }
+}

@@ -1,0 +1,283 @@
+import SessionReplay
+import TestSupport
+import Wire
+
+/// A small guest that never was: a generator makes what its primary sends, and remembers every page at every
+/// checkpoint.
+///
+/// It does what recordings do not show: large checkpoints directly before tiny ones and before empty ones, the same
+/// page in several epochs of a checkpoint, now with contents and now zero, pages that become zero and come back,
+/// epochs in which a channel has nothing to say.
+struct SyntheticGuest {
+  /// How its primary speaks.
+  struct Style: Sendable, CustomStringConvertible {
+    /// 0: plain.
+    var channels = 2
+    /// A MULTIFD_FLUSH record is the sync point; otherwise every section's end (and zero pages go over main).
+    var flush = true
+    /// 11.x; otherwise ENABLE_COLO.
+    var listens = true
+
+    var description: String {
+      (channels == 0 ? "plain" : "\(channels) channels, " + (flush ? "flush" : "section"))
+        + (listens ? ", return path" : ", ENABLE_COLO")
+    }
+
+    static let plain = Style(channels: 0)
+    static let oldPlain = Style(channels: 0, listens: false)
+    static let old = Style(channels: 2, flush: false, listens: false)
+    static let oldFlush = Style(channels: 3, flush: true, listens: false)
+    static let all = [Style(), Style(channels: 4), .plain, .oldPlain, .old, .oldFlush]
+  }
+
+  static let page = 4096
+  static let ramSection: UInt32 = 2
+  let style: Style
+  let blocks: [RAMBlockDescription]
+
+  private let seed: UInt64
+  private var counts: [Int]?
+  private var number = 0
+  private var blank = false
+  private var generator: SeededGenerator
+  private var main = StreamEncoder()
+  private var channels: [[UInt8]]
+  private var packetNumber: UInt64 = 0
+  private var version: UInt32 = 0
+  /// By block and page: what it holds; 0 is a zero page.
+  private var versions: [[UInt32]]
+
+  /// Makes a whole session.
+  ///
+  /// - Parameters:
+  ///   - pages: of each block.
+  ///   - blobSizes: bytes of each of two devices' state at the end of precopy, the first checkpoint, … and again, at
+  ///     most; at least half of it.
+  ///   - counts: pages in each epoch of the first checkpoint, the second, … and again; nil: by chance. More than
+  ///     there are means every page, with contents.
+  ///   - blank: precopy has zero pages only, but for one.
+  static func script(
+    _ style: Style = Style(), seed: UInt64, checkpoints: Int, pages: [Int] = [1500, 37, 1],
+    blobSizes: [Int] = [5000], counts: [Int]? = nil, blank: Bool = false
+  ) -> PrimaryScript {
+    var guest = SyntheticGuest(style, seed: seed, pages: pages)
+    guest.counts = counts
+    guest.blank = blank
+    var states = [guest.makeDevices(blobSizes[0])]
+    let precopy = guest.precopy(devices: states[0])
+    var history = [guest.versions]
+    var bursts: [PrimaryScript.Burst] = []
+    for number in 0..<checkpoints {
+      states.append(guest.makeDevices(blobSizes[(number + 1) % blobSizes.count]))
+      bursts.append(guest.checkpoint(devices: states.last!))
+      history.append(guest.versions)
+    }
+    let (all, blocks) = (history, guest.blocks)
+    return PrimaryScript(
+      listens: style.listens, precopy: precopy, checkpoints: bursts, deviceStates: states
+    ) { number in
+      zip(blocks.indices, all[number]).map { block, versions in
+        var image: [UInt64: [UInt8]] = [:]
+        for (page, version) in versions.enumerated() where version > 0 {
+          image[UInt64(page * Self.page)] = contents(seed, block, page, version)
+        }
+        return image
+      }
+    }
+  }
+
+  private init(_ style: Style, seed: UInt64, pages: [Int]) {
+    self.style = style
+    self.seed = seed
+    generator = SeededGenerator(seed: seed)
+    let names = ["pc.ram", "pc.bios", "/rom@etc/acpi/tables"]
+    blocks = zip(names, pages).map {
+      RAMBlockDescription(name: $0, usedLength: UInt64($1 * Self.page))
+    }
+    versions = pages.map { [UInt32](repeating: 0, count: $0) }
+    channels = (0..<style.channels).map { MultiFDInit(uuid: .zero, id: UInt8($0)).encode() }
+  }
+
+  /// What a page holds: random, and only this page at this version holds it.
+  static func contents(_ seed: UInt64, _ block: Int, _ page: Int, _ version: UInt32) -> [UInt8] {
+    var generator = SeededGenerator(
+      seed: seed &* 31 &+ UInt64(version) << 32 &+ UInt64(block) << 24 &+ UInt64(page))
+    return [UInt8](unsafeUninitializedCapacity: Self.page) { buffer, count in
+      let raw = UnsafeMutableRawBufferPointer(buffer)
+      for at in stride(from: 0, to: Self.page, by: 8) {
+        raw.storeBytes(of: generator.next(), toByteOffset: at, as: UInt64.self)
+      }
+      count = Self.page
+    }
+  }
+
+  private mutating func take() -> PrimaryScript.Burst {
+    defer { channels = channels.map { _ in [] } }
+    return PrimaryScript.Burst(main: main.take(), channels: channels)
+  }
+
+  private mutating func precopy(devices: [UInt8]) -> PrimaryScript.Burst {
+    main.fileHeader()
+    main.configuration(Configuration(machine: style.listens ? "pc-q35-11.1" : "pc-i440fx-7.2"))
+    if style.listens {
+      main.command(.openReturnPath)
+      main.command(.ping(1))
+    } else {
+      main.command(.enableCOLO)
+    }
+    main.beginSection(.start, id: Self.ramSection, name: "ram", instance: 0, version: 4)
+    main.ramBlocks(blocks)
+    endEpoch()
+    endSection()
+    main.beginSection(.part, id: Self.ramSection, name: "ram", instance: 0, version: 4)
+    // The first round has every page; a third of them is zero.
+    for block in versions.indices {
+      for page in versions[block].indices
+      where blank ? block + page == 0 : generator.next() % 3 > 0 {
+        versions[block][page] = nextVersion()
+      }
+    }
+    send(pages: versions.indices.map { Array(versions[$0].indices) })
+    endEpoch()
+    endSection()
+    main.beginSection(.end, id: Self.ramSection, name: "ram", instance: 0, version: 4)
+    epoch(count: blank ? 0 : 40)
+    endSection()
+    main.raw(devices)
+    main.vmDescription(Array("{}".utf8))
+    return take()
+  }
+
+  private mutating func checkpoint(devices: [UInt8]) -> PrimaryScript.Burst {
+    main.colo(.vmstateSend)
+    if !style.listens, style.flush { main.command(.switchoverStart) }
+    main.beginSection(.end, id: Self.ramSection, name: "ram", instance: 0, version: 4)
+    let epochs = style.flush ? Int.random(in: 1...3, using: &generator) : 1
+    let count = counts.map { $0[number % $0.count] }
+    for _ in 0..<(count != nil && style.flush ? 2 : epochs) { epoch(count: count ?? randomCount()) }
+    number += 1
+    endSection()
+    main.eof()
+    main.deviceState(size: UInt64(devices.count))
+    main.raw(devices)
+    return take()
+  }
+
+  /// Now and then the greater part of the guest, often a few pages or none at all.
+  private mutating func randomCount() -> Int {
+    let total = versions.reduce(0) { $0 + $1.count }
+    return switch generator.next() % 8 {
+    case 0: Int.random(in: 0...total * 2 / 3, using: &generator)
+    case 1, 2: 0
+    default: Int.random(in: 1...24, using: &generator)
+    }
+  }
+
+  private mutating func nextVersion() -> UInt32 {
+    version += 1
+    return version
+  }
+
+  /// Dirties so many pages, zeroes some of them, and sends them.
+  private mutating func epoch(count: Int) {
+    let places = versions.indices.flatMap { block in versions[block].indices.map { (block, $0) } }
+    var dirty = versions.map { _ in [Int]() }
+    var picked = Set<Int>()
+    let all = count > places.count
+    if all { picked = Set(places.indices) }
+    for _ in 0..<min(count, places.count) {
+      picked.insert(Int.random(in: 0..<places.count, using: &generator))
+    }
+    for index in picked.sorted() {
+      let (block, page) = places[index]
+      dirty[block].append(page)
+      versions[block][page] = generator.next() % 4 == 0 && !all ? 0 : nextVersion()
+    }
+    send(pages: dirty)
+    endEpoch()
+  }
+
+  private mutating func endEpoch() {
+    for channel in channels.indices {
+      packetNumber += 1
+      append(
+        MultiFDPacketHeader(
+          flags: .sync, pagesAllocated: 0, normalCount: 0, nextPacketSize: 0,
+          packetNumber: packetNumber, zeroCount: 0), name: "", offsets: [], to: channel)
+    }
+    if style.flush, style.channels > 0 { main.multifdFlush() }
+  }
+
+  private mutating func endSection() {
+    main.endOfRAMSection()
+    main.footer(id: Self.ramSection)
+  }
+
+  private mutating func send(pages: [[Int]]) {
+    for (block, pages) in pages.enumerated() {
+      var rest = pages[...]
+      while !rest.isEmpty {
+        let batch = rest.prefix(Int.random(in: 1...128, using: &generator))
+        rest = rest.dropFirst(batch.count)
+        let normal = batch.filter { versions[block][$0] > 0 }
+        let zero = batch.filter { versions[block][$0] == 0 }
+        let zeroOnMain = style.channels == 0 || !style.flush
+        if zeroOnMain {
+          for page in zero { main.zero(block: block, offset: UInt64(page * Self.page)) }
+        }
+        if style.channels == 0 {
+          for page in normal {
+            main.pageRecord(block: block, offset: UInt64(page * Self.page))
+            main.raw(Self.contents(seed, block, page, versions[block][page]))
+          }
+        } else {
+          packet(block, normal, zeroOnMain ? [] : zero)
+        }
+      }
+    }
+  }
+
+  private mutating func packet(_ block: Int, _ normal: [Int], _ zero: [Int]) {
+    guard normal.count + zero.count > 0 else { return }
+    let channel = Int.random(in: 0..<style.channels, using: &generator)
+    packetNumber += 1
+    append(
+      MultiFDPacketHeader(
+        flags: [], pagesAllocated: 128, normalCount: UInt32(normal.count),
+        nextPacketSize: UInt32(normal.count * Self.page), packetNumber: packetNumber,
+        zeroCount: UInt32(zero.count)),
+      name: blocks[block].name, offsets: (normal + zero).map { UInt64($0 * Self.page) },
+      to: channel)
+    for page in normal {
+      channels[channel] += Self.contents(seed, block, page, versions[block][page])
+    }
+  }
+
+  private mutating func append(
+    _ header: MultiFDPacketHeader, name: String, offsets: [UInt64], to channel: Int
+  ) {
+    let size = MultiFDPacketHeader.size(pageSize: Self.page)
+    channels[channel] += [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+      offsets.withUnsafeBufferPointer {
+        header.encode(
+          into: UnsafeMutableRawBufferPointer(buffer), blockName: name, offsets: $0,
+          pageSize: Self.page)
+      }
+      count = size
+    }
+  }
+
+  /// Sections of two devices that do not exist, and the closing 00.
+  private mutating func makeDevices(_ size: Int) -> [UInt8] {
+    var encoder = StreamEncoder()
+    for (id, name) in [(5, "timer"), (6, "vga")] as [(UInt32, String)] {
+      encoder.beginSection(.full, id: id, name: name, instance: 0, version: 2)
+      let count = Int.random(in: size / 2...size, using: &generator)
+      // No byte of it can begin a footer.
+      encoder.raw((0..<count).map { _ in UInt8(generator.next() % 0x7e) })
+      encoder.footer(id: id)
+    }
+    encoder.eof()
+    return encoder.take()
+  }
+}
