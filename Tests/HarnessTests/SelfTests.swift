@@ -40,7 +40,7 @@ enum Run {
       try Compiler.compile(specimen.name, in: folder.path))
     settings.skip = [try #require(TestPattern("perf"))]
     // The ones that only random input finds end with the first find.
-    settings.fuzzSeconds = specimen.expected.contains { $0.hasPrefix("fuzz/") } ? 5 : 0.2
+    settings.fuzzSeconds = specimen.expected.contains { $0.hasPrefix("fuzz/") } ? 5 : 0.05
     // One backend of these hangs on purpose, with everything else done in a fraction of this.
     settings.timeout = specimen.name.hasPrefix("hang") ? 6 : 120
     return try Run.run(settings)

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,6 +182,9 @@ static const rule *rule_at(uintptr_t address, int *kind, uintptr_t *start, size_
 /* Runs once, in a process that is going to die of it; what it calls needs no lock that a backend could
  * hold, but for snprintf, which takes none for these formats. */
 static void on_fault(int number, siginfo_t *info, void *context) {
+  static _Atomic int entered;
+  /* Another thread's fault is being told already; the process ends with that. */
+  while (atomic_exchange(&entered, 1) != 0) pause();
   char text[512];
   const char *owner = blamed != NULL ? blamed : "";
   const int is_memory = (number == SIGSEGV || number == SIGBUS) && info->si_code > 0;
@@ -215,7 +219,8 @@ static void on_fault(int number, siginfo_t *info, void *context) {
   ADD("\n");
   if (length > sizeof text) length = sizeof text;
   if (report >= 0 && write(report, text, length) < 0) {}
-  /* SA_RESETHAND: the same fault again ends the process. A signal that somebody sent has to be repeated. */
+  /* The same fault again ends the process. A signal that somebody sent has to be repeated. */
+  signal(number, SIG_DFL);
   if (!is_memory) raise(number);
 }
 
@@ -228,7 +233,7 @@ void charness_catch_faults(int to) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
   action.sa_sigaction = on_fault;
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESETHAND;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
   const int numbers[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS, SIGPIPE};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) sigaction(numbers[i], &action, NULL);

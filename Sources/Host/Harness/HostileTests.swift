@@ -214,7 +214,7 @@ enum HostileTests {
     // Sizes that a decoder might believe.
     var random = context.random("places")
     for payload in [attack.packets[0].payload, dense.bytes] {
-      for at in 0..<min(context.rounds(32, quick: 12), payload.count) {
+      for at in 0..<min(context.rounds(32, quick: 8), payload.count) {
         for width in [2, 4, 8] {
           for value in [UInt64(300 << 20), 0x7fff_ffff, 0xffff_ffff, 0xffff] {
             let big = Bool.random(using: &random)

@@ -24,6 +24,7 @@ enum RoundtripTests {
   @Sendable private static func empty(_ context: Context) throws(Stop) {
     let library = try context.library
     let lane = try Lane(context, Shape(library, pages: 16), content: Lane.mix)
+    lane.honestyRule = "roundtrip/basic"
     let zero = Array(lane.source.offsets.suffix(4))
     // A host leaves out the call for a packet with nothing in it; with zero pages it makes it.
     for zeroes in [[], zero, Array(zero.prefix(1))] {

@@ -165,9 +165,9 @@ final class SendDriver: @unchecked Sendable {
     let iovs = pieces.filter { $0.length > 0 }.map {
       MultiFDIOVec(iov_base: UnsafeMutableRawPointer(bitPattern: $0.base)!, iov_len: Int($0.length))
     }
-    if let block { checkGuestPieces(iovs, block, offsets) }
+    let isApart = block.map { checkGuestPieces(iovs, $0, offsets) } ?? true
     // Pieces in guest memory change with the guest.
-    last = library.has(MULTIFD_CAP_ZERO_COPY) ? nil : (iovs, bytes)
+    last = library.has(MULTIFD_CAP_ZERO_COPY) || !isApart ? nil : (iovs, bytes)
     return Payload(status: status, bytes: bytes, pieces: iovs)
   }
 
@@ -189,8 +189,11 @@ final class SendDriver: @unchecked Sendable {
     }
   }
 
-  /// Pieces may lie in the packet's pages, with ZERO_COPY, and nowhere else in the block.
-  private func checkGuestPieces(_ pieces: [MultiFDIOVec], _ block: Block, _ offsets: [UInt64]) {
+  /// Pieces may lie in the packet's pages, with ZERO_COPY, and nowhere else in the block. False when they do
+  /// otherwise, which has been reported then.
+  private func checkGuestPieces(_ pieces: [MultiFDIOVec], _ block: Block, _ offsets: [UInt64])
+    -> Bool
+  {
     let start = UInt(bitPattern: block.base)
     let end = start + UInt(block.offsets.last ?? 0) + UInt(block.pageSize)
     let pages = Set(offsets)
@@ -202,17 +205,18 @@ final class SendDriver: @unchecked Sendable {
         context.fail(
           "a piece of iov lies in guest memory, but ZERO_COPY is not declared",
           as: "bounds/iov-guest")
-        return
+        return false
       }
       var page = (at - start) / size * size
       while page < at - start + UInt(piece.iov_len) {
         guard pages.contains(UInt64(page)) else {
           context.fail("a piece of iov reaches beyond the packet's pages", as: "bounds/iov-guest")
-          return
+          return false
         }
         page += size
       }
     }
+    return true
   }
 
   /// Whether the payload of the packet before is still what it was.
