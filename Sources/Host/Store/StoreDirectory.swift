@@ -46,6 +46,9 @@ struct StoreDirectory: ~Copyable, Sendable {
   }
 
   deinit {
+    // Explicitly: a child that another thread is just starting still has a copy of the descriptor, and
+    // closing ours would leave the lock to it until its exec.
+    flock(lock, LOCK_UN)
     close(lock)
     close(descriptor)
   }
