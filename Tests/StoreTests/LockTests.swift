@@ -27,7 +27,8 @@ struct LockTests {
     let lock = URL(filePath: path + "/lock").resolvingSymlinksInPath().path
     return try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")
       .first { name in
-        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/" + name)) == lock
+        (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/" + name))
+          == lock
       }.flatMap { Int32($0) }
   }
 }
