@@ -15,7 +15,8 @@ struct LockTests {
     let path = folder("store")
     var store: Store? = try Store.prepare(path)
     #expect(TestGuest.prepare(path) == .busy)
-    let copy = dup(try #require(lockDescriptor(path)))
+    let descriptor = try lockDescriptor(path)
+    let copy = dup(try #require(descriptor))
     defer { close(copy) }
     #expect(copy >= 0)
     withExtendedLifetime(store) {}
