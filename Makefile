@@ -14,7 +14,7 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip
 DOCS := README.md Plugins.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test soak interop bench fuzz examples docs install uninstall format lint clean
+.PHONY: help setup build demo test soak interop bench fuzz sanitize examples docs install uninstall format lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo 'make bench      throughput next to stock QEMU'
 	@echo 'make soak       standbys and primaries killed at random, thousands of times'
 	@echo 'make fuzz       random mutations of recorded streams'
+	@echo 'make sanitize   the harness over the built-in backends under ASan and TSan'
 	@echo 'make examples   build the example backends and run the harness on each; ARGS=--quick for the short form'
 	@echo 'make docs       renew the tables in Plugins.md that come from code'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
@@ -60,6 +61,25 @@ bench:
 
 fuzz: setup build
 	$(BUILD)/multifd-fuzz $(ARGS)
+
+# dlopen()ed libraries need what the sanitizer's runtime, linked into the executable, has not been asked for.
+TSAN_LINK := --export-dynamic -u __tsan_external_write -u __tsan_external_read \
+  -u __tsan_ignore_thread_begin -u __tsan_ignore_thread_end
+sanitize:
+	$(call sanitized,address,.build-asan,--export-dynamic)
+	$(call sanitized,thread,.build-tsan,$(TSAN_LINK))
+
+# Sanitizer, scratch path, linker's options: one product at a time, since the tests are not wanted.
+define sanitized
+for product in multifd-harness $(PLUGINS:%=multifd-%); do \
+  $(SWIFT) build -c release --sanitize=$(1) --scratch-path $(2) --product $$product \
+    $(foreach option,$(3),-Xlinker $(option)) || exit 1; \
+done
+for plugin in $(PLUGINS); do \
+  echo "== $$plugin under -fsanitize=$(1)"; \
+  $(2)/release/multifd-harness $(2)/release/libmultifd-$$plugin.so --quick --skip perf --timeout 300 $(ARGS) || exit 1; \
+done
+endef
 
 examples: build
 	for example in $(EXAMPLES); do \
@@ -116,4 +136,4 @@ lint:
 	$(SWIFT) format lint --strict -r $(SOURCES)
 
 clean:
-	rm -rf .build $(INSTALL_BUILD)
+	rm -rf .build .build-asan .build-tsan $(INSTALL_BUILD)

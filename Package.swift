@@ -108,7 +108,8 @@ let package = Package(
       name: "PluginLoaderTests", dependencies: ["PluginLoader", "TestSupport"],
       path: "Tests/PluginLoaderTests"),
     .testTarget(
-      name: "HarnessTests", dependencies: ["Harness", "TestSupport"], path: "Tests/HarnessTests"),
+      name: "HarnessTests", dependencies: ["Harness", "TestSupport"], path: "Tests/HarnessTests",
+      exclude: ["Golden"]),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
     .testTarget(
       name: "MemoryTests", dependencies: ["Memory", "TestSupport"], path: "Tests/MemoryTests"),

@@ -52,10 +52,13 @@ enum Harness {
       ? nil : SkipReason("there is no \(path): build everything, not one product")
   }
 
-  /// Puts a library through the quick form of all tests. Throws with the harness's own report.
-  static func pass(_ library: String, plugins: String = Lab.executableFolder) throws {
+  /// Puts a library through the quick form of all tests; `perf` too where it is asked for, since that group only
+  /// tells. Throws with the harness's own report.
+  static func pass(
+    _ library: String, plugins: String = Lab.executableFolder, perf: Bool = false
+  ) throws {
     try ExamplesTests.skip(if: unavailable, "the harness")
     let arguments = [path, "--quick", "--plugin-dir", plugins, library]
-    try Tool.run(arguments)
+    try Tool.run(arguments + (perf ? [] : ["--skip", "perf"]))
   }
 }

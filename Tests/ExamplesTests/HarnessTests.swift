@@ -25,7 +25,7 @@ extension ExamplesTests {
       let library = try Built.shared.library(example)
       // The others of its wire format, for the test that has them read each other.
       let others = example == .igzip ? Lab.executableFolder : try Built.shared.libraries()
-      try Harness.pass(library, plugins: others)
+      try Harness.pass(library, plugins: others, perf: example == .igzip)
     }
 
     @Test("what `multifd plugins new` writes builds and passes", arguments: Language.allCases)

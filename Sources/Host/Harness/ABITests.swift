@@ -157,7 +157,8 @@ enum ABITests {
     let bound = library.methods.payload_bound(4096, 128)
     context.check(
       (1...UInt64(MULTIFD_QEMU_MAX_PAYLOAD)).contains(bound),
-      "payload_bound(4096, 128) is \(bound), a stock QEMU receives 1 to \(MULTIFD_QEMU_MAX_PAYLOAD)")
+      "payload_bound(4096, 128) is \(bound), a stock QEMU receives 1 to \(MULTIFD_QEMU_MAX_PAYLOAD)"
+    )
   }
 
   /// The table's bytes, and everything it points to.

@@ -28,10 +28,13 @@ enum Baseline {
         result.add(
           Finding(
             owner: test.id, seenIn: "perf/throughput",
-            message: "\(metric.name) is \(figure(metric.value)) \(metric.unit), it was \(figure(before))"))
+            message:
+              "\(metric.name) is \(figure(metric.value)) \(metric.unit), it was \(figure(before))"))
       }
     }
-    if compared == 0 { return TestResult(test, .skipped("\(path) has no figures of perf/throughput")) }
+    if compared == 0 {
+      return TestResult(test, .skipped("\(path) has no figures of perf/throughput"))
+    }
     return result
   }
 }

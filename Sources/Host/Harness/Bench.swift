@@ -38,7 +38,9 @@ final class Bench: @unchecked Sendable {
   var bytes: Int { packets * shape.pageCount * shape.pageSize }
 
   /// `packets` full packets of `content`; nil options for the defaults.
-  init(_ library: Library, _ content: Content, packets: Int, options: [String: String], seed: UInt64) {
+  init(
+    _ library: Library, _ content: Content, packets: Int, options: [String: String], seed: UInt64
+  ) {
     self.library = library
     self.packets = packets
     let shape = Shape(library)
@@ -139,7 +141,8 @@ final class Bench: @unchecked Sendable {
     var at = wire
     for number in 0..<packets {
       send.pointee.packet_num &+= 1
-      send.pointee.host = UnsafePointer((source + number * packet).assumingMemoryBound(to: UInt8.self))
+      send.pointee.host = UnsafePointer(
+        (source + number * packet).assumingMemoryBound(to: UInt8.self))
       send.pointee.iovs_num = 0
       send.pointee.next_packet_size = 0
       let start = charness_now()

@@ -79,7 +79,8 @@ final class Block: @unchecked Sendable {
   func isPoisoned(_ offset: UInt64) -> Bool {
     let page = UnsafeRawBufferPointer(start: base + Int(offset), count: pageSize)
     // The first byte is poison, and each equals the one behind it.
-    return page[0] == Self.poison && memcmp(page.baseAddress!, page.baseAddress! + 1, pageSize - 1) == 0
+    return page[0] == Self.poison
+      && memcmp(page.baseAddress!, page.baseAddress! + 1, pageSize - 1) == 0
   }
 
   /// Whether a page is the same here and there.

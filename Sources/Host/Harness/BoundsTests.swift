@@ -141,7 +141,9 @@ enum BoundsTests {
         if share >= best {
           best = share
         } else {
-          saved.withUnsafeBytes { (block.base + page).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+          saved.withUnsafeBytes {
+            (block.base + page).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+          }
         }
       }
       worst = max(worst, best)
@@ -166,7 +168,8 @@ enum BoundsTests {
     default:
       for _ in 0..<16 {
         let at = Int.random(in: 0..<size, using: &random)
-        page.storeBytes(of: UInt8.random(in: 0...255, using: &random), toByteOffset: at, as: UInt8.self)
+        page.storeBytes(
+          of: UInt8.random(in: 0...255, using: &random), toByteOffset: at, as: UInt8.self)
       }
     }
   }

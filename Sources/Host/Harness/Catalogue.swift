@@ -84,7 +84,8 @@ public enum Catalogue {
     .init("abi/capabilities", "only known capabilities, and one of STATEFUL and INDEPENDENT"),
     .init("abi/qemu-method", "qemu_method is one of QEMU's or UNKNOWN"),
     .init("abi/reserved", "max_in_flight and the reserved members are 0"),
-    .init("abi/option-table", "options: names, types, ranges, defaults, help as the header demands"),
+    .init(
+      "abi/option-table", "options: names, types, ranges, defaults, help as the header demands"),
     .init("abi/bound", "payload_bound() is 0 for 0 pages, covers raw pages and never shrinks"),
     .init("abi/qemu-bound", "a format of QEMU's stays within 1 MiB for QEMU's packets"),
     .init("abi/constant", "table, strings and options never change"),
@@ -115,7 +116,9 @@ public enum Catalogue {
 
   private static let roundtrip: [TestDescription] = [
     .init("roundtrip/basic", "a few pages of each content come out as they went in", gate: true),
-    .init("roundtrip/empty", "a packet without pages has an empty payload and disturbs nothing", gate: true),
+    .init(
+      "roundtrip/empty", "a packet without pages has an empty payload and disturbs nothing",
+      gate: true),
     .init("roundtrip/every-count", "packets of 1, 2, 3 … page_count pages"),
     .init("roundtrip/contents", "zero, text, RAM-like, random, mixed and awkward pages"),
     .init("roundtrip/page-sizes", "pages of 4 KiB, 16 KiB, 64 KiB and 2 MiB"),
@@ -205,7 +208,8 @@ public enum Catalogue {
 
   private static let golden: [TestDescription] = [
     .init("golden/payloads", "payloads recorded earlier still decode (--golden)"),
-    .init("golden/libraries", "earlier builds still load, and both understand each other (--golden)"),
+    .init(
+      "golden/libraries", "earlier builds still load, and both understand each other (--golden)"),
     .init("golden/same-format", "other backends of the wire format understand it, and it them"),
   ]
 

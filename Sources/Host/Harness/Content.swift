@@ -30,7 +30,8 @@ enum Content: String, CaseIterable {
       memset(page, 0, size)
       for _ in 0..<max(1, size / 1024) {
         let at = Int.random(in: 0..<size, using: &random)
-        page.storeBytes(of: UInt8(truncatingIfNeeded: random.next()), toByteOffset: at, as: UInt8.self)
+        page.storeBytes(
+          of: UInt8(truncatingIfNeeded: random.next()), toByteOffset: at, as: UInt8.self)
       }
     case .text: Self.fillText(page, size, &random)
     case .ram:
@@ -85,23 +86,23 @@ enum Content: String, CaseIterable {
     _ piece: UnsafeMutableRawPointer, _ size: Int, _ random: inout Seeded
   ) {
     switch random.next() % 16 {
-    case 0..<4: memset(piece, 0, size)
-    case 4..<8:
+    case 0..<5: memset(piece, 0, size)
+    case 5..<10:
       // Objects: pointers into one heap, sizes, flags, padding.
-      let heap = 0x7f3a_5c00_0000 + (random.next() % 16) << 20
+      let heap = 0x7f3a_5c00_0000 + (random.next() % 4) << 16
       for at in stride(from: 0, to: size, by: 8) {
         let bits = random.next()
         let word: UInt64 =
           switch bits % 4 {
-          case 0: heap + (bits >> 8) % (1 << 18) & ~15
-          case 1: (bits >> 8) % 100
+          case 0: heap + (bits >> 8) % (1 << 12) & ~63
+          case 1: (bits >> 8) % 16
           case 2: 0
-          default: heap + UInt64(at)
+          default: 0x7f3a_5bf0_1260
           }
         piece.storeBytes(of: word, toByteOffset: at, as: UInt64.self)
       }
-    case 8..<11: fillText(piece, size, &random)
-    case 11..<14:
+    case 10..<13: fillText(piece, size, &random)
+    case 13..<15:
       // Code: a small alphabet of short instructions with operands.
       var at = 0
       while at < size {
@@ -120,7 +121,8 @@ enum Content: String, CaseIterable {
   }
 
   private static let code: [[UInt8]] = [
-    [0x48, 0x89, 0x44, 0x24], [0x48, 0x8b, 0x45], [0xe8, 0x12, 0x34, 0x00], [0x0f, 0x1f, 0x44, 0x00],
+    [0x48, 0x89, 0x44, 0x24], [0x48, 0x8b, 0x45], [0xe8, 0x12, 0x34, 0x00],
+    [0x0f, 0x1f, 0x44, 0x00],
     [0x48, 0x83, 0xec], [0x85, 0xc0, 0x74], [0xc3, 0x55, 0x48, 0x89, 0xe5], [0x31, 0xc0, 0xeb],
   ]
 

@@ -116,14 +116,18 @@ struct Seeded: RandomNumberGenerator {
 }
 
 /// The code of every test, by name.
-enum TestBody {
+package enum TestBody {
+  /// The tests that have code.
+  package static var names: Set<String> { Set(all.keys) }
+
   typealias Body = @Sendable (Context) throws(Stop) -> Void
 
   static let all: [String: Body] =
     [
       LoadTests.bodies, ABITests.bodies, OptionTests.bodies, LifecycleTests.bodies,
       RoundtripTests.bodies, BoundsTests.bodies, HostileTests.bodies, IsolationTests.bodies,
-      OrderTests.bodies, DeterminismTests.bodies, ResourceTests.bodies, FaultTests.bodies, GoldenTests.bodies,
+      OrderTests.bodies, DeterminismTests.bodies, ResourceTests.bodies, FaultTests.bodies,
+      GoldenTests.bodies,
       FuzzTests.bodies, PerfTests.bodies,
     ].reduce(into: [:]) { all, some in all.merge(some) { first, _ in first } }
 

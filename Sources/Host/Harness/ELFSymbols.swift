@@ -14,7 +14,8 @@ struct ELFSymbols {
     guard bytes.starts(with: Self.header) else { return nil }
     func number(_ at: Int, _ size: Int) -> Int? {
       guard at >= 0, size <= 8, at <= bytes.count - size else { return nil }
-      return Int(truncatingIfNeeded: (0..<size).reduce(0) { $0 | UInt64(bytes[at + $1]) << (8 * $1) })
+      return Int(
+        truncatingIfNeeded: (0..<size).reduce(0) { $0 | UInt64(bytes[at + $1]) << (8 * $1) })
     }
     func text(_ at: Int) -> String? {
       guard bytes.indices.contains(at) else { return nil }

@@ -6,6 +6,7 @@ public protocol ReportFormat {
 
 /// Test Anything Protocol, version 14.
 public enum TAPFormat: ReportFormat {
+  /// The whole report.
   public static func text(_ report: RunReport) -> String {
     var lines = ["TAP version 14", "1..\(report.results.count)"]
     for (index, result) in report.results.enumerated() {
@@ -37,6 +38,7 @@ public enum TAPFormat: ReportFormat {
 
 /// JUnit's XML, as build servers read it.
 public enum JUnitFormat: ReportFormat {
+  /// The whole report.
   public static func text(_ report: RunReport) -> String {
     let totals = report.totals
     let name = escape(report.backend.map { "\($0.name) \($0.version)" } ?? report.settings.path)
@@ -79,7 +81,8 @@ public enum JUnitFormat: ReportFormat {
       }
     }
     if !result.texts.isEmpty {
-      inner.append("      <system-out>\(escape(result.texts.joined(separator: "\n\n")))</system-out>")
+      inner.append(
+        "      <system-out>\(escape(result.texts.joined(separator: "\n\n")))</system-out>")
     }
     return inner.isEmpty ? [head + "/>"] : [head + ">"] + inner + ["    </testcase>"]
   }
@@ -107,6 +110,7 @@ public enum JUnitFormat: ReportFormat {
 
 /// JSON; what `--baseline` reads.
 public enum JSONFormat: ReportFormat {
+  /// The whole report.
   public static func text(_ report: RunReport) -> String {
     let totals = report.totals
     let backend = report.backend.map { backend in
@@ -119,7 +123,10 @@ public enum JSONFormat: ReportFormat {
     return JSONValue.object([
       ("file", .string(settings.path)), ("backend", backend ?? .null),
       ("seed", .string(String(settings.seed))), ("quick", .bool(settings.isQuick)),
-      ("options", .object(settings.options.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })),
+      (
+        "options",
+        .object(settings.options.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })
+      ),
       ("passed", .number(Double(totals.passed))), ("failed", .number(Double(totals.failed))),
       ("skipped", .number(Double(totals.skipped))),
       ("results", .array(report.results.map { value($0, report) })),

@@ -71,7 +71,9 @@ enum FuzzTests {
     }
     charness_shared_memory()?.pointee.case_size = 0
     context.measure("fuzz.decode.cases", Double(cases), "")
-    if charness_coverage_size() > 0 { context.measure("fuzz.decode.new-coverage", Double(fresh), "") }
+    if charness_coverage_size() > 0 {
+      context.measure("fuzz.decode.new-coverage", Double(fresh), "")
+    }
   }
 
   private struct Seeds {
@@ -104,7 +106,8 @@ enum FuzzTests {
     _ offsets: inout [UInt64], _ pages: [UInt64], _ most: Int, _ random: inout Seeded
   ) {
     switch random.next() % 16 {
-    case 0: offsets = Array(pages.prefix(Int.random(in: 1...min(most, pages.count), using: &random)))
+    case 0:
+      offsets = Array(pages.prefix(Int.random(in: 1...min(most, pages.count), using: &random)))
     case 1:
       let page = pages.randomElement(using: &random)!
       offsets = [UInt64](repeating: page, count: offsets.count)
@@ -182,9 +185,11 @@ enum FuzzTests {
     guard library.supports(shape.pageSize, shape.pageCount) else { return }
     var options = context.order.options
     // Extreme values cost seconds in some codecs; options/combinations has them.
-    if Int.random(in: 0..<4, using: &random) == 0, let option = library.options.first(where: {
-      $0.type == MULTIFD_OPTION_ENUM || $0.type == MULTIFD_OPTION_BOOL
-    }), let name = option.name {
+    if Int.random(in: 0..<4, using: &random) == 0,
+      let option = library.options.first(where: {
+        $0.type == MULTIFD_OPTION_ENUM || $0.type == MULTIFD_OPTION_BOOL
+      }), let name = option.name
+    {
       options[name] = option.anyValue(&random)
     }
     var recording = Recording(library, shape, options: options)

@@ -110,7 +110,8 @@ enum OrderTests {
     "order/stateful-in-order": inOrder, "order/stateful-disorder": disorder,
   ]
 
-  private static func sent(_ lane: Lane, count: Int, _ random: inout Seeded) throws(Stop) -> [Packet]
+  private static func sent(_ lane: Lane, count: Int, _ random: inout Seeded) throws(Stop)
+    -> [Packet]
   {
     var packets: [Packet] = []
     for _ in 0..<count { packets.append(try lane.send(lane.source.pick(6, &random))) }

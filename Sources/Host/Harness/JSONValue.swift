@@ -73,7 +73,9 @@ enum JSONValue: Equatable {
 
     init(bytes: [UInt8]) { self.bytes = bytes }
 
-    mutating func skip() { while at < bytes.count, [32, 9, 10, 13].contains(bytes[at]) { at += 1 } }
+    mutating func skip() {
+      while at < bytes.count, [32, 9, 10, 13].contains(bytes[at]) { at += 1 }
+    }
 
     var isAtEnd: Bool {
       mutating get {

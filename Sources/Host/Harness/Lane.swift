@@ -104,8 +104,10 @@ final class Lane: @unchecked Sendable {
   private func difference(_ offset: UInt64, of offsets: [UInt64]) -> String {
     let (a, b) = (source.bytes(at: offset), target.bytes(at: offset))
     let at = zip(a, b).enumerated().first { $0.element.0 != $0.element.1 }?.offset ?? 0
-    let place = offsets.firstIndex(of: offset).map { "page \($0 + 1) of \(offsets.count)" } ?? "page"
-    return "\(place) (offset \(offset)) differs from byte \(at) on: sent \(a[at]), received \(b[at])"
+    let place =
+      offsets.firstIndex(of: offset).map { "page \($0 + 1) of \(offsets.count)" } ?? "page"
+    return
+      "\(place) (offset \(offset)) differs from byte \(at) on: sent \(a[at]), received \(b[at])"
   }
 
   /// There and back.

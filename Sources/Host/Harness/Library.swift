@@ -72,7 +72,8 @@ final class Library: @unchecked Sendable {
     guard let address else {
       context.fail(
         entry == nil
-          ? "no symbol \(MULTIFD_PLUGIN_ENTRY)" : "no table for a host of major \(MULTIFD_ABI_MAJOR)",
+          ? "no symbol \(MULTIFD_PLUGIN_ENTRY)"
+          : "no table for a host of major \(MULTIFD_ABI_MAJOR)",
         as: "load/entry")
       throw .failed
     }

@@ -35,7 +35,9 @@ public enum LinkChart {
   /// Bars in groups, one group for each link: how much guest memory moves, in multiples of the link's own rate.
   /// Nil when `perf/links` has not been run.
   public static func svg(_ report: RunReport) -> String? {
-    guard let result = report.results.first(where: { $0.test.id == "perf/links" }) else { return nil }
+    guard let result = report.results.first(where: { $0.test.id == "perf/links" }) else {
+      return nil
+    }
     var names: [String] = []
     var rates: [String: Double] = [:]
     for metric in result.metrics where metric.name.hasPrefix("links.") {
@@ -44,9 +46,10 @@ public enum LinkChart {
       if !names.contains(name) { names.append(name) }
     }
     guard !names.isEmpty else { return nil }
-    let highest = LinkModel.links.flatMap { link in
-      names.map { (rates["links.\($0).\(fixed(link, 0))"] ?? 0) / link }
-    }.max() ?? 1
+    let highest =
+      LinkModel.links.flatMap { link in
+        names.map { (rates["links.\($0).\(fixed(link, 0))"] ?? 0) / link }
+      }.max() ?? 1
     return draw(names, rates, top: max(1.2, highest * 1.1))
   }
 

@@ -30,7 +30,8 @@ enum OptionTable {
     let help = option.help ?? ""
     context.check((1...200).contains(help.utf8.count), "\(what): help is not 1 to 200 bytes")
     context.check(
-      !help.hasSuffix(".") && !help.contains("\n"), "\(what): help is not one line without full stop")
+      !help.hasSuffix(".") && !help.contains("\n"),
+      "\(what): help is not one line without full stop")
     let isRanged = [MULTIFD_OPTION_INT, MULTIFD_OPTION_SIZE, MULTIFD_OPTION_STRING]
       .contains(option.type)
     let isEnum = option.type == MULTIFD_OPTION_ENUM
@@ -96,7 +97,7 @@ enum OptionTests {
     do throws(Stop) {
       for count in [8, 1, 5] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
     } catch {
-      context.fail("so it is with \(text)")
+      if context.hasFailed { context.fail("so it is with \(text.isEmpty ? "the defaults" : text)") }
       throw error
     }
     return true

@@ -67,7 +67,9 @@ enum PerfTests {
       context.measure("throughput.encode.\(name)", speed.encode / 1e6, "MB/s")
       context.measure("throughput.decode.\(name)", speed.decode / 1e6, "MB/s")
       context.measure("throughput.ratio.\(name)", speed.ratio, "")
-      rows.append([name, figure(speed.encode / 1e6), figure(speed.decode / 1e6), figure(speed.ratio)])
+      rows.append([
+        name, figure(speed.encode / 1e6), figure(speed.decode / 1e6), figure(speed.ratio),
+      ])
     }
     context.reporter.say(.text(table(rows)))
   }
@@ -77,7 +79,8 @@ enum PerfTests {
     let bench = Bench(
       library, .ram, packets: packets(context), options: context.order.options,
       seed: context.order.seed)
-    guard let speed = measure(bench, seconds: Double(context.rounds(2000, quick: 200)) / 1000) else {
+    guard let speed = measure(bench, seconds: Double(context.rounds(2000, quick: 200)) / 1000)
+    else {
       context.fail("a callback fails")
       throw .failed
     }
@@ -173,7 +176,8 @@ enum PerfTests {
     for line in lines {
       let name = line.name.hasSuffix("*") ? String(line.name.dropLast()) : line.name
       for speed in LinkModel.links {
-        context.measure("links.\(name).\(fixed(speed, 0))", line.rate(on: speed) * 8 / 1e9, "Gbit/s")
+        context.measure(
+          "links.\(name).\(fixed(speed, 0))", line.rate(on: speed) * 8 / 1e9, "Gbit/s")
       }
     }
     context.reporter.say(.text(LinkModel.table(lines, channels: cores)))

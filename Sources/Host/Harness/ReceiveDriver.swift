@@ -104,7 +104,7 @@ final class ReceiveDriver: @unchecked Sendable {
     }
     normal.hide()
     zero.hide()
-    if status.isOK, host.unread > 0 {
+    if status.isOK, host.unread > 0, !host.hasFailedService {
       context.fail(
         "recv() returns OK and leaves \(host.unread) of \(announced ?? payload.count) bytes unread",
         as: "bounds/payload-read")

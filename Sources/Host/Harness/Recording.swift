@@ -68,7 +68,8 @@ struct Recording: Equatable {
       let size = MemoryLayout<T>.size
       guard size <= bytes.count - at else { return nil }
       defer { at += size }
-      return T(littleEndian: bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: at, as: T.self) })
+      return T(
+        littleEndian: bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: at, as: T.self) })
     }
     func data() -> [UInt8]? {
       guard let size = number(UInt32.self), Int(size) <= bytes.count - at else { return nil }
@@ -77,7 +78,9 @@ struct Recording: Equatable {
     }
     func text() -> String? { data().map { String(decoding: $0, as: UTF8.self) } }
     func numbers() -> [UInt64]? {
-      guard let count = number(UInt32.self), Int(count) <= (bytes.count - at) / 8 else { return nil }
+      guard let count = number(UInt32.self), Int(count) <= (bytes.count - at) / 8 else {
+        return nil
+      }
       return (0..<count).map { _ in number(UInt64.self) ?? 0 }
     }
     guard let backend = text(), let version = text(), let wireFormat = text(), let pairs = text(),

@@ -42,7 +42,8 @@ enum ResourceTests {
       let threshold = max(count * least, least > 16 ? 96 << 10 : 8 << 10)
       if growth.allSatisfy({ $0 >= threshold }) {
         context.fail(
-          "\(what): \(growth[1]) bytes more after \(count) more \(noun), \(growth[1] / count) for each")
+          "\(what): \(growth[1]) bytes more after \(count) more \(noun), \(growth[1] / count) for each"
+        )
       }
     }
   }
@@ -90,7 +91,8 @@ enum ResourceTests {
       lane.close()
     }
     let left = openDescriptors().subtracting(before)
-    context.check(left.isEmpty, "\(left.count) descriptors are open that were not before 8 channels")
+    context.check(
+      left.isEmpty, "\(left.count) descriptors are open that were not before 8 channels")
   }
 
   @Sendable private static func threads(_ context: Context) throws(Stop) {

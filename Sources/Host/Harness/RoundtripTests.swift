@@ -268,7 +268,8 @@ enum RoundtripTests {
       memcpy(image.base + Int(offset), lane.source.base + Int(offset), shape.pageSize)
       for _ in 0..<8 {
         let at = Int(offset) + Int.random(in: 0..<shape.pageSize, using: &random)
-        image.base.storeBytes(of: UInt8.random(in: 0...255, using: &random), toByteOffset: at, as: UInt8.self)
+        image.base.storeBytes(
+          of: UInt8.random(in: 0...255, using: &random), toByteOffset: at, as: UInt8.self)
       }
     }
     image.allow(.reading)

@@ -187,7 +187,9 @@ final class RunningChild {
   /// Whose rule it is that the process goes on. A library that ends it while it is opened cannot be opened.
   private var endRule: String { test.group == .load ? test.id : "lifecycle/no-exit" }
 
-  private var outputText: String { clean(String(decoding: output.bytes, as: UTF8.self), limit: 600) }
+  private var outputText: String {
+    clean(String(decoding: output.bytes, as: UTF8.self), limit: 600)
+  }
 
   /// Where the child was, by its own account.
   private func placeText() -> String {
@@ -196,7 +198,8 @@ final class RunningChild {
       String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
     }
     guard !name.isEmpty else { return "" }
-    return ", in \(clean(name))(), channel \(shared.pointee.channel), packet \(shared.pointee.packet)"
+    return
+      ", in \(clean(name))(), channel \(shared.pointee.channel), packet \(shared.pointee.packet)"
   }
 
   /// Writes the fuzz case that was being tried when the child failed.

@@ -96,7 +96,8 @@ final class SendDriver: @unchecked Sendable {
     expected.iovs_num = params.pointee.iovs_num
     expected.next_packet_size = params.pointee.next_packet_size
     if memcmp(&expected, params, MemoryLayout<MultiFDSendParams>.size) != 0 {
-      context.fail("\(callback)() changes members of params that are the host's", as: "bounds/params")
+      context.fail(
+        "\(callback)() changes members of params that are the host's", as: "bounds/params")
       params.pointee = expected
     }
   }
@@ -110,7 +111,8 @@ final class SendDriver: @unchecked Sendable {
     packet = number ?? packet + 1
     params.pointee.packet_num = packet
     params.pointee.host =
-      offsets.isEmpty ? nil : block.map { UnsafePointer($0.base.assumingMemoryBound(to: UInt8.self)) }
+      offsets.isEmpty
+      ? nil : block.map { UnsafePointer($0.base.assumingMemoryBound(to: UInt8.self)) }
     params.pointee.normal = normal.show(offsets)
     params.pointee.zero = zero.show(zeroes)
     params.pointee.normal_num = UInt32(offsets.count)
@@ -197,7 +199,9 @@ final class SendDriver: @unchecked Sendable {
       let at = UInt(bitPattern: piece.iov_base)
       guard at < end, at + UInt(piece.iov_len) > start else { continue }
       guard library.has(MULTIFD_CAP_ZERO_COPY) else {
-        context.fail("a piece of iov lies in guest memory, but ZERO_COPY is not declared", as: "bounds/iov-guest")
+        context.fail(
+          "a piece of iov lies in guest memory, but ZERO_COPY is not declared",
+          as: "bounds/iov-guest")
         return
       }
       var page = (at - start) / size * size
@@ -219,7 +223,9 @@ final class SendDriver: @unchecked Sendable {
     defer { charness_blame(nil) }
     var at = 0
     for piece in pieces {
-      let same = bytes.withUnsafeBytes { memcmp(piece.iov_base, $0.baseAddress! + at, piece.iov_len) == 0 }
+      let same = bytes.withUnsafeBytes {
+        memcmp(piece.iov_base, $0.baseAddress! + at, piece.iov_len) == 0
+      }
       guard same else {
         context.fail("the payload of packet \(packet) has changed since", as: "bounds/iov-stable")
         return

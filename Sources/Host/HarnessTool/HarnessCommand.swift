@@ -76,7 +76,8 @@ struct HarnessCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Try a case again that fuzzing has found.", valueName: "case"))
   var replay: String?
 
-  @Option(help: ArgumentHelp("Fail if slower than in this report (--format json).", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("Fail if slower than in this report (--format json).", valueName: "file"))
   var baseline: String?
 
   @Option(help: ArgumentHelp("Draw the rates on links into a file.", valueName: "file"))

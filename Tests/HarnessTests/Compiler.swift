@@ -1,0 +1,82 @@
+import Foundation
+import Testing
+import TestSupport
+
+/// Compiles the backends of `Tests/BadBackends`.
+enum Compiler {
+  /// The first C compiler on PATH; nil when there is none.
+  static let path = find(["cc", "gcc", "clang"])
+
+  /// The Swift toolchain's clang, which can instrument; nil when there is none.
+  static let clang = find(["clang"])
+
+  private static func find(_ names: [String]) -> String? {
+    let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+    return names.lazy.flatMap { name in folders.map { "\($0)/\(name)" } }
+      .first { access($0, X_OK) == 0 }
+  }
+
+  static let sources = Fixtures.folder.deletingLastPathComponent()
+    .appending(path: "BadBackends").path
+  static let header = Fixtures.folder.deletingLastPathComponent()
+    .deletingLastPathComponent().appending(path: "Sources/PluginAPI/include").path
+
+  /// Compiles `name`.c as `folder/libmultifd-NAME.so`; `include` is where the ABI's header is taken from.
+  static func compile(
+    _ name: String, as output: String? = nil, in folder: String, include: String = header,
+    compiler: String? = path, flags: [String] = []
+  ) throws -> String {
+    let output = output ?? name
+    let file = "\(folder)/libmultifd-\(output).so"
+    let process = Process()
+    process.executableURL = URL(filePath: try #require(compiler))
+    process.arguments =
+      [
+        "-shared", "-fPIC", "-O1", "-w", "-fvisibility=hidden", "-DBACKEND_NAME=\"\(output)\"",
+        "-I\(include)", "-I\(sources)",
+      ] + flags + ["-o", file, "\(sources)/\(name).c"]
+    let errors = Pipe()
+    process.standardError = errors
+    try process.run()
+    let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    process.waitUntilExit()
+    try #require(process.terminationStatus == 0, "\(name) does not compile: \(text)")
+    return file
+  }
+}
+
+extension Trait where Self == ConditionTrait {
+  /// Skips, and says so, where C cannot be compiled.
+  static var needsCompiler: Self {
+    if Compiler.path == nil {
+      SkipReason("no C compiler (cc, gcc, clang) on PATH").announce("the harness's self-test")
+    }
+    return .enabled(if: Compiler.path != nil, "no C compiler on PATH")
+  }
+}
+
+/// One file of `Tests/BadBackends`.
+struct Specimen: Sendable, CustomTestStringConvertible {
+  let name: String
+  /// The tests that must fail, and the only ones that may.
+  let expected: Set<String>
+
+  var testDescription: String { name }
+
+  /// All of them, good ones too, by name.
+  static let all: [Specimen] = {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: Compiler.sources)) ?? []
+    return names.filter { $0.hasSuffix(".c") }.sorted().compactMap { file in
+      let path = Compiler.sources + "/" + file
+      guard let text = try? String(contentsOfFile: path, encoding: .utf8),
+        let match = text.firstMatch(of: /^\/\* expect: (.*?) \*\//)
+      else { return nil }
+      let words = match.1.split(separator: " ").map(String.init)
+      return Specimen(
+        name: String(file.dropLast(2)), expected: words == ["nothing"] ? [] : Set(words))
+    }
+  }()
+
+  static let good = all.filter(\.expected.isEmpty)
+  static let bad = all.filter { !$0.expected.isEmpty }
+}

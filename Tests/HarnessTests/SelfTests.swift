@@ -1,0 +1,104 @@
+import Foundation
+import Harness
+import Testing
+import TestSupport
+
+/// Runs of the harness's library, with the executable beside this one for the child processes.
+enum Run {
+  static let executable = Lab.executableFolder + "/multifd-harness"
+
+  static func settings(_ path: String) -> HarnessSettings {
+    var settings = HarnessSettings(path: path)
+    settings.isQuick = true
+    settings.executable = executable
+    settings.pluginFolders = [Lab.executableFolder]
+    settings.jobs = max(2, ProcessInfo.processInfo.activeProcessorCount)
+    settings.artifacts = (path as NSString).deletingLastPathComponent
+    return settings
+  }
+
+  static func run(_ settings: HarnessSettings) throws -> RunReport {
+    var harness = Harness(settings)
+    return try harness.run()
+  }
+
+  /// What failed, with reasons, for a failure's message.
+  static func account(_ report: RunReport) -> String {
+    report.failures.map { result in
+      "\(result.test.id): "
+        + result.findings.map { "\($0.message) (in \($0.seenIn))" }
+        .joined(separator: "; ")
+    }.joined(separator: "\n")
+  }
+}
+
+/// The harness can fail, for the right reason, and only then.
+@Suite(.serialized, .needsCompiler) struct SelfTests {
+  private func report(_ specimen: Specimen) throws -> RunReport {
+    let folder = try TemporaryFolder()
+    var settings = Run.settings(
+      try Compiler.compile(specimen.name, in: folder.path))
+    settings.skip = [try #require(TestPattern("perf"))]
+    // The ones that only random input finds end with the first find.
+    settings.fuzzSeconds = specimen.expected.contains { $0.hasPrefix("fuzz/") } ? 5 : 0.2
+    // One backend of these hangs on purpose, with everything else done in a fraction of this.
+    settings.timeout = specimen.name.hasPrefix("hang") ? 6 : 120
+    return try Run.run(settings)
+  }
+
+  @Test(
+    "each bad backend is caught by the tests named in its first line, and by no other",
+    arguments: Specimen.bad)
+  func caught(specimen: Specimen) throws {
+    let report = try report(specimen)
+    let failed = Set(report.failures.map(\.test.id))
+    print("bad backend \(specimen.name): caught by \(failed.sorted().joined(separator: ", "))")
+    #expect(failed == specimen.expected, "\(Run.account(report))")
+    for id in specimen.expected { #expect(Catalogue.test(id) != nil, "there is no test \(id)") }
+    for result in report.failures {
+      #expect(!result.findings.isEmpty && result.findings.allSatisfy { !$0.message.isEmpty })
+    }
+    let cannotLoad = ["load/opens", "load/entry", "abi/magic", "abi/major", "abi/struct-size"]
+    #expect(report.exitCode == (failed.isDisjoint(with: cannotLoad) ? 1 : 2))
+  }
+
+  @Test("there is a bad backend for most of the rules")
+  func coverage() {
+    #expect(Specimen.bad.count >= 25 && Specimen.good.count >= 4)
+    let covered = Specimen.bad.reduce(into: Set<String>()) { $0.formUnion($1.expected) }
+    let groups = Set(covered.compactMap { Catalogue.test($0)?.group })
+    let proven: [TestGroup] = [
+      .load, .abi, .options, .lifecycle, .roundtrip, .bounds, .hostile, .isolation, .order,
+      .determinism, .resources, .faults, .fuzz,
+    ]
+    #expect(groups.isSuperset(of: proven))
+  }
+
+  @Test("good backends pass", arguments: Specimen.good)
+  func good(specimen: Specimen) throws {
+    let report = try report(specimen)
+    #expect(report.failures.isEmpty, "\(Run.account(report))")
+    #expect(report.exitCode == 0 && report.totals.passed > 80)
+  }
+
+  @Test("the built-in backends pass", arguments: ["nocomp", "zlib", "zstd", "lz4"])
+  func builtIn(name: String) throws {
+    let folder = try TemporaryFolder()
+    var settings = Run.settings(Lab.executableFolder + "/libmultifd-\(name).so")
+    settings.timeout = 300
+    settings.golden = GoldenFiles.folder
+    settings.artifacts = folder.path
+    let report = try Run.run(settings)
+    #expect(report.failures.isEmpty, "\(Run.account(report))")
+    #expect(report.exitCode == 0 && report.totals.passed > 90)
+    #expect(report.backend?.name == name)
+    let golden = report.results.first { $0.test.id == "golden/payloads" }
+    #expect(golden?.outcome == .passed, "its recordings are in \(GoldenFiles.folder)")
+  }
+}
+
+/// What earlier versions of the built-in backends have sent.
+enum GoldenFiles {
+  static let folder = URL(filePath: #filePath).deletingLastPathComponent()
+    .appending(path: "Golden").path
+}
