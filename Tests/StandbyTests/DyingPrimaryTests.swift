@@ -27,9 +27,9 @@ struct DyingPrimaryTests {
 
   @Test(
     "At every boundary of a checkpoint, and a byte before and after",
-    arguments: Manifest.Cache.allCases)
-  func boundaries(cache: Manifest.Cache) throws {
-    let script = SyntheticGuest.script(seed: 10, checkpoints: 2, pages: [60])
+    arguments: Manifest.Cache.allCases, [SyntheticGuest.Style.plain, SyntheticGuest.Style()])
+  func boundaries(cache: Manifest.Cache, style: SyntheticGuest.Style) throws {
+    let script = SyntheticGuest.script(style, seed: 10, checkpoints: 2, pages: [60])
     for checkpoint in 0...2 {
       let end = script.length(of: 0, upTo: checkpoint)
       for offset in -1...5 where end + offset < script.length(of: 0, upTo: 2) + 1 {

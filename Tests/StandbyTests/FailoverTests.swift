@@ -81,6 +81,18 @@ struct FailoverTests {
     try StoreCheck.expect(standby.store, holds: 3, Self.script)
   }
 
+  @Test("The state says what is going on")
+  func activity() throws {
+    let standby = try lost()
+    #expect(try Store.status(of: standby.store).state == "lost 3")
+    let qemu = try program(
+      standby.beside("qemu"), "cp \(standby.store)/state \(standby.beside("then")); exit 1")
+    #expect(try failover(standby, [qemu]).code == 1)
+    let then = try String(contentsOfFile: standby.beside("then"), encoding: .utf8)
+    #expect(then == "failing over 3\n")
+    #expect(try Store.status(of: standby.store).state == "lost 3")
+  }
+
   @Test("-incoming in the command, or no command, is wrong use")
   func usage() throws {
     let standby = try lost()

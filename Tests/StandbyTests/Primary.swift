@@ -18,7 +18,7 @@ final class Primary {
     case unexpected([UInt8])
   }
 
-  /// The last byte before it dies.
+  /// The last byte before it dies. If that is the last of a burst, the other connections' bytes are sent, too.
   struct Death {
     /// 0 is the main channel.
     var connection: Int
@@ -163,11 +163,13 @@ final class Primary {
     var done = pieces.map { _ in 0 }
     let deadline = ContinuousClock.now + .seconds(20)
     while true {
-      if let death, sent[death.connection] >= death.after {
+      let left = pieces.indices.filter { done[$0] < pieces[$0].count }
+      if let death, sent[death.connection] >= death.after,
+        left.isEmpty || left.contains(death.connection)
+      {
         close()
         throw Ended.died
       }
-      let left = pieces.indices.filter { done[$0] < pieces[$0].count }
       guard !left.isEmpty else { return }
       var entries = left.map { pollfd(fd: sockets[$0], events: Int16(POLLOUT), revents: 0) }
       guard poll(&entries, nfds_t(entries.count), 1000) >= 0 || errno == EINTR else {

@@ -44,6 +44,35 @@ struct StockPrimaryTests {
     }
   }
 
+  @Test("A fence that fails leaves no QEMU behind, neither a spare one")
+  func fence() throws {
+    let (primary, protection) = try protect(1, .spare, arguments: ["--fence", "exit 7"])
+    defer {
+      protection.end()
+      primary.terminate()
+    }
+    try protection.waitSpare()
+    #expect(protection.session.waitCheckpoints(2, .seconds(60)) >= 2)
+    try #require(Self.users(of: protection.store).count > 0, "there is no spare QEMU")
+    primary.killNow()
+    let result = try protection.standby.wait()
+    #expect(result.code == 1 && result.errors.contains("ended with 7"), "\(result)")
+    #expect(Self.users(of: protection.store).isEmpty)
+    let status = try StoreCheck.status(protection.store)
+    #expect(status.json["guest"].string == "standby", "\(status)")
+  }
+
+  /// Processes that have a store in their command line.
+  private static func users(of store: String) -> [String] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return names.filter { name in
+      Int(name) != nil
+        && (FileManager.default.contents(atPath: "/proc/\(name)/cmdline").map {
+          String(decoding: $0, as: UTF8.self).contains("mem-path=" + store)
+        } ?? false)
+    }
+  }
+
   @Test("kill -9 of the standby: the primary can go on alone, and the store is whole")
   func standbyKilled() throws {
     var generator = SeededGenerator(seed: 71)
@@ -84,14 +113,15 @@ struct StockPrimaryTests {
   }
 
   private func protect(
-    _ number: Int, _ onLoss: Protection.OnLoss, _ cache: String = "sparse"
+    _ number: Int, _ onLoss: Protection.OnLoss, _ cache: String = "sparse", arguments: [String] = []
   ) throws -> (QEMU, Protection) {
     let version = Self.version
     let primary = try Self.guests.guest(version, version.machine(with: version)).start(in: version)
     primary.console.send("set vrate 2")
     _ = try #require(primary.console.waitHeartbeat(.seconds(60)))
     let protection = try Protection(
-      primary, Self.setups[number % Self.setups.count], cache: cache, onLoss: onLoss)
+      primary, Self.setups[number % Self.setups.count], cache: cache, onLoss: onLoss,
+      arguments: arguments)
     primary.setLoad(rate: 16)
     return (primary, protection)
   }

@@ -1,3 +1,4 @@
+import COLO
 import Foundation
 import Glibc
 import Memory
@@ -59,12 +60,23 @@ public final class Failover {
   ///
   /// - Parameter spare: a QEMU that waits already.
   public func run(spare: SpareQEMU? = nil) throws(Failure) -> Summary {
+    var hasGuest = false
     do {
       try fence()
       let start = ContinuousClock.now
       let guest = try HeldGuest(openingStore: options.store, force: options.force)
       guard guest.manifest.state != .handedOver || options.force else {
         throw Failure(.failed, "failover", "the guest was handed over")
+      }
+      func putBack() throws {
+        // Nothing has run: the guest is ours as before.
+        try guest.store.write(guest.manifest)
+        if let number = guest.checkpoint {
+          guest.store.note(state: "\(StandbyState.lost(number))")
+        }
+      }
+      if let number = guest.checkpoint {
+        guest.store.note(state: "\(StandbyState.failingOver(number))")
       }
       var manifest = guest.manifest
       manifest.state = .handingOver
@@ -76,8 +88,7 @@ public final class Failover {
       } else {
         if spare != nil { log("the spare QEMU has ended; starting another") }
         do { qemu = try makeSpare(manifest.blocks) } catch {
-          // Nothing was started, or nothing that has the devices: the guest is ours as before.
-          try guest.store.write(guest.manifest)
+          try putBack()
           throw error
         }
       }
@@ -86,10 +97,10 @@ public final class Failover {
         try qemu.load(guest)
       } catch {
         qemu.kill()
-        // It never ran: the guest is ours as before.
-        try guest.store.write(guest.manifest)
+        try putBack()
         throw error
       }
+      hasGuest = true
       let status = try qemu.waitUntilRunning()
       qemu.forgetMigration()
       manifest.state = .handedOver
@@ -101,7 +112,11 @@ public final class Failover {
         totalTime: (ContinuousClock.now - start) / .milliseconds(1),
         loadTime: (ContinuousClock.now - loading) / .milliseconds(1), status: status,
         mapped: qemu.mapped.sorted())
-    } catch { throw Failure(error, at: "failover") }
+    } catch {
+      // A spare that has got nothing would wait for ever.
+      if let spare, !hasGuest, spare.isAlive { spare.kill() }
+      throw Failure(error, at: "failover")
+    }
   }
 
   private func absolute(_ path: String) throws -> String {

@@ -120,13 +120,16 @@ final class Standby {
     let committed = ContinuousClock.now
     let before = pages
     pages = session.pages
+    // It counts, also if the primary does not live to hear of it.
+    defer {
+      change(to: .committed(number))
+      worker.enqueue(number, sealed)
+      report.add(
+        number, pause: .now - replied, transfer: complete - sent, commit: committed - complete,
+        pages: pages - before, cacheBytes: cacheBytes)
+    }
     try socket.write(
       COLOMessage.vmstateReceived.encode() + COLOMessage.vmstateLoaded.encode())
-    change(to: .committed(number))
-    worker.enqueue(number, sealed)
-    report.add(
-      number, pause: .now - replied, transfer: complete - sent, commit: committed - complete,
-      pages: pages - before, cacheBytes: cacheBytes)
   }
 
   /// The primary is gone, or says what cannot be: waits until the guest's RAM is the last checkpoint's.
