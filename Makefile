@@ -14,12 +14,8 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip
 DOCS := README.md Plugins.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-<<<<<<< HEAD
 .PHONY: help setup build demo test soak interop bench fuzz sanitize examples docs install uninstall format lint \
   clean
-=======
-.PHONY: help setup build demo test soak interop bench fuzz sanitize examples docs install uninstall format lint clean
->>>>>>> stest
 .DEFAULT_GOAL := help
 
 help:
