@@ -18,11 +18,14 @@ struct COLOCell: Sendable, CustomStringConvertible {
   var onLoss = Protection.OnLoss.hold
   /// Protect the guest again after the failover, fail over again, and migrate it away.
   var andBack = false
+  /// Instead of all that: hold the primary in its last checkpoint, and compare its memory with the store.
+  var compare = false
 
   var description: String {
     var words = ["\(source)", channels == 0 ? "plain" : "\(compression) x\(channels)"]
     words += ["\(delay) ms", "\(rate) MiB/s", cache, onLoss.rawValue]
     if andBack { words.append("and back") }
+    if compare { words[words.count - 1] = "compare" }
     return words.joined(separator: ", ")
   }
 
@@ -53,6 +56,16 @@ struct COLOCell: Sendable, CustomStringConvertible {
     var memory = MemorySampler.Peak()
     var pages = 0
     var remark = ""
+
+    mutating func take(_ protection: Protection, _ survivor: Protection.Survivor) {
+      pauses = protection.session.pauses
+      failedOverFrom = survivor.checkpoint
+      report = survivor.report
+      failover = survivor.failover
+      afterKill = survivor.afterKill
+      afterEnd = survivor.afterEnd
+      memory = survivor.memory
+    }
   }
 
   /// Protects a guest, loads it, kills its primary at a random moment and checks the survivor.
@@ -64,6 +77,7 @@ struct COLOCell: Sendable, CustomStringConvertible {
     guard qemu.console.waitHeartbeat(.seconds(60)) != nil else {
       throw LabError("the guest does not beat at its primary")
     }
+    if compare || mayLoseWrites { return try compareMemory(qemu) }
     var (outcome, survivor) = try protect(qemu, &random)
     guard andBack else { return outcome }
     // The survivor becomes a primary itself, and its own survivor is migrated to a QEMU of its own.
@@ -116,13 +130,7 @@ struct COLOCell: Sendable, CustomStringConvertible {
     // Somewhere in the interval, or in the checkpoint that ends it.
     Thread.sleep(forTimeInterval: Double.random(in: 0...Double(delay + 60) / 1000, using: &random))
     let survivor = try protection.failOver()
-    outcome.pauses = protection.session.pauses
-    outcome.failedOverFrom = survivor.checkpoint
-    outcome.report = survivor.report
-    outcome.failover = survivor.failover
-    outcome.afterKill = survivor.afterKill
-    outcome.afterEnd = survivor.afterEnd
-    outcome.memory = survivor.memory
+    outcome.take(protection, survivor)
     do {
       outcome.pages = try check(protection, survivor)
     } catch {
@@ -132,7 +140,7 @@ struct COLOCell: Sendable, CustomStringConvertible {
   }
 
   /// The guest goes on from where it was, and its memory is right. Gives the pages it checked.
-  private func check(_ protection: Protection, _ survivor: Protection.Survivor) throws -> Int {
+  func check(_ protection: Protection, _ survivor: Protection.Survivor) throws -> Int {
     let expected = protection.expectedBeats(after: survivor.checkpoint)
     let console = survivor.qemu.console
     guard let first = console.waitHeartbeat(.seconds(60)) else {

@@ -43,14 +43,17 @@ public final class Protection: Sendable {
   private let place: FailoverPlace
   private let sampler: MemorySampler
   private let folder: TemporaryFolder
+  private let proxy: Proxy?
+  private let recording: TemporaryFolder?
 
   /// Protects the guest of `primary`; returns when checkpoints are being taken.
   ///
   /// - Parameters:
   ///   - arguments: more of them for `multifd receive`.
+  ///   - heldAt: the checkpoint whose RECEIVED and LOADED never reach the primary: its guest stays stopped there.
   public init(
     _ primary: any GuestHost, _ setup: MigrationSetup, cache: String = "sparse",
-    onLoss: OnLoss = .hold, arguments: [String] = []
+    onLoss: OnLoss = .hold, arguments: [String] = [], heldAt: Int? = nil
   ) throws {
     self.primary = primary
     self.onLoss = onLoss
@@ -66,7 +69,13 @@ public final class Protection: Sendable {
     if onLoss == .spare { words += ["--spare"] }
     if onLoss != .hold { words += ["--"] + place.command }
     standby = try MultiFDProcess(words)
-    let uri = try standby.waitListening()
+    var uri = try standby.waitListening()
+    let recording = heldAt == nil ? nil : try TemporaryFolder(.memory(bytes: 1 << 30))
+    self.recording = recording
+    proxy = try heldAt.map {
+      try Self.proxy(uri, heldAt: $0, primary.version, recording?.path)
+    }
+    if let proxy { uri = "tcp:127.0.0.1:\(proxy.port)" }
     sampler = MemorySampler(store: store, pid: standby.process.pid)
     do { session = try COLOSession(primary, to: uri, setup) } catch {
       throw LabError("\(error) standby: \(standby.process.errors.text.suffix(400))")
@@ -76,18 +85,21 @@ public final class Protection: Sendable {
   /// Waits until a spare QEMU, if there is one, can take the guest.
   public func waitSpare() throws {
     guard onLoss == .spare else { return }
-    _ = standby.process.errors.wait(.seconds(30)) {
-      $0.text.hasPrefix("multifd: started ") ? true : nil
+    let waits = standby.process.errors.wait(.seconds(30)) {
+      $0.text.hasPrefix("multifd: spare QEMU waits") ? true : nil
     }
-    // Started is not yet waiting: it maps the files and listens.
-    Thread.sleep(forTimeInterval: 1)
+    guard waits == true else {
+      throw LabError("no spare QEMU: \(standby.process.errors.text.suffix(400))")
+    }
   }
 
   /// Ends the standby and removes the store.
   public func end() {
+    proxy?.close()
     standby.process.kill()
     _ = standby.process.wait(.seconds(10))
     folder.remove()
+    recording?.remove()
   }
 
   /// Kills the primary, and lets the guest go on.
@@ -106,6 +118,7 @@ public final class Protection: Sendable {
       throw LabError("no failover: \(result)")
     }
     let qemu = try place.qemu(pid: pid)
+    if reports[1]["status"].string == "paused" { try qemu.qmp.execute("cont") }
     guard let resumed = qemu.waitResumed(.seconds(30)) else {
       throw LabError("the new QEMU never said RESUME: \(reports[1].text)")
     }
@@ -135,6 +148,52 @@ public final class Protection: Sendable {
     let first = beats.last { $0.line.time <= stopped }?.number ?? 0
     // The beat under way may come out on either side.
     return first...max(first, last) + 2
+  }
+
+  /// Lets the answers to everything before checkpoint `number` pass, and its REPLY.
+  private static func proxy(
+    _ uri: String, heldAt number: Int, _ version: QEMUVersion, _ record: String?
+  ) throws -> Proxy {
+    guard let port = uri.split(separator: ":").last.flatMap({ Int($0) }) else {
+      throw LabError("no port in \(uri)")
+    }
+    // PONG and SHUT, of 11.1, 8 bytes each; READY 4; for each checkpoint REPLY, RECEIVED, LOADED: 4 each.
+    let bytes = (version >= .v111 ? 16 : 0) + 4 + 12 * (number - 1) + 4
+    return try Proxy(
+      to: port, record: record,
+      cuts: [.init(connection: 0, direction: .toClient, after: bytes, .stall)])
+  }
+
+  /// Waits until all of checkpoint `number` is in the store's RAM files.
+  public func waitStored(_ number: Int, _ timeout: Duration) throws {
+    let deadline = ContinuousClock.now + timeout
+    while (try? String(contentsOfFile: store + "/redone", encoding: .utf8)) != "\(number)\n" {
+      guard ContinuousClock.now < deadline, standby.process.isRunning else {
+        throw LabError(
+          "checkpoint \(number) did not come within \(timeout): \(standby.process.errors.text)")
+      }
+      Thread.sleep(forTimeInterval: 0.02)
+    }
+  }
+
+  /// Compares the memory of the primary, held in a checkpoint that is stored, with the store.
+  ///
+  /// - Returns: how many pages the primary's guest has written that QEMU never sent, uncompressed streams
+  ///   provided.
+  /// - Throws: when a page that was sent is not what the store has.
+  public func pagesNeverSent(_ qemu: QEMU) throws -> Int {
+    let pages = try RAMComparison.differences(process: qemu, store + "/ram/pc.ram")
+    guard let recording, !pages.isEmpty else { return pages.count }
+    let names = try FileManager.default.contentsOfDirectory(atPath: recording.path)
+    for name in names where name.hasSuffix(".c2s") {
+      let stream = try Data(
+        contentsOf: URL(fileURLWithPath: recording(name)), options: .alwaysMapped)
+      if let index = PageSearch(pages.map(\.page)).first(in: stream) {
+        let offset = pages[index].offset
+        throw LabError("page \(offset) was sent, and the store has something else")
+      }
+    }
+    return pages.count
   }
 
   private static var wallClock: Duration {

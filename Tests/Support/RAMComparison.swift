@@ -26,6 +26,43 @@ public enum RAMComparison {
     return try differences(qemu, folder("other"))
   }
 
+  /// The pages of a guest's memory, read from the process of a QEMU that has stopped it (and whose monitor may
+  /// hang), that differ from those in the file `path`: offset and content.
+  public static func differences(process qemu: QEMU, _ path: String) throws -> [(
+    offset: Int, page: Data
+  )] {
+    let size = qemu.machine.memory << 20
+    let maps = try String(contentsOfFile: "/proc/\(qemu.process.pid)/maps", encoding: .utf8)
+    let starts = maps.split(separator: "\n").compactMap { line -> Int? in
+      let ends = line.prefix { $0 != " " }.split(separator: "-").compactMap { Int($0, radix: 16) }
+      return ends.count == 2 && ends[1] - ends[0] == size ? ends[0] : nil
+    }
+    guard starts.count == 1 else {
+      throw LabError("\(starts.count) mappings have the guest's size")
+    }
+    let file = URL(fileURLWithPath: "/proc/\(qemu.process.pid)/mem")
+    let memory = try FileHandle(forReadingFrom: file)
+    try memory.seek(toOffset: UInt64(starts[0]))
+    let stored = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+    var result: [(offset: Int, page: Data)] = []
+    for megabyte in 0..<qemu.machine.memory {
+      let one = try memory.read(upToCount: 1 << 20) ?? Data()
+      let other = try stored.read(upToCount: 1 << 20) ?? Data()
+      guard one.count == 1 << 20, other.count == one.count else {
+        throw LabError("guest memory ends at \(megabyte) MiB")
+      }
+      if one == other { continue }
+      for offset in stride(from: 0, to: one.count, by: page)
+      where !shadowed.contains(megabyte << 20 + offset) {
+        let content = one.dropFirst(offset).prefix(page)
+        if content != other.dropFirst(offset).prefix(page) {
+          result.append((megabyte << 20 + offset, Data(content)))
+        }
+      }
+    }
+    return result
+  }
+
   private static func dump(_ qemu: QEMU, _ path: String) throws {
     try qemu.qmp.execute(
       "pmemsave",

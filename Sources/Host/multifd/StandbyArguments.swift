@@ -67,7 +67,9 @@ struct StandbyArguments: ParsableArguments {
           guard spare else { return }
           do {
             let blocks = try Store.status(of: store).manifest?.blocks ?? []
-            waiting = try failover.makeSpare(blocks)
+            let qemu = try failover.makeSpare(blocks)
+            waiting = qemu
+            Console.note("spare QEMU waits, pid \(qemu.pid)")
           } catch { Console.note("no spare QEMU: \(error)") }
         })
     } catch {
