@@ -38,9 +38,18 @@ extension ReceiveSession {
         hint: "make --channels equal to the source's multifd-channels, or leave it out")
     }
     let marker = state.read { $0.released + 1 }
+    if marker == 1, options.channels != nil {
+      // A source has opened all its channels by now. One too many is to be told, not cut off later: let
+      // whoever has connected say what it is.
+      _ = state.wait(seconds: min(1, options.timeout)) { state in
+        state.failure != nil || (state.unnamed.isEmpty && state.anonymous == 0) ? () : nil
+      }
+    }
     var moved = bytesMoved
     while true {
-      let passed = state.wait(seconds: options.timeout) { state -> Result<Void, Failure>? in
+      // A little longer than a channel waits for the rest of a packet: it knows better where it stopped.
+      let patience = options.timeout * 1.25
+      let passed = state.wait(seconds: patience) { state -> Result<Void, Failure>? in
         if let failure = state.failure { return .failure(failure) }
         let expected = state.expected ?? 0
         if let ended = state.channels.first(where: { $1.ended && $1.syncs < marker }) {
