@@ -105,6 +105,8 @@ public final class Store: Sendable {
         throw Self.translated(SystemError("fsync"), "\(path)/ram/\(block.name)")
       }
     }
+    // The files' names, too: a RAM file that no folder names is lost with the machine.
+    if durable, !blocks.isEmpty { try folder.syncFolder("ram") }
     try folder.replace("early-state", with: earlyState, durable: durable)
     try folder.replace("device-state", with: deviceState, durable: durable)
     try folder.replace("vm-description", with: vmDescription, durable: durable)

@@ -152,6 +152,14 @@ struct StoreDirectory: ~Copyable, Sendable {
     try? FileManager.default.removeItem(atPath: path + "/" + name)
   }
 
+  /// Makes the entries of a folder below durable.
+  func syncFolder(_ name: String) throws(StoreError) {
+    let below = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard below >= 0 else { throw failure("open", name) }
+    defer { close(below) }
+    guard fsync(below) == 0 else { throw failure("fsync", name) }
+  }
+
   /// Makes the folder's entries durable.
   func syncFolder() throws(StoreError) {
     guard fsync(descriptor) == 0 else { throw failure("fsync", ".") }
