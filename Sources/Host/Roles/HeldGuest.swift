@@ -27,7 +27,11 @@ package struct HeldGuest {
     self.store = store
     self.manifest = manifest
     if let record = try store.checkpoint() {
-      if store.needsRedo(record) { try Self.redo(record, manifest, store) }
+      // Only a standby's: once a hand-over was begun the copy had been done, and the RAM files may be a
+      // running QEMU's memory.
+      if manifest.state == .standby, store.needsRedo(record) {
+        try Self.redo(record, manifest, store)
+      }
       checkpoint = record.number
       deviceState = try store.deviceState(record)
       // A checkpoint brings no description, and the one of precopy tells of other sizes, perhaps.
@@ -50,6 +54,9 @@ package struct HeldGuest {
     let cache = try CacheFiles(store, guest, pageSize: manifest.pageSize)
     let stage = COLOStage(guest: guest, cache: try cache.open(manifest.cache))
     try stage.redo(COLOStage.Sealed(side: record.side, entries: record.entries))
-    try store.noteRedone(record.number)
+    // Without room for the note the copy would be repeated, which changes nothing.
+    do { try store.noteRedone(record.number) } catch {
+      guard error.kind == .full else { throw error }
+    }
   }
 }
