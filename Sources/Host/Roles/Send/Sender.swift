@@ -36,7 +36,12 @@ public final class Sender: Sendable {
       let guest = try HeldGuest(openingStore: options.store, force: options.force)
       let backend = try chooseBackend(guest.manifest)
       return try run(guest, backend)
-    } catch { throw state.read { $0.failure } ?? Failure(error, at: "send") }
+    } catch let failure as Failure {
+      throw failure
+    } catch {
+      // A signal has cut the connection under it.
+      throw state.read { $0.failure } ?? Failure(error, at: "send")
+    }
   }
 
   private func chooseBackend(_ manifest: Manifest) throws -> (Backend, OptionValues)? {

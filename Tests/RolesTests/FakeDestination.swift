@@ -1,0 +1,152 @@
+import Foundation
+import SessionReplay
+import Store
+import TestSupport
+import Testing
+import Transport
+import Wire
+
+/// Listens as a stock QEMU with `-incoming` does, keeps what comes, and answers as it is told.
+final class FakeDestination: Sendable {
+  /// How it ends.
+  enum Answer: Sendable, Equatable {
+    /// PONG and SHUT with this value, after the whole stream.
+    case shut(UInt32)
+    /// Closes the connections after the whole stream, without a word.
+    case close
+    /// Never says anything.
+    case silence
+    /// Closes everything after so many bytes of a connection: 0 is main.
+    case dieAfter(Int, connection: Int)
+    /// Reads nothing.
+    case stall
+  }
+
+  /// Where it listens.
+  let endpoint: Endpoint
+  private let descriptor: Int32
+  private let folder: TemporaryFolder?
+  private let threads = ThreadGroup()
+  private let state: Transport.Monitor<(heard: [[UInt8]], open: [Int32])>
+
+  /// - Parameter channels: how many multifd connections are expected.
+  init(channels: Int, over transport: Reception.Transport = .unix, answer: Answer = .shut(0)) throws
+  {
+    switch transport {
+    case .tcp:
+      let (descriptor, port) = try Sockets.listen()
+      (self.descriptor, folder) = (descriptor, nil)
+      endpoint = .tcp(host: "127.0.0.1", port: UInt16(port))
+    case .unix:
+      let folder = try TemporaryFolder()
+      descriptor = try Self.listen(unix: folder("incoming"))
+      self.folder = folder
+      endpoint = .unix(path: folder("incoming"))
+    }
+    state = Transport.Monitor(([[UInt8]](repeating: [], count: channels + 1), []))
+    threads.start("destination") { [state, threads, descriptor] in
+      for index in 0...channels {
+        let accepted = accept(descriptor, nil, nil)
+        guard accepted >= 0 else { return }
+        state.update { $0.open.append(accepted) }
+        if answer == .stall { continue }
+        threads.start("incoming \(index)") { Self.serve(accepted, index, answer, state) }
+      }
+    }
+  }
+
+  private static func serve(
+    _ descriptor: Int32, _ index: Int, _ answer: Answer,
+    _ state: Transport.Monitor<(heard: [[UInt8]], open: [Int32])>
+  ) {
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+      let count = Sockets.read(descriptor, &buffer)
+      if count == 0 { break }
+      let bytes = buffer.prefix(count)
+      let total = state.update { state in
+        state.heard[index] += bytes
+        return state.heard[index].count
+      }
+      if case .dieAfter(let limit, index) = answer, total >= limit {
+        for descriptor in state.read({ $0.open }) { shutdown(descriptor, Int32(SHUT_RDWR)) }
+        return
+      }
+    }
+    guard index == 0 else { return }
+    switch answer {
+    case .shut(let value):
+      Sockets.write(
+        descriptor, ReturnPathMessage.pong(1).encode() + ReturnPathMessage.shut(value).encode())
+    case .close:
+      for descriptor in state.read({ $0.open }) { shutdown(descriptor, Int32(SHUT_RDWR)) }
+    default: break
+    }
+  }
+
+  private static func listen(unix path: String) throws -> Int32 {
+    let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    Swift.withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8)) }
+    // The address lives on this frame for the call, and the size is its own.
+    let result = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    }
+    try #require(result == 0 && Glibc.listen(descriptor, 64) == 0)
+    return descriptor
+  }
+
+  /// Ends it, after the sender has let go of its connections.
+  ///
+  /// - Returns: what came, by connection, in the order in which they were opened.
+  func end() -> [[UInt8]] {
+    shutdown(descriptor, Int32(SHUT_RDWR))
+    threads.joinAll()
+    threads.joinAll()  // those that the first one started
+    for descriptor in state.read({ $0.open }) { close(descriptor) }
+    close(descriptor)
+    return state.read { $0.heard }
+  }
+}
+
+/// A store with the guest of a recorded session, made without the receiver.
+struct HeldSession {
+  let script: StreamScript
+  let replay: StageReplay
+  let path: String
+  private let folder: TemporaryFolder
+
+  init(_ name: String, change: (inout Manifest) -> Void = { _ in }) throws {
+    script = try StreamScript(#require(Fixtures.session(name)))
+    replay = try StageReplay(script, cache: nil)
+    try replay.run()
+    folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+    path = folder("store")
+    var manifest = Manifest(
+      state: .receiving, machine: script.decoder.configuration!.machine, pageSize: 4096,
+      ramSection: script.decoder.ramSectionID!,
+      blocks: script.blocks.map { Manifest.Block(name: $0.name, length: $0.usedLength) })
+    change(&manifest)
+    let store = try Store.prepare(path)
+    let zero = [UInt8](repeating: 0, count: 4096)
+    let blocks = try zip(manifest.blocks, replay.stage.guest).map { description, guest in
+      let block = try store.makeBlock(description, pageSize: 4096)
+      // Both blocks are as long, and each page is reserved before it is written.
+      for offset in stride(from: 0, to: guest.length, by: 4096)
+      where memcmp(guest.base + offset, zero, 4096) != 0 {
+        try block.reserve(pageAt: offset)
+        memcpy(block.base + offset, guest.base + offset, 4096)
+      }
+      return block
+    }
+    try store.hold(
+      manifest, blocks: blocks, earlyState: Data(script.earlyState),
+      deviceState: Data(script.deviceState), vmDescription: Data(script.vmDescription))
+  }
+
+  /// What the store says now.
+  var state: Manifest.State? { try? Store.open(path, handedOver: true).manifest.state }
+}
