@@ -5,11 +5,13 @@ import Transport
 final class QMPConnection {
   private let socket: Socket
   private var input: InputBuffer
-  private let onEvent: (String) -> Void
+  private let onEvent: (QMPEvent) -> Void
+  /// The version that QEMU greets with, e.g. `(11, 1, 3)`.
+  private(set) var version = (major: 0, minor: 0, micro: 0)
 
   /// Connects to a QEMU that was just started, and negotiates.
   init(
-    path: String, timeout: Double, alive: () -> Bool, onEvent: @escaping (String) -> Void
+    path: String, timeout: Double, alive: () -> Bool, onEvent: @escaping (QMPEvent) -> Void
   ) throws {
     let deadline = ContinuousClock.now + .seconds(timeout)
     while true {
@@ -26,41 +28,70 @@ final class QMPConnection {
     }
     input = InputBuffer(socket, capacity: 1 << 16)
     self.onEvent = onEvent
-    _ = try line()
+    if let greeting = try answer()["QMP"] as? [String: Any],
+      let said = (greeting["version"] as? [String: Any])?["qemu"] as? [String: Int]
+    {
+      version = (said["major"] ?? 0, said["minor"] ?? 0, said["micro"] ?? 0)
+    }
     try execute("qmp_capabilities")
   }
 
   /// Runs a command and waits for its answer.
   @discardableResult
   func execute(_ command: String, _ arguments: [String: Any] = [:]) throws -> [String: Any] {
+    try call(command, arguments) as? [String: Any] ?? [:]
+  }
+
+  /// Runs a line of the human monitor, and gives what it prints.
+  func monitor(_ line: String) throws -> String {
+    try call("human-monitor-command", ["command-line": line]) as? String ?? ""
+  }
+
+  private func call(_ command: String, _ arguments: [String: Any]) throws -> Any {
     var object: [String: Any] = ["execute": command]
     if !arguments.isEmpty { object["arguments"] = arguments }
     let data = try JSONSerialization.data(withJSONObject: object)
     try socket.write(Array(data) + [UInt8(ascii: "\n")])
     while true {
-      let answer = try line()
+      let answer = try answer()
       if let error = answer["error"] as? [String: Any] {
         throw Failure(.failed, "qemu", "\(command): \(error["desc"] as? String ?? "failed")")
       }
-      if answer["return"] != nil { return answer["return"] as? [String: Any] ?? [:] }
+      if let result = answer["return"] { return result }
     }
   }
 
-  /// The next object; events are told on the way.
-  private func line() throws -> [String: Any] {
+  /// Waits for events until `match` turns one into a value; silence for longer than the time-out is an error.
+  func waitEvent<Value>(_ match: (QMPEvent) -> Value?) throws -> Value {
+    while true {
+      guard let event = QMPEvent(try object()) else {
+        throw Failure(.failed, "qemu", "its monitor answers what it was not asked")
+      }
+      onEvent(event)
+      if let value = match(event) { return value }
+    }
+  }
+
+  /// The next object that is no event; events are told on the way.
+  private func answer() throws -> [String: Any] {
+    while true {
+      let object = try object()
+      guard let event = QMPEvent(object) else { return object }
+      onEvent(event)
+    }
+  }
+
+  private func object() throws -> [String: Any] {
     var seen = 0
     while true {
       let bytes = input.bytes
       if let end = bytes[seen...].firstIndex(of: UInt8(ascii: "\n")) {
         let data = Data(bytes[..<end])
         input.consume(end + 1)
-        seen = 0
         guard let object = try JSONSerialization.jsonObject(with: data) as? [String: Any] else {
           throw Failure(.failed, "qemu", "its monitor does not speak QMP")
         }
-        guard let event = object["event"] as? String else { return object }
-        onEvent(event)
-        continue
+        return object
       }
       seen = bytes.count
       guard seen < 1 << 22, try input.require(seen + 1, idle: false) else {

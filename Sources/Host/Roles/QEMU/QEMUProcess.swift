@@ -1,0 +1,58 @@
+import Glibc
+import Memory
+
+/// Starting and ending QEMU processes.
+enum QEMUProcess {
+  /// Starts one.
+  ///
+  /// - Parameters:
+  ///   - arguments: program first, looked for in PATH. Its stdout goes to this process's stderr.
+  ///   - outlives: in a session of its own, so that what ends this process does not end it.
+  static func spawn(_ arguments: [String], outlives: Bool) throws -> pid_t {
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    // The signals that this process waits for are QEMU's to receive.
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    var flags = Int16(POSIX_SPAWN_SETSIGMASK)
+    if outlives { flags |= Int16(0x80) /* POSIX_SPAWN_SETSID */ }
+    posix_spawnattr_setflags(&attributes, flags)
+    // Whoever reads this command's output must not wait for QEMU's end.
+    var files = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&files)
+    defer { posix_spawn_file_actions_destroy(&files) }
+    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_adddup2(&files, 2, 1)
+    var argv: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
+    argv.append(nil)
+    defer { for pointer in argv { free(pointer) } }
+    var pid = pid_t()
+    let status = posix_spawnp(&pid, arguments[0], &files, &attributes, argv, environ)
+    guard status == 0 else {
+      throw Failure(
+        .failed, "qemu",
+        "cannot start \(arguments[0]): \(SystemError("spawn", errno: status).reason)")
+    }
+    return pid
+  }
+
+  /// Whether a child is there. Its end is taken note of, once.
+  static func lives(_ pid: pid_t) -> Bool { waitpid(pid, nil, WNOHANG) == 0 }
+
+  /// Ends a child at once.
+  static func kill(_ pid: pid_t) {
+    // One that has ended and was taken note of is nobody's, or somebody else's.
+    guard lives(pid) else { return }
+    Glibc.kill(pid, SIGKILL)
+    waitpid(pid, nil, 0)
+  }
+
+  /// A folder for its sockets: short, for the sake of UNIX sockets; private, for the sake of the monitor.
+  static func makeFolder() throws -> String {
+    var template = Array("/tmp/multifd-XXXXXX".utf8CString)
+    guard mkdtemp(&template) != nil else { throw SystemError("mkdtemp") }
+    return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
+}
