@@ -80,6 +80,7 @@ struct COLOSessionTests {
         }
         let sealed = stage.seal()
         #expect(sealed.side == image % 2)
+        stage.turn()
         image += 1
         for part in 0..<2 { try stage.redo(sealed, part: part, parts: 2) }
         #expect(PageModel.difference(stage.guest, images[image]) == nil, "after copy \(image)")

@@ -35,6 +35,7 @@ struct CheckpointTests {
       }
       let sealed = small.stage.seal()
       #expect(sealed.side == Int(round) % 2, "the sides take turns")
+      small.stage.turn()
       try small.stage.redo(sealed)
       for (block, pick) in picks.enumerated() {
         #expect(small.dirty(block, side: 0) == [] && small.dirty(block, side: 1) == [])
@@ -93,7 +94,8 @@ struct CheckpointTests {
       inThreads(parts) { part in
         do { try small.stage.redo(sealed, part: part, parts: parts) } catch { Issue.record(error) }
       }
-      try small.stage.forget(sealed, keep: checkpoint % 2 == 0 ? 0 : 32 << 20)
+      try small.stage.forget(sealed, keep: checkpoint % 2 == 0 ? 0 : nil)
+      if checkpoint % 3 == 0 { small.stage.turn() } else { try small.stage.stay() }
       expectModel("after checkpoint \(checkpoint)")
     }
   }
@@ -134,7 +136,46 @@ struct CheckpointTests {
       #expect(all.allSatisfy { small.guest(0, $0) == checkpoint - 1 })
       if let copying { try small.stage.forget(copying) }
       last = small.stage.seal()
+      small.stage.turn()
     }
+  }
+
+  @Test("One side does for checkpoints in a row; the other one's memory is given back")
+  func oneSide() throws {
+    let small = try SmallStage(.colo, .sparse, blocks: [16384])
+    func checkpoint(_ fill: UInt8, pages: Int) throws -> COLOStage.Sealed {
+      for start in stride(from: 0, to: pages, by: 128) {
+        try small.receive(0, (start..<start + 128).map { UInt64($0 * 4096) }, fill: fill)
+      }
+      let sealed = small.stage.seal()
+      try small.stage.redo(sealed)
+      try small.stage.forget(sealed)
+      return sealed
+    }
+    #expect(try checkpoint(1, pages: 128).side == 0)
+    #expect(try checkpoint(2, pages: 12288).side == 0)
+    // As much as it needed stays, for the next one.
+    let one = small.stage.cacheBytes
+    #expect(one >= 48 << 20 && one <= 50 << 20)
+    small.stage.turn()
+    #expect(try checkpoint(3, pages: 128).side == 1)
+    #expect(small.stage.cacheBytes > one)
+    try small.stage.stay()
+    #expect(small.stage.cacheBytes <= 4 << 20)
+    #expect(try checkpoint(4, pages: 128).side == 1)
+    #expect(small.guest(0, 127 * 4096) == 4 && small.guest(0, 128 * 4096) == 2)
+  }
+
+  @Test("A cache that is warm takes a checkpoint without getting memory")
+  func warm() throws {
+    let small = try SmallStage(.colo, .sparse, blocks: [16384])
+    try small.stage.warm(bytes: 8 << 20)
+    let warm = small.stage.cacheBytes
+    #expect(warm >= 8 << 20 && warm <= 9 << 20)
+    for start in stride(from: 0, to: 2048, by: 128) {
+      try small.receive(0, (start..<start + 128).map { UInt64($0 * 4096) }, fill: 7)
+    }
+    #expect(small.stage.cacheBytes == warm)
   }
 
   @Test("Forgetting gives memory back, down to what is to be kept")

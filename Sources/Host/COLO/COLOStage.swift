@@ -23,7 +23,8 @@ import Synchronization
 ///
 /// Two caches, one at a time. *Mirror* is a second copy of RAM with a bitmap, as a stock secondary has it.
 /// *Sparse* holds only the pages of the checkpoints in flight, in the order in which they came. Both have
-/// two sides that checkpoints use in turn: one fills while the other is still being copied to the guest.
+/// two sides: one can fill while the other is still being copied to the guest. As long as that copy is done
+/// before the next checkpoint begins, one side does for all of them, and its memory is warm; see ``turn()``.
 ///
 /// Any number of channels may be inside at once; recording is atomic and nothing else is shared.
 public final class COLOStage: Sendable {
@@ -75,6 +76,8 @@ public final class COLOStage: Sendable {
   public let cache: Cache
   private let current: Atomic<State>
   private let side = Atomic<Int>(0)
+  /// The other side may hold memory.
+  private let hasTurned = Atomic(false)
 
   /// A stage in precopy state, or without COLO.
   ///
@@ -160,15 +163,34 @@ public final class COLOStage: Sendable {
     for offset in zero { try guest.clear(pageAt: Int(truncatingIfNeeded: offset)) }
   }
 
-  /// All pages of a checkpoint are in; the next one's will go to the other side. No channel may be
-  /// inside.
+  /// All pages of a checkpoint are in. Before the next one's come, either ``turn()`` to the other side, or
+  /// wait until the guest has this one and ``forget(_:keep:)`` it. No channel may be inside.
   public func seal() -> Sealed {
     precondition(state == .colo)
     let side = side.load(ordering: .relaxed)
     var entries = 0
     if case .sparse(let logs) = cache { entries = logs[side].count }
-    self.side.store(1 - side, ordering: .releasing)
     return Sealed(side: side, entries: entries)
+  }
+
+  /// The next checkpoint's pages go to the other side, which must be free. No channel may be inside.
+  public func turn() {
+    side.store(1 - side.load(ordering: .relaxed), ordering: .releasing)
+    hasTurned.store(true, ordering: .relaxed)
+  }
+
+  /// Both sides are free and this one goes on being used: the other one's memory is given back.
+  public func stay() throws(SystemError) {
+    guard case .sparse(let logs) = cache, hasTurned.exchange(false, ordering: .relaxed) else {
+      return
+    }
+    try logs[1 - side.load(ordering: .relaxed)].reset(keep: 0)
+  }
+
+  /// Makes so much of the sparse cache memory, before the first checkpoint would have to. Channels may be inside.
+  public func warm(bytes: Int) throws(SystemError) {
+    guard case .sparse(let logs) = cache else { return }
+    try logs[side.load(ordering: .relaxed)].warm(bytes: bytes)
   }
 
   /// Copies a sealed checkpoint from the cache to the guest. Can be repeated until
@@ -186,11 +208,14 @@ public final class COLOStage: Sendable {
     }
   }
 
-  /// The guest has all of a checkpoint: its side of the cache is free for the one after the next.
+  /// The guest has all of a checkpoint: its side of the cache is free.
   ///
-  /// - Parameter keep: bytes of the sparse cache that stay allocated.
-  public func forget(_ sealed: Sealed, keep: Int = 32 << 20) throws(SystemError) {
-    if case .sparse(let logs) = cache { try logs[sealed.side].reset(keep: keep) }
+  /// - Parameter keep: bytes of the sparse cache that stay allocated; nil: as many as this checkpoint had, for the next
+  ///   one will be like it.
+  public func forget(_ sealed: Sealed, keep: Int? = nil) throws(SystemError) {
+    guard case .sparse(let logs) = cache else { return }
+    let log = logs[sealed.side]
+    try log.reset(keep: keep ?? max(StagingLog.kept, log.normalBytes))
   }
 
   /// Bytes of memory that the cache holds.

@@ -52,6 +52,10 @@ public final class StagingLog: Sendable {
   public var count: Int { nextEntry.load(ordering: .acquiring) }
   /// Pages with contents so far.
   public var normalCount: Int { nextSlot.load(ordering: .acquiring) }
+  /// Bytes of them.
+  var normalBytes: Int { normalCount * pages.pageSize }
+  /// Bytes that stay memory between checkpoints, however small those are: to get memory takes as long as to fill it.
+  public static let kept = 32 << 20
   /// Bytes of memory that the log holds.
   public var reservedBytes: Int { pages.reservedBytes + journal.reservedBytes }
 
@@ -126,6 +130,14 @@ public final class StagingLog: Sendable {
     nextEntry.store(0, ordering: .releasing)
     try pages.release(from: keep)
     try journal.release(from: keep / pages.pageSize * MemoryLayout<Entry>.stride)
+  }
+
+  /// Makes the first `bytes` of the contents memory, and the journal that belongs to them.
+  func warm(bytes: Int) throws(SystemError) {
+    for offset in stride(from: 0, to: min(bytes, pages.length), by: pages.pageSize) {
+      try pages.reserve(pageAt: offset)
+    }
+    try reserveEntries(0..<min(bytes / pages.pageSize, entryCount))
   }
 
   private func reserveEntries(_ range: Range<Int>) throws(SystemError) {

@@ -5,11 +5,13 @@ import Foundation
 public struct CheckpointRecord: Codable, Equatable, Sendable {
   /// The first after precopy is 1.
   public var number: Int
-  /// Which of the two sides of the cache holds its pages, until they are in the guest's RAM files.
+  /// Which of the two sides of the cache holds its pages, until they are in the guest's RAM files. Checkpoints in a
+  /// row may use the same one.
   public var side: Int
   /// Entries of the journal (sparse cache).
   public var entries: Int
-  /// Bytes of device state, in `device-state-a` or `-b` as the side says.
+  /// Bytes of device state, in `device-state-a` or `-b`: checkpoints take turns, for the one before this counts until
+  /// the record is replaced.
   public var deviceStateSize: UInt64
   /// When it was committed, seconds since 1970.
   public var committedAt: Double
@@ -34,7 +36,5 @@ public struct CheckpointRecord: Codable, Equatable, Sendable {
   }
 
   /// The file of the device state.
-  static func deviceStateFile(side: Int) -> String {
-    side == 0 ? "device-state-a" : "device-state-b"
-  }
+  var deviceStateFile: String { number % 2 == 1 ? "device-state-a" : "device-state-b" }
 }

@@ -4,8 +4,8 @@ import Memory
 
 /// A store of a standby holds, beside the guest as of the end of precopy:
 ///
-///     cache/            the pages of the checkpoints in flight: two sides, used in turn
-///     device-state-a/-b the devices' state of those checkpoints
+///     cache/            the pages of the checkpoints in flight, on two sides
+///     device-state-a/-b the devices' state of those checkpoints, in turn
 ///     checkpoint        which checkpoint counts, and on which side it is; replaced by rename
 ///     redone            the last checkpoint whose pages are all in ram/
 ///     state             what the process that serves the store is doing, for `status`
@@ -43,9 +43,12 @@ extension Store {
   public func commit(
     _ record: CheckpointRecord, deviceState: UnsafeRawBufferPointer
   ) throws(StoreError) {
-    try folder.write(CheckpointRecord.deviceStateFile(side: record.side), deviceState)
+    try folder.write(record.deviceStateFile, deviceState)
     try folder.replace("checkpoint", with: record.json, durable: false)
   }
+
+  /// Bytes that the store's file system has left.
+  public var room: Int { folder.room }
 
   /// All pages of a checkpoint are in the guest's RAM files.
   public func noteRedone(_ number: Int) throws(StoreError) {
@@ -71,7 +74,7 @@ extension Store {
   /// The devices' state of a checkpoint.
   public func deviceState(_ record: CheckpointRecord) throws(StoreError) -> [UInt8] {
     try folder.read(
-      CheckpointRecord.deviceStateFile(side: record.side), size: record.deviceStateSize)
+      record.deviceStateFile, size: record.deviceStateSize)
   }
 
   /// A RAM block that is held here, for writing.

@@ -152,6 +152,14 @@ struct StoreDirectory: ~Copyable, Sendable {
     try? FileManager.default.removeItem(atPath: path + "/" + name)
   }
 
+  /// Bytes that the file system has left; 0 when it does not say.
+  var room: Int {
+    var answer = statvfs()
+    guard fstatvfs(descriptor, &answer) == 0 else { return 0 }
+    let (bytes, overflow) = answer.f_bavail.multipliedReportingOverflow(by: answer.f_frsize)
+    return overflow ? .max : Int(clamping: bytes)
+  }
+
   /// Makes the entries of a folder below durable.
   func syncFolder(_ name: String) throws(StoreError) {
     let below = openat(descriptor, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

@@ -5,8 +5,13 @@ import Transport
 /// Copies committed checkpoints from the cache to the guest's RAM files, behind the running primary, one
 /// after the other, on two threads where it is worth it.
 final class RedoWorker: Sendable {
+  private enum Job {
+    case copy(number: Int, COLOStage.Sealed)
+    case warm
+  }
+
   private struct State {
-    var queue: [(number: Int, sealed: COLOStage.Sealed)] = []
+    var queue: [Job] = []
     var redone = 0
     var closed = false
     var failure: (any Error)?
@@ -23,17 +28,12 @@ final class RedoWorker: Sendable {
     thread.start("redo") { [self] in
       while let next = state.wait(
         seconds: nil,
-        { state -> (Int, COLOStage.Sealed)?? in
+        { state -> Job?? in
           if !state.queue.isEmpty { return .some(state.queue.removeFirst()) }
           return state.closed ? .some(nil) : nil
         }) ?? nil
       {
-        do {
-          try copy(next.1)
-          try store.noteRedone(next.0)
-          try stage.forget(next.1)
-          state.update { $0.redone = next.0 }
-        } catch {
+        do { try perform(next) } catch {
           state.update { state in
             state.failure = error
             state.closed = true
@@ -47,8 +47,14 @@ final class RedoWorker: Sendable {
 
   /// A checkpoint has been committed.
   func enqueue(_ number: Int, _ sealed: COLOStage.Sealed) {
-    state.update { $0.queue.append((number, sealed)) }
+    state.update { $0.queue.append(.copy(number: number, sealed)) }
   }
+
+  /// The first checkpoint is still some time away: the cache gets its memory now.
+  func warm() { state.update { $0.queue.append(.warm) } }
+
+  /// Whether the guest has all of a checkpoint (0 and less: nothing to have).
+  func hasRedone(_ number: Int) -> Bool { state.read { $0.redone >= number } }
 
   /// Waits until the guest has all of a checkpoint (0 and less: nothing to wait for).
   func waitFor(_ number: Int) throws {
@@ -63,6 +69,18 @@ final class RedoWorker: Sendable {
   func close() {
     state.update { $0.closed = true }
     thread.joinAll()
+  }
+
+  private func perform(_ job: Job) throws {
+    switch job {
+    case .copy(let number, let sealed):
+      try copy(sealed)
+      try store.noteRedone(number)
+      try stage.forget(sealed)
+      state.update { $0.redone = number }
+    // Where room is short it is for the guest and its devices; a cache may find some when it counts.
+    case .warm: try? stage.warm(bytes: min(StagingLog.kept, store.room / 4))
+    }
   }
 
   private func copy(_ sealed: COLOStage.Sealed) throws {

@@ -56,6 +56,7 @@ final class Standby {
     bytes += COLOMessage.checkpointReady.encode()
     try socket.write(bytes)
     change(to: .ready)
+    worker.warm()
   }
 
   /// A message of the primary.
@@ -63,9 +64,13 @@ final class Standby {
     switch message {
     case .checkpointRequest:
       let number = (state.lastCommitted ?? 0) + 1
-      // The side that this checkpoint will fill was last used two checkpoints ago; a mirror has only
-      // one set of pages.
-      try worker.waitFor(cacheIsMirror ? number - 1 : number - 2)
+      if cacheIsMirror || worker.hasRedone(number - 1) {
+        try worker.waitFor(number - 1)
+        try stage.stay()
+      } else {
+        try worker.waitFor(number - 2)
+        stage.turn()
+      }
       replied = .now
       try socket.write(COLOMessage.checkpointReply.encode())
       change(to: .receiving(number))
