@@ -14,7 +14,7 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip
 DOCS := README.md Plugins.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test soak interop bench fuzz sanitize examples docs install uninstall format lint \
+.PHONY: help setup build demo test soak interop bench bench-checkpoint fuzz sanitize examples docs install uninstall format lint \
   clean
 .DEFAULT_GOAL := help
 
@@ -24,7 +24,7 @@ help:
 	@echo 'make demo       a guest goes from a stock QEMU into a store and out again, told in plain sentences'
 	@echo 'make test       setup, build, all tests (a part of them against stock QEMU 7.2 and 11.1)'
 	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination'
-	@echo 'make bench      throughput next to stock QEMU'
+	@echo 'make bench      throughput next to stock QEMU; make bench-checkpoint: what COLO checkpoints cost a guest'
 	@echo 'make soak       standbys and primaries killed at random, thousands of times'
 	@echo 'make fuzz       random mutations of recorded streams'
 	@echo 'make sanitize   the harness over the built-in backends under ASan and TSan'
@@ -59,6 +59,15 @@ bench:
 	Support/setup --peers all
 	$(MAKE) build
 	$(BUILD)/multifd-lab bench $(ARGS)
+
+# As shipped, and then with both sides acknowledging at once. Twice 10 minutes; ARGS='--checkpoints 10' for a look.
+STOCK := '$(CURDIR)/$(BUILD)/multifd-lab qemu 111'
+CHECKPOINT := $(BUILD)/multifd bench checkpoint --primary $(STOCK) --secondary $(STOCK) --accel tcg $(ARGS)
+bench-checkpoint:
+	Support/setup --peers 111
+	$(MAKE) build
+	$(CHECKPOINT)
+	Support/quickack $(CHECKPOINT)
 
 fuzz: setup build
 	$(BUILD)/multifd-fuzz $(ARGS)

@@ -18,8 +18,8 @@ func backend(_ name: String, system: String? = nil, link: String? = nil) -> Targ
     ])
 }
 
-func host(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-  .target(name: name, dependencies: dependencies, path: "Sources/Host/\(name)")
+func host(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+  .target(name: name, dependencies: dependencies, path: "Sources/Host/\(name)", exclude: exclude)
 }
 
 let argumentParser = Target.Dependency.product(
@@ -69,7 +69,9 @@ let package = Package(
     host("Store", ["Memory", "Wire", "CLinux"]),
     host("Transport", ["PluginLoader", "Memory", "CLinux"]),
     host("Observe", [.product(name: "Histogram", package: "hdrhistogram-swift")]),
-    host("Roles", ["COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory"]),
+    host(
+      "Roles", ["COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory"],
+      exclude: ["Bench/loadguest.s"]),
     .executableTarget(
       name: "multifd", dependencies: ["Roles", argumentParser], path: "Sources/Host/multifd"),
 
@@ -122,6 +124,8 @@ let package = Package(
     .testTarget(
       name: "TransportTests", dependencies: ["Transport", "TestSupport"],
       path: "Tests/TransportTests"),
+    .testTarget(
+      name: "ObserveTests", dependencies: ["Observe"], path: "Tests/ObserveTests"),
     .testTarget(
       name: "RolesTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
       path: "Tests/RolesTests"),

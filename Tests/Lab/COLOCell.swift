@@ -14,6 +14,8 @@ struct COLOCell: Sendable, CustomStringConvertible {
   /// MiB/s of text-like pages that the guest rewrites.
   var rate = 32
   var cache = "sparse"
+  /// MiB of the guest.
+  var memory = 256
   var checkpoints = 10
   var onLoss = Protection.OnLoss.hold
   /// Protect the guest again after the failover, fail over again, and migrate it away.
@@ -24,6 +26,7 @@ struct COLOCell: Sendable, CustomStringConvertible {
   var description: String {
     var words = ["\(source)", channels == 0 ? "plain" : "\(compression) x\(channels)"]
     words += ["\(delay) ms", "\(rate) MiB/s", cache, onLoss.rawValue]
+    if memory != 256 { words.append("\(memory) MiB") }
     if andBack { words.append("and back") }
     if compare { words[words.count - 1] = "compare" }
     return words.joined(separator: ", ")

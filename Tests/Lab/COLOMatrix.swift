@@ -65,7 +65,8 @@ struct COLOMatrix {
 
   private static func columns(_ cell: COLOCell, _ outcome: COLOCell.Outcome) -> [String] {
     [
-      "\(outcome.reached)", pair(outcome.pauses.summary), pair(outcome.report["transfer"]),
+      "\(outcome.reached)", pair(Timings.summary(of: outcome.pauses)),
+      pair(outcome.report["transfer"]),
       pair(outcome.report["commit"]),
       String(
         format: "%.0f/load %.0f", outcome.failover["total-time"].double ?? .nan,
@@ -91,6 +92,7 @@ struct COLOMatrix {
           "source": .string("\(cell.source)"), "channels": .integer(Int64(cell.channels)),
           "compression": .string(cell.compression), "delay": .integer(Int64(cell.delay)),
           "rate": .integer(Int64(cell.rate)), "cache": .string(cell.cache),
+          "memory": .integer(Int64(cell.memory)),
           "on-loss": .string(cell.onLoss.rawValue), "and-back": .bool(cell.andBack),
         ]
         switch result {
@@ -98,11 +100,11 @@ struct COLOMatrix {
           object["result"] = "ok"
           object["checkpoints"] = .integer(Int64(outcome.reached))
           object["failed-over-from"] = .integer(Int64(outcome.failedOverFrom))
-          object["pause"] = outcome.pauses.summary.map(\.json) ?? .null
+          object["pause"] = Timings.summary(of: outcome.pauses).map(\.json) ?? .null
           object["standby"] = outcome.report
           object["failover"] = outcome.failover
           object["after-kill-ms"] = .number(outcome.afterKill.inSeconds * 1000)
-          object["memory"] = .integer(Int64(outcome.memory.total))
+          object["memory-peak"] = .integer(Int64(outcome.memory.total))
           object["pages-checked"] = .integer(Int64(outcome.pages))
         case .failed(let reason):
           object["result"] = "failed"
@@ -111,15 +113,6 @@ struct COLOMatrix {
         }
         return .object(object)
       })
-  }
-}
-
-extension [Duration] {
-  /// In an HdrHistogram; nil when there are none.
-  var summary: Timings.Summary? {
-    var timings = Timings()
-    for duration in self { timings.record(duration) }
-    return isEmpty ? nil : timings.summary
   }
 }
 

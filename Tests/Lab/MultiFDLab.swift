@@ -11,7 +11,9 @@ struct MultiFDLab: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "multifd-lab",
     abstract: "Runs multifd against stock QEMUs, with a guest that checks its own memory.",
-    subcommands: [Interop.self, Demo.self, Bench.self, Check.self, COLOCommand.self])
+    subcommands: [
+      Interop.self, Demo.self, Bench.self, Check.self, COLOCommand.self, QEMUCommand.self,
+    ])
 
   static func main() {
     // An interrupted run leaves no folder behind: exit() removes them. The child processes end with this one.

@@ -22,6 +22,14 @@ public struct Timings: Sendable {
       p99: Double(histogram.valueAtPercentile(99)) / 1000, max: Double(histogram.max) / 1000)
   }
 
+  /// What these amount to; nil when there are none.
+  public static func summary(of durations: [Duration]) -> Summary? {
+    guard !durations.isEmpty else { return nil }
+    var timings = Timings()
+    for duration in durations { timings.record(duration) }
+    return timings.summary
+  }
+
   /// Milliseconds.
   public struct Summary: Codable, Equatable, Sendable {
     /// How many.

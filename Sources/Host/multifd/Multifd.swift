@@ -20,7 +20,7 @@ struct Multifd: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       ReceiveCommand.self, SendCommand.self, FailoverCommand.self, StatusCommand.self,
-      InspectCommand.self, PluginsCommand.self,
+      InspectCommand.self, PluginsCommand.self, BenchCommand.self,
     ])
 }
 

@@ -1,0 +1,129 @@
+import Foundation
+import Transport
+
+/// A stock QEMU under measurement: a COLO primary, or its stock secondary.
+final class BenchQEMU {
+  let pid: pid_t
+  let monitor: QMPConnection
+  private let log: EventLog
+  private let folder: String
+  private let children: BenchChildren
+
+  /// Events as they come, also between commands.
+  private final class EventLog { var events: [QMPEvent] = [] }
+
+  /// Starts one.
+  ///
+  /// - Parameters:
+  ///   - command: the program, and words before the arguments.
+  ///   - children: whom it is one of.
+  init(
+    _ command: [String], _ arguments: [String], timeout: Double, _ children: BenchChildren
+  ) throws {
+    self.children = children
+    folder = try QEMUProcess.makeFolder()
+    let socket = folder + "/qmp"
+    let log = EventLog()
+    self.log = log
+    let child: pid_t
+    do {
+      child = try children.start(
+        command + arguments + CheckpointTrace.arguments(folder + "/trace")
+          + ["-qmp", "unix:\(socket),server=on,wait=off"])
+    } catch {
+      try? FileManager.default.removeItem(atPath: folder)
+      throw error
+    }
+    pid = child
+    do {
+      monitor = try QMPConnection(
+        path: socket, timeout: timeout, alive: { QEMUProcess.lives(child) },
+        onEvent: { log.events.append($0) })
+    } catch {
+      children.end(child)
+      try? FileManager.default.removeItem(atPath: folder)
+      throw error
+    }
+  }
+
+  deinit {
+    children.end(pid)
+    try? FileManager.default.removeItem(atPath: folder)
+  }
+
+  /// `11.1.3`.
+  var version: String {
+    let version = monitor.version
+    return "\(version.major).\(version.minor).\(version.micro)"
+  }
+
+  /// Sets what both ends of a COLO migration must have in common.
+  func prepare(_ options: CheckpointBenchOptions, channels: Int) throws {
+    var capabilities = ["x-colo": true, "events": true]
+    if channels > 0 { capabilities["multifd"] = true }
+    // Up to 10.2 a primary with return-path cuts its own connection; from 11 on it needs one.
+    if monitor.version.major >= 11 { capabilities["return-path"] = true }
+    try monitor.execute(
+      "migrate-set-capabilities",
+      ["capabilities": capabilities.map { ["capability": $0.key, "state": $0.value] }])
+    var parameters: [String: Any] = [
+      "x-checkpoint-delay": options.delay, "max-bandwidth": 100 << 30,
+    ]
+    if channels > 0 {
+      parameters["multifd-channels"] = channels
+      parameters["multifd-compression"] = options.compression
+    }
+    try monitor.execute("migrate-set-parameters", parameters)
+  }
+
+  /// Waits for a primary on a port of its own choice.
+  func listen() throws -> Endpoint {
+    try monitor.execute("migrate-incoming", ["uri": "tcp:127.0.0.1:0"])
+    let said = try monitor.execute("query-migrate")["socket-address"] as? [[String: Any]]
+    guard let text = said?.first?["port"] as? String, let port = UInt16(text) else {
+      throw Failure(.failed, "secondary", "it does not say where it listens")
+    }
+    return .tcp(host: "127.0.0.1", port: port)
+  }
+
+  /// Migrates, and waits for so many checkpoints to be taken.
+  func protect(to endpoint: Endpoint, checkpoints: Int) throws {
+    log.events = []
+    try monitor.execute("migrate", ["uri": endpoint.description])
+    // The guest stops and goes on once at the end of precopy, and then for each checkpoint.
+    var seen = log.events.count { $0.name == "RESUME" }
+    while seen <= checkpoints {
+      let failed = try monitor.waitEvent { event -> Bool? in
+        if event.name == "RESUME" { return false }
+        let ends = ["failed", "completed", "cancelled"]
+        if event.name == "COLO_EXIT" { return true }
+        return event.name == "MIGRATION" && ends.contains(event.data["status"] ?? "") ? true : nil
+      }
+      guard !failed else {
+        throw Failure(.failed, "primary", "COLO ended after \(max(0, seen - 1)) checkpoints")
+      }
+      seen += 1
+    }
+  }
+
+  /// How long the guest stood still, for each checkpoint.
+  var pauses: [Duration] {
+    var result: [Duration] = []
+    var stopped: Duration?
+    for event in log.events {
+      if event.name == "STOP" { stopped = event.timestamp }
+      if event.name == "RESUME", let begun = stopped {
+        result.append(event.timestamp - begun)
+        stopped = nil
+      }
+    }
+    return Array(result.dropFirst())
+  }
+
+  /// Ends it, and reads what it has traced.
+  func end() -> CheckpointTrace {
+    children.end(pid)
+    let text = try? String(contentsOfFile: folder + "/trace", encoding: .utf8)
+    return CheckpointTrace(parsing: text ?? "")
+  }
+}
