@@ -11,12 +11,13 @@ enum CheckpointTableText {
     var lines = [head(table), columns, subcolumns]
     for row in table.rows {
       var line = pad(channels(row), 12) + pad(row.loadText, 12) + pad(row.secondary.rawValue, 9)
-      if let failure = row.failure {
+      if let failure = row.failure, row.pause == nil {
         lines.append(line + "FAILED: \(failure)")
         continue
       }
       for times in [row.pause, row.transfer, row.commit] { line += cells(times) }
       if let pages = row.pages { line += String(format: "%8.0f", pages) }
+      if let failure = row.failure { line += "  FAILED after \(row.pause!.count): \(failure)" }
       lines.append(line)
       guard row.secondary == .stock,
         let ours = table.rows.first(where: {

@@ -93,16 +93,26 @@ final class BenchQEMU {
     // The guest stops and goes on once at the end of precopy, and then for each checkpoint.
     var seen = log.events.count { $0.name == "RESUME" }
     while seen <= checkpoints {
-      let failed = try monitor.waitEvent { event -> Bool? in
-        if event.name == "RESUME" { return false }
-        let ends = ["failed", "completed", "cancelled"]
-        if event.name == "COLO_EXIT" { return true }
-        return event.name == "MIGRATION" && ends.contains(event.data["status"] ?? "") ? true : nil
-      }
-      guard !failed else {
+      guard try waitResumed(after: seen) else {
         throw Failure(.failed, "primary", "COLO ended after \(max(0, seen - 1)) checkpoints")
       }
       seen += 1
+    }
+  }
+
+  /// - Returns: false when COLO, or the migration, has ended.
+  private func waitResumed(after seen: Int) throws -> Bool {
+    do {
+      return try monitor.waitEvent { event -> Bool? in
+        if event.name == "RESUME" { return true }
+        let ends = ["failed", "completed", "cancelled"]
+        if event.name == "COLO_EXIT" { return false }
+        return event.name == "MIGRATION" && ends.contains(event.data["status"] ?? "") ? false : nil
+      }
+    } catch let error as TransportError where error.kind == .timedOut {
+      throw Failure(
+        .unreachable, "primary",
+        "its guest has not gone on since \(seen <= 1 ? "precopy" : "checkpoint \(seen - 1)")")
     }
   }
 
@@ -120,9 +130,11 @@ final class BenchQEMU {
     return Array(result.dropFirst())
   }
 
-  /// Ends it, and reads what it has traced.
-  func end() -> CheckpointTrace {
-    children.end(pid)
+  /// Ends it.
+  func end() { children.end(pid) }
+
+  /// What it has traced.
+  var trace: CheckpointTrace {
     let text = try? String(contentsOfFile: folder + "/trace", encoding: .utf8)
     return CheckpointTrace(parsing: text ?? "")
   }

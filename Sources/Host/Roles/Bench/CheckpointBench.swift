@@ -78,19 +78,22 @@ public final class CheckpointBench: Sendable {
       usleep(UInt32(options.settle * 1e6))
     }
     try primary.prepare(options, channels: row.channels)
-    let trace: CheckpointTrace
+    // Also of a primary that has stopped half-way.
+    defer {
+      primary.end()
+      row.pause = Timings.summary(of: primary.pauses)
+      let trace = primary.trace
+      row.transfer = Timings.summary(of: trace.transfers)
+      if row.secondary == .stock { row.commit = Timings.summary(of: trace.loads) }
+    }
     switch row.secondary {
-    case .multifd: trace = try protectHere(primary, &row)
+    case .multifd: try protectHere(primary, &row)
     case .stock:
       let secondary = try start(options.secondary!, machine + ["-incoming", "defer"])
       table.secondary = secondary.version
       try secondary.prepare(options, channels: row.channels)
       try primary.protect(to: try secondary.listen(), checkpoints: options.checkpoints)
-      trace = primary.end()
-      row.commit = Timings.summary(of: trace.loads)
     }
-    row.pause = Timings.summary(of: primary.pauses)
-    row.transfer = Timings.summary(of: trace.transfers)
   }
 
   private func start(_ command: [String], _ arguments: [String]) throws -> BenchQEMU {
@@ -110,7 +113,7 @@ public final class CheckpointBench: Sendable {
   /// Takes the checkpoints ourselves.
   private func protectHere(
     _ primary: BenchQEMU, _ row: inout CheckpointTable.Row
-  ) throws -> CheckpointTrace {
+  ) throws {
     var template = Array("\(options.folder)/multifd-bench-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else {
       throw Failure(.failed, "bench", "cannot make a folder in \(options.folder)")
@@ -137,13 +140,12 @@ public final class CheckpointBench: Sendable {
       outcome.update { $0 = result }
     }
     defer { threads.joinAll() }
-    var trace: CheckpointTrace?
     do {
       guard let endpoint = place.wait(seconds: options.timeout, { $0 }) else {
         throw Failure(.failed, "standby", "it does not listen")
       }
       try primary.protect(to: endpoint, checkpoints: options.checkpoints)
-      trace = primary.end()
+      primary.end()
     } catch {
       receiver.cancel(.failed, "the measurement has ended")
       // Why the standby let go says more than that the primary was alone then.
@@ -160,7 +162,6 @@ public final class CheckpointBench: Sendable {
     let report = try ended.get().report
     row.commit = report.commit
     row.pages = report.checkpoint > 0 ? Double(report.pages) / Double(report.checkpoint) : nil
-    return trace!
   }
 }
 

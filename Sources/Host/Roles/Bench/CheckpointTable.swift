@@ -27,7 +27,7 @@ public struct CheckpointTable: Codable, Sendable {
     public var commit: Timings.Summary?
     /// Pages of a checkpoint, on average; our standby counts them.
     public var pages: Double?
-    /// Why there are no figures.
+    /// Why there are no figures, or those of fewer checkpoints.
     public var failure: String?
   }
 
