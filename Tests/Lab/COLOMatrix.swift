@@ -33,12 +33,13 @@ struct COLOMatrix {
   private static let widths = [46, 7, 13, 15, 15, 15, 12, 12, 9]
 
   private static let head = [
-    "", "ckpts", "pause ms", "transfer ms", "commit ms", "failover ms", "after kill", "memory",
+    "", "ckpts", "pause ms", "transfer ms", "commit ms", "failover ms", "kill/end ms", "memory",
     "bad",
   ]
 
-  /// Times are mean/p99; failover is from `multifd failover`'s start of QEMU to running; after kill from SIGKILL to
-  /// running, with `hold` the operator's own time not counted.
+  /// Times are mean/p99; failover is from `multifd failover`'s start of QEMU to running; kill from SIGKILL to
+  /// running, end from the moment at which the kernel had taken the primary apart (the more memory, the later); with
+  /// `hold` the operator's own time would count, and is left out.
   var table: String {
     var lines = [Self.line(Self.head)]
     for row in rows {
@@ -71,7 +72,11 @@ struct COLOMatrix {
       String(
         format: "%.0f/load %.0f", outcome.failover["total-time"].double ?? .nan,
         outcome.failover["load-time"].double ?? .nan),
-      cell.onLoss == .hold ? "-" : String(format: "%.0f", outcome.afterKill.inSeconds * 1000),
+      cell.onLoss == .hold
+        ? "-"
+        : String(
+          format: "%.0f/%.0f", outcome.afterKill.inSeconds * 1000,
+          outcome.afterEnd.inSeconds * 1000),
       String(format: "%.1f MiB", Double(outcome.memory.total) / Double(1 << 20)), "0",
     ]
   }
@@ -104,6 +109,7 @@ struct COLOMatrix {
           object["standby"] = outcome.report
           object["failover"] = outcome.failover
           object["after-kill-ms"] = .number(outcome.afterKill.inSeconds * 1000)
+          object["after-end-ms"] = .number(outcome.afterEnd.inSeconds * 1000)
           object["memory-peak"] = .integer(Int64(outcome.memory.total))
           object["pages-checked"] = .integer(Int64(outcome.pages))
         case .failed(let reason):
