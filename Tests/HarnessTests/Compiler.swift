@@ -10,6 +10,9 @@ enum Compiler {
   /// The Swift toolchain's clang, which can instrument; nil when there is none.
   static let clang = find(["clang"])
 
+  /// The Swift compiler; nil when it is not on PATH.
+  static let swift = find(["swiftc"])
+
   private static func find(_ names: [String]) -> String? {
     let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
     return names.lazy.flatMap { name in folders.map { "\($0)/\(name)" } }
@@ -52,6 +55,14 @@ extension Trait where Self == ConditionTrait {
       SkipReason("no C compiler (cc, gcc, clang) on PATH").announce("the harness's self-test")
     }
     return .enabled(if: Compiler.path != nil, "no C compiler on PATH")
+  }
+
+  /// The same for Swift.
+  static var needsSwift: Self {
+    if Compiler.swift == nil {
+      SkipReason("no swiftc on PATH").announce("a host of a later minor version")
+    }
+    return .enabled(if: Compiler.swift != nil, "no swiftc on PATH")
   }
 }
 
