@@ -13,7 +13,8 @@ enum Compiler {
   /// The Swift compiler; nil when it is not on PATH.
   static let swift = find(["swiftc"])
 
-  private static func find(_ names: [String]) -> String? {
+  /// The first program on PATH of these names; nil when there is none.
+  static func find(_ names: [String]) -> String? {
     let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
     return names.lazy.flatMap { name in folders.map { "\($0)/\(name)" } }
       .first { access($0, X_OK) == 0 }
