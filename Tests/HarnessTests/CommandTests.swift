@@ -72,6 +72,28 @@ import TestSupport
     }
   }
 
+  @Test("a machine that is busy with other things does not make a backend hang")
+  func busy() throws {
+    let folder = try TemporaryFolder()
+    let good = try Compiler.compile("good", in: folder.path)
+    // Half a second of work, with a twentieth of a processor: beyond the limit by the clock.
+    let load = try (0..<2 * ProcessInfo.processInfo.activeProcessorCount).map { _ in
+      let process = Process()
+      process.executableURL = URL(filePath: "/bin/sh")
+      process.arguments = ["-c", "while :; do :; done"]
+      try process.run()
+      return process
+    }
+    defer { load.forEach { $0.terminate() } }
+    let result = try start(
+      "/usr/bin/env",
+      [
+        "nice", "-n", "10", Run.executable, good, "--only", "bounds/payload-bound", "--timeout",
+        "1.5",
+      ])
+    #expect(result.code == 0, "\(result.output)")
+  }
+
   @Test("one seed gives one run")
   func seeds() throws {
     let folder = try TemporaryFolder()
