@@ -80,11 +80,15 @@ import TestSupport
     let load = try (0..<2 * ProcessInfo.processInfo.activeProcessorCount).map { _ in
       let process = Process()
       process.executableURL = URL(filePath: "/bin/sh")
-      process.arguments = ["-c", "while :; do :; done"]
+      // Ends with this process at the latest, and keeps nobody's pipe open.
+      process.arguments = ["-c", "while kill -0 $PPID; do :; done"]
+      process.standardOutput = FileHandle.nullDevice
+      process.standardError = FileHandle.nullDevice
       try process.run()
       return process
     }
-    defer { load.forEach { $0.terminate() } }
+    // A child of this process may have SIGTERM blocked.
+    defer { load.forEach { kill($0.processIdentifier, SIGKILL) } }
     let result = try start(
       "/usr/bin/env",
       [
