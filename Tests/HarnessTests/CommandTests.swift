@@ -93,7 +93,7 @@ import TestSupport
       "/usr/bin/env",
       [
         "nice", "-n", "10", Run.executable, good, "--only", "bounds/payload-bound", "--timeout",
-        "1.5",
+        "3",
       ])
     #expect(result.code == 0, "\(result.output)")
   }
