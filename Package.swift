@@ -112,7 +112,7 @@ let package = Package(
       path: "Tests/PluginLoaderTests"),
     .testTarget(
       name: "HarnessTests", dependencies: ["Harness", "TestSupport"], path: "Tests/HarnessTests",
-      exclude: ["Golden"]),
+      exclude: ["Golden", "GrownHost"]),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
     .testTarget(
       name: "MemoryTests", dependencies: ["Memory", "TestSupport"], path: "Tests/MemoryTests"),

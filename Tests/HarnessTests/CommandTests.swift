@@ -4,28 +4,7 @@ import Testing
 import TestSupport
 
 /// The command, as its users meet it.
-@Suite(.serialized, .needsCompiler) struct CommandTests {
-  private func run(
-    _ arguments: [String], in folder: String? = nil
-  ) throws -> (code: Int32, output: String, errors: String) {
-    let process = Process()
-    process.executableURL = URL(filePath: Run.executable)
-    process.arguments = arguments
-    if let folder { process.currentDirectoryURL = URL(filePath: folder) }
-    let output = Pipe(), errors = Pipe()
-    process.standardOutput = output
-    process.standardError = errors
-    try process.run()
-    // What is written on stderr is a few lines at most: it fits into the pipe meanwhile.
-    let text = output.fileHandleForReading.readDataToEndOfFile()
-    let complaints = errors.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    return (
-      process.terminationStatus, String(decoding: text, as: UTF8.self),
-      String(decoding: complaints, as: UTF8.self)
-    )
-  }
-
+@Suite(.serialized, .needsCompiler) struct CommandTests: RunsCommand {
   @Test("--list names every test, in both forms")
   func list() throws {
     let plain = try run(["--list"])
@@ -61,59 +40,19 @@ import TestSupport
     }
   }
 
-  @Test("every format is what it says it is")
-  func formats() throws {
+  @Test("exit code 70: the harness's own fault is no result")
+  func fault() throws {
     let folder = try TemporaryFolder()
-    let bad = try Compiler.compile("two-symbols", in: folder.path)
-    let tests = ["--only", "load", "--only", "roundtrip/reference"]
-
-    let tap = try run([bad, "--format", "tap"] + tests).output.split(separator: "\n")
-    #expect(tap[0] == "TAP version 14" && tap[1] == "1..10")
-    let points = tap.filter { $0.hasPrefix("ok ") || $0.hasPrefix("not ok ") }
-    #expect(points.count == 10 && points.count { $0.hasPrefix("not") } == 1)
-    #expect(points.contains { $0.hasPrefix("ok 10 - roundtrip/reference # SKIP ") })
-
-    let junit = try run([bad, "--format", "junit"] + tests).output
-    let counter = ElementCounter()
-    #expect(counter.parse(junit), "well-formed")
-    #expect(counter.counts["testcase"] == 10 && counter.counts["failure"] == 1)
-    #expect(counter.counts["skipped"] == 1 && counter.counts["testsuite"] == 2)
-
-    let json = try run([bad, "--format", "json"] + tests).output
-    let report = try #require(
-      try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String: Any])
-    #expect(report["failed"] as? Int == 1 && report["skipped"] as? Int == 1)
-    let backend = report["backend"] as? [String: String]
-    #expect(backend?["name"] == "two-symbols" && backend?["wire_format"] == "sample/1")
-    #expect((report["results"] as? [Any])?.count == 10)
-
-    let human = try run([bad, "--format", "human"] + tests).output
-    #expect(human.contains("8 passed, 1 failed, 1 skipped") && !human.contains("\u{1b}"))
-  }
-
-  /// Counts elements; knows just enough XML to see that tags and quotes match.
-  private final class ElementCounter {
-    var counts: [String: Int] = [:]
-
-    func parse(_ text: String) -> Bool {
-      var open: [String] = []
-      var rest = text[...]
-      while let start = rest.firstIndex(of: "<") {
-        guard let end = rest[start...].firstIndex(of: ">") else { return false }
-        let tag = rest[rest.index(after: start)..<end]
-        rest = rest[rest.index(after: end)...]
-        if tag.hasPrefix("?") { continue }
-        guard tag.count(where: { $0 == "\"" }) % 2 == 0, !tag.contains("<") else { return false }
-        let name = String(tag.drop { $0 == "/" }.prefix { $0.isLetter })
-        if tag.hasPrefix("/") {
-          guard open.popLast() == name else { return false }
-        } else {
-          counts[name, default: 0] += 1
-          if !tag.hasSuffix("/") { open.append(name) }
-        }
-      }
-      return open.isEmpty
-    }
+    let good = try Compiler.compile("good", in: folder.path)
+    // Too few descriptors for the pipes to a child process.
+    let result = try start(
+      "/bin/sh", ["-c", "ulimit -n 12; exec \"$@\"", "sh", Run.executable, good, "--quick"])
+    #expect(result.code == 70, "\(result)")
+    #expect(result.errors.contains("no child process"), "\(result.errors)")
+    // And one that cannot even be started.
+    var settings = Run.settings(good)
+    settings.executable = folder("no-such-harness")
+    #expect(throws: HarnessFault.self) { try Run.run(settings) }
   }
 
   @Test("a case that fuzzing finds is written down and fails again")
@@ -131,6 +70,32 @@ import TestSupport
       let good = try Compiler.compile("good", in: folder.path)
       #expect(try run([good, "--replay", folder(file)]).code == 0)
     }
+  }
+
+  @Test("a machine that is busy with other things does not make a backend hang")
+  func busy() throws {
+    let folder = try TemporaryFolder()
+    let good = try Compiler.compile("good", in: folder.path)
+    // Half a second of work, with a twentieth of a processor: beyond the limit by the clock.
+    let load = try (0..<2 * ProcessInfo.processInfo.activeProcessorCount).map { _ in
+      let process = Process()
+      process.executableURL = URL(filePath: "/bin/sh")
+      // Ends with this process at the latest, and keeps nobody's pipe open.
+      process.arguments = ["-c", "while kill -0 $PPID; do :; done"]
+      process.standardOutput = FileHandle.nullDevice
+      process.standardError = FileHandle.nullDevice
+      try process.run()
+      return process
+    }
+    // A child of this process may have SIGTERM blocked.
+    defer { load.forEach { kill($0.processIdentifier, SIGKILL) } }
+    let result = try start(
+      "/usr/bin/env",
+      [
+        "nice", "-n", "10", Run.executable, good, "--only", "bounds/payload-bound", "--timeout",
+        "3",
+      ])
+    #expect(result.code == 0, "\(result.output)")
   }
 
   @Test("one seed gives one run")
@@ -162,44 +127,6 @@ import TestSupport
     #expect(failed.code == 1 && failed.output.contains("next_packet_size"))
   }
 
-  @Test("an earlier run is a gate for speed, and rates are drawn")
-  func baseline() throws {
-    let folder = try TemporaryFolder()
-    let good = try Compiler.compile("good", in: folder.path)
-    let perf = ["--quick", "--only", "perf", "--plugin-dir", Lab.executableFolder]
-    let svg = folder("links.svg")
-    let first = try run([good, "--format", "json", "--svg", svg] + perf)
-    #expect(first.code == 0)
-    let counter = ElementCounter()
-    let picture = try String(contentsOfFile: svg, encoding: .utf8)
-    #expect(counter.parse(picture))
-    // A bar for each backend (this one and the built-ins) on four links, a key, a background.
-    #expect(counter.counts["rect"] == 5 * 4 + 5 + 1)
-    // A thousandth of the speed is surely met; a thousandfold is surely not.
-    for (factor, code) in [(0.001, Int32(0)), (1000, 1)] {
-      var report = try #require(
-        try JSONSerialization.jsonObject(with: Data(first.output.utf8)) as? [String: Any])
-      let results = report["results"] as? [[String: Any]] ?? []
-      report["results"] = results.map { result in
-        var result = result
-        let metrics = result["metrics"] as? [String: [String: Any]] ?? [:]
-        result["metrics"] = metrics.mapValues { metric in
-          metric.merging(["value": (metric["value"] as? Double ?? 0) * factor]) { $1 }
-        }
-        return result
-      }
-      let file = folder("baseline.json")
-      try JSONSerialization.data(withJSONObject: report).write(to: URL(filePath: file))
-      let run = try run(
-        [
-          good, "--quick", "--only", "perf/throughput", "--only", "perf/baseline", "--baseline",
-          file,
-        ])
-      #expect(run.code == code, "\(run.output)")
-      #expect(run.output.contains(code == 0 ? "ok   perf/baseline" : "FAIL perf/baseline"))
-    }
-  }
-
   @Test("payloads are recorded and decode again")
   func golden() throws {
     let folder = try TemporaryFolder()
@@ -214,6 +141,29 @@ import TestSupport
     let bad = try Compiler.compile("good-stateful", in: folder.path)
     let failed = try run([bad] + tests)
     #expect(failed.code == 1 && failed.output.contains("FAIL golden/payloads"))
+  }
+
+  @Test("what a sanitizer reports is a failure")
+  func sanitizer() throws {
+    let asked = try start(Compiler.path ?? "cc", ["-print-file-name=libasan.so"])
+    let runtime = asked.output.trimmingCharacters(in: .whitespacesAndNewlines)
+    guard runtime.hasPrefix("/") else {
+      SkipReason("the C compiler has no libasan.so").announce("a backend under AddressSanitizer")
+      return
+    }
+    let folder = try TemporaryFolder()
+    for (name, spoil, code) in [
+      ("clean", "", Int32(0)), ("over", "((volatile uint8_t *)s->page)[p->page_size] = 0", 1),
+    ] {
+      let library = try Compiler.compile(
+        "good-malloc", as: name, in: folder.path,
+        flags: ["-g", "-fsanitize=address", "-DON_SETUP=\(spoil)"])
+      let run = try start(
+        "/usr/bin/env",
+        ["LD_PRELOAD=\(runtime)", Run.executable, library, "--quick", "--only", "roundtrip/basic"])
+      #expect(run.code == code, "\(run)")
+      #expect(run.output.contains("heap-buffer-overflow") == (code == 1), "\(run.output)")
+    }
   }
 
   @Test("fuzzing follows the coverage of a backend that counts it")

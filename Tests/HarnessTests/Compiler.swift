@@ -10,7 +10,11 @@ enum Compiler {
   /// The Swift toolchain's clang, which can instrument; nil when there is none.
   static let clang = find(["clang"])
 
-  private static func find(_ names: [String]) -> String? {
+  /// The Swift compiler; nil when it is not on PATH.
+  static let swift = find(["swiftc"])
+
+  /// The first program on PATH of these names; nil when there is none.
+  static func find(_ names: [String]) -> String? {
     let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
     return names.lazy.flatMap { name in folders.map { "\($0)/\(name)" } }
       .first { access($0, X_OK) == 0 }
@@ -52,6 +56,14 @@ extension Trait where Self == ConditionTrait {
       SkipReason("no C compiler (cc, gcc, clang) on PATH").announce("the harness's self-test")
     }
     return .enabled(if: Compiler.path != nil, "no C compiler on PATH")
+  }
+
+  /// The same for Swift.
+  static var needsSwift: Self {
+    if Compiler.swift == nil {
+      SkipReason("no swiftc on PATH").announce("a host of a later minor version")
+    }
+    return .enabled(if: Compiler.swift != nil, "no swiftc on PATH")
   }
 }
 

@@ -62,6 +62,13 @@ static void touch(const char *text) {
   }
 }
 
+/* sizeof(MultiFDMethods) and sizeof(MultiFDOption) of ABI 1.0: what a backend of this major has at least, however
+ * much this host's own structs have grown since. */
+#define SMALLEST_TABLE 128
+#define SMALLEST_OPTION 56
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
 static void touch_option(const MultiFDOption *option) {
   touch(option->name);
   touch(option->help);
@@ -72,19 +79,23 @@ static void touch_option(const MultiFDOption *option) {
 
 /* Reads whatever the host is going to read, so that a wild pointer ends the child and not the host.
  * What is wrong but readable is for the host to judge. */
-static void touch_table(const MultiFDMethods *table) {
-  if (table->magic != MULTIFD_PLUGIN_MAGIC || table->abi_major != MULTIFD_ABI_MAJOR) return;
-  if (table->struct_size < sizeof(MultiFDMethods)) return;
+static void touch_table(const MultiFDMethods *theirs) {
+  if (theirs->magic != MULTIFD_PLUGIN_MAGIC || theirs->abi_major != MULTIFD_ABI_MAJOR) return;
+  if (theirs->struct_size < SMALLEST_TABLE) return;
+  MultiFDMethods copy, *const table = &copy;
+  memset(table, 0, sizeof *table);
+  memcpy(table, theirs, smaller(theirs->struct_size, sizeof *table));
   touch(table->name);
   touch(table->version);
   touch(table->wire_format);
   touch(table->description);
   if (table->options != NULL && table->options_num <= 256
-      && table->option_size >= sizeof(MultiFDOption) && table->option_size <= 4096) {
+      && table->option_size >= SMALLEST_OPTION && table->option_size <= 4096) {
     const char *at = (const char *)table->options;
     for (uint32_t i = 0; i < table->options_num; i++, at += table->option_size) {
       MultiFDOption option;
-      memcpy(&option, at, sizeof option);
+      memset(&option, 0, sizeof option);
+      memcpy(&option, at, smaller(table->option_size, sizeof option));
       touch_option(&option);
     }
   }

@@ -183,7 +183,11 @@ enum ABITests {
   }
 
   @Sendable private static func laterHost(_ context: Context) throws(Stop) {
-    var shape = Shape(try context.library, pages: 16)
+    let library = try context.library
+    guard library.methods.abi_minor <= UInt16(MULTIFD_ABI_MINOR) else {
+      throw .skipped("built for a later minor: what would be appended has a meaning for it")
+    }
+    var shape = Shape(library, pages: 16)
     shape.extra = 64
     let lane = try Lane(context, shape, content: Lane.mix)
     for count in [1, 16, 7] { try lane.pass(Array(lane.source.offsets.prefix(count))) }

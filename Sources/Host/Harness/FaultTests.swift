@@ -107,7 +107,7 @@ enum FaultTests {
     var random = context.random("places")
     for (number, packet) in attack.packets.enumerated() {
       for cut in attack.places(
-        packet.payload.count, most: context.rounds(1000, quick: 100), &random)
+        packet.payload.count, most: context.rounds(packet.payload.count, quick: 100), &random)
       {
         let receiver = try attack.receiver(after: number)
         let status = receiver.receive(

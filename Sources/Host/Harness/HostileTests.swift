@@ -20,7 +20,7 @@ enum HostileTests {
     var random = context.random("places")
     for number in 0...1 {
       let packet = attack.packets[number]
-      let most = context.rounds(3000, quick: 200)
+      let most = context.rounds(packet.payload.count, quick: 200)
       for cut in attack.places(packet.payload.count, most: most, &random) {
         let receiver = try attack.receiver(after: number)
         let accepted = attack.hit(

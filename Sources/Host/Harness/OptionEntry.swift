@@ -12,12 +12,15 @@ struct OptionEntry: Sendable {
   let type: UInt32
   let reserved: UInt32
 
+  /// sizeof(MultiFDOption) of ABI 1.0; all that is read here.
+  static let smallest = 56
+
   /// The options of the table at `address`; at most 256.
   static func table(_ address: UnsafeRawPointer) -> [OptionEntry] {
     let count = Int(address.loadUnaligned(fromByteOffset: 64, as: UInt32.self))
     let stride = Int(address.loadUnaligned(fromByteOffset: 68, as: UInt32.self))
     guard let first = UnsafeRawPointer(bitPattern: Library.word(address, 56)),
-      (1...256).contains(count), (MemoryLayout<MultiFDOption>.size...4096).contains(stride)
+      (1...256).contains(count), (smallest...4096).contains(stride)
     else { return [] }
     // `count` entries of `stride` bytes by the backend's own word; a lie ends this child process.
     return (0..<count).map { OptionEntry(first + $0 * stride) }

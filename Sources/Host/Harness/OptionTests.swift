@@ -4,17 +4,20 @@ import PluginLoader
 
 /// `abi/option-table`: what the header demands of each option.
 enum OptionTable {
+  /// sizeof(MultiFDOption) of each minor version that this harness knows.
+  private static let sizes: [UInt16: Int] = [0: OptionEntry.smallest]
+
   @Sendable static func check(_ context: Context) throws(Stop) {
     let library = try context.library
     let methods = library.methods
     guard methods.options_num > 0 else { return }
     context.check(methods.options != nil, "\(methods.options_num) options, but no table of them")
     context.check(methods.options_num <= 256, "\(methods.options_num) options: more than 256")
-    let size = MemoryLayout<MultiFDOption>.size
-    let later = methods.abi_minor > UInt16(MULTIFD_ABI_MINOR)
+    let wanted = sizes[methods.abi_minor], size = Int(methods.option_size)
     context.check(
-      later ? methods.option_size >= size : methods.option_size == size,
-      "option_size is \(methods.option_size), this ABI has \(size)")
+      size == wanted ?? size && size >= OptionEntry.smallest,
+      "option_size is \(size), an option of ABI \(methods.abi_major).\(methods.abi_minor) has "
+        + (wanted.map { "\($0)" } ?? "at least \(OptionEntry.smallest)"))
     var names = Set<String>()
     for (index, option) in library.options.enumerated() {
       let what = "option \(index) (\(clean(option.name ?? "?")))"

@@ -24,8 +24,11 @@ enum RoundtripTests {
   @Sendable private static func empty(_ context: Context) throws(Stop) {
     let library = try context.library
     let lane = try Lane(context, Shape(library, pages: 16), content: Lane.mix)
-    lane.honestyRule = "roundtrip/basic"
     let zero = Array(lane.source.offsets.suffix(4))
+    // These pages pass as long as no empty packet has come before them, or it is not for this test to say.
+    lane.honestyRule = "roundtrip/basic"
+    try lane.pass(Array(lane.source.offsets.prefix(5)))
+    lane.honestyRule = nil
     // A host leaves out the call for a packet with nothing in it; with zero pages it makes it.
     for zeroes in [[], zero, Array(zero.prefix(1))] {
       try lane.pass([], zero: zeroes)

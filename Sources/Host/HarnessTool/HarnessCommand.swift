@@ -43,7 +43,8 @@ struct HarnessCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Where random numbers start: a number, or 'random'.", valueName: "n"))
   var seed = "1"
 
-  @Option(help: "Seconds after which a test counts as hanging.")
+  @Option(
+    help: "Seconds after which a test counts as hanging, not counting those without a processor.")
   var timeout = 60.0
 
   @Option(help: "Seconds for each fuzz test; 10, or 1 with --quick.")

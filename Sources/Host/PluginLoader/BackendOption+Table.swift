@@ -1,6 +1,9 @@
 import PluginAPI
 
 extension BackendOption {
+  /// sizeof(MultiFDOption) of ABI 1.0: no option of this major is smaller.
+  static let smallest = 56
+
   /// The options of a table, each checked against what the header demands.
   static func table(
     of methods: MultiFDMethods, path: String
@@ -14,17 +17,17 @@ extension BackendOption {
       throw .refused(path, "has \(count) options, but no table of them")
     }
     let stride = Int(methods.option_size)
-    guard (MemoryLayout<MultiFDOption>.size...4096).contains(stride) else {
-      throw .refused(
-        path,
-        "its options have \(stride) bytes each, ABI 1.0 has \(MemoryLayout<MultiFDOption>.size)")
+    guard (smallest...4096).contains(stride) else {
+      throw .refused(path, "its options have \(stride) bytes each, ABI 1.0 has \(smallest)")
     }
     var options: [BackendOption] = []
     for index in 0..<count {
       // `count` entries of `stride` bytes are there by the backend's own word; the child has read
-      // them. A later minor's entry is longer, and what it appended is not looked at.
-      let option = try BackendOption(
-        UnsafeRawPointer(first).advanced(by: index * stride), number: index, path: path)
+      // them.
+      let entry = copyStruct(
+        UnsafeRawPointer(first) + index * stride, has: stride,
+        size: MemoryLayout<MultiFDOption>.size)
+      let option = try BackendOption(entry, number: index, path: path)
       guard !options.contains(where: { $0.name == option.name }) else {
         throw .refused(path, "has two options \(quoted(option.name))")
       }
@@ -35,17 +38,18 @@ extension BackendOption {
 
   /// One entry; the name of its members and their meaning as in the header.
   private init(
-    _ entry: UnsafeRawPointer, number: Int, path: String
+    _ entry: [UInt8], number: Int, path: String
   ) throws(PluginError) {
     // Loaded member by member: Swift takes the strings for non-null, which is yet to be seen.
     func pointer(_ member: PartialKeyPath<MultiFDOption>) -> UnsafeRawPointer? {
-      let offset = MemoryLayout<MultiFDOption>.offset(of: member)!
-      return UnsafeRawPointer(
-        bitPattern: entry.loadUnaligned(fromByteOffset: offset, as: UInt.self))
+      UnsafeRawPointer(bitPattern: load(member, as: UInt.self))
     }
-    func load<T: BitwiseCopyable>(_ member: KeyPath<MultiFDOption, T>) -> T {
-      entry.loadUnaligned(
-        fromByteOffset: MemoryLayout<MultiFDOption>.offset(of: member)!, as: T.self)
+    func load<T: BitwiseCopyable>(
+      _ member: PartialKeyPath<MultiFDOption>, as type: T.Type
+    ) -> T {
+      // `entry` is as long as this host's struct, whatever the backend's own is.
+      let offset = MemoryLayout<MultiFDOption>.offset(of: member)!
+      return entry.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: type) }
     }
 
     guard let name = foreignText(pointer(\.name), limit: 31), isOptionName(name) else {
@@ -64,7 +68,8 @@ extension BackendOption {
     self.help = help
     self.defaultValue = defaultValue
     kind = try Self.kind(
-      load(\.type), choices: pointer(\.choices), minimum: load(\.minimum), maximum: load(\.maximum),
+      load(\.type, as: UInt32.self), choices: pointer(\.choices),
+      minimum: load(\.minimum, as: Int64.self), maximum: load(\.maximum, as: Int64.self),
       what: what, path: path)
     if case .failure(let wrong) = parse(defaultValue) {
       throw .refused(path, "\(what): its own default \(wrong.why)")

@@ -189,10 +189,15 @@ func hex(_ value: UInt32) -> String {
   return String(repeating: "0", count: max(0, 8 - digits.count)) + digits
 }
 
-/// The first `size` bytes of the table at `address`; those that it does not have are zero, which is what
-/// an absent member counts as. A longer table (of a later minor) is cut.
+/// The first `size` bytes of the table at `address`, as `copyStruct` has them.
 package func copyTable(_ address: UnsafeRawPointer, size: Int) -> [UInt8] {
-  let has = Int(address.loadUnaligned(fromByteOffset: 8, as: UInt32.self))
+  copyStruct(
+    address, has: Int(address.loadUnaligned(fromByteOffset: 8, as: UInt32.self)), size: size)
+}
+
+/// The first `size` bytes of a backend's struct that has `has` bytes. Those that it does not have (it is of
+/// an earlier minor) are zero, which is what an absent member counts as; what it has beyond is cut.
+func copyStruct(_ address: UnsafeRawPointer, has: Int, size: Int) -> [UInt8] {
   // `has` bytes are there by the backend's own word, which the probe's child has read up to ours.
   let bytes = UnsafeRawBufferPointer(start: address, count: min(has, size))
   return Array(bytes) + Array(repeating: 0, count: max(0, size - has))

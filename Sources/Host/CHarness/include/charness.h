@@ -72,6 +72,10 @@ int charness_spawn(const char *program, char *const arguments[], int shared_fd, 
 /* Kills what is left of it and its group, reaps it. Status as of waitpid(), or -1. */
 int charness_end(charness_child *child);
 
+/* Nanoseconds that a process was ready to run and had to wait for a processor: of its thread that waited longest.
+ * 0 where the kernel does not count that. */
+uint64_t charness_waited(int pid);
+
 /* The child's first words: no core file, dies with its parent. */
 void charness_begin_child(void);
 /* At most this much private writable memory for this process: a bomb must not take the machine along. */
