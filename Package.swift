@@ -68,16 +68,18 @@ let package = Package(
     host("COLO", ["Memory", "Wire", "PluginLoader"]),
     host("Store", ["Memory", "Wire", "CLinux"]),
     host("Transport", ["PluginLoader", "Memory", "CLinux"]),
+    host("Chart", []),
     host("Observe", [.product(name: "Histogram", package: "hdrhistogram-swift")]),
     host(
       "Roles", ["COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory"],
       exclude: ["Bench/loadguest.s"]),
     .executableTarget(
-      name: "multifd", dependencies: ["Roles", argumentParser], path: "Sources/Host/multifd"),
+      name: "multifd", dependencies: ["Roles", "Chart", argumentParser],
+      path: "Sources/Host/multifd"),
 
     // What a backend's author tries a backend with. It knows the C ABI and the loader, not the host.
     .target(name: "CHarness", path: "Sources/Host/CHarness"),
-    host("Harness", ["PluginAPI", "PluginLoader", "CLinux", "CHarness"]),
+    host("Harness", ["PluginAPI", "PluginLoader", "CLinux", "CHarness", "Chart"]),
     .executableTarget(
       name: "multifd-harness", dependencies: ["Harness", argumentParser],
       path: "Sources/Host/HarnessTool",
@@ -124,6 +126,7 @@ let package = Package(
     .testTarget(
       name: "TransportTests", dependencies: ["Transport", "TestSupport"],
       path: "Tests/TransportTests"),
+    .testTarget(name: "ChartTests", dependencies: ["Chart"], path: "Tests/ChartTests"),
     .testTarget(
       name: "ObserveTests", dependencies: ["Observe"], path: "Tests/ObserveTests"),
     .testTarget(

@@ -88,7 +88,10 @@ struct GrownHost {
     folder = try TemporaryFolder()
     let sources = folder("Sources"), files = FileManager.default
     try files.createDirectory(atPath: sources + "/Host", withIntermediateDirectories: true)
-    for part in ["PluginAPI", "Host/CLinux", "Host/CHarness", "Host/PluginLoader", "Host/Harness"] {
+    for part in [
+      "PluginAPI", "Host/CLinux", "Host/CHarness", "Host/PluginLoader", "Host/Chart",
+      "Host/Harness",
+    ] {
       try files.copyItem(
         atPath: Compiler.header + "/../../\(part)", toPath: "\(sources)/\(part)")
     }
@@ -119,7 +122,7 @@ struct GrownHost {
     }
     let swift =
       [Compiler.swift ?? "swiftc", "-O", "-swift-version", "6", "-I", folder.path] + include
-    for module in ["PluginLoader", "Harness"] {
+    for module in ["PluginLoader", "Chart", "Harness"] {
       objects.append(folder("\(module).o"))
       let path = "\(sources)/Host/\(module)"
       let names = try FileManager.default.contentsOfDirectory(atPath: path).sorted()

@@ -1,5 +1,5 @@
+import Chart
 import Foundation
-import Observe
 import Testing
 
 #if canImport(FoundationXML)

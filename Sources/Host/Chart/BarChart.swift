@@ -1,3 +1,5 @@
+// Chart: pictures of what was measured. Knows nothing of what that was.
+
 import Foundation
 
 /// Bars in groups as an SVG picture: what a benchmark has measured.
