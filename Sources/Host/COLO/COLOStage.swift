@@ -123,6 +123,10 @@ public final class COLOStage: Sendable {
   ) throws(SystemError) -> Target {
     let state = state
     let target: RAMBlock
+    if state == .colo {
+      // What is acknowledged will fit: the guest's memory is got now, and not when it is copied.
+      for offset in normal { try guest[block].reserve(pageAt: Int(truncatingIfNeeded: offset)) }
+    }
     switch cache {
     case .none: target = guest[block]
     case .mirror(let mirror):
