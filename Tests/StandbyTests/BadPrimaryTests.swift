@@ -152,6 +152,25 @@ struct BadPrimaryTests {
         Thread.sleep(forTimeInterval: 0.2)
         try $0.send(main: Array(burst.main[start..<start + size]))
       },
+      Wrong(
+        description: "pages before the checkpoint is asked for", exit: .corrupt,
+        says: "outside of a checkpoint"
+      ) { primary, _ in
+        try primary.send(PrimaryScript.Burst(channels: Self.packet(normal: [0]).channels))
+      },
+      Wrong(
+        description: "pages after the last SYNC", exit: .corrupt, says: "after the last SYNC"
+      ) {
+        try $0.request()
+        let (start, size) = try Self.blob($1)
+        var burst = PrimaryScript.Burst(
+          main: Array($1.main[..<start]), channels: $1.channels)
+        burst.channels[0] += Self.packet(normal: [0]).channels[0]
+        try $0.send(burst)
+        // The pages come in before the devices do.
+        Thread.sleep(forTimeInterval: 0.2)
+        try $0.send(main: Array($1.main[start..<start + size]))
+      },
       Wrong(description: "another compression than before", exit: .corrupt, says: "compression") {
         primary, _ in
         try primary.request()

@@ -69,18 +69,82 @@ struct NeighbourTests {
     }
   }
 
-  @Test("With it, a primary that is silent inside a checkpoint is lost as well")
-  func silentInside() throws {
+  /// Ways of not finishing a checkpoint.
+  enum Stall: CaseIterable {
+    case afterRequest, insidePacket, withoutSync, insideBlob
+  }
+
+  private func stall(_ primary: Primary, _ stall: Stall) throws {
+    try primary.request()
+    var burst = Self.script.checkpoints[1]
+    switch stall {
+    case .afterRequest: return
+    case .insidePacket: burst.channels[0].removeLast(burst.channels[0].count / 2 + 7)
+    case .withoutSync: burst.channels[1].removeLast(MultiFDPacketHeader.size(pageSize: 4096))
+    case .insideBlob: burst.main.removeLast(40)
+    }
+    try primary.send(burst)
+  }
+
+  @Test(
+    "With it, a primary that stalls inside a checkpoint is lost then, and not before",
+    arguments: Stall.allCases)
+  func silentInside(stall: Stall) throws {
+    // Whichever of the two is longer.
+    for (timeout, limit) in [(0.1, 0.8), (30, 0.5)] {
+      let standby = try LocalStandby {
+        $0.timeout = timeout
+        $0.standby?.checkpointTimeout = limit
+      }
+      let primary = try Primary(Self.script, to: standby.uri)
+      try primary.play(upTo: 1)
+      let start = ContinuousClock.now
+      try self.stall(primary, stall)
+      let outcome = try standby.outcome()
+      let time = start.duration(to: .now)
+      #expect("\(outcome.cause)" == "primary: no checkpoint for \(limit) s")
+      #expect(outcome.cause.exit == .unreachable && outcome.cause.peerIsGone)
+      #expect(time > .seconds(limit * 0.8), "\(time)")
+      try StoreCheck.expect(standby.store, holds: 1, Self.script)
+    }
+  }
+
+  @Test("With it, bytes that trickle in are no checkpoint either")
+  func trickle() throws {
+    let standby = try LocalStandby { $0.standby?.checkpointTimeout = 0.6 }
+    let primary = try Primary(Self.script, to: standby.uri)
+    try primary.play(upTo: 1)
+    try primary.request()
+    do {
+      for byte in Self.script.checkpoints[1].channels[0].prefix(200) {
+        try primary.send(PrimaryScript.Burst(channels: [[byte]]))
+        Thread.sleep(forTimeInterval: 0.03)
+      }
+      Issue.record("the standby has waited for ever")
+    } catch Primary.Ended.standbyGone {}
+    #expect("\(try standby.outcome().cause)" == "primary: no checkpoint for 0.6 s")
+    try StoreCheck.expect(standby.store, holds: 1, Self.script)
+  }
+
+  @Test("A silence that is shorter than it is nothing, whatever --timeout says")
+  func shorterSilence() throws {
     let standby = try LocalStandby {
-      $0.timeout = 0.5
+      $0.timeout = 0.2
       $0.standby?.checkpointTimeout = 30
     }
     let primary = try Primary(Self.script, to: standby.uri)
     try primary.play(upTo: 1)
     try primary.request()
-    let outcome = try standby.outcome()
-    #expect(outcome.cause.exit == .unreachable && outcome.cause.peerIsGone, "\(outcome.cause)")
-    try StoreCheck.expect(standby.store, holds: 1, Self.script)
+    Thread.sleep(forTimeInterval: 0.7)
+    var burst = Self.script.checkpoints[1]
+    let rest = Array(burst.main.suffix(40))
+    burst.main.removeLast(40)
+    try primary.send(burst)
+    Thread.sleep(forTimeInterval: 0.7)
+    try primary.send(main: rest)
+    try primary.expectAcknowledgement(2)
+    primary.close()
+    #expect(try standby.outcome().report.checkpoint == 2)
   }
 
   @Test("Without it, a primary may take its time")

@@ -55,10 +55,11 @@ final class Primary {
 
   /// A connection to a standby.
   static func connect(_ uri: String) throws -> Int32 {
-    let path = uri.dropFirst("unix:".count)
-    let port = uri.split(separator: ":").last.flatMap { Int($0) } ?? 0
+    let words = uri.split(separator: ":").map(String.init)
     let socket =
-      uri.hasPrefix("unix:") ? Sockets.connect(unix: String(path)) : Sockets.connect(port: port)
+      words[0] == "unix"
+      ? Sockets.connect(unix: words[1])
+      : Sockets.connect(host: words[1], port: Int(words[2]) ?? 0)
     guard let socket else { throw LabError("nobody listens at \(uri)") }
     _ = fcntl(socket, F_SETFD, FD_CLOEXEC)
     var limit = timeval(tv_sec: 20, tv_usec: 0)

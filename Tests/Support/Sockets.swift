@@ -12,9 +12,10 @@ public enum Sockets {
     return connect(AF_UNIX, &address, MemoryLayout<sockaddr_un>.size)
   }
 
-  /// A connected TCP socket to 127.0.0.1, without Nagle's delay, or nil when nobody listens.
-  public static func connect(port: Int) -> Int32? {
+  /// A connected TCP socket to an IPv4 address, without Nagle's delay, or nil when nobody listens.
+  public static func connect(host: String = "127.0.0.1", port: Int) -> Int32? {
     var address = loopback(port)
+    guard inet_pton(AF_INET, host, &address.sin_addr) == 1 else { return nil }
     guard let descriptor = connect(AF_INET, &address, MemoryLayout<sockaddr_in>.size) else {
       return nil
     }

@@ -90,7 +90,7 @@ public struct Failure: Error, Equatable, Sendable, CustomStringConvertible {
         "\(error.message) (\(error.code.rawValue) at byte \(error.offset))")
     case let error as TransportError:
       switch error.kind {
-      case .timedOut, .unreachable: self.init(.unreachable, place, error.message)
+      case .timedOut, .unreachable, .lost: self.init(.unreachable, place, error.message)
       case .closed, .failed: self.init(.failed, place, error.message)
       case .badURI: self.init(.usage, place, error.message)
       }

@@ -23,6 +23,8 @@ public final class Socket: Sendable {
     setOption(Int32(IPPROTO_TCP), TCP_KEEPIDLE, idle)
     setOption(Int32(IPPROTO_TCP), TCP_KEEPINTVL, idle)
     setOption(Int32(IPPROTO_TCP), TCP_KEEPCNT, 3)
+    // Probes are not sent while something of ours is unacknowledged: the same limit for that.
+    setOption(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, Int32(min(max(timeout, 1) * 1000, 1e9)))
     setTimeout(timeout)
   }
 
@@ -137,6 +139,13 @@ public final class Socket: Sendable {
   /// Acknowledges what has arrived now. The kernel forgets the wish, so it is repeated after reads.
   func acknowledge() { setOption(Int32(IPPROTO_TCP), TCP_QUICKACK, 1) }
 
+  /// From here on reads wait for as long as it takes, until ``cut()``: somebody else watches the clock.
+  public func waitForEver() {
+    var limit = timeval()
+    setsockopt(
+      descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+  }
+
   // MARK: Writing
 
   /// Writes all of it.
@@ -232,7 +241,7 @@ public final class Socket: Sendable {
     case ECONNRESET, EPIPE:
       return TransportError(.closed, "\(peer) closed the connection (\(error.reason))")
     case ETIMEDOUT, EHOSTUNREACH, ENETUNREACH:
-      return TransportError(.timedOut, "\(peer) is gone (\(error.reason))")
+      return TransportError(.lost, "\(peer) is gone (\(error.reason))")
     default: return TransportError(.failed, "\(peer): \(error)")
     }
   }

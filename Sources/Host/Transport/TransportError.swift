@@ -10,6 +10,8 @@ public struct TransportError: Error, Equatable, Sendable, CustomStringConvertibl
     case closed
     /// Nothing came, or could be sent, within the time limit.
     case timedOut
+    /// The kernel has given the connection up: the peer's machine, or the way to it, is gone.
+    case lost
     /// No connection could be made.
     case unreachable
     /// A system call failed on an established connection.

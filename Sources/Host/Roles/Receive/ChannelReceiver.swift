@@ -15,6 +15,7 @@ final class ChannelReceiver: PayloadSource {
   private let choice: BackendChoice
   private let pageSize: Int
   private var counters = Counters()
+  private var inside = Inside()
   private var id = -1
   /// Byte offset in the channel, and number of the packet, for messages.
   private var offset: UInt64 = 0
@@ -56,7 +57,8 @@ final class ChannelReceiver: PayloadSource {
       }
       let hello = try MultiFDInit(decoding: UnsafeRawBufferPointer(bytes))
       id = Int(hello.id)
-      counters = try session.register(hello, socket)
+      let channel = try session.register(hello, socket)
+      (counters, inside) = (channel.counters, channel.inside)
       counters.moved(bytes: MultiFDInit.size)
       offset = UInt64(MultiFDInit.size)
     }
@@ -115,6 +117,7 @@ final class ChannelReceiver: PayloadSource {
     _ offsets: UnsafeMutableBufferPointer<UInt64>, _ slots: UnsafeMutableBufferPointer<UInt64>
   ) throws {
     let stage = try session.waitForStage()
+    try session.beginPages(inside, at: place)
     let block = try findBlock(header, stage)
     try fields.decodeOffsets(
       from: header, into: offsets, blockLength: UInt64(stage.guest[block].length), at: offset)

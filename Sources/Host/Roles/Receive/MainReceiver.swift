@@ -139,11 +139,6 @@ final class MainReceiver {
 
   private func arriveAsStandby(_ missing: Int) throws -> Bool {
     let between = input.bytes.isEmpty && (decoder.phase == .idle || decoder.phase == .afterEOF)
-    if between, let limit = session.options.standby?.checkpointTimeout,
-      !socket.waitReadable(seconds: limit)
-    {
-      throw Failure.gone("primary", "no checkpoint for \(limit.formatted) s")
-    }
     if try input.require(input.bytes.count + missing, idle: between) { return true }
     if let failure = session.failure { throw failure }
     guard between else {

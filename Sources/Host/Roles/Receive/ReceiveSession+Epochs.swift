@@ -1,8 +1,11 @@
+import Synchronization
+
 /// Sync points: which epoch the channels and the main channel are in, and how many channels there are.
 extension ReceiveSession {
   /// A channel has met a SYNC: waits until the main channel has passed the marker that belongs to it.
   func channelSynced(_ id: Int) throws(Failure) {
     let syncs = state.update { state in
+      state.channels[id]!.inside.flag.store(false, ordering: .sequentiallyConsistent)
       state.channels[id]!.syncs += 1
       return state.channels[id]!.syncs
     }
@@ -11,17 +14,6 @@ extension ReceiveSession {
       return state.released >= syncs || state.over ? .success(()) : nil
     }
     try passed!.get()
-  }
-
-  /// A checkpoint is complete, as the main channel has it: no channel may have gone beyond its last sync point,
-  /// for a primary sends nothing more until it is answered.
-  func requireAlignment() throws(Failure) {
-    let ahead = state.read { state in
-      state.channels.filter { $1.syncs > state.released }.keys.min()
-    }
-    guard let ahead else { return }
-    throw Failure(
-      .corrupt, "channel \(ahead)", "it has sent more SYNCs than the main channel has sync points")
   }
 
   /// A channel has been closed by the source between two packets.
@@ -65,13 +57,10 @@ extension ReceiveSession {
         return .success(())
       }
       if let passed { return try passed.get() }
+      // A checkpoint has its own limit, if any.
+      if options.standby?.checkpointTimeout != nil, state.read({ $0.standby }) { continue }
       // A slow link may need longer than the time-out for what is under way; silence is what counts.
-      guard bytesMoved != moved else {
-        var failure = missing(marker)
-        failure.peerIsGone =
-          state.read { $0.standby } && options.standby?.checkpointTimeout != nil
-        throw failure
-      }
+      guard bytesMoved != moved else { throw missing(marker) }
       moved = bytesMoved
     }
   }

@@ -1,5 +1,6 @@
 import COLO
 import Observe
+import Synchronization
 import Transport
 import Wire
 
@@ -15,6 +16,8 @@ final class ReceiveSession: Sendable {
     let counters: Counters
     /// SYNC packets met.
     var syncs = 0
+    /// Pages have begun that no SYNC has ended yet.
+    let inside = Inside()
     /// The source closed the channel, properly, between two packets.
     var ended = false
   }
@@ -38,10 +41,14 @@ final class ReceiveSession: Sendable {
     var over = false
     /// The guest is held, and checkpoints of it come.
     var standby = false
+    /// When the last one was committed, or the guest was held.
+    var lastCheckpoint = ContinuousClock.now
   }
 
   let options: ReceiveOptions
   let mainCounters = Counters()
+  /// Pages may come: in precopy, and from REPLY to the device state.
+  let isOpen = Atomic(true)
   let state: Monitor<State>
 
   init(_ options: ReceiveOptions) {
@@ -66,19 +73,14 @@ final class ReceiveSession: Sendable {
 
   var failure: Failure? { state.read { $0.failure } }
 
-  /// The guest is held, and checkpoints of it will come.
-  func enterStandby() { state.update { $0.standby = true } }
-
   /// An error of one of the connections. Once the guest is held, a connection that has ended is a primary
-  /// that is lost; silence is that only where the operator has said how long is too long.
+  /// that is lost. Silence is not: how long is too long for a checkpoint is ``watchCheckpoints(_:)``'s to say.
   func failure(_ error: any Error, at place: String) -> Failure {
     guard let error = error as? TransportError, state.read({ $0.standby }) else {
       return Failure(error, at: place)
     }
     switch error.kind {
-    case .closed, .failed: return .gone(place, error.message)
-    case .timedOut where options.standby?.checkpointTimeout != nil:
-      return .gone(place, error.message)
+    case .closed, .failed, .lost: return .gone(place, error.message)
     default: return Failure(error, at: place)
     }
   }
@@ -131,9 +133,9 @@ final class ReceiveSession: Sendable {
   }
 
   /// A channel has told its number and its guest.
-  func register(_ hello: MultiFDInit, _ socket: Socket) throws(Failure) -> Counters {
+  func register(_ hello: MultiFDInit, _ socket: Socket) throws(Failure) -> Channel {
     let id = Int(hello.id)
-    let result: Result<Counters, Failure> = state.update { state in
+    let result: Result<Channel, Failure> = state.update { state in
       state.unnamed.removeAll { $0 === socket }
       let place = "channel \(id)"
       if let uuid = state.uuid, uuid != hello.uuid {
@@ -152,9 +154,9 @@ final class ReceiveSession: Sendable {
         return .failure(Failure(.corrupt, place, "two connections claim this number"))
       }
       state.uuid = hello.uuid
-      let counters = Counters()
-      state.channels[id] = Channel(socket: socket, counters: counters)
-      return .success(counters)
+      let channel = Channel(socket: socket, counters: Counters())
+      state.channels[id] = channel
+      return .success(channel)
     }
     return try result.get()
   }

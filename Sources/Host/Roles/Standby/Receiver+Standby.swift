@@ -30,12 +30,18 @@ extension Receiver {
         }
         try hold(main, main.manifest(uuid: session.uuid), store, as: .standby)
         let standby = Standby(socket, store, stage, session)
+        // Before the primary hears of it: if it dies in between, it is a primary that is lost.
+        try session.enterStandby()
         try standby.ready(sourceListens: main.sourceListens)
-        session.enterStandby()
         return standby
       }
       onReady()
       main.standby = standby
+      let watchdog = ThreadGroup()
+      if let limit = options.standby?.checkpointTimeout {
+        watchdog.start("checkpoints") { [session] in session.watchCheckpoints(limit) }
+      }
+      defer { watchdog.joinAll() }
       var cause = Failure(.unreachable, "primary", "it is gone")
       do { try main.runCheckpoints() } catch {
         cause = session.failure ?? Failure(error, at: "primary")

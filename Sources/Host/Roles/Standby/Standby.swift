@@ -46,7 +46,11 @@ final class Standby {
     change(to: .precopy)
   }
 
-  deinit { blob.deallocate() }
+  deinit {
+    // Its thread keeps the stage and the store, and with it the lock, until it is told that nothing more will come.
+    worker.close()
+    blob.deallocate()
+  }
 
   /// Precopy is held: tells the primary, whose guest stands still until this has arrived.
   func ready(sourceListens: Bool) throws {
@@ -72,6 +76,7 @@ final class Standby {
         stage.turn()
       }
       replied = .now
+      session.openEpoch()
       try socket.write(COLOMessage.checkpointReply.encode())
       change(to: .receiving(number))
     case .vmstateSend: sent = .now
@@ -105,7 +110,7 @@ final class Standby {
       throw Failure(
         .corrupt, "checkpoint \(number)", "its device state does not end where its size says")
     }
-    try session.requireAlignment()
+    try session.closeEpoch()
     try commit(number, UnsafeRawBufferPointer(bytes))
   }
 
@@ -129,6 +134,7 @@ final class Standby {
     defer {
       change(to: .committed(number))
       worker.enqueue(number, sealed)
+      session.noteCheckpoint()
       report.add(
         number, pause: .now - replied, transfer: complete - sent, commit: committed - complete,
         pages: pages - before, cacheBytes: cacheBytes)

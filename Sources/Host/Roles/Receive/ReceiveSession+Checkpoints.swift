@@ -1,0 +1,67 @@
+import Synchronization
+import Transport
+
+/// Whether a channel has begun pages that no SYNC has ended yet.
+final class Inside: Sendable { let flag = Atomic(false) }
+
+/// Checkpoints: when pages may come, and how long the next one may take.
+extension ReceiveSession {
+  /// The guest is held, and checkpoints of it will come. No pages before the first is answered.
+  func enterStandby() throws(Failure) {
+    try closeEpoch()
+    let patient = options.standby?.checkpointTimeout != nil
+    state.update { state in
+      state.standby = true
+      state.lastCheckpoint = .now
+      guard patient else { return }
+      // One clock, and not one for each thing that may be silent.
+      for channel in state.channels.values { channel.socket.waitForEver() }
+      state.main?.waitForEver()
+    }
+  }
+
+  /// A channel begins pages.
+  func beginPages(_ inside: Inside, at place: String) throws(Failure) {
+    // This store and load against closeEpoch's, all sequentially consistent: one of the two sees the other.
+    inside.flag.store(true, ordering: .sequentiallyConsistent)
+    guard isOpen.load(ordering: .sequentiallyConsistent) else {
+      throw Failure(.corrupt, place, "it has sent pages outside of a checkpoint")
+    }
+  }
+
+  /// A checkpoint is asked for and answered: its pages may come.
+  func openEpoch() { isOpen.store(true, ordering: .sequentiallyConsistent) }
+
+  /// A checkpoint is complete, as the main channel has it: no channel may have gone beyond its last sync point,
+  /// for a primary sends nothing more until it is answered.
+  func closeEpoch() throws(Failure) {
+    isOpen.store(false, ordering: .sequentiallyConsistent)
+    let ahead = state.read { state -> (id: Int, why: String)? in
+      for (id, channel) in state.channels.sorted(by: { $0.key < $1.key }) {
+        if channel.syncs > state.released {
+          return (id, "it has sent more SYNCs than the main channel has sync points")
+        }
+        if channel.inside.flag.load(ordering: .sequentiallyConsistent) {
+          return (id, "it has sent pages after the last SYNC")
+        }
+      }
+      return nil
+    }
+    if let ahead { throw Failure(.corrupt, "channel \(ahead.id)", ahead.why) }
+  }
+
+  /// A checkpoint has been committed.
+  func noteCheckpoint() { state.update { $0.lastCheckpoint = .now } }
+
+  /// Counts the primary as lost when no checkpoint is committed for so many seconds, whatever it does meanwhile.
+  /// Returns when the reception is over.
+  func watchCheckpoints(_ limit: Double) {
+    while true {
+      let left = limit - (.now - state.read { $0.lastCheckpoint }) / .seconds(1)
+      guard left > 0 else {
+        return fail(.gone("primary", "no checkpoint for \(limit.formatted) s"))
+      }
+      if state.wait(seconds: left, { $0.over || $0.failure != nil ? true : nil }) != nil { return }
+    }
+  }
+}
