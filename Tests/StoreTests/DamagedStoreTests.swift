@@ -42,6 +42,31 @@ struct DamagedStoreTests {
     try TestGuest.expectWhole(path)
   }
 
+  @Test("What is there and cannot be read is not absent: that would be an older checkpoint")
+  func unreadable() throws {
+    let record = CheckpointRecord(
+      number: 1, side: 0, entries: 0, deviceStateSize: 1, committedAt: 0)
+    for name in ["checkpoint", "redone"] {
+      // Even root cannot read a folder as a file.
+      let folder = path + "/" + name
+      try FileManager.default.createDirectory(
+        atPath: folder, withIntermediateDirectories: false)
+      let store = try Store.open(path).store
+      #expect(throws: StoreError.self, "\(name)") {
+        _ = try store.checkpoint()
+        _ = try store.needsRedo(record)
+      }
+      try FileManager.default.removeItem(atPath: folder)
+      #expect(try store.checkpoint() == nil && store.needsRedo(record))
+    }
+    try Data("seven".utf8).write(to: URL(filePath: path + "/redone"))
+    let store = try Store.open(path).store
+    #expect(throws: StoreError.self) { try store.needsRedo(record) }
+    try FileManager.default.removeItem(at: manifest)
+    try FileManager.default.createDirectory(at: manifest, withIntermediateDirectories: false)
+    #expect(throws: StoreError.self) { try Store.prepare(path) }
+  }
+
   @Test("A newer layout is refused by its number")
   func newer() throws {
     try edit { $0["format"] = 7 }

@@ -29,7 +29,7 @@ package struct HeldGuest {
     if let record = try store.checkpoint() {
       // Only a standby's: once a hand-over was begun the copy had been done, and the RAM files may be a
       // running QEMU's memory.
-      if manifest.state == .standby, store.needsRedo(record) {
+      if manifest.state == .standby, try store.needsRedo(record) {
         try Self.redo(record, manifest, store)
       }
       checkpoint = record.number

@@ -57,7 +57,7 @@ extension Store {
 
   /// The checkpoint that counts; nil if it is the end of precopy.
   public func checkpoint() throws(StoreError) -> CheckpointRecord? {
-    guard let data = folder.contents("checkpoint") else { return nil }
+    guard let data = try folder.contents("checkpoint") else { return nil }
     guard let record = try? JSONDecoder().decode(CheckpointRecord.self, from: data),
       record.side == 0 || record.side == 1, record.entries >= 0
     else { throw StoreError(.damaged, "\(path)/checkpoint cannot be understood") }
@@ -65,11 +65,18 @@ extension Store {
   }
 
   /// Whether a checkpoint's pages are still to be copied from the cache.
-  public func needsRedo(_ record: CheckpointRecord) -> Bool {
-    let text = folder.contents("redone").map { String(decoding: $0, as: UTF8.self) }
-    let number = text.flatMap { Int($0.trimmingCharacters(in: .whitespacesAndNewlines)) }
-    return number.map { $0 < record.number } ?? true
+  public func needsRedo(_ record: CheckpointRecord) throws(StoreError) -> Bool {
+    guard let data = try folder.contents("redone") else { return true }
+    let text = String(decoding: data, as: UTF8.self)
+    // To repeat a copy that is done would be wrong: the next checkpoint may have used its side of the cache.
+    guard let number = Int(text.trimmingCharacters(in: .whitespacesAndNewlines)) else {
+      throw StoreError(.damaged, "\(path)/redone cannot be understood")
+    }
+    return number < record.number
   }
+
+  /// Removes the cache: all that counts of it is in the guest's RAM files, and nobody fills it any more.
+  public func dropCache() { folder.removeFolder("cache") }
 
   /// The devices' state of a checkpoint.
   public func deviceState(_ record: CheckpointRecord) throws(StoreError) -> [UInt8] {

@@ -167,7 +167,7 @@ public final class Store: Sendable {
   }
 
   private func readManifest() throws(StoreError) -> Manifest? {
-    guard let data = folder.contents("manifest.json") else { return nil }
+    guard let data = try folder.contents("manifest.json") else { return nil }
     struct Version: Codable { var format: Int }
     do {
       let version = try JSONDecoder().decode(Version.self, from: data).format

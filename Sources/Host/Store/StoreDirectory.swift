@@ -141,8 +141,25 @@ struct StoreDirectory: ~Copyable, Sendable {
     return bytes
   }
 
-  /// The whole file, or nil if there is none.
-  func contents(_ name: String) -> Data? { FileManager.default.contents(atPath: path + "/" + name) }
+  /// The whole file, or nil if there is none. One that is there and cannot be read is an error: to take it for absent
+  /// would be to take an older checkpoint for the last.
+  func contents(_ name: String) throws(StoreError) -> Data? {
+    let file = openat(descriptor, name, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else {
+      if errno == ENOENT { return nil }
+      throw failure("open", name)
+    }
+    defer { close(file) }
+    var data = Data()
+    var piece = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+      let count = Glibc.read(file, &piece, piece.count)
+      if count < 0 && errno == EINTR { continue }
+      guard count >= 0 else { throw failure("read", name) }
+      if count == 0 { return data }
+      data.append(contentsOf: piece[..<count])
+    }
+  }
 
   /// Removes a file; it need not be there.
   func remove(_ name: String) { unlinkat(descriptor, name, 0) }
