@@ -12,7 +12,22 @@ enum Console {
   static func note(_ text: String) { say("multifd: \(text)") }
 
   /// A line on stderr.
-  static func say(_ line: String) { FileHandle.standardError.write(Data((line + "\n").utf8)) }
+  static func say(_ line: String) { write(line + "\n") }
+
+  /// Text on stderr, as far as it can be written: a log whose file system is full stops nothing.
+  static func write(_ text: String) {
+    var text = text
+    text.withUTF8 { bytes in
+      var done = 0
+      // The rest lies within the string's bytes, which stay where they are in this closure.
+      while done < bytes.count {
+        let count = Glibc.write(STDERR_FILENO, bytes.baseAddress! + done, bytes.count - done)
+        if count < 0 && errno == EINTR { continue }
+        guard count > 0 else { return }
+        done += count
+      }
+    }
+  }
 
   /// One JSON object on stdout.
   static func json(_ value: some Encodable) {

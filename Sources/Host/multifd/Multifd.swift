@@ -27,6 +27,8 @@ struct Multifd: ParsableCommand {
 @main
 enum Main {
   static func main() {
+    // A log that nobody reads any more is no reason to end in the middle of a failover.
+    signal(SIGPIPE, SIG_IGN)
     if BackendHelp.printIfRequested(CommandLine.arguments) { return }
     var command: any ParsableCommand
     do {

@@ -23,7 +23,7 @@ final class ProgressLine: Sendable {
     case .none: return
     case .auto:
       drawn.withLock { $0 = true }
-      FileHandle.standardError.write(Data("\r\u{1b}[K\(text(progress))".utf8))
+      Console.write("\r\u{1b}[K\(text(progress))")
     case .plain, .json:
       let second = Int(progress.seconds)
       let isNew = lastSecond.withLock { last in
@@ -40,7 +40,7 @@ final class ProgressLine: Sendable {
   /// Leaves the terminal clean for what follows.
   func finish() {
     guard drawn.withLock({ $0 }) else { return }
-    FileHandle.standardError.write(Data("\r\u{1b}[K".utf8))
+    Console.write("\r\u{1b}[K")
   }
 
   private func text(_ progress: ReceiveProgress) -> String {
