@@ -20,7 +20,7 @@ struct BenchCommand: ParsableCommand {
       discussion: """
         Starts a stock primary with a guest that does nothing but rewrite text-like pages, protects it, takes \
         checkpoints, and prints how long the guest stood still (pause), how long its memory and devices took \
-        (transfer) and the standby after that (commit). ARGS are those of a guest of your own instead. Everything \
+        (transfer; ours includes the commit), and the commit (of a stock secondary: the load). ARGS are those of a guest of your own instead. Everything \
         runs on this machine, over loopback. Exit code 1 when a row could not be measured.
         """)
 
@@ -95,7 +95,7 @@ struct BenchCommand: ParsableCommand {
       guard workingSet > 0, memory <= 3072, memory >= workingSet + 32 else {
         throw ValidationError("--memory: at least 32 MiB more than --working-set, at most 3072")
       }
-      guard timeout > 0, settle >= 0, settle <= 3600 else {
+      guard timeout > 0, timeout <= 86_400, settle >= 0, settle <= 3600 else {
         throw ValidationError("--timeout and --settle are numbers of seconds")
       }
       guard !primary.isEmpty, secondary != "" else {

@@ -75,7 +75,7 @@ public final class CheckpointBench: Sendable {
     if let load {
       try load.waitReady(primary.monitor, timeout: options.timeout)
     } else {
-      usleep(UInt32(options.settle * 1e6))
+      _ = failure.wait(seconds: options.settle) { $0 }
     }
     try primary.prepare(options, channels: row.channels)
     // Also of a primary that has stopped half-way.
@@ -92,7 +92,9 @@ public final class CheckpointBench: Sendable {
       let secondary = try start(options.secondary!, machine + ["-incoming", "defer"])
       table.secondary = secondary.version
       try secondary.prepare(options, channels: row.channels)
-      try primary.protect(to: try secondary.listen(), checkpoints: options.checkpoints)
+      try withExtendedLifetime(secondary) {
+        try primary.protect(to: try secondary.listen(), checkpoints: options.checkpoints)
+      }
     }
   }
 
@@ -128,22 +130,24 @@ public final class CheckpointBench: Sendable {
     receive.standby?.cache = options.cache
     let receiver = Receiver(receive, loader: loader)
 
-    let place = Transport.Monitor<Endpoint?>(nil)
+    let place = Transport.Monitor<Result<Endpoint, Failure>?>(nil)
     let outcome = Transport.Monitor<Result<StandbyOutcome, Failure>?>(nil)
     let threads = ThreadGroup()
     threads.start("standby") {
       let result = Result { () throws(Failure) in
         try receiver.runStandby(
-          onListening: { endpoint in place.update { $0 = endpoint } }, onProgress: { _ in },
+          onListening: { endpoint in place.update { $0 = .success(endpoint) } },
+          onProgress: { _ in },
           onReady: {})
       }
       outcome.update { $0 = result }
+      // Whoever waits for it to listen waits no longer.
+      if case .failure(let failure) = result { place.update { $0 = $0 ?? .failure(failure) } }
     }
     defer { threads.joinAll() }
     do {
-      guard let endpoint = place.wait(seconds: options.timeout, { $0 }) else {
-        throw Failure(.failed, "standby", "it does not listen")
-      }
+      let endpoint = try place.wait(seconds: options.timeout) { $0 }?.get()
+      guard let endpoint else { throw Failure(.failed, "standby", "it does not listen") }
       try primary.protect(to: endpoint, checkpoints: options.checkpoints)
       primary.end()
     } catch {

@@ -20,10 +20,11 @@ public struct CheckpointTable: Codable, Sendable {
     public var secondary: Secondary
     /// How long the guest stood still: STOP to RESUME on the primary's clock.
     public var pause: Timings.Summary?
-    /// VMSTATE_SEND to VMSTATE_RECEIVED, on the primary's clock: memory and devices.
+    /// VMSTATE_SEND to VMSTATE_RECEIVED, on the primary's clock: memory and devices. Our standby answers when it has
+    /// committed: its transfer includes that.
     public var transfer: Timings.Summary?
-    /// What comes then: our standby's commit, measured there; of a stock secondary RECEIVED to LOADED, in which it
-    /// loads the devices and copies its cache to the guest.
+    /// Our standby's commit, measured there. Of a stock secondary RECEIVED to LOADED, in which it copies its cache to the
+    /// guest and loads the devices.
     public var commit: Timings.Summary?
     /// Pages of a checkpoint, on average; our standby counts them.
     public var pages: Double?

@@ -21,7 +21,8 @@ struct LoadGuest {
   /// The image for QEMU's `-kernel`.
   var image: Data {
     var words = LoadGuestImage.words
-    words[Self.rateWord] = UInt32(rate * Self.pagesInMiB / Self.ticksInSecond)
+    words[Self.rateWord] = UInt32(
+      (rate * Self.pagesInMiB + Self.ticksInSecond / 2) / Self.ticksInSecond)
     words[Self.pagesWord] = UInt32(workingSet * Self.pagesInMiB)
     return words.withUnsafeBytes { Data($0) }
   }
