@@ -103,6 +103,29 @@ struct FailoverTests {
     try StoreCheck.expect(standby.store, holds: 3, Self.script)
   }
 
+  @Test(
+    "What the command line says is wrong before anything happens",
+    arguments: [
+      ["--timeout", "0"], ["--timeout", "nan"], ["--timeout", "inf"], ["--timeout", "86401"],
+      ["--", "qemu", "-incoming", "defer"], ["--", "qemu", "-object", "{"],
+    ])
+  func commandLine(arguments: [String]) throws {
+    let folder = try TemporaryFolder()
+    defer { folder.remove() }
+    let ending = arguments.contains("--") ? arguments : arguments + ["--", "qemu"]
+    let fence = ["--fence", "touch " + folder("fenced")]
+    let failover = try MultiFDProcess.run(
+      ["failover", "--store", folder("nothing")] + fence + ending)
+    #expect(failover.code == 64, "\(failover)")
+    let standby = try MultiFDProcess.run(
+      [
+        "receive", "--colo", "--listen", "unix:" + folder("socket"), "--store", folder("store"),
+        "--on-loss", "failover",
+      ] + fence + ending.map { $0 == "--timeout" ? "--checkpoint-timeout" : $0 })
+    #expect(standby.code == 64, "\(standby)")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)
+  }
+
   @Test("A guest that was handed over, or may run elsewhere, is not started twice")
   func handedOver() throws {
     let standby = try lost()

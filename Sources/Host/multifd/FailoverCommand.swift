@@ -15,6 +15,18 @@ struct FailoverArguments: ParsableArguments {
     help: ArgumentHelp("QEMU and the primary's own arguments, after --.", valueName: "qemu"))
   var qemu: [String] = []
 
+  func validate() throws {
+    guard !qemu.isEmpty else { return }
+    do { try QEMUCommandLine.check(qemu) } catch { throw ValidationError(error.why) }
+  }
+
+  /// A number of seconds that a timer can count: not 0, not nan, at most a day.
+  static func check(_ seconds: Double, _ option: String) throws {
+    guard seconds > 0, seconds <= 86_400 else {
+      throw ValidationError("\(option) must be more than 0 and at most 86400")
+    }
+  }
+
   /// The options for a store.
   func options(store: String, timeout: Double) -> FailoverOptions {
     var options = FailoverOptions(store: store, command: qemu)
@@ -54,6 +66,7 @@ struct FailoverCommand: ParsableCommand {
     guard !failover.qemu.isEmpty else {
       throw ValidationError("the QEMU command is missing: … -- qemu-system-x86_64 ARGS")
     }
+    try FailoverArguments.check(timeout, "--timeout")
   }
 
   func run() throws {

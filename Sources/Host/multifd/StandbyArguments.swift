@@ -36,8 +36,8 @@ struct StandbyArguments: ParsableArguments {
     if onLoss == .failover || spare, failover.qemu.isEmpty {
       throw ValidationError("the QEMU command is missing: … -- qemu-system-x86_64 ARGS")
     }
-    if let checkpointTimeout, checkpointTimeout <= 0 {
-      throw ValidationError("--checkpoint-timeout must be more than 0")
+    if let checkpointTimeout {
+      try FailoverArguments.check(checkpointTimeout, "--checkpoint-timeout")
     }
   }
 
