@@ -10,12 +10,16 @@ struct FailoverArguments: ParsableArguments {
       valueName: "command"))
   var fence: String?
 
+  @Option(help: "Seconds that the fence may take; then it is killed, and nothing is started.")
+  var fenceTimeout: Double = 60
+
   @Argument(
     parsing: .postTerminator,
     help: ArgumentHelp("QEMU and the primary's own arguments, after --.", valueName: "qemu"))
   var qemu: [String] = []
 
   func validate() throws {
+    try Self.check(fenceTimeout, "--fence-timeout")
     guard !qemu.isEmpty else { return }
     do { try QEMUCommandLine.check(qemu) } catch { throw ValidationError(error.why) }
   }
@@ -31,6 +35,7 @@ struct FailoverArguments: ParsableArguments {
   func options(store: String, timeout: Double) -> FailoverOptions {
     var options = FailoverOptions(store: store, command: qemu)
     options.fence = fence
+    options.fenceTimeout = fenceTimeout
     options.timeout = timeout
     return options
   }

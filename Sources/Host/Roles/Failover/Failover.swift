@@ -127,19 +127,7 @@ public final class Failover {
 
   private func fence() throws {
     guard let command = options.fence else { return }
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/bin/sh")
-    process.arguments = ["-c", command]
-    do { try process.run() } catch {
-      throw Failure(.failed, "fence", "\(error)")
-    }
-    process.waitUntilExit()
-    guard process.terminationStatus == 0, process.terminationReason == .exit else {
-      throw Failure(
-        .failed, "fence",
-        "'\(command)' ended with \(process.terminationStatus): nothing is started",
-        hint: "two running copies are worse than none")
-    }
+    try Fence(command: command, timeout: options.fenceTimeout).run { _ in }
     log("fence: '\(command)' succeeded")
   }
 }
