@@ -8,17 +8,9 @@ import Testing
 /// Without a QEMU: what happens around it, and what the store says then.
 @Suite("Failover, when something is in the way")
 struct FailoverTests {
-  static let script = SyntheticGuest.script(seed: 60, checkpoints: 3, pages: [100])
+  static let script = LostGuest.script
 
-  /// A standby whose primary is gone.
-  private func lost() throws -> LocalStandby {
-    let standby = try LocalStandby()
-    let primary = try Primary(Self.script, to: standby.uri)
-    try primary.play(upTo: 3)
-    primary.close()
-    _ = try standby.outcome()
-    return standby
-  }
+  private func lost() throws -> LocalStandby { try LostGuest.standby() }
 
   /// A program that writes its arguments to a file, and then does `ending`.
   private func program(_ path: String, _ ending: String) throws -> String {

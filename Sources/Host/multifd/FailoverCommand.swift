@@ -77,13 +77,15 @@ struct FailoverCommand: ParsableCommand {
   func run() throws {
     var options = failover.options(store: store, timeout: timeout)
     options.force = force
-    let summary = try Failover(options, log: Console.note).run()
+    let failover = Failover(options, log: Console.note)
+    Signals.watch(failover.cancel)
+    let summary = try failover.run()
     if json { Console.json(summary) } else { print(summary) }
     throw ArgumentParser.ExitCode(Roles.ExitCode.failedOver.rawValue)
   }
 }
 
-extension Failover.Summary: CustomStringConvertible {
+extension FailoverSummary: CustomStringConvertible {
   /// The summary for people.
   public var description: String {
     let from = checkpoint.map { "checkpoint \($0)" } ?? "where it was stopped"

@@ -10,7 +10,10 @@ struct FailoverStream {
   let mapped: Set<String>
 
   /// Sends the stream over the main channel, and waits for QEMU's verdict.
-  func send(to socket: Socket) throws {
+  ///
+  /// - Parameter beforeDevices: called when all is sent but the devices: until they are there, QEMU
+  ///   cannot start the guest.
+  func send(to socket: Socket, beforeDevices: () throws -> Void) throws {
     let manifest = guest.manifest
     var encoder = StreamEncoder()
     encoder.fileHeader()
@@ -43,6 +46,8 @@ struct FailoverStream {
     }
     encoder.endOfRAMSection()
     encoder.footer(id: ram)
+    try socket.write(encoder.take())
+    try beforeDevices()
     encoder.raw(guest.deviceState)
     if guest.vmDescription.isEmpty {
       encoder.vmDescription(Array("{}".utf8))
