@@ -50,10 +50,12 @@ struct FailoverAnswerTests {
     try StoreCheck.expect(standby.store, holds: 3, LostGuest.script)
   }
 
-  @Test("It cannot be fed: nothing has begun")
-  func notFed() throws {
+  @Test(
+    "It cannot be fed: nothing has begun",
+    arguments: [FakeQEMU.Behaviour(listens: false), .init(reads: false)])
+  func notFed(behaviour: FakeQEMU.Behaviour) throws {
     let standby = try LostGuest.standby()
-    let qemu = try FakeQEMU([.init(listens: false)])
+    let qemu = try FakeQEMU([behaviour])
     let result = try LostGuest.failover(standby, [qemu.program])
     #expect([1, 3].contains(result.code), "\(result)")
     #expect(qemu.pids.count == 1 && !qemu.pids.contains(where: qemu.isAlive))
@@ -107,7 +109,7 @@ struct FailoverAnswerTests {
 
   @Test(
     "A spare that cannot be fed is replaced",
-    arguments: [FakeQEMU.Behaviour(listens: false), .init(answers: false)])
+    arguments: [FakeQEMU.Behaviour(listens: false), .init(reads: false), .init(answers: false)])
   func uselessSpare(spare: FakeQEMU.Behaviour) throws {
     let qemu = try FakeQEMU([spare, FakeQEMU.good])
     let standby = try StandbyProcess([

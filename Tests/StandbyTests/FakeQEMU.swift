@@ -13,6 +13,8 @@ final class FakeQEMU: Sendable {
     var verdict = Verdict.taken
     /// Whether anybody accepts what `migrate-incoming` has announced.
     var listens = true
+    /// Whether it acknowledges what comes before the devices.
+    var reads = true
     /// Whether its monitor goes on answering after `migrate-incoming`.
     var answers = true
     /// Done when it has the whole stream, before the verdict.
@@ -133,8 +135,12 @@ final class FakeQEMU: Sendable {
     Thread.detachNewThread {
       guard let socket = accept(listener, isOver) else { return }
       defer { close(socket) }
+      // PONG 1 and 2, the answers to what will have been asked before the devices come.
+      let pongs: [UInt8] = [0, 2, 0, 4, 0, 0, 0, 1, 0, 2, 0, 4, 0, 0, 0, 2]
+      if behaviour.reads { Sockets.write(socket, pongs) }
       var buffer = [UInt8](repeating: 0, count: 1 << 16)
       while Sockets.read(socket, &buffer) > 0 {}
+      guard behaviour.reads else { return }
       behaviour.onFed()
       fed.update { $0 += 1 }
       switch behaviour.verdict {
