@@ -8,17 +8,9 @@ import Testing
 /// Without a QEMU: what happens around it, and what the store says then.
 @Suite("Failover, when something is in the way")
 struct FailoverTests {
-  static let script = SyntheticGuest.script(seed: 60, checkpoints: 3, pages: [100])
+  static let script = LostGuest.script
 
-  /// A standby whose primary is gone.
-  private func lost() throws -> LocalStandby {
-    let standby = try LocalStandby()
-    let primary = try Primary(Self.script, to: standby.uri)
-    try primary.play(upTo: 3)
-    primary.close()
-    _ = try standby.outcome()
-    return standby
-  }
+  private func lost() throws -> LocalStandby { try LostGuest.standby() }
 
   /// A program that writes its arguments to a file, and then does `ending`.
   private func program(_ path: String, _ ending: String) throws -> String {
@@ -101,6 +93,29 @@ struct FailoverTests {
       #expect(result.code == 64, "\(result)")
     }
     try StoreCheck.expect(standby.store, holds: 3, Self.script)
+  }
+
+  @Test(
+    "What the command line says is wrong before anything happens",
+    arguments: [
+      ["--timeout", "0"], ["--timeout", "nan"], ["--timeout", "inf"], ["--timeout", "86401"],
+      ["--", "qemu", "-incoming", "defer"], ["--", "qemu", "-object", "{"],
+    ])
+  func commandLine(arguments: [String]) throws {
+    let folder = try TemporaryFolder()
+    defer { folder.remove() }
+    let ending = arguments.contains("--") ? arguments : arguments + ["--", "qemu"]
+    let fence = ["--fence", "touch " + folder("fenced")]
+    let failover = try MultiFDProcess.run(
+      ["failover", "--store", folder("nothing")] + fence + ending)
+    #expect(failover.code == 64, "\(failover)")
+    let standby = try MultiFDProcess.run(
+      [
+        "receive", "--colo", "--listen", "unix:" + folder("socket"), "--store", folder("store"),
+        "--on-loss", "failover",
+      ] + fence + ending.map { $0 == "--timeout" ? "--checkpoint-timeout" : $0 })
+    #expect(standby.code == 64, "\(standby)")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)
   }
 
   @Test("A guest that was handed over, or may run elsewhere, is not started twice")

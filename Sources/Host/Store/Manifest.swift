@@ -93,6 +93,9 @@ public struct Manifest: Codable, Equatable, Sendable {
   public var heldAt: String?
   /// Who has taken the guest over, and when.
   public var handedOverTo: String?
+  /// Whether a failover has: then the RAM files are, or were, a running QEMU's memory, and newer than the
+  /// devices' state here.
+  public var failedOver: Bool?
 
   /// A manifest of a guest that is being received.
   public init(

@@ -44,7 +44,7 @@ public final class Store: Sendable {
 
   /// Opens a folder that holds a guest.
   ///
-  /// - Parameter handedOver: also a guest that a destination has taken already.
+  /// - Parameter handedOver: also a guest that a destination has taken already; not one that a failover has.
   public static func open(
     _ path: String, handedOver: Bool = false
   ) throws(StoreError) -> (store: Store, manifest: Manifest) {
@@ -54,6 +54,11 @@ public final class Store: Sendable {
     }
     switch manifest.state {
     case .receiving: throw StoreError(.empty, "\(path) holds no guest: its migration did not end")
+    case .handedOver where manifest.failedOver == true:
+      throw StoreError(
+        .used,
+        "the guest of \(path) went on in these files (\(manifest.handedOverTo ?? "a failover")): its RAM "
+          + "is newer than its devices' state")
     case .handedOver where !handedOver:
       throw StoreError(
         .handedOver, "the guest of \(path) was handed to \(manifest.handedOverTo ?? "another host")"
@@ -158,7 +163,7 @@ public final class Store: Sendable {
     folder.removeFolder("cache")
     for name in [
       "early-state", "device-state", "vm-description", "device-state-a", "device-state-b",
-      "checkpoint", "redone", "state",
+      "checkpoint", "redone", "state", "spare",
     ] {
       folder.remove(name)
       folder.remove(name + ".new")

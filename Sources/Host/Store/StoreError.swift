@@ -10,6 +10,8 @@ public struct StoreError: Error, Equatable, Sendable, CustomStringConvertible {
     case occupied
     /// Its guest was handed to another host: it runs elsewhere.
     case handedOver
+    /// Its guest was continued on these very files: there is nothing left that could be continued.
+    case used
     /// Another process uses it.
     case busy
     /// Its files contradict its manifest, or the manifest cannot be understood.

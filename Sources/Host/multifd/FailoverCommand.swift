@@ -10,15 +10,32 @@ struct FailoverArguments: ParsableArguments {
       valueName: "command"))
   var fence: String?
 
+  @Option(help: "Seconds that the fence may take; then it is killed, and nothing is started.")
+  var fenceTimeout: Double = 60
+
   @Argument(
     parsing: .postTerminator,
     help: ArgumentHelp("QEMU and the primary's own arguments, after --.", valueName: "qemu"))
   var qemu: [String] = []
 
+  func validate() throws {
+    try Self.check(fenceTimeout, "--fence-timeout")
+    guard !qemu.isEmpty else { return }
+    do { try QEMUCommandLine.check(qemu) } catch { throw ValidationError(error.why) }
+  }
+
+  /// A number of seconds that a timer can count: not 0, not nan, at most a day.
+  static func check(_ seconds: Double, _ option: String) throws {
+    guard seconds > 0, seconds <= 86_400 else {
+      throw ValidationError("\(option) must be more than 0 and at most 86400")
+    }
+  }
+
   /// The options for a store.
   func options(store: String, timeout: Double) -> FailoverOptions {
     var options = FailoverOptions(store: store, command: qemu)
     options.fence = fence
+    options.fenceTimeout = fenceTimeout
     options.timeout = timeout
     return options
   }
@@ -54,18 +71,21 @@ struct FailoverCommand: ParsableCommand {
     guard !failover.qemu.isEmpty else {
       throw ValidationError("the QEMU command is missing: … -- qemu-system-x86_64 ARGS")
     }
+    try FailoverArguments.check(timeout, "--timeout")
   }
 
   func run() throws {
     var options = failover.options(store: store, timeout: timeout)
     options.force = force
-    let summary = try Failover(options, log: Console.note).run()
+    let failover = Failover(options, log: Console.note)
+    Signals.watch(failover.cancel)
+    let summary = try failover.run()
     if json { Console.json(summary) } else { print(summary) }
     throw ArgumentParser.ExitCode(Roles.ExitCode.failedOver.rawValue)
   }
 }
 
-extension Failover.Summary: CustomStringConvertible {
+extension FailoverSummary: CustomStringConvertible {
   /// The summary for people.
   public var description: String {
     let from = checkpoint.map { "checkpoint \($0)" } ?? "where it was stopped"

@@ -67,9 +67,9 @@ struct ReceiveCommand: ParsableCommand {
 
   func run() throws {
     let receiver = try makeReceiver()
-    Signals.watch(receiver.cancel)
     let line = ProgressLine(progress)
     if standby.colo { return try standby.run(receiver, store: store, json: json, timeout, line) }
+    Signals.watch(receiver.cancel)
     let summary: ReceiveSummary
     do {
       summary = try receiver.run(

@@ -36,8 +36,8 @@ struct StandbyArguments: ParsableArguments {
     if onLoss == .failover || spare, failover.qemu.isEmpty {
       throw ValidationError("the QEMU command is missing: … -- qemu-system-x86_64 ARGS")
     }
-    if let checkpointTimeout, checkpointTimeout <= 0 {
-      throw ValidationError("--checkpoint-timeout must be more than 0")
+    if let checkpointTimeout {
+      try FailoverArguments.check(checkpointTimeout, "--checkpoint-timeout")
     }
   }
 
@@ -56,6 +56,11 @@ struct StandbyArguments: ParsableArguments {
   ) throws {
     let failover = Failover(
       failover.options(store: store, timeout: timeout), log: Console.note)
+    // Whichever of the two is going on: one that is over, or has not begun, ends at once.
+    Signals.watch {
+      receiver.cancel($0, $1)
+      failover.cancel($0, $1)
+    }
     var waiting: SpareQEMU?
     let outcome: StandbyOutcome
     do {
@@ -74,6 +79,7 @@ struct StandbyArguments: ParsableArguments {
         })
     } catch {
       line.finish()
+      waiting?.kill()
       throw error
     }
     if json { Console.json(outcome.report) } else { print(outcome.report) }

@@ -7,44 +7,47 @@ import Transport
 
 /// A stock QEMU continues a guest from a store, on the RAM that is already there.
 ///
-///     fence (must exit 0) -> the store says "handing-over" -> QEMU maps the RAM files, -incoming defer
-///       -> device state and ROM blocks over a UNIX socket -> QEMU says SHUT 0, runs -> "handed-over"
+///     the store is opened and locked, the command checked -> fence (must exit 0)
+///       -> QEMU maps the RAM files, -incoming defer, gets the ROM blocks over a UNIX socket
+///       -> the store says "handing-over" -> device state -> QEMU says SHUT 0, runs -> "handed-over"
 ///
 /// Its time does not grow with the guest: nothing of the mapped RAM is read, copied or sent.
-public final class Failover {
+///
+/// QEMU starts the guest *before* it says SHUT 0, on the store's own pages. So from the devices' first byte
+/// on only its explicit "no" makes the guest ours again; without an answer the RAM may have moved on.
+public final class Failover: Sendable {
+  private struct Control {
+    var stop: Failure?
+    /// What a signal would have to end.
+    var child: Child?
+    /// QEMU could start the guest: too late for a signal.
+    var isFed = false
+  }
+
   private let options: FailoverOptions
-  private let log: (String) -> Void
+  private let log: @Sendable (String) -> Void
+  private let control = Monitor(Control())
 
   /// A failover that has not begun.
   ///
   /// - Parameter log: gets a line for everything that happens, QEMU's events among them.
-  public init(_ options: FailoverOptions, log: @escaping (String) -> Void) {
+  public init(_ options: FailoverOptions, log: @escaping @Sendable (String) -> Void) {
     self.options = options
     self.log = log
   }
 
-  /// What a failover amounted to.
-  public struct Summary: Codable, Sendable {
-    /// `failed-over`.
-    public var result = "failed-over"
-    /// The new QEMU.
-    public var pid: Int32
-    /// The checkpoint it continues from; nil for a guest that was simply held.
-    public var checkpoint: Int?
-    /// Milliseconds from the start of QEMU, or of feeding the spare, to `running`.
-    public var totalTime: Double
-    /// Milliseconds of it in which the stream was sent and loaded.
-    public var loadTime: Double
-    /// What its monitor says: `running`, or `paused` for a guest that was not running.
-    public var status: String
-    /// Blocks that QEMU has mapped from the store.
-    public var mapped: [String]
-
-    enum CodingKeys: String, CodingKey {
-      case result, pid, checkpoint, status, mapped
-      case totalTime = "total-time"
-      case loadTime = "load-time"
+  /// Ends it from outside, before or while it runs: a signal. The fence is killed, or a QEMU that could not
+  /// have started the guest, and the store says what it said before. Later than that it does nothing: how
+  /// the failover ends is known within the time-out.
+  public func cancel(_ exit: ExitCode, _ why: String) {
+    let isFed = control.update { control in
+      if !control.isFed {
+        if control.stop == nil { control.stop = Failure(exit, "failover", why) }
+        control.child?.kill()
+      }
+      return control.isFed
     }
+    if isFed { log("QEMU has the guest already; waiting for its answer") }
   }
 
   /// Starts a QEMU that waits: it has mapped the RAM files of a store and needs only the devices.
@@ -52,70 +55,36 @@ public final class Failover {
   /// - Parameter blocks: of the store's manifest.
   public func makeSpare(_ blocks: [Manifest.Block]) throws -> SpareQEMU {
     let path = try absolute(options.store)
+    try SpareRecord.endOrphan(of: path, log: log)
     return try SpareQEMU(
-      options.command, store: path, blocks: blocks, timeout: options.timeout, log: log)
+      options.command, store: path, blocks: blocks, timeout: options.timeout, log: log,
+      started: adopt)
   }
 
   /// Continues the guest.
   ///
   /// - Parameter spare: a QEMU that waits already.
-  public func run(spare: SpareQEMU? = nil) throws(Failure) -> Summary {
+  public func run(spare: SpareQEMU? = nil) throws(Failure) -> FailoverSummary {
     var hasGuest = false
     do {
+      // Locked from here on: a store that is wrong, or in use, must not cost a primary its life.
+      let guest = try HeldGuest(openingStore: options.store, force: options.force)
+      _ = try QEMUCommandLine(
+        options.command, store: options.store, blocks: guest.manifest.blocks, qmp: "qmp")
+      if spare == nil { try SpareRecord.endOrphan(of: try absolute(options.store), log: log) }
       try fence()
       let start = ContinuousClock.now
-      let guest = try HeldGuest(openingStore: options.store, force: options.force)
-      guard guest.manifest.state != .handedOver || options.force else {
-        throw Failure(.failed, "failover", "the guest was handed over")
-      }
-      func putBack() throws {
-        // Nothing has run: the guest is ours as before.
-        try guest.store.write(guest.manifest)
-        if let number = guest.checkpoint {
-          guest.store.note(state: "\(StandbyState.lost(number))")
-        }
-      }
       if let number = guest.checkpoint {
         guest.store.note(state: "\(StandbyState.failingOver(number))")
       }
-      var manifest = guest.manifest
-      manifest.state = .handingOver
-      manifest.handedOverTo = "failover on this machine"
-      try guest.store.write(manifest)
-      let qemu: SpareQEMU
-      if let spare, spare.isAlive {
-        qemu = spare
-      } else {
-        if spare != nil { log("the spare QEMU has ended; starting another") }
-        do { qemu = try makeSpare(manifest.blocks) } catch {
-          try putBack()
-          throw error
-        }
-      }
-      let loading = ContinuousClock.now
-      do {
-        try qemu.load(guest)
-      } catch {
-        qemu.kill()
-        try putBack()
-        throw error
-      }
+      let (qemu, loadTime) = try feed(guest, spare)
       hasGuest = true
-      let status = try qemu.waitUntilRunning()
-      qemu.forgetMigration()
-      manifest.state = .handedOver
-      manifest.handedOverTo = "failover to pid \(qemu.pid) at \(Date.now.formatted(.iso8601))"
-      try guest.store.write(manifest)
-      guest.store.note(state: "used")
-      return Summary(
-        pid: qemu.pid, checkpoint: guest.checkpoint,
-        totalTime: (ContinuousClock.now - start) / .milliseconds(1),
-        loadTime: (ContinuousClock.now - loading) / .milliseconds(1), status: status,
-        mapped: qemu.mapped.sorted())
+      return finish(guest, qemu, start, loadTime)
     } catch {
       // A spare that has got nothing would wait for ever.
-      if let spare, !hasGuest, spare.isAlive { spare.kill() }
-      throw Failure(error, at: "failover")
+      if let spare, !hasGuest { spare.kill() }
+      // A signal has ended what the error tells of.
+      throw control.read { $0.stop } ?? Failure(error, at: "failover")
     }
   }
 
@@ -125,21 +94,116 @@ public final class Failover {
     return String(cString: real)
   }
 
+  /// From here on a signal ends the child.
+  private func adopt(_ child: Child) throws {
+    try control.update { control in
+      if let stop = control.stop { return Result<Void, any Error>.failure(stop) }
+      control.child = child
+      return .success(())
+    }.get()
+  }
+
   private func fence() throws {
+    if let stop = control.read({ $0.stop }) { throw stop }
     guard let command = options.fence else { return }
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/bin/sh")
-    process.arguments = ["-c", command]
-    do { try process.run() } catch {
-      throw Failure(.failed, "fence", "\(error)")
-    }
-    process.waitUntilExit()
-    guard process.terminationStatus == 0, process.terminationReason == .exit else {
-      throw Failure(
-        .failed, "fence",
-        "'\(command)' ended with \(process.terminationStatus): nothing is started",
-        hint: "two running copies are worse than none")
-    }
+    try Fence(command: command, timeout: options.fenceTimeout).run(started: adopt)
     log("fence: '\(command)' succeeded")
+  }
+
+  /// Gives the guest to the spare or, if that has come to nothing, to a QEMU of its own.
+  ///
+  /// - Returns: the QEMU, and in how many milliseconds it was fed.
+  private func feed(_ guest: HeldGuest, _ spare: SpareQEMU?) throws -> (SpareQEMU, Double) {
+    do {
+      if let spare {
+        do {
+          try spare.expectWaiting()
+          return (spare, try load(guest, into: spare))
+        } catch {
+          guard control.read({ !$0.isFed && $0.stop == nil }) else { throw error }
+          log("the spare QEMU cannot be used (\(error)); starting another")
+          spare.kill()
+        }
+      }
+      let qemu = try makeSpare(guest.manifest.blocks)
+      return (qemu, try load(guest, into: qemu))
+    } catch {
+      if let number = guest.checkpoint, control.read({ !$0.isFed }) {
+        guest.store.note(state: "\(StandbyState.lost(number))")
+      }
+      throw error
+    }
+  }
+
+  private func load(_ guest: HeldGuest, into qemu: SpareQEMU) throws -> Double {
+    let start = ContinuousClock.now
+    do {
+      try qemu.load(guest) { try begin(guest, qemu) }
+    } catch {
+      qemu.kill()
+      guard control.read({ $0.isFed }) else { throw error }
+      throw try settle(Failure(error, at: "failover"), guest)
+    }
+    return (ContinuousClock.now - start) / .milliseconds(1)
+  }
+
+  /// The devices are about to be sent.
+  private func begin(_ guest: HeldGuest, _ qemu: SpareQEMU) throws {
+    var manifest = guest.manifest
+    manifest.state = .handingOver
+    manifest.handedOverTo = "failover on this machine"
+    do {
+      try guest.store.write(manifest)
+      let stop = control.update { control in
+        if control.stop == nil { control.isFed = true }
+        return control.stop
+      }
+      if let stop { throw stop }
+    } catch {
+      try? guest.store.write(guest.manifest)
+      throw error
+    }
+    qemu.disown()
+  }
+
+  /// What the store says when QEMU was fed and the guest does not run for certain. QEMU is dead.
+  private func settle(_ failure: Failure, _ guest: HeldGuest) throws -> Failure {
+    var failure = failure
+    guard failure.what == "destination" else {
+      failure.why += "; QEMU was killed, but may have run the guest: its RAM may have moved on"
+      failure.hint =
+        "if QEMU's stderr says that it could not load the guest, it is whole: try again with --force"
+      return failure
+    }
+    // It never ran: the guest is ours as before.
+    try guest.store.write(guest.manifest)
+    control.update { $0.isFed = false }
+    return failure
+  }
+
+  /// The guest runs. What goes wrong now changes nothing about that.
+  private func finish(
+    _ guest: HeldGuest, _ qemu: SpareQEMU, _ start: ContinuousClock.Instant, _ loadTime: Double
+  ) -> FailoverSummary {
+    var manifest = guest.manifest
+    manifest.state = .handedOver
+    manifest.failedOver = true
+    manifest.handedOverTo = "failover to pid \(qemu.pid) at \(Date.now.formatted(.iso8601))"
+    do { try guest.store.write(manifest) } catch {
+      log("the guest runs, but the store cannot say so: \(error)")
+    }
+    guest.store.note(state: "used")
+    var status = "unknown"
+    do {
+      status = try qemu.waitUntilRunning()
+      qemu.forgetMigration()
+    } catch {
+      log("the guest was loaded, but QEMU's monitor fails: \(error)")
+      log("turn x-ignore-shared off before you migrate this guest")
+    }
+    return FailoverSummary(
+      pid: qemu.pid, checkpoint: guest.checkpoint,
+      totalTime: (ContinuousClock.now - start) / .milliseconds(1), loadTime: loadTime,
+      status: status, mapped: qemu.mapped.sorted())
   }
 }

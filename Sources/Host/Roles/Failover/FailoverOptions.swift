@@ -6,6 +6,8 @@ public struct FailoverOptions: Sendable {
   public var command: [String]
   /// A shell command that makes sure that the primary is dead. It must exit 0, or nothing is started.
   public var fence: String?
+  /// Seconds that the fence may take; then it is killed, and nothing is started.
+  public var fenceTimeout = 60.0
   /// Seconds that the new QEMU may take for each step.
   public var timeout = 30.0
   /// Start it also from a store whose guest may run elsewhere.

@@ -10,7 +10,10 @@ struct FailoverStream {
   let mapped: Set<String>
 
   /// Sends the stream over the main channel, and waits for QEMU's verdict.
-  func send(to socket: Socket) throws {
+  ///
+  /// - Parameter beforeDevices: called when all is sent but the devices: until they are there, QEMU
+  ///   cannot start the guest.
+  func send(to socket: Socket, beforeDevices: () throws -> Void) throws {
     let manifest = guest.manifest
     var encoder = StreamEncoder()
     encoder.fileHeader()
@@ -43,6 +46,10 @@ struct FailoverStream {
     }
     encoder.endOfRAMSection()
     encoder.footer(id: ram)
+    encoder.command(.ping(Self.lastPing))
+    try socket.write(encoder.take())
+    try awaitPong(on: socket)
+    try beforeDevices()
     encoder.raw(guest.deviceState)
     if guest.vmDescription.isEmpty {
       encoder.vmDescription(Array("{}".utf8))
@@ -52,6 +59,32 @@ struct FailoverStream {
     try socket.write(encoder.take())
     socket.finishWriting()
     try Verdict.await(on: socket)
+  }
+
+  /// The PING behind everything but the devices.
+  private static let lastPing: UInt32 = 2
+
+  /// Waits until QEMU has taken all that was sent. A machine type or a block that does not fit, or a QEMU
+  /// that stands still, shows here, while the guest is ours for certain.
+  private func awaitPong(on socket: Socket) throws {
+    var input = InputBuffer(socket, capacity: 4096)
+    var offset: UInt64 = 0
+    while true {
+      switch try ReturnPathMessage.decode(input.bytes, at: offset) {
+      case .needMore(let missing):
+        guard try input.require(input.bytes.count + missing, idle: false) else {
+          throw TransportError(.closed, "QEMU closed the connection: its own message is above")
+        }
+      case .message(let message, let consumed):
+        input.consume(consumed)
+        offset += UInt64(consumed)
+        if message == .pong(Self.lastPing) { return }
+        if case .shut(let value) = message {
+          throw TransportError(
+            .closed, "QEMU ended the load with \(value): its own message is above")
+        }
+      }
+    }
   }
 
   /// The block list. QEMU compares the guest address of a shared block with its own: machine memory of

@@ -1,3 +1,4 @@
+import Foundation
 import Store
 
 /// The operator's own QEMU command, made to run on the RAM files of a store.
@@ -5,8 +6,9 @@ import Store
 /// Machine memory is one block, named by its backend: `pc.ram`, unless the operator's command names
 /// another with `-machine memory-backend=`. That block becomes a `memory-backend-file` on the store's
 /// file, shared, so the guest goes on in the very pages that are there. Backends of `-object
-/// memory-backend-*,id=NAME` (NUMA, `-machine memory-backend`) are replaced in place. Blocks that are
-/// neither (ROMs, video memory) are sent over the migration stream.
+/// memory-backend-*,id=NAME` (NUMA, `-machine memory-backend`) are replaced in place, in either notation
+/// of QEMU's (`KEY=VALUE,…` or JSON). Blocks that are neither (ROMs, video memory) are sent over the
+/// migration stream.
 package struct QEMUCommandLine {
   /// The whole command.
   package let arguments: [String]
@@ -18,9 +20,17 @@ package struct QEMUCommandLine {
     "pc.ram", "mach-virt.ram", "microvm.ram", "ppc_spapr.ram", "ram",
   ]
 
+  /// What belongs to the primary's own memory and not to the store's file: where it lies, and what would
+  /// be done to the file. `offset` would map the wrong pages, `discard-data` punch holes at QEMU's end.
+  private static let replaced: Set<String> = [
+    "qom-type", "id", "mem-path", "share", "size", "offset", "hugetlb", "hugetlbsize", "seal",
+    "discard-data",
+  ]
+
   package init(
     _ command: [String], store: String, blocks: [Manifest.Block], qmp: String
   ) throws(Failure) {
+    try Self.check(command)
     var arguments: [String] = []
     var mapped: Set<String> = []
     var namesBackend = false
@@ -29,10 +39,6 @@ package struct QEMUCommandLine {
       let argument = command[index]
       let value = index + 1 < command.count ? command[index + 1] : ""
       switch argument {
-      case "-incoming", "--incoming":
-        throw Failure(
-          .usage, "failover", "the command has -incoming: it is added here",
-          hint: "give the primary's own command")
       case "-object", "--object":
         if let object = Self.mapping(value, store, blocks) {
           arguments += [argument, object.text]
@@ -63,25 +69,89 @@ package struct QEMUCommandLine {
     self.mapped = mapped
   }
 
+  /// Refuses a command that no store could make right.
+  ///
+  /// - Throws: with ``ExitCode/usage``, so it can be called while arguments are parsed.
+  package static func check(_ command: [String]) throws(Failure) {
+    guard !command.isEmpty else {
+      throw Failure(
+        .usage, "failover", "the QEMU command is missing: … -- qemu-system-x86_64 ARGS")
+    }
+    for (argument, value) in zip(command, command.dropFirst() + [""]) {
+      switch argument {
+      case "-incoming", "--incoming":
+        throw Failure(
+          .usage, "failover", "the command has -incoming: it is added here",
+          hint: "give the primary's own command")
+      case "-object", "--object":
+        if value.hasPrefix("{"), json(value) == nil {
+          throw Failure(.usage, "failover", "\(argument) '\(value)' is no JSON object")
+        }
+      default: break
+      }
+    }
+  }
+
   /// A memory backend of the operator's command, moved to the store's file; nil for other objects.
   private static func mapping(
     _ value: String, _ store: String, _ blocks: [Manifest.Block]
   ) -> (name: String, text: String)? {
-    let fields = value.split(separator: ",").map(String.init)
+    if value.hasPrefix("{") { return json(value).flatMap { mapping($0, store, blocks) } }
+    let fields = fields(value)
     guard let type = fields.first,
       type.hasPrefix("memory-backend-") || type.hasPrefix("qom-type=memory-backend-"),
       let id = fields.first(where: { $0.hasPrefix("id=") })?.dropFirst(3),
-      // Old machine types name the block by the object's path.
-      let block = blocks.first(where: { $0.name == id || $0.name == "/objects/\(id)" })
+      let block = block(String(id), blocks)
     else { return nil }
-    let kept = fields.dropFirst().filter { field in
-      !["id=", "mem-path=", "share=", "size=", "hugetlb", "seal="].contains {
-        field.hasPrefix($0)
-      }
-    }
+    let kept = fields.dropFirst().filter { !replaced.contains(String($0.prefix { $0 != "=" })) }
     var named = block
     named.name = String(id)
     return (block.name, ([object(named, store)] + kept).joined(separator: ","))
+  }
+
+  /// The same for an object in JSON, as libvirt writes them.
+  private static func mapping(
+    _ object: [String: Any], _ store: String, _ blocks: [Manifest.Block]
+  ) -> (name: String, text: String)? {
+    guard let type = object["qom-type"] as? String, type.hasPrefix("memory-backend-"),
+      let id = object["id"] as? String, let block = block(id, blocks)
+    else { return nil }
+    var moved = object.filter { !replaced.contains($0.key) }
+    moved["qom-type"] = "memory-backend-file"
+    moved["id"] = id
+    moved["mem-path"] = "\(store)/\(block.file)"
+    moved["share"] = true
+    moved["size"] = block.length
+    // What was parsed can be written again.
+    let data = try? JSONSerialization.data(
+      withJSONObject: moved, options: [.sortedKeys, .withoutEscapingSlashes])
+    return data.map { (block.name, String(decoding: $0, as: UTF8.self)) }
+  }
+
+  private static func json(_ text: String) -> [String: Any]? {
+    (try? JSONSerialization.jsonObject(with: Data(text.utf8))) as? [String: Any]
+  }
+
+  /// The block of a backend. Old machine types name it by the object's path.
+  private static func block(_ id: String, _ blocks: [Manifest.Block]) -> Manifest.Block? {
+    blocks.first { $0.name == id || $0.name == "/objects/\(id)" }
+  }
+
+  /// `KEY=VALUE` pieces as they are written: a doubled comma is part of a value.
+  private static func fields(_ text: String) -> [String] {
+    var fields = [""]
+    var pieces = text.split(separator: ",", omittingEmptySubsequences: false)[...]
+    while let piece = pieces.popFirst() {
+      fields[fields.count - 1] += piece
+      guard let next = pieces.first else { break }
+      if next.isEmpty, pieces.count > 1 {
+        pieces.removeFirst()
+        fields[fields.count - 1] += ",,"
+      } else {
+        fields.append("")
+      }
+    }
+    return fields.filter { !$0.isEmpty }
   }
 
   private static func object(_ block: Manifest.Block, _ store: String) -> String {

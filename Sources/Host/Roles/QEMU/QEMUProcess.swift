@@ -8,7 +8,10 @@ enum QEMUProcess {
   /// - Parameters:
   ///   - arguments: program first, looked for in PATH. Its stdout goes to this process's stderr.
   ///   - outlives: in a session of its own, so that what ends this process does not end it.
-  static func spawn(_ arguments: [String], outlives: Bool) throws -> pid_t {
+  ///   - leadsGroup: in a process group of its own, so that it can be ended with its children.
+  static func spawn(
+    _ arguments: [String], outlives: Bool, leadsGroup: Bool = false
+  ) throws -> pid_t {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
@@ -16,7 +19,14 @@ enum QEMUProcess {
     var none = sigset_t()
     sigemptyset(&none)
     posix_spawnattr_setsigmask(&attributes, &none)
-    var flags = Int16(POSIX_SPAWN_SETSIGMASK)
+    // A broken pipe must end a program that does not expect to live on, whatever this process does about it.
+    var byDefault = sigset_t()
+    sigemptyset(&byDefault)
+    sigaddset(&byDefault, SIGPIPE)
+    posix_spawnattr_setsigdefault(&attributes, &byDefault)
+    var flags = Int16(POSIX_SPAWN_SETSIGMASK) | Int16(POSIX_SPAWN_SETSIGDEF)
+    // The group 0 stands for a new one.
+    if leadsGroup { flags |= Int16(POSIX_SPAWN_SETPGROUP) }
     if outlives { flags |= Int16(0x80) /* POSIX_SPAWN_SETSID */ }
     posix_spawnattr_setflags(&attributes, flags)
     // Whoever reads this command's output must not wait for QEMU's end.

@@ -1,0 +1,54 @@
+import Glibc
+import Transport
+
+/// A child process that any thread may end. It is signalled only until it has been reaped, so no other
+/// process that has got its number can be hit.
+final class Child: Sendable {
+  /// Its process id.
+  let pid: pid_t
+  private let leadsGroup: Bool
+  /// How it ended, as wait(2) tells; nil while nobody has reaped it.
+  private let ended = Monitor<Int32?>(nil)
+
+  /// Starts a process, see ``QEMUProcess/spawn(_:outlives:leadsGroup:)``.
+  init(_ arguments: [String], outlives: Bool = false, leadsGroup: Bool = false) throws {
+    pid = try QEMUProcess.spawn(arguments, outlives: outlives, leadsGroup: leadsGroup)
+    self.leadsGroup = leadsGroup
+  }
+
+  /// Whether it is there.
+  var isAlive: Bool { status == nil }
+
+  /// How it ended; nil while it runs.
+  var status: Int32? {
+    ended.update { ended in
+      if ended == nil {
+        var status: Int32 = 0
+        if waitpid(pid, &status, WNOHANG) == pid { ended = status }
+      }
+      return ended
+    }
+  }
+
+  /// Ends it at once, with its process group if it leads one.
+  func kill() {
+    ended.update { ended in
+      guard ended == nil else { return }
+      // Not reaped while the lock is held: the number is still its own.
+      Glibc.kill(leadsGroup ? -pid : pid, SIGKILL)
+      var status: Int32 = 0
+      while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+      ended = status
+    }
+  }
+
+  /// The exit code in what wait(2) tells; nil when a signal ended it.
+  static func exitCode(_ status: Int32) -> Int32? {
+    status & 0x7f == 0 ? (status >> 8) & 0xff : nil
+  }
+
+  /// `7`, or `signal 9`.
+  static func describe(_ status: Int32) -> String {
+    exitCode(status).map { "\($0)" } ?? "signal \(status & 0x7f)"
+  }
+}

@@ -1,0 +1,168 @@
+import Foundation
+import Roles
+import SessionReplay
+import Store
+import TestSupport
+import Testing
+
+/// What QEMU says, or does not, once it has got the guest. It starts the guest before it says so.
+@Suite("Failover, what QEMU answers")
+struct FailoverAnswerTests {
+  private func guest(_ standby: LocalStandby) throws -> Manifest.State? {
+    try Store.status(of: standby.store).manifest?.state
+  }
+
+  @Test(
+    "No answer, once the devices were sent: the RAM may have moved on",
+    arguments: [FakeQEMU.Verdict.silent, .closes])
+  func noAnswer(verdict: FakeQEMU.Verdict) throws {
+    let standby = try LostGuest.standby()
+    let qemu = try FakeQEMU([.init(verdict: verdict), FakeQEMU.good])
+    let result = try LostGuest.failover(standby, [qemu.program])
+    #expect([1, 3].contains(result.code), "\(result)")
+    #expect(result.errorLine?.contains("moved on") == true, "\(result)")
+    #expect(result.errors.contains("hint: "), "\(result)")
+    #expect(try guest(standby) == .handingOver)
+    let first = try #require(qemu.pids.first)
+    #expect(!qemu.isAlive(first))
+    // Not by mistake; but whoever has read QEMU's message can.
+    let again = try LostGuest.failover(standby, [qemu.program])
+    #expect(again.code == 1 && qemu.pids.count == 1, "\(again)")
+    let forced = try LostGuest.failover(standby, [qemu.program], ["--force"])
+    #expect(forced.code == 5 && qemu.pids.count == 2, "\(forced)")
+  }
+
+  @Test("An explicit no: the guest is still here")
+  func refused() throws {
+    let standby = try LostGuest.standby()
+    let seen = Monitor<Manifest.State?>(nil)
+    let store = standby.store
+    let qemu = try FakeQEMU([
+      .init(verdict: .refused) {
+        let state = try? Store.status(of: store).manifest?.state
+        seen.update { $0 = state }
+      }
+    ])
+    let result = try LostGuest.failover(standby, [qemu.program])
+    #expect(result.code == 1, "\(result)")
+    #expect(seen.read { $0 } == .handingOver)
+    #expect(try Store.status(of: standby.store).state == "lost 3")
+    try StoreCheck.expect(standby.store, holds: 3, LostGuest.script)
+  }
+
+  @Test(
+    "It cannot be fed: nothing has begun",
+    arguments: [FakeQEMU.Behaviour(listens: false), .init(reads: false)])
+  func notFed(behaviour: FakeQEMU.Behaviour) throws {
+    let standby = try LostGuest.standby()
+    let qemu = try FakeQEMU([behaviour])
+    let result = try LostGuest.failover(standby, [qemu.program])
+    #expect([1, 3].contains(result.code), "\(result)")
+    #expect(qemu.pids.count == 1 && !qemu.pids.contains(where: qemu.isAlive))
+    try StoreCheck.expect(standby.store, holds: 3, LostGuest.script)
+  }
+
+  @Test("It has the guest, and its monitor or the store fails: the guest runs all the same")
+  func afterwards() throws {
+    for blocked in [false, true] {
+      let standby = try LostGuest.standby()
+      let store = standby.store
+      let qemu = try FakeQEMU([
+        .init(answers: blocked) {
+          // The next manifest cannot be written.
+          if blocked { mkdir(store + "/manifest.json.new", 0o700) }
+        }
+      ])
+      let result = try LostGuest.failover(standby, [qemu.program])
+      #expect(result.code == 5, "\(result)")
+      #expect(result.json["status"].string == (blocked ? "running" : "unknown"), "\(result)")
+      #expect(try guest(standby) == (blocked ? .handingOver : .handedOver))
+      let pid = try #require(qemu.pids.first)
+      #expect(qemu.isAlive(pid) && result.json["pid"].int == Int(pid), "\(result)")
+    }
+  }
+
+  @Test("A guest that a failover has continued is not continued again, not even by force")
+  func used() throws {
+    let standby = try LostGuest.standby()
+    let qemu = try FakeQEMU([FakeQEMU.good, FakeQEMU.good])
+    #expect(try LostGuest.failover(standby, [qemu.program]).code == 5)
+    let again = try LostGuest.failover(standby, [qemu.program], ["--force"])
+    #expect(again.code == 1, "\(again)")
+    #expect(again.errorLine?.contains("newer than its devices' state") == true, "\(again)")
+    let send = try MultiFDProcess.run([
+      "send", "--force", "--store", standby.store, "--to", "unix:" + standby.beside("nobody"),
+    ])
+    #expect(send.errorLine?.contains("newer than its devices' state") == true, "\(send)")
+    #expect(qemu.pids.count == 1)
+    // One that was sent away is whole here.
+    var manifest = try #require(try Store.status(of: standby.store).manifest)
+    manifest.failedOver = nil
+    try write(manifest, standby.store)
+    let forced = try LostGuest.failover(standby, [qemu.program], ["--force"])
+    #expect(forced.code == 5, "\(forced)")
+  }
+
+  private func write(_ manifest: Manifest, _ store: String) throws {
+    try JSONEncoder().encode(manifest).write(to: URL(fileURLWithPath: store + "/manifest.json"))
+  }
+
+  @Test(
+    "A spare that cannot be fed is replaced",
+    arguments: [FakeQEMU.Behaviour(listens: false), .init(reads: false), .init(answers: false)])
+  func uselessSpare(spare: FakeQEMU.Behaviour) throws {
+    let qemu = try FakeQEMU([spare, FakeQEMU.good])
+    let standby = try StandbyProcess([
+      "--on-loss", "failover", "--spare", "--timeout", "3", "--", qemu.program,
+    ])
+    let primary = try Primary(LostGuest.script, to: standby.uri)
+    try primary.play(upTo: 2)
+    #expect(standby.waitSpare() != nil)
+    primary.close()
+    let result = try standby.multifd.wait()
+    #expect(result.code == 5 && result.errors.contains("starting another"), "\(result)")
+    try #require(qemu.pids.count == 2)
+    #expect(!qemu.isAlive(qemu.pids[0]) && qemu.isAlive(qemu.pids[1]))
+    #expect(try Store.status(of: standby.store).manifest?.state == .handedOver)
+    #expect(!FileManager.default.fileExists(atPath: standby.store + "/spare"))
+  }
+
+  @Test("kill -9 leaves a spare waiting: the next failover ends it, and nobody else")
+  func orphan() throws {
+    let qemu = try FakeQEMU([FakeQEMU.good, FakeQEMU.good])
+    let standby = try StandbyProcess([
+      "--on-loss", "failover", "--spare", "--", qemu.program,
+    ])
+    let primary = try Primary(LostGuest.script, to: standby.uri)
+    try primary.play(upTo: 2)
+    #expect(standby.waitSpare() != nil)
+    standby.multifd.process.kill()
+    _ = try standby.multifd.wait()
+    let orphan = try #require(qemu.pids.first)
+    #expect(qemu.isAlive(orphan))
+    let result = try MultiFDProcess.run([
+      "failover", "--store", standby.store, "--fence", "! grep -q . /proc/\(orphan)/cmdline",
+      "--", qemu.program,
+    ])
+    #expect(result.code == 5 && result.errors.contains("ended pid \(orphan)"), "\(result)")
+    #expect(!qemu.isAlive(orphan))
+    let survivor = try #require(qemu.pids.last)
+    // The number in the file is another process's by now.
+    let innocent = try ChildProcess(["/bin/sleep", "60"])
+    defer { innocent.kill() }
+    let lost = try LostGuest.standby()
+    try "\(innocent.pid)\n".write(
+      toFile: lost.store + "/spare", atomically: false, encoding: .utf8)
+    #expect(try LostGuest.failover(lost, ["/bin/false"]).code == 1)
+    #expect(innocent.isRunning && qemu.isAlive(survivor))
+  }
+}
+
+extension StandbyProcess {
+  /// Waits until it says that its spare QEMU waits.
+  func waitSpare() -> Bool? {
+    multifd.process.errors.wait(.seconds(30)) {
+      $0.text.hasPrefix("multifd: spare QEMU waits") ? true : nil
+    }
+  }
+}

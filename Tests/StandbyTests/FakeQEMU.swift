@@ -1,0 +1,204 @@
+import Foundation
+import Synchronization
+import TestSupport
+
+/// QEMUs as a failover sees them: a program that multifd starts, which only lives, and its two sockets, which
+/// threads of this process serve. Each start behaves as the next of the list says.
+final class FakeQEMU: Sendable {
+  /// What it says when it has the whole stream.
+  enum Verdict: Sendable { case taken, refused, silent, closes }
+
+  /// How one start of it behaves.
+  struct Behaviour: Sendable {
+    var verdict = Verdict.taken
+    /// Whether anybody accepts what `migrate-incoming` has announced.
+    var listens = true
+    /// Whether it acknowledges what comes before the devices.
+    var reads = true
+    /// Whether its monitor goes on answering after `migrate-incoming`.
+    var answers = true
+    /// Done when it has the whole stream, before the verdict.
+    var onFed: @Sendable () -> Void = {}
+  }
+
+  /// One that is fed, and takes the guest.
+  static let good = Behaviour()
+
+  /// The program for the end of multifd's command line.
+  let program: String
+  /// How often one was fed to the end.
+  let fed = Monitor(0)
+  private let folder: TemporaryFolder
+  private let isOver = Monitor(false)
+
+  init(_ behaviours: [Behaviour]) throws {
+    folder = try TemporaryFolder()
+    program = folder("qemu")
+    // It ends by itself, should a test forget it. Its command line is what a real one's would be.
+    let script = """
+      #!/bin/sh
+      echo $$ >>\(folder("pids"))
+      printf '%s\\n' "$@" >\(folder("arguments")).$$.new
+      grep -E '^Sig(Blk|Ign)' /proc/self/status >\(folder("signals"))
+      mv \(folder("arguments")).$$.new \(folder("arguments")).$$
+      for i in $(seq 600); do sleep 0.1; done
+      """
+    try script.write(toFile: program, atomically: false, encoding: .utf8)
+    try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: program)
+    let (folder, isOver, fed) = (folder, isOver, fed)
+    Thread.detachNewThread {
+      for (number, behaviour) in behaviours.enumerated() {
+        guard let qmp = Self.monitorPath(folder, number, isOver) else { return }
+        Self.serve(qmp, behaviour, isOver, fed)
+      }
+    }
+  }
+
+  deinit { end() }
+
+  /// Ends all of it.
+  func end() {
+    isOver.update { $0 = true }
+    for pid in pids where isAlive(pid) { kill(pid, SIGKILL) }
+  }
+
+  /// The processes that were started, in order.
+  var pids: [pid_t] {
+    ((try? String(contentsOfFile: folder("pids"), encoding: .utf8)) ?? "")
+      .split(separator: "\n").compactMap { pid_t($0) }
+  }
+
+  /// The masks of the last start, as /proc/PID/status tells them.
+  var signals: [String: UInt64] { SignalMasks.read(folder("signals")) }
+
+  /// Whether a process is there and is one of these.
+  func isAlive(_ pid: pid_t) -> Bool {
+    let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
+    return String(decoding: line, as: UTF8.self).contains(program)
+  }
+
+  /// The monitor of start `number`, as soon as it was started.
+  private static func monitorPath(
+    _ folder: TemporaryFolder, _ number: Int, _ isOver: Monitor<Bool>
+  ) -> String? {
+    while !isOver.read({ $0 }) {
+      let pids = ((try? String(contentsOfFile: folder("pids"), encoding: .utf8)) ?? "")
+        .split(separator: "\n")
+      if number < pids.count,
+        let text = try? String(
+          contentsOfFile: folder("arguments") + "." + pids[number], encoding: .utf8),
+        let line = text.split(separator: "\n").first(where: { $0.hasPrefix("unix:") })
+      {
+        return String(line.dropFirst(5).prefix { $0 != "," })
+      }
+      usleep(5000)
+    }
+    return nil
+  }
+
+  private static func serve(
+    _ path: String, _ behaviour: Behaviour, _ isOver: Monitor<Bool>, _ fed: Monitor<Int>
+  ) {
+    Thread.detachNewThread {
+      guard let socket = accept(path, isOver) else { return }
+      defer { close(socket) }
+      Sockets.write(
+        socket, #"{"QMP":{"version":{"qemu":{"major":11,"minor":0,"micro":0}}}}"#.utf8 + [10])
+      let before = fed.read { $0 }
+      var rest: [UInt8] = []
+      var buffer = [UInt8](repeating: 0, count: 4096)
+      var announced = false
+      while case let count = Sockets.read(socket, &buffer), count > 0 {
+        rest += buffer[..<count]
+        while let end = rest.firstIndex(of: 10) {
+          let command = try? JSON(parsing: rest[..<end])
+          rest.removeSubrange(...end)
+          if let uri = command?["arguments"]["uri"].string {
+            announced = true
+            if behaviour.listens { take(String(uri.dropFirst(5)), behaviour, isOver, fed) }
+          } else if announced, !behaviour.answers {
+            // It stands still; the other side gives up.
+            continue
+          }
+          let status = fed.read { $0 } > before ? "running" : "inmigrate"
+          Sockets.write(socket, "{\"return\":{\"status\":\"\(status)\"}}\n".utf8)
+        }
+      }
+    }
+  }
+
+  /// The migration's socket: there when this returns.
+  private static func take(
+    _ path: String, _ behaviour: Behaviour, _ isOver: Monitor<Bool>, _ fed: Monitor<Int>
+  ) {
+    guard let listener = listen(path) else { return }
+    Thread.detachNewThread {
+      guard let socket = accept(listener, isOver) else { return }
+      defer { close(socket) }
+      // PONG 1 and 2, the answers to what will have been asked before the devices come.
+      let pongs: [UInt8] = [0, 2, 0, 4, 0, 0, 0, 1, 0, 2, 0, 4, 0, 0, 0, 2]
+      if behaviour.reads { Sockets.write(socket, pongs) }
+      var buffer = [UInt8](repeating: 0, count: 1 << 16)
+      while Sockets.read(socket, &buffer) > 0 {}
+      guard behaviour.reads else { return }
+      behaviour.onFed()
+      fed.update { $0 += 1 }
+      switch behaviour.verdict {
+      case .taken: Sockets.write(socket, [0, 1, 0, 4, 0, 0, 0, 0])
+      case .refused: Sockets.write(socket, [0, 1, 0, 4, 0, 0, 0, 1])
+      case .silent: _ = isOver.wait(.seconds(60)) { $0 ? true : nil }
+      case .closes: break
+      }
+    }
+  }
+
+  private static func accept(_ path: String, _ isOver: Monitor<Bool>) -> Int32? {
+    listen(path).flatMap { accept($0, isOver) }
+  }
+
+  private static func accept(_ listener: Int32, _ isOver: Monitor<Bool>) -> Int32? {
+    defer { close(listener) }
+    while !isOver.read({ $0 }) {
+      var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+      if poll(&entry, 1, 50) == 1 { return Glibc.accept(listener, nil, nil) }
+    }
+    return nil
+  }
+
+  private static func listen(_ path: String) -> Int32? {
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let bytes = Array(path.utf8)
+    guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return nil }
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+    let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    let size = socklen_t(MemoryLayout<sockaddr_un>.size)
+    // One live address of the stated size for the call.
+    let status = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, size) }
+    }
+    guard status == 0, Glibc.listen(descriptor, 4) == 0 else {
+      close(descriptor)
+      return nil
+    }
+    return descriptor
+  }
+}
+
+/// `SigBlk` and `SigIgn` as a process found them, from lines of /proc/self/status.
+enum SignalMasks {
+  static func read(_ path: String) -> [String: UInt64] {
+    let text = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
+    var masks: [String: UInt64] = [:]
+    for line in text.split(separator: "\n") {
+      let words = line.split(whereSeparator: { $0 == ":" || $0 == "\t" })
+      if words.count == 2 { masks[String(words[0])] = UInt64(words[1], radix: 16) }
+    }
+    return masks
+  }
+
+  /// Whether a mask has a signal.
+  static func has(_ mask: UInt64?, _ signal: Int32) -> Bool? {
+    mask.map { $0 >> UInt64(signal - 1) & 1 == 1 }
+  }
+}

@@ -1,0 +1,159 @@
+import Foundation
+import Roles
+import SessionReplay
+import Store
+import TestSupport
+import Testing
+
+/// The command that makes sure that the primary is dead, and how a failover is called off.
+@Suite("The fence, and signals")
+struct FenceTests {
+  /// SIGPIPE ignored, as a service manager or a parent may leave it.
+  static let ignoringSIGPIPE = ["/bin/sh", "-c", "trap '' PIPE; exec \"$@\"", "sh"]
+
+  @Test("It is not run for a store that cannot be used")
+  func wrongStore() throws {
+    let standby = try LostGuest.standby()
+    let fenced = standby.beside("fenced")
+    func expectRefused(_ store: String, _ what: Comment) throws {
+      let result = try MultiFDProcess.run([
+        "failover", "--store", store, "--fence", "touch \(fenced)", "--", "qemu",
+      ])
+      #expect(result.code == 1, "\(what): \(result)")
+      #expect(!FileManager.default.fileExists(atPath: fenced), what)
+    }
+    try expectRefused(standby.beside("nothing"), "no store")
+    var manifest = try #require(try Store.status(of: standby.store).manifest)
+    do {
+      let used = try Store.open(standby.store)
+      try expectRefused(used.store.path, "in use")
+    }
+    for state in [Manifest.State.handedOver, .handingOver, .unsettled] {
+      manifest.state = state
+      try Store.open(standby.store, handedOver: true).store.write(manifest)
+      try expectRefused(standby.store, "\(state)")
+    }
+  }
+
+  @Test("The store stays locked while it runs")
+  func locked() throws {
+    let standby = try LostGuest.standby()
+    let result = try LostGuest.failover(
+      standby, ["/bin/false"], ["--fence", "! flock -n \(standby.store)/lock true"])
+    #expect(result.errors.contains("succeeded"), "\(result)")
+  }
+
+  @Test("It can be ended by signals, under receive too, and a broken pipe ends it")
+  func signals() throws {
+    let folder = try TemporaryFolder()
+    defer { folder.remove() }
+    func fence(_ name: String) -> [String] {
+      ["--fence", "grep -E '^Sig(Blk|Ign)' /proc/self/status >\(folder(name))"]
+    }
+    let lost = try LostGuest.standby()
+    let qemus = try FakeQEMU([FakeQEMU.good])
+    let failover = try LostGuest.start(
+      lost, [qemus.program], fence("failover"), wrapper: Self.ignoringSIGPIPE
+    ).wait()
+    #expect(failover.code == 5, "\(failover)")
+    let standby = try StandbyProcess(
+      ["--on-loss", "failover"] + fence("receive") + ["--", "/bin/false"])
+    let primary = try Primary(LostGuest.script, to: standby.uri)
+    try primary.play(upTo: 1)
+    primary.close()
+    _ = try standby.multifd.wait()
+    for masks in [
+      SignalMasks.read(folder("failover")), SignalMasks.read(folder("receive")), qemus.signals,
+    ] {
+      #expect(masks["SigBlk"] == 0, "\(masks)")
+      #expect(SignalMasks.has(masks["SigIgn"], SIGPIPE) == false, "\(masks)")
+    }
+  }
+
+  @Test("It has --fence-timeout, and is killed then with its children")
+  func timeout() throws {
+    let standby = try LostGuest.standby()
+    let pids = standby.beside("pids")
+    let qemu = try FakeQEMU([])
+    let result = try LostGuest.failover(
+      standby, [qemu.program],
+      ["--fence-timeout", "0.5", "--fence", "sleep 300 & echo $! >\(pids); wait"])
+    #expect(result.code == 1 && result.errorLine?.contains("within 0.5 s") == true, "\(result)")
+    let child = try #require(pid_t(try LostGuest.waitLine(pids)))
+    #expect(!LostGuest.isAlive(child))
+    #expect(qemu.pids.isEmpty)
+    try StoreCheck.expect(standby.store, holds: 3, LostGuest.script)
+  }
+
+  @Test("A signal ends it, and all is as before")
+  func cancelledFence() throws {
+    for underReceive in [false, true] {
+      let folder = try TemporaryFolder()
+      defer { folder.remove() }
+      let fence = ["--fence", "sleep 300 & echo $! >\(folder("pid")); wait"]
+      let lost = try LostGuest.standby()
+      let standby = try StandbyProcess(["--on-loss", "failover"] + fence + ["--", "/bin/false"])
+      let process: MultiFDProcess
+      if underReceive {
+        let primary = try Primary(LostGuest.script, to: standby.uri)
+        try primary.play(upTo: 3)
+        primary.close()
+        process = standby.multifd
+      } else {
+        process = try LostGuest.start(lost, ["/bin/false"], fence)
+      }
+      let child = try #require(pid_t(try LostGuest.waitLine(folder("pid"))))
+      process.process.kill(SIGTERM)
+      let result = try process.wait(.seconds(20))
+      #expect(result.code == 128 + SIGTERM, "\(result)")
+      #expect(!LostGuest.isAlive(child))
+      try StoreCheck.expect(
+        underReceive ? standby.store : lost.store, holds: 3, LostGuest.script)
+    }
+  }
+
+  @Test("A signal ends a QEMU that was not fed; one that was is waited for")
+  func cancelledQEMU() throws {
+    let standby = try LostGuest.standby()
+    let mute = try FakeQEMU([])
+    let early = try LostGuest.start(standby, [mute.program], ["--timeout", "60"])
+    while mute.pids.isEmpty { usleep(5000) }
+    early.process.kill(SIGINT)
+    let ended = try early.wait(.seconds(20))
+    #expect(ended.code == 128 + SIGINT, "\(ended)")
+    #expect(!mute.pids.contains(where: mute.isAlive))
+    try StoreCheck.expect(standby.store, holds: 3, LostGuest.script)
+
+    let silent = try FakeQEMU([.init(verdict: .silent)])
+    let late = try LostGuest.start(standby, [silent.program], ["--timeout", "2"])
+    #expect(silent.fed.wait(.seconds(30)) { $0 == 1 ? true : nil } != nil)
+    late.process.kill(SIGTERM)
+    let result = try late.wait(.seconds(20))
+    #expect(result.code == 3 && result.errors.contains("waiting for its answer"), "\(result)")
+    #expect(try Store.status(of: standby.store).manifest?.state == .handingOver)
+  }
+
+  @Test("A QEMU that cannot be started leaves no folder behind")
+  func folders() throws {
+    func empty() -> Set<String> {
+      let files = FileManager.default
+      let names = (try? files.contentsOfDirectory(atPath: "/tmp")) ?? []
+      return Set(
+        names.filter {
+          $0.hasPrefix("multifd-")
+            && (try? files.contentsOfDirectory(atPath: "/tmp/" + $0))?.isEmpty == true
+        })
+    }
+    let standby = try LostGuest.standby()
+    let before = empty()
+    let result = try LostGuest.failover(standby, [standby.beside("nothing")])
+    #expect(result.code == 1, "\(result)")
+    // Those of other tests, which run at the same time, go away or are filled.
+    var left = empty().subtracting(before)
+    for _ in 0..<100 where !left.isEmpty {
+      usleep(100_000)
+      left.formIntersection(empty())
+    }
+    #expect(left.isEmpty)
+  }
+}
