@@ -85,6 +85,39 @@ struct FailoverTests {
     #expect(try Store.status(of: standby.store).state == "lost 3")
   }
 
+  @Test(
+    "After a reboot the store is refused, for nothing of it was forced to disk; --force is heard")
+  func reboot() throws {
+    let standby = try lost()
+    let qemu = try program(standby.beside("qemu"), "exit 1")
+    let manifest = standby.store + "/manifest.json"
+    let text = try String(contentsOfFile: manifest, encoding: .utf8)
+    let boot = try #require(Manifest.thisBoot)
+    try #require(text.contains(boot), "\(text)")
+    try text.replacingOccurrences(of: boot, with: "another").write(
+      toFile: manifest, atomically: false, encoding: .utf8)
+    let result = try failover(standby, [qemu])
+    #expect(result.code == 1 && result.errors.contains("never forced to disk"), "\(result)")
+    #expect(!FileManager.default.fileExists(atPath: qemu + ".arguments"))
+    let status = try StoreCheck.status(standby.store)
+    #expect(status.code == 1 && status.json["stale"].bool == true, "\(status)")
+    _ = try failover(standby, [qemu], ["--force"])
+    #expect(FileManager.default.fileExists(atPath: qemu + ".arguments"))
+  }
+
+  @Test("The cache is given back, once the guest has all of it", arguments: Manifest.Cache.allCases)
+  func cache(cache: Manifest.Cache) throws {
+    let standby = try LocalStandby(cache: cache)
+    let primary = try Primary(Self.script, to: standby.uri)
+    try primary.play(upTo: 3)
+    primary.close()
+    _ = try standby.outcome()
+    #expect(SmallFileSystem.tree(standby.store).contains { $0.hasPrefix("cache/") })
+    _ = try HeldGuest(openingStore: standby.store, force: false)
+    #expect(!SmallFileSystem.tree(standby.store).contains { $0.hasPrefix("cache/") })
+    try StoreCheck.expect(standby.store, holds: 3, Self.script)
+  }
+
   @Test("-incoming in the command, or no command, is wrong use")
   func usage() throws {
     let standby = try lost()

@@ -32,6 +32,8 @@ package struct HeldGuest {
       if manifest.state == .standby, try store.needsRedo(record) {
         try Self.redo(record, manifest, store)
       }
+      // The standby is gone, and nothing in its cache counts any more; with a mirror that is as much as the guest.
+      if manifest.state == .standby, try !store.needsRedo(record) { store.dropCache() }
       checkpoint = record.number
       deviceState = try store.deviceState(record)
       // A checkpoint brings no description, and the one of precopy tells of other sizes, perhaps.

@@ -81,6 +81,9 @@ public struct Manifest: Codable, Equatable, Sendable {
   public var sync: String?
   /// The cache of a standby.
   public var cache: Cache?
+  /// Of a standby: the start of the machine's kernel, which names each of its own. Checkpoints are not forced to disk: a
+  /// store that outlives the machine may be torn.
+  public var boot: String?
   /// RAM blocks in stream order.
   public var blocks: [Block]
   /// Bytes of sections that came before the RAM's pages, in `early-state`.
@@ -96,6 +99,15 @@ public struct Manifest: Codable, Equatable, Sendable {
   /// Whether a failover has: then the RAM files are, or were, a running QEMU's memory, and newer than the
   /// devices' state here.
   public var failedOver: Bool?
+
+  /// The machine has been started again since a standby wrote this.
+  public var isFromBeforeBoot: Bool { state == .standby && boot != nil && boot != Self.thisBoot }
+
+  /// This start of the kernel; nil where it does not say.
+  public static let thisBoot: String? = {
+    let text = try? String(contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8)
+    return text?.trimmingCharacters(in: .whitespacesAndNewlines)
+  }()
 
   /// A manifest of a guest that is being received.
   public init(

@@ -44,7 +44,8 @@ public final class Store: Sendable {
 
   /// Opens a folder that holds a guest.
   ///
-  /// - Parameter handedOver: also a guest that a destination has taken already; not one that a failover has.
+  /// - Parameter handedOver: also a guest that a destination has taken already (not one that a failover has), or that
+  ///   may be torn.
   public static func open(
     _ path: String, handedOver: Bool = false
   ) throws(StoreError) -> (store: Store, manifest: Manifest) {
@@ -68,6 +69,11 @@ public final class Store: Sendable {
         .handedOver,
         "a hand-over of the guest of \(path) to \(manifest.handedOverTo ?? "a host") did not end: "
           + "it may run there")
+    case .standby where manifest.isFromBeforeBoot && !handedOver:
+      throw StoreError(
+        .stale,
+        "the machine has been started since the standby of \(path) ran: its checkpoints were never forced to "
+          + "disk, and may be torn")
     case .unsettled where !handedOver:
       throw StoreError(
         .handedOver, "the source of the guest of \(path) could not be told: it may run there")

@@ -27,9 +27,10 @@ struct StatusCommand: ParsableCommand {
     var activity: String?
     var inUse: Bool
     var handedOverTo: String?
+    var stale: Bool
 
     enum CodingKeys: String, CodingKey {
-      case store, guest, machine, ram, checkpoint, age, activity
+      case store, guest, machine, ram, checkpoint, age, activity, stale
       case inUse = "in-use"
       case handedOverTo = "handed-over-to"
     }
@@ -45,9 +46,12 @@ struct StatusCommand: ParsableCommand {
       ram: manifest?.ramSize,
       checkpoint: status.checkpoint?.number ?? (isStandby ? 0 : nil),
       age: status.checkpoint.map { Date().timeIntervalSince1970 - $0.committedAt },
-      activity: status.state, inUse: status.inUse, handedOverTo: manifest?.handedOverTo)
+      activity: status.state, inUse: status.inUse, handedOverTo: manifest?.handedOverTo,
+      stale: manifest?.isFromBeforeBoot ?? false)
     if json { Console.json(report) } else { print(text(report)) }
-    guard manifest?.state == .held || isStandby else { throw ArgumentParser.ExitCode(1) }
+    guard manifest?.state == .held || isStandby, !report.stale else {
+      throw ArgumentParser.ExitCode(1)
+    }
   }
 
   private func text(_ report: Report) -> String {
@@ -60,6 +64,9 @@ struct StatusCommand: ParsableCommand {
     }
     if let activity = report.activity { lines.append("activity    \(activity)") }
     lines.append("in use      \(report.inUse ? "yes" : "no")")
+    if report.stale {
+      lines.append("note        from before this machine was started: it may be torn")
+    }
     if let to = report.handedOverTo { lines.append("handed to   \(to)") }
     return lines.joined(separator: "\n")
   }

@@ -60,6 +60,7 @@ final class MainReceiver {
       blocks: decoder.blocks.map { Manifest.Block(name: $0.name, length: $0.usedLength) })
     manifest.pageBits = decoder.configuration?.pageBits
     manifest.cache = session.options.standby?.cache
+    if isStandby { manifest.boot = Manifest.thisBoot }
     manifest.validateUUID = decoder.configuration?.uuid != nil
     manifest.uuid = (uuid ?? decoder.configuration?.uuid)?.description
     if session.channelCount > 0 {
