@@ -112,6 +112,44 @@ struct StockPrimaryTests {
     }
   }
 
+  @Test("A QEMU whose command is not the primary's: it says no, and the right one has the guest")
+  func wrongCommand() throws {
+    let (primary, protection) = try protect(1, .hold)
+    defer {
+      protection.end()
+      primary.terminate()
+    }
+    #expect(protection.session.waitCheckpoints(3, .seconds(60)) >= 3)
+    primary.killNow()
+    _ = try protection.standby.wait()
+    let other = try FailoverPlace(Self.version, primary.machine)
+    func failover(_ command: [String]) throws -> MultiFDProcess.Result {
+      try MultiFDProcess.run(["failover", "--store", protection.store, "--json", "--"] + command)
+    }
+    func changed(_ option: String, _ value: String) throws -> [String] {
+      var command = other.command
+      command[try #require(command.firstIndex(of: option)) + 1] = value
+      return command
+    }
+    let memory = try changed("-m", "\(primary.machine.memory * 2)M")
+    let devices = try changed("-serial", "none")
+    for wrong in [memory, devices] {
+      let result = try failover(wrong)
+      #expect(result.code == 1, "\(result)")
+      let status = try StoreCheck.status(protection.store)
+      #expect(status.json["guest"].string == "standby", "\(result)")
+      #expect(Self.users(of: protection.store).isEmpty)
+    }
+    // A place of its own: the first one's console has been taken.
+    let place = try FailoverPlace(Self.version, primary.machine)
+    let result = try failover(place.command)
+    #expect(result.code == 5, "\(result)")
+    let survivor = try place.qemu(pid: try #require(result.json["pid"].int))
+    defer { survivor.killNow() }
+    let checkpoint = try #require(result.json["checkpoint"].int)
+    try expectGoesOn(survivor, from: protection.expectedBeats(after: checkpoint), "in the end")
+  }
+
   private func protect(
     _ number: Int, _ onLoss: Protection.OnLoss, _ cache: String = "sparse", arguments: [String] = []
   ) throws -> (QEMU, Protection) {
