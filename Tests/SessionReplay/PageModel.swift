@@ -65,11 +65,12 @@ public struct PageModel {
   /// - Returns: the first offset at which a page differs; nil if none does.
   public static func difference(_ block: RAMBlock, _ pages: [UInt64: [UInt8]]) -> UInt64? {
     let zero = [UInt8](repeating: 0, count: block.pageSize)
+    var page = zero
     for offset in stride(from: 0, to: block.length, by: block.pageSize) {
-      // A page of the mapping, which lives as long as the block.
-      if memcmp(block.base + offset, pages[UInt64(offset)] ?? zero, block.pageSize) != 0 {
-        return UInt64(offset)
-      }
+      // Read, not looked at through the mapping: on a full file system that is a SIGBUS where the file has a hole.
+      guard pread(block.descriptor, &page, block.pageSize, off_t(offset)) == block.pageSize,
+        page == pages[UInt64(offset)] ?? zero
+      else { return UInt64(offset) }
     }
     return nil
   }

@@ -32,8 +32,6 @@ package struct HeldGuest {
       if manifest.state == .standby, try store.needsRedo(record) {
         try Self.redo(record, manifest, store)
       }
-      // The standby is gone, and nothing in its cache counts any more; with a mirror that is as much as the guest.
-      if manifest.state == .standby, try !store.needsRedo(record) { store.dropCache() }
       checkpoint = record.number
       deviceState = try store.deviceState(record)
       // A checkpoint brings no description, and the one of precopy tells of other sizes, perhaps.
@@ -42,6 +40,11 @@ package struct HeldGuest {
       checkpoint = manifest.state == .standby ? 0 : nil
       deviceState = try store.deviceState(manifest)
       vmDescription = try store.vmDescription(manifest)
+    }
+    // The standby is gone, and nothing in its cache counts any more; with a mirror that is as much as the guest.
+    if manifest.state == .standby, try store.checkpoint().map({ try !store.needsRedo($0) }) ?? true
+    {
+      store.dropCache()
     }
     earlyState = try store.earlyState(manifest)
     blocks = try manifest.blocks.map { try store.openBlock($0, pageSize: manifest.pageSize) }

@@ -32,9 +32,14 @@ struct FailoverStream {
     encoder.footer(id: ram)
     encoder.beginSection(.end, id: ram, name: "ram", instance: 0, version: 4)
     for (index, block) in guest.blocks.enumerated() where !mapped.contains(block.name) {
+      var extents = try block.dataExtents()[...]
       for offset in stride(from: 0, to: block.length, by: block.pageSize) {
+        while let first = extents.first, first.upperBound <= offset { extents.removeFirst() }
         let page = block.base + offset
-        if ZeroPage.isZero(page, count: block.pageSize) {
+        // A hole is not looked at: that would make memory of it, and where there is none left a SIGBUS.
+        if extents.first.map({ offset < $0.lowerBound }) ?? true
+          || ZeroPage.isZero(page, count: block.pageSize)
+        {
           encoder.zero(block: index, offset: UInt64(offset))
         } else {
           encoder.pageRecord(block: index, offset: UInt64(offset))
@@ -48,7 +53,8 @@ struct FailoverStream {
     encoder.footer(id: ram)
     encoder.command(.ping(Self.lastPing))
     try socket.write(encoder.take())
-    try awaitPong(on: socket)
+    var answers = ReturnPathReader(socket)
+    try awaitPong(&answers)
     try beforeDevices()
     encoder.raw(guest.deviceState)
     if guest.vmDescription.isEmpty {
@@ -58,7 +64,7 @@ struct FailoverStream {
     }
     try socket.write(encoder.take())
     socket.finishWriting()
-    try Verdict.await(on: socket)
+    try answers.awaitVerdict()
   }
 
   /// The PING behind everything but the devices.
@@ -66,25 +72,15 @@ struct FailoverStream {
 
   /// Waits until QEMU has taken all that was sent. A machine type or a block that does not fit, or a QEMU
   /// that stands still, shows here, while the guest is ours for certain.
-  private func awaitPong(on socket: Socket) throws {
-    var input = InputBuffer(socket, capacity: 4096)
-    var offset: UInt64 = 0
-    while true {
-      switch try ReturnPathMessage.decode(input.bytes, at: offset) {
-      case .needMore(let missing):
-        guard try input.require(input.bytes.count + missing, idle: false) else {
-          throw TransportError(.closed, "QEMU closed the connection: its own message is above")
-        }
-      case .message(let message, let consumed):
-        input.consume(consumed)
-        offset += UInt64(consumed)
-        if message == .pong(Self.lastPing) { return }
-        if case .shut(let value) = message {
-          throw TransportError(
-            .closed, "QEMU ended the load with \(value): its own message is above")
-        }
+  private func awaitPong(_ answers: inout ReturnPathReader) throws {
+    while let message = try answers.next() {
+      if message == .pong(Self.lastPing) { return }
+      if case .shut(let value) = message {
+        throw TransportError(
+          .closed, "QEMU ended the load with \(value): its own message is above")
       }
     }
+    throw TransportError(.closed, "QEMU closed the connection: its own message is above")
   }
 
   /// The block list. QEMU compares the guest address of a shared block with its own: machine memory of

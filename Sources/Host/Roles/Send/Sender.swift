@@ -120,7 +120,8 @@ public final class Sender: Sendable {
       try main.end(
         deviceState: guest.deviceState, vmDescription: guest.vmDescription)
       socket.finishWriting()
-      try Verdict.await(on: socket)
+      var answers = ReturnPathReader(socket)
+      try answers.awaitVerdict()
     } catch {
       fail(Failure(error, at: "main channel"))
       let failure = state.read { $0.failure }!
