@@ -121,7 +121,7 @@ struct GrownHost {
       ["-I", "\(sources)/\($0)/include"]
     }
     let swift =
-      [Compiler.swift ?? "swiftc", "-O", "-swift-version", "6", "-I", folder.path] + include
+      [Compiler.swift ?? "swiftc", "-Onone", "-swift-version", "6", "-I", folder.path] + include
     for module in ["PluginLoader", "Chart", "Harness"] {
       objects.append(folder("\(module).o"))
       let path = "\(sources)/Host/\(module)"
