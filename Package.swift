@@ -113,7 +113,8 @@ let package = Package(
       name: "PluginLoaderTests", dependencies: ["PluginLoader", "TestSupport"],
       path: "Tests/PluginLoaderTests"),
     .testTarget(
-      name: "HarnessTests", dependencies: ["Harness", "CHarness", "TestSupport"], path: "Tests/HarnessTests",
+      name: "HarnessTests", dependencies: ["Harness", "CHarness", "TestSupport"],
+      path: "Tests/HarnessTests",
       exclude: ["Golden", "GrownHost"]),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
     .testTarget(
