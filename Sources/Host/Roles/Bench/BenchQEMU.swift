@@ -3,11 +3,10 @@ import Transport
 
 /// A stock QEMU under measurement: a COLO primary, or its stock secondary.
 final class BenchQEMU {
-  let pid: pid_t
   let monitor: QMPConnection
   private let log: EventLog
   private let folder: String
-  private let children: BenchChildren
+  private let child: Child
 
   /// Events as they come, also between commands.
   private final class EventLog { var events: [QMPEvent] = [] }
@@ -20,12 +19,11 @@ final class BenchQEMU {
   init(
     _ command: [String], _ arguments: [String], timeout: Double, _ children: BenchChildren
   ) throws {
-    self.children = children
     folder = try QEMUProcess.makeFolder()
     let socket = folder + "/qmp"
     let log = EventLog()
     self.log = log
-    let child: pid_t
+    let child: Child
     do {
       child = try children.start(
         command + arguments + CheckpointTrace.arguments(folder + "/trace")
@@ -34,20 +32,20 @@ final class BenchQEMU {
       try? FileManager.default.removeItem(atPath: folder)
       throw error
     }
-    pid = child
+    self.child = child
     do {
       monitor = try QMPConnection(
-        path: socket, timeout: timeout, alive: { QEMUProcess.lives(child) },
+        path: socket, timeout: timeout, alive: { child.isAlive },
         onEvent: { log.events.append($0) })
     } catch {
-      children.end(child)
+      child.kill()
       try? FileManager.default.removeItem(atPath: folder)
       throw error
     }
   }
 
   deinit {
-    children.end(pid)
+    child.kill()
     try? FileManager.default.removeItem(atPath: folder)
   }
 
@@ -131,7 +129,7 @@ final class BenchQEMU {
   }
 
   /// Ends it.
-  func end() { children.end(pid) }
+  func end() { child.kill() }
 
   /// What it has traced.
   var trace: CheckpointTrace {

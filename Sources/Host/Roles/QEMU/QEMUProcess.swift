@@ -1,7 +1,7 @@
 import Glibc
 import Memory
 
-/// Starting and ending QEMU processes.
+/// Starting QEMU processes. ``Child`` ends them.
 enum QEMUProcess {
   /// Starts one.
   ///
@@ -46,17 +46,6 @@ enum QEMUProcess {
         "cannot start \(arguments[0]): \(SystemError("spawn", errno: status).reason)")
     }
     return pid
-  }
-
-  /// Whether a child is there. Its end is taken note of, once.
-  static func lives(_ pid: pid_t) -> Bool { waitpid(pid, nil, WNOHANG) == 0 }
-
-  /// Ends a child at once.
-  static func kill(_ pid: pid_t) {
-    // One that has ended and was taken note of is nobody's, or somebody else's.
-    guard lives(pid) else { return }
-    Glibc.kill(pid, SIGKILL)
-    waitpid(pid, nil, 0)
   }
 
   /// A folder for its sockets: short, for the sake of UNIX sockets; private, for the sake of the monitor.
