@@ -26,11 +26,13 @@ package struct HeldGuest {
     let (store, manifest) = try Store.open(path, handedOver: force)
     self.store = store
     self.manifest = manifest
+    // Nothing of the cache is still to be copied.
+    var isWhole = true
     if let record = try store.checkpoint() {
       // Only a standby's: once a hand-over was begun the copy had been done, and the RAM files may be a
       // running QEMU's memory.
       if manifest.state == .standby, try store.needsRedo(record) {
-        try Self.redo(record, manifest, store)
+        isWhole = try Self.redo(record, manifest, store)
       }
       checkpoint = record.number
       deviceState = try store.deviceState(record)
@@ -42,17 +44,15 @@ package struct HeldGuest {
       vmDescription = try store.vmDescription(manifest)
     }
     // The standby is gone, and nothing in its cache counts any more; with a mirror that is as much as the guest.
-    if manifest.state == .standby, try store.checkpoint().map({ try !store.needsRedo($0) }) ?? true
-    {
-      store.dropCache()
-    }
+    if manifest.state == .standby, isWhole { store.dropCache() }
     earlyState = try store.earlyState(manifest)
     blocks = try manifest.blocks.map { try store.openBlock($0, pageSize: manifest.pageSize) }
   }
 
+  /// - Returns: whether the store says that it is done.
   private static func redo(
     _ record: CheckpointRecord, _ manifest: Manifest, _ store: Store
-  ) throws {
+  ) throws -> Bool {
     let guest = try manifest.blocks.map {
       try store.openBlockForWriting($0, pageSize: manifest.pageSize)
     }
@@ -62,6 +62,8 @@ package struct HeldGuest {
     // Without room for the note the copy would be repeated, which changes nothing.
     do { try store.noteRedone(record.number) } catch {
       guard error.kind == .full else { throw error }
+      return false
     }
+    return true
   }
 }

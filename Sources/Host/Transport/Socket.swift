@@ -117,18 +117,6 @@ public final class Socket: Sendable {
     }
   }
 
-  /// Waits until something can be read (also the end of the stream), for `seconds` at the most.
-  public func waitReadable(seconds: Double) -> Bool {
-    let deadline = ContinuousClock.now + .seconds(seconds)
-    while true {
-      let left = max(0, (deadline - .now) / .milliseconds(1))
-      var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-      let count = poll(&entry, 1, Int32(min(left.rounded(.up), 1e9)))
-      if count > 0 { return true }
-      if count == 0 && left == 0 { return false }
-    }
-  }
-
   /// Looks at the first bytes without taking them, as many as are there.
   func peek(into buffer: UnsafeMutableRawBufferPointer) -> Int {
     recv(
