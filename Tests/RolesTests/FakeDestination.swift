@@ -44,13 +44,13 @@ final class FakeDestination: Sendable {
       endpoint = .unix(path: folder("incoming"))
     }
     state = Transport.Monitor(([[UInt8]](repeating: [], count: channels + 1), []))
-    threads.start("destination") { [state, threads, descriptor] in
+    try threads.start("destination") { [state, threads, descriptor] in
       for index in 0...channels {
         let accepted = accept(descriptor, nil, nil)
         guard accepted >= 0 else { return }
         state.update { $0.open.append(accepted) }
         if answer == .stall { continue }
-        threads.start("incoming \(index)") { Self.serve(accepted, index, answer, state) }
+        try! threads.start("incoming \(index)") { Self.serve(accepted, index, answer, state) }
       }
     }
   }

@@ -65,7 +65,7 @@ final class FakeSource: Sendable {
   /// - Parameter manifest: a file that is looked at when a verdict comes.
   init(_ lines: [Line], to endpoint: Endpoint, manifest: String = "", seed: UInt64 = 1) {
     state = Transport.Monitor((lines.map { _ in Heard() }, [:]))
-    threads.start("fake source") { [state, threads] in
+    try! threads.start("fake source") { [state, threads] in
       for (index, line) in lines.enumerated() {
         if line.connectAfter > 0 { Thread.sleep(forTimeInterval: line.connectAfter) }
         guard let descriptor = Self.connect(endpoint) else {
@@ -73,10 +73,10 @@ final class FakeSource: Sendable {
           continue
         }
         state.update { $0.open[index] = descriptor }
-        threads.start("fake \(index)") {
+        try! threads.start("fake \(index)") {
           Self.write(line, to: descriptor, seed: seed &+ UInt64(index))
         }
-        threads.start("hear \(index)") {
+        try! threads.start("hear \(index)") {
           Self.listen(on: descriptor, manifest) { body in state.update { body(&$0.heard[index]) } }
         }
       }

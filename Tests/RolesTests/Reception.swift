@@ -50,7 +50,7 @@ struct Reception {
         try receiver.run { endpoint in
           let new = FakeSource(lines, to: endpoint, manifest: manifest, seed: seed)
           source = new
-          if let meanwhile { helper.start("meanwhile") { meanwhile(receiver, new) } }
+          if let meanwhile { try! helper.start("meanwhile") { meanwhile(receiver, new) } }
         } onProgress: { _ in
         }
       }

@@ -133,7 +133,7 @@ struct SendFailureTests {
     options.compression = try .init(parsing: "nocomp")
     let sender = Sender(options, loader: TestBackends.loader)
     let helper = ThreadGroup()
-    helper.start("signal") {
+    try helper.start("signal") {
       Thread.sleep(forTimeInterval: 0.3)
       sender.cancel(.signal(15), "terminated")
     }

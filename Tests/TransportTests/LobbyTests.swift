@@ -132,7 +132,7 @@ struct LobbyTests {
         over == .tcp ? Endpoint.tcp(host: "127.0.0.1", port: 0) : .unix(path: folder("lobby"))
       listener = try Listener(on: endpoint, timeout: 10)
       lobby = Lobby(listener)
-      threads.start("lobby") { [lobby, state] in
+      try threads.start("lobby") { [lobby, state] in
         lobby.run {
           state.update { $0.connections += 1 }
         } onArrival: { arrival in

@@ -23,12 +23,12 @@ struct MonitorTests {
   }
 
   @Test("An update wakes everybody who waits, and waiting may change the value")
-  func update() {
+  func update() throws {
     let monitor = Transport.Monitor(0)
     let got = Transport.Monitor<[Int]>([])
     let threads = ThreadGroup()
     for _ in 0..<6 {
-      threads.start("waiter") {
+      try threads.start("waiter") {
         let ticket = monitor.wait(seconds: nil) { value -> Int? in
           guard value > 0 else { return nil }
           defer { value -= 1 }
@@ -48,11 +48,11 @@ struct MonitorTests {
   }
 
   @Test("A change by one who waits wakes the others")
-  func chain() {
+  func chain() throws {
     let monitor = Transport.Monitor(0)
     let threads = ThreadGroup()
     for turn in 0..<20 {
-      threads.start("turn \(turn)") {
+      try threads.start("turn \(turn)") {
         _ = monitor.wait(seconds: nil) { value -> Void? in
           guard value == turn else { return nil }
           value += 1
@@ -65,11 +65,11 @@ struct MonitorTests {
   }
 
   @Test("Joining waits for every thread, and a group can be used again")
-  func threads() {
+  func threads() throws {
     let threads = ThreadGroup()
     let count = Transport.Monitor(0)
     for _ in 0..<4 {
-      threads.start("a name that is longer than fifteen bytes") {
+      try threads.start("a name that is longer than fifteen bytes") {
         Thread.sleep(forTimeInterval: 0.02)
         count.update { $0 += 1 }
       }
@@ -77,8 +77,29 @@ struct MonitorTests {
     threads.joinAll()
     #expect(count.update { $0 } == 4)
     threads.joinAll()
-    threads.start("again") { count.update { $0 += 1 } }
+    try threads.start("again") { count.update { $0 += 1 } }
     threads.joinAll()
     #expect(count.update { $0 } == 5)
+  }
+
+  @Test("A thread that does not end is waited for as long as was said, and no longer")
+  func joinWithin() throws {
+    let threads = ThreadGroup()
+    let go = Transport.Monitor(false)
+    let ended = Transport.Monitor(false)
+    try threads.start("stuck") {
+      _ = go.wait(seconds: nil) { $0 ? () : nil }
+      ended.update { $0 = true }
+    }
+    #expect(!threads.joinAll(within: 0.05))
+    go.update { $0 = true }
+    #expect(ended.wait(seconds: 10) { $0 ? () : nil } != nil)
+    try threads.start("quick") {}
+    #expect(threads.joinAll(within: 10))
+  }
+
+  @Test("A time limit that is no number ends nothing but the wait", arguments: [Double.nan, -1, 0])
+  func noTime(seconds: Double) {
+    #expect(Transport.Monitor(0).wait(seconds: seconds) { _ -> Void? in nil } == nil)
   }
 }

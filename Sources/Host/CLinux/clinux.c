@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 int clinux_memfd_create(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
@@ -29,4 +30,17 @@ void clinux_set_thread_name(const char *name) {
   strncpy(cut, name, sizeof cut - 1);
   cut[sizeof cut - 1] = 0;
   pthread_setname_np(pthread_self(), cut);
+}
+
+int clinux_join_within(unsigned long thread, double seconds) {
+  struct timespec end;
+  clock_gettime(CLOCK_MONOTONIC, &end);
+  time_t whole = (time_t)seconds;
+  end.tv_sec += whole;
+  end.tv_nsec += (long)((seconds - (double)whole) * 1e9);
+  if (end.tv_nsec >= 1000000000) {
+    end.tv_sec++;
+    end.tv_nsec -= 1000000000;
+  }
+  return pthread_clockjoin_np((pthread_t)thread, NULL, CLOCK_MONOTONIC, &end);
 }

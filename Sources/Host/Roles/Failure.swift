@@ -54,9 +54,22 @@ public struct Failure: Error, Equatable, Sendable, CustomStringConvertible {
   /// What the operator could do.
   public var hint: String?
 
-  /// The peer is gone for certain: its connections have ended, or it has been silent for longer than the
-  /// operator allows. What a failover waits for.
-  public var peerIsGone = false
+  /// What a failure proves about the other side. Set where it is found out, and what is decided is decided by it,
+  /// never by a text.
+  public enum Cause: Equatable, Sendable {
+    /// Nothing: a fault of this side, or one that says nothing about the peer.
+    case other
+    /// The peer is gone for certain: its connections have ended, or it has been silent for longer than the
+    /// operator allows. What a failover waits for.
+    case peerIsGone
+    /// The destination has said that it does not have the guest: it is ours as before.
+    case refusedByDestination
+  }
+
+  /// What it proves about the other side.
+  public var cause = Cause.other
+  /// The peer is gone for certain.
+  public var peerIsGone: Bool { cause == .peerIsGone }
 
   /// A failure with its texts.
   public init(_ exit: ExitCode, _ what: String, _ why: String, hint: String? = nil) {
@@ -69,7 +82,7 @@ public struct Failure: Error, Equatable, Sendable, CustomStringConvertible {
   /// The peer is gone.
   static func gone(_ what: String, _ why: String) -> Failure {
     var failure = Failure(.unreachable, what, why)
-    failure.peerIsGone = true
+    failure.cause = .peerIsGone
     return failure
   }
 

@@ -30,9 +30,11 @@ struct ReturnPathReader: ~Copyable {
     while let message = try next() {
       guard case .shut(let value) = message else { continue }
       guard value == 0 else {
-        throw Failure(
+        var refusal = Failure(
           .failed, "destination", "it could not load the guest",
           hint: "its stderr says why; the guest is safe in its store")
+        refusal.cause = .refusedByDestination
+        throw refusal
       }
       return
     }

@@ -53,7 +53,7 @@ public final class Monitor<Value>: @unchecked Sendable {
     pthread_mutex_lock(mutex)
     defer { pthread_mutex_unlock(mutex) }
     var deadline = timespec()
-    if let seconds {
+    if let seconds = seconds.map(\.timeLimit) {
       clock_gettime(CLOCK_MONOTONIC, &deadline)
       let nanos = deadline.tv_nsec + Int((seconds - seconds.rounded(.down)) * 1e9)
       deadline.tv_sec += Int(seconds) + nanos / 1_000_000_000

@@ -16,6 +16,7 @@ public final class Socket: Sendable {
   init(descriptor: Int32, peer: String, timeout: Double) {
     self.descriptor = descriptor
     self.peer = peer
+    let timeout = timeout.timeLimit
     setOption(SOL_SOCKET, SO_KEEPALIVE, 1)
     // A peer whose machine died says nothing: keep-alive probes tell it from one that is idle.
     let idle = Int32(max(1, min(timeout, 600) / 3))
@@ -250,7 +251,13 @@ public final class Socket: Sendable {
 extension timeval {
   /// At least a millisecond: zero would mean for ever.
   init(seconds: Double) {
-    let micros = Int(max(seconds, 0.001) * 1_000_000)
+    let micros = Int(max(seconds.timeLimit, 0.001) * 1_000_000)
     self.init(tv_sec: micros / 1_000_000, tv_usec: micros % 1_000_000)
   }
+}
+
+extension Double {
+  /// Seconds that a timer can count, whatever was asked for: 0 to ten years. What is no number is 0, for a limit that
+  /// nobody meant must show at once.
+  var timeLimit: Double { isNaN ? 0 : min(max(self, 0), 3e8) }
 }

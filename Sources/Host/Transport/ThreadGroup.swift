@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Memory
 import Synchronization
 
 /// Threads of the host (channels, lobby, workers) that are started one by one and waited for together.
@@ -21,7 +22,10 @@ public final class ThreadGroup: Sendable {
   /// Starts a thread.
   ///
   /// - Parameter name: as tools show it; 15 bytes count.
-  public func start(_ name: String, _ body: @escaping @Sendable () -> Void) {
+  /// - Throws: when there can be no more threads (EAGAIN): `body` will not run.
+  public func start(
+    _ name: String, _ body: @escaping @Sendable () -> Void
+  ) throws(SystemError) {
     // The box is retained for the thread, which takes it over as its first act.
     let box = Unmanaged.passRetained(Start(name: name, body: body))
     var handle = pthread_t()
@@ -33,7 +37,10 @@ public final class ThreadGroup: Sendable {
         start.body()
         return nil
       }, box.toOpaque())
-    precondition(status == 0, "pthread_create: \(status)")
+    guard status == 0 else {
+      box.release()
+      throw SystemError("starting the thread '\(name)'", errno: status)
+    }
     handles.withLock { $0.append(handle) }
   }
 
@@ -44,5 +51,27 @@ public final class ThreadGroup: Sendable {
       return handles
     }
     for handle in all { pthread_join(handle, nil) }
+  }
+
+  /// Waits for them at most `seconds` together. A thread that is inside foreign code, or waits for storage that does
+  /// not answer, is left to itself: it keeps what it uses alive, and ends with the process.
+  ///
+  /// - Returns: whether all have ended.
+  @discardableResult
+  public func joinAll(within seconds: Double) -> Bool {
+    let all = handles.withLock { handles in
+      defer { handles = [] }
+      return handles
+    }
+    let end = ContinuousClock.now + .seconds(seconds)
+    var haveEnded = true
+    for handle in all {
+      let left = max(0, (end - .now) / .seconds(1))
+      if clinux_join_within(UInt(handle), left) != 0 {
+        pthread_detach(handle)
+        haveEnded = false
+      }
+    }
+    return haveEnded
   }
 }

@@ -11,7 +11,7 @@ enum Signals {
     for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&set, signal) }
     pthread_sigmask(SIG_BLOCK, &set, nil)
     // Never joined: it waits for signals as long as the process lives.
-    Self.group.start("signals") {
+    try? Self.group.start("signals") {
       var waited = sigset_t()
       sigemptyset(&waited)
       for signal in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&waited, signal) }

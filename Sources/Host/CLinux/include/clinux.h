@@ -27,6 +27,9 @@ int clinux_accept(int fd);
 /* pthread_setname_np(3) for the calling thread; longer names are cut at 15 bytes. */
 void clinux_set_thread_name(const char *name);
 
+/* pthread_clockjoin_np(3) on the monotonic clock: 0, ETIMEDOUT after `seconds`, or another error number. */
+int clinux_join_within(unsigned long thread, double seconds);
+
 /* ---- plug-in probe: probe.c ---- */
 
 /* 1 when the process has rights that whoever started it has not (set-id, file capabilities). */

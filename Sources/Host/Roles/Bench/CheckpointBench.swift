@@ -133,7 +133,7 @@ public final class CheckpointBench: Sendable {
     let place = Transport.Monitor<Result<Endpoint, Failure>?>(nil)
     let outcome = Transport.Monitor<Result<StandbyOutcome, Failure>?>(nil)
     let threads = ThreadGroup()
-    threads.start("standby") {
+    try threads.start("standby") {
       let result = Result { () throws(Failure) in
         try receiver.runStandby(
           onListening: { endpoint in place.update { $0 = .success(endpoint) } },

@@ -169,7 +169,7 @@ public final class Failover: Sendable {
   /// What the store says when QEMU was fed and the guest does not run for certain. QEMU is dead.
   private func settle(_ failure: Failure, _ guest: HeldGuest) throws -> Failure {
     var failure = failure
-    guard failure.what == "destination" else {
+    guard failure.cause == .refusedByDestination else {
       failure.why += "; QEMU was killed, but may have run the guest: its RAM may have moved on"
       failure.hint =
         "if QEMU's stderr says that it could not load the guest, it is whole: try again with --force"

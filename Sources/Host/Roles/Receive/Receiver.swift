@@ -84,13 +84,15 @@ public final class Receiver: Sendable {
     let lobby = Lobby(listener)
     let session = session
     let threads = ThreadGroup()
-    threads.start("lobby") {
-      let channels = ThreadGroup()
-      lobby.run(onConnect: session.connected, onLeave: session.identified) { arrival in
-        Self.admit(arrival, session, choice, channels)
+    do {
+      try threads.start("lobby") {
+        let channels = ThreadGroup()
+        lobby.run(onConnect: session.connected, onLeave: session.identified) { arrival in
+          Self.admit(arrival, session, choice, channels)
+        }
+        channels.joinAll()
       }
-      channels.joinAll()
-    }
+    } catch { throw Failure(error, at: "receive") }
     defer {
       lobby.close()
       session.finish()
@@ -116,7 +118,8 @@ public final class Receiver: Sendable {
     let session = session
     let reporter = ThreadGroup()
     let held = Atomic(false)
-    reporter.start("progress") {
+    // Without a thread for it there is no progress to see, and nothing else is missing.
+    try? reporter.start("progress") {
       while !session.waitUntilOver(seconds: 0.2), !held.load(ordering: .relaxed) {
         onProgress(session.progress(since: start))
       }
@@ -160,7 +163,9 @@ public final class Receiver: Sendable {
       if !session.admitMain(socket) { socket.cut() }
     case .channel(let socket):
       guard session.admitUnnamed(socket) else { return socket.cut() }
-      threads.start("multifd") { ChannelReceiver(socket, session, choice).run() }
+      do { try threads.start("multifd") { ChannelReceiver(socket, session, choice).run() } } catch {
+        session.fail(Failure(error, at: "multifd channel"))
+      }
     case .stranger(let socket, let bytes):
       socket.cut()
       guard !session.hasMain else { return }

@@ -103,7 +103,7 @@ public final class Sender: Sendable {
       for (id, worker) in workers.enumerated() {
         // A worker belongs to its thread from here until the threads are joined.
         nonisolated(unsafe) let worker = worker
-        threads.start("send \(id)") { [self] in
+        try threads.start("send \(id)") { [self] in
           do {
             try worker.run(syncs: MainSender.syncsAfterStart(legacySync: legacy))
           } catch { fail(channelFailure(error, id)) }
@@ -139,7 +139,7 @@ public final class Sender: Sendable {
     _ failure: Failure, _ store: Store, _ manifest: inout Manifest, _ before: Manifest.State
   ) -> Failure {
     guard manifest.state == .handingOver else { return failure }
-    guard failure.what == "destination" else {
+    guard failure.cause == .refusedByDestination else {
       var failure = failure
       failure.why += "; whether the guest runs there is not known"
       failure.hint =

@@ -29,7 +29,7 @@ extension Receiver {
           throw Failure(.corrupt, "main channel", "the primary sent no RAM")
         }
         try hold(main, main.manifest(uuid: session.uuid), store, as: .standby)
-        let standby = Standby(socket, store, stage, session)
+        let standby = try Standby(socket, store, stage, session)
         // Before the primary hears of it: if it dies in between, it is a primary that is lost.
         try session.enterStandby()
         try standby.ready(sourceListens: main.sourceListens)
@@ -39,7 +39,9 @@ extension Receiver {
       main.standby = standby
       let watchdog = ThreadGroup()
       if let limit = options.standby?.checkpointTimeout {
-        watchdog.start("checkpoints") { [session] in session.watchCheckpoints(limit) }
+        do { try watchdog.start("checkpoints") { [session] in session.watchCheckpoints(limit) } } catch {
+          session.fail(Failure(error, at: "receive"))
+        }
       }
       defer { watchdog.joinAll() }
       var cause = Failure(.unreachable, "primary", "it is gone")

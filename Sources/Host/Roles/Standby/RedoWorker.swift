@@ -1,4 +1,5 @@
 import COLO
+import Memory
 import Store
 import Transport
 
@@ -22,10 +23,12 @@ final class RedoWorker: Sendable {
   private let state = Monitor(State())
   private let thread = ThreadGroup()
 
-  init(_ stage: COLOStage, _ store: Store, onFailure: @escaping @Sendable (any Error) -> Void) {
+  init(
+    _ stage: COLOStage, _ store: Store, onFailure: @escaping @Sendable (any Error) -> Void
+  ) throws(SystemError) {
     self.stage = stage
     self.store = store
-    thread.start("redo") { [self] in
+    try thread.start("redo") { [self] in
       while let next = state.wait(
         seconds: nil,
         { state -> Job?? in
@@ -88,8 +91,13 @@ final class RedoWorker: Sendable {
     guard sealed.entries == 0 || sealed.entries > 1024 else { return try stage.redo(sealed) }
     let failed = Monitor<(any Error)?>(nil)
     let helper = ThreadGroup()
-    helper.start("redo 2") { [stage] in
-      do { try stage.redo(sealed, part: 1, parts: 2) } catch { failed.update { $0 = error } }
+    do {
+      try helper.start("redo 2") { [stage] in
+        do { try stage.redo(sealed, part: 1, parts: 2) } catch { failed.update { $0 = error } }
+      }
+    } catch {
+      // It would only have been quicker.
+      return try stage.redo(sealed)
     }
     defer { helper.joinAll() }
     try stage.redo(sealed, part: 0, parts: 2)

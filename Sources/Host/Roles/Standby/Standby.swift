@@ -1,5 +1,6 @@
 import COLO
 import Foundation
+import Memory
 import Observe
 import Store
 import Synchronization
@@ -34,13 +35,15 @@ final class Standby {
   private var pages = 0
   private(set) var report = StandbyReport()
 
-  init(_ socket: Socket, _ store: Store, _ stage: COLOStage, _ session: ReceiveSession) {
+  init(
+    _ socket: Socket, _ store: Store, _ stage: COLOStage, _ session: ReceiveSession
+  ) throws(SystemError) {
     self.socket = socket
     self.store = store
     self.stage = stage
     self.session = session
     if case .mirror = stage.cache { cacheIsMirror = true } else { cacheIsMirror = false }
-    worker = RedoWorker(stage, store) { error in
+    worker = try RedoWorker(stage, store) { error in
       session.fail(Failure(error, at: "copying a checkpoint to the guest"))
     }
     change(to: .precopy)
