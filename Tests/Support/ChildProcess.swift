@@ -63,6 +63,16 @@ public final class ChildProcess: Sendable {
   /// Whether it still runs.
   public var isRunning: Bool { ended.read { $0 == nil } }
 
+  /// Processes that it has started and that are there now: of `multifd receive` and `send`, the worker.
+  public var children: [pid_t] {
+    let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
+    return tasks.flatMap { task -> [pid_t] in
+      let text = try? String(
+        contentsOfFile: "/proc/\(pid)/task/\(task)/children", encoding: .utf8)
+      return (text ?? "").split(separator: " ").compactMap { pid_t($0) }
+    }
+  }
+
   /// User and system time it has used so far, threads included.
   public var processorTime: Duration {
     ended.read { end in

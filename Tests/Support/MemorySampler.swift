@@ -6,7 +6,7 @@ public final class MemorySampler: Sendable {
   public struct Peak: Sendable {
     /// Allocated blocks of the files in the store's cache folder.
     public var cache = 0
-    /// RssAnon of the process.
+    /// RssAnon of the process and of its worker.
     public var anonymous = 0
     /// Both at one moment.
     public var total = 0
@@ -23,13 +23,13 @@ public final class MemorySampler: Sendable {
 
   private let state = Monitor(State())
 
-  /// Samples the store at `store` and the process `pid`, a hundred times a second, until `stop`.
-  public init(store: String, pid: pid_t) {
+  /// Samples the store at `store` and a process with its children, a hundred times a second, until `stop`.
+  public init(store: String, process: ChildProcess) {
     let state = state
     Thread.detachNewThread {
       while !state.read({ $0.stopped }) {
         let cache = Self.blocks(store + "/cache")
-        let anonymous = Self.anonymous(pid)
+        let anonymous = ([process.pid] + process.children).reduce(0) { $0 + Self.anonymous($1) }
         state.update { state in
           state.peak.cache = max(state.peak.cache, cache)
           state.peak.anonymous = max(state.peak.anonymous, anonymous)

@@ -76,7 +76,7 @@ public final class Protection: Sendable {
       try Self.proxy(uri, heldAt: $0, primary.version, recording?.path)
     }
     if let proxy { uri = "tcp:127.0.0.1:\(proxy.port)" }
-    sampler = MemorySampler(store: store, pid: standby.process.pid)
+    sampler = MemorySampler(store: store, process: standby.process)
     do { session = try COLOSession(primary, to: uri, setup) } catch {
       throw LabError("\(error) standby: \(standby.process.errors.text.suffix(400))")
     }

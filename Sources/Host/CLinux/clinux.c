@@ -44,3 +44,7 @@ int clinux_join_within(unsigned long thread, double seconds) {
   }
   return pthread_clockjoin_np((pthread_t)thread, NULL, CLOCK_MONOTONIC, &end);
 }
+
+int clinux_datagram_pair(int ends[2]) {
+  return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
+}

@@ -17,6 +17,9 @@ final class HostChannel {
   /// Bytes that alloc() has given out and free() has not got back.
   private(set) var allocated = 0
 
+  /// Where it is told that the backend waits for its peer, and not the host for the backend.
+  var mark: BackendCalls.Mark?
+
   private let what: String
   private let memoryLimit: Int
   private let log: BackendLog?
@@ -69,6 +72,8 @@ final class HostChannel {
     guard !isNull(data), let source else { return misuse("read") }
     do {
       // `size` writable bytes at `data`: the backend's word, as in read(2).
+      mark?.waits(true)
+      defer { mark?.waits(false) }
       try source.read(into: UnsafeMutableRawBufferPointer(start: data, count: size))
       return MULTIFD_OK
     } catch {
@@ -92,6 +97,8 @@ final class HostChannel {
     guard take(total) else { return MULTIFD_ERROR_CHANNEL }
     if total == 0 { return MULTIFD_OK }
     do {
+      mark?.waits(true)
+      defer { mark?.waits(false) }
       try source.readv(all)
       return MULTIFD_OK
     } catch {

@@ -16,6 +16,7 @@ public final class ReceiveChannel: @unchecked Sendable {
   /// setup and cleanup. Its memory starts as zeroes, so `compress_data` is NULL.
   private let params: UnsafeMutablePointer<MultiFDRecvParams>
   private let state: ChannelState
+  private let mark: BackendCalls.Mark
 
   init(
     _ backend: Backend, _ geometry: ChannelGeometry, _ options: OptionValues, _ host: HostChannel
@@ -25,6 +26,8 @@ public final class ReceiveChannel: @unchecked Sendable {
     self.host = host
     payloadLimit = geometry.payloadLimit
     state = ChannelState(what: "\(backend.name), channel \(geometry.id)")
+    mark = BackendCalls.Mark(backend: backend.name, channel: Int(geometry.id))
+    host.mark = mark
     params = zeroed(MultiFDRecvParams.self)
     params.pointee.struct_size = UInt32(MemoryLayout<MultiFDRecvParams>.size)
     params.pointee.id = geometry.id
@@ -42,7 +45,9 @@ public final class ReceiveChannel: @unchecked Sendable {
   }
 
   func setup() throws(PluginError) {
+    mark.enter(.recvSetup)
     let status = backend.methods.recv_setup(params)
+    mark.leave()
     guard status == MULTIFD_OK, host.failure == nil else {
       let error = host.error(for: status, callback: "recv_setup", backend: backend.name)
       close()
@@ -68,7 +73,9 @@ public final class ReceiveChannel: @unchecked Sendable {
       guard try begin(base, normal, zero, payloadSize: payloadSize) else { return }
       params.pointee.flags = flags
       params.pointee.packet_num = packetNumber
+      mark.enter(.recv, packet: packetNumber)
       let status = backend.methods.recv(params)
+      mark.leave()
       host.end()
       guard status == MULTIFD_OK, host.failure == nil else {
         throw host.error(for: status, callback: "recv", backend: backend.name)
@@ -138,7 +145,9 @@ public final class ReceiveChannel: @unchecked Sendable {
   /// the cleanup to deinit.
   public func close() {
     guard state.close() else { return }
+    mark.enter(.recvCleanup)
     backend.methods.recv_cleanup(params)
+    mark.release()
     host.source = nil
   }
 }

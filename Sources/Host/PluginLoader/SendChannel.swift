@@ -28,6 +28,7 @@ public final class SendChannel: @unchecked Sendable {
   /// backend reads guest pages themselves.
   private let copy: (pages: UnsafeMutableRawPointer, offsets: UnsafeMutablePointer<UInt64>)?
   private let state: ChannelState
+  private let mark: BackendCalls.Mark
 
   init(
     _ backend: Backend, _ geometry: ChannelGeometry, _ options: OptionValues, _ host: HostChannel,
@@ -52,6 +53,7 @@ public final class SendChannel: @unchecked Sendable {
     } else {
       copy = nil
     }
+    mark = BackendCalls.Mark(backend: backend.name, channel: Int(geometry.id))
     iov = .allocate(capacity: pageCount + 16)
     memset(iov, 0, (pageCount + 16) * MemoryLayout<MultiFDIOVec>.stride)
     params = zeroed(MultiFDSendParams.self)
@@ -78,7 +80,9 @@ public final class SendChannel: @unchecked Sendable {
   }
 
   func setup() throws(PluginError) {
+    mark.enter(.sendSetup)
     let status = backend.methods.send_setup(params)
+    mark.leave()
     guard status == MULTIFD_OK, host.failure == nil else {
       let error = host.error(for: status, callback: "send_setup", backend: backend.name)
       close()
@@ -135,7 +139,9 @@ public final class SendChannel: @unchecked Sendable {
     params.pointee.iovs_num = 0
     host.begin(payload: 0)
     host.end()
+    mark.enter(.sendPrepare, packet: packetNumber)
     let status = backend.methods.send_prepare(params)
+    mark.leave()
     guard status == MULTIFD_OK, host.failure == nil else {
       throw host.error(for: status, callback: "send_prepare", backend: backend.name)
         as? PluginError ?? fault("send_prepare() failed")
@@ -204,6 +210,8 @@ public final class SendChannel: @unchecked Sendable {
   /// the cleanup to deinit.
   public func close() {
     guard state.close() else { return }
+    mark.enter(.sendCleanup)
     backend.methods.send_cleanup(params)
+    mark.release()
   }
 }

@@ -7,7 +7,7 @@ import Transport
 import Wire
 
 /// What a process ends with.
-public enum ExitCode: Equatable, Sendable {
+public enum ExitCode: Equatable, Codable, Sendable {
   /// Done.
   case done
   /// Failed; the guest is safe at its source.
@@ -44,7 +44,7 @@ public enum ExitCode: Equatable, Sendable {
 }
 
 /// How a role ended that did not end well: one line, an exit code, perhaps a hint.
-public struct Failure: Error, Equatable, Sendable, CustomStringConvertible {
+public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConvertible {
   /// For exit(3).
   public var exit: ExitCode
   /// What failed: `receive`, `channel 1, packet 17, byte 9034`.
@@ -56,7 +56,7 @@ public struct Failure: Error, Equatable, Sendable, CustomStringConvertible {
 
   /// What a failure proves about the other side. Set where it is found out, and what is decided is decided by it,
   /// never by a text.
-  public enum Cause: Equatable, Sendable {
+  public enum Cause: String, Codable, Sendable {
     /// Nothing: a fault of this side, or one that says nothing about the peer.
     case other
     /// The peer is gone for certain: its connections have ended, or it has been silent for longer than the
@@ -64,6 +64,9 @@ public struct Failure: Error, Equatable, Sendable, CustomStringConvertible {
     case peerIsGone
     /// The destination has said that it does not have the guest: it is ours as before.
     case refusedByDestination
+    /// A backend, or something that ended the process that ran it, was at fault here: nothing is known of the peer, but
+    /// that its connections have ended.
+    case workerFailed
   }
 
   /// What it proves about the other side.

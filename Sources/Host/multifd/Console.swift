@@ -30,11 +30,14 @@ enum Console {
   }
 
   /// One JSON object on stdout.
-  static func json(_ value: some Encodable) {
+  static func json(_ value: some Encodable) { print(text(json: value)) }
+
+  /// One JSON object as text.
+  static func text(json value: some Encodable) -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(value) else { return }
-    print(String(decoding: data, as: UTF8.self))
+    // Only a number that is none could not be written, and there are none.
+    return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
   }
 
   /// Bytes as people write them: `1.5 GiB`.

@@ -66,24 +66,63 @@ struct ReceiveCommand: ParsableCommand {
   }
 
   func run() throws {
-    let receiver = try makeReceiver()
-    let line = ProgressLine(progress)
-    if standby.colo { return try standby.run(receiver, store: store, json: json, timeout, line) }
-    Signals.watch(receiver.cancel)
-    let summary: ReceiveSummary
-    do {
-      summary = try receiver.run(
-        onListening: { Console.note("listening on \($0)") }, onProgress: line.show)
-    } catch {
-      line.finish()
-      throw error
+    let options = try makeOptions()
+    let guardian = try Workers.start(callLimit: timeout) { worker in
+      standby.colo ? protect(options, worker) : receive(options, worker)
     }
-    line.finish()
-    if json { return Console.json(summary) }
-    print(summary)
+    if standby.colo { return try standby.run(guardian, store: store, json: json, timeout: timeout) }
+    Workers.watchSignals(guardian)
+    let end = guardian.wait()
+    guardian.reapWorker()
+    try Workers.finish(end, Leftovers(of: .reception(isSettled: guardian.isSettled), in: store))
   }
 
-  private func makeReceiver() throws -> Receiver {
+  /// In the worker.
+  private func receive(_ options: ReceiveOptions, _ worker: Worker) -> WorkerEnd {
+    let line = ProgressLine(progress)
+    let receiver = makeReceiver(options, worker)
+    var end = WorkerEnd()
+    do throws(Failure) {
+      let summary = try receiver.run(
+        onListening: { Console.note("listening on \($0)") }, onProgress: line.show)
+      end.output = json ? Console.text(json: summary) : summary.description
+    } catch { end.failure = error }
+    line.finish()
+    end.isOrderly = !receiver.hasLeftThreads
+    return end
+  }
+
+  /// In the worker of a standby.
+  private func protect(_ options: ReceiveOptions, _ worker: Worker) -> WorkerEnd {
+    let line = ProgressLine(progress)
+    let receiver = makeReceiver(options, worker)
+    var end = WorkerEnd()
+    do throws(Failure) {
+      let outcome = try receiver.runStandby(
+        onListening: { Console.note("listening on \($0)") }, onProgress: line.show,
+        onReady: {
+          line.finish()
+          worker.ready()
+        })
+      end.output = json ? Console.text(json: outcome.report) : outcome.report.description
+      end.failure = outcome.cause
+    } catch { end.failure = error }
+    line.finish()
+    end.isOrderly = !receiver.hasLeftThreads
+    return end
+  }
+
+  private func makeReceiver(_ options: ReceiveOptions, _ worker: Worker) -> Receiver {
+    var events = ReceiverEvents()
+    events.failing = worker.failing
+    events.primaryStands = worker.primaryStands
+    events.settled = worker.isSettled
+    let receiver = Receiver(options, loader: plugins.loader, events: events)
+    worker.onCancel(receiver.cancel)
+    return receiver
+  }
+
+  private func makeOptions() throws -> ReceiveOptions {
     do {
       var options = ReceiveOptions(listen: try Endpoint(parsing: listen), store: store)
       options.channels = channels
@@ -93,7 +132,7 @@ struct ReceiveCommand: ParsableCommand {
       options.limits.maxRAM = maxRam.bytes
       options.switchoverAck = switchoverAck
       options.uuid = uuid.flatMap { VMUUID($0) }
-      return Receiver(options, loader: plugins.loader)
+      return options
     } catch { throw Failure(error, at: "receive") }
   }
 }

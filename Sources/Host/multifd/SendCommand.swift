@@ -62,29 +62,45 @@ struct SendCommand: ParsableCommand {
   }
 
   func run() throws {
-    let sender: Sender
-    do {
-      var options = SendOptions(store: store, to: try Endpoint(parsing: to))
-      options.channels = channels
-      options.compression = try compression.map { try CompressionSpec(parsing: $0) }
-      options.timeout = timeout
-      options.uuid = uuid.flatMap { VMUUID($0) }
-      options.sync = sync
-      options.verify = verify
-      options.force = force
-      sender = Sender(options, loader: plugins.loader)
-    } catch { throw Failure(error, at: "send") }
-    Signals.watch(sender.cancel)
-    let summary = try sender.run()
-    if json { return Console.json(summary) }
-    print(
-      """
-      guest of \(store) handed to \(to) (\(summary.machine))
-        total time   \(Console.time(summary.totalTime))
-        transferred  \(Console.bytes(summary.transferred)) for \(Console.bytes(summary.total)) of RAM: \
-      \(summary.normal) normal, \(summary.duplicate) duplicate
-        compression  \(summary.compression), ratio \(String(format: "%.2f", summary.ratio)), \
-      \(summary.channels) channels
-      """)
+    let options: SendOptions
+    do { options = try makeOptions() } catch { throw Failure(error, at: "send") }
+    let guardian = try Workers.start(callLimit: timeout) { worker in
+      let sender = Sender(options, loader: plugins.loader, onFailure: worker.failing)
+      worker.onCancel(sender.cancel)
+      var end = WorkerEnd()
+      do throws(Failure) {
+        let summary = try sender.run()
+        end.output = json ? Console.text(json: summary) : text(summary)
+      } catch { end.failure = error }
+      end.isOrderly = !sender.hasLeftThreads
+      return end
+    }
+    Workers.watchSignals(guardian)
+    let end = guardian.wait()
+    guardian.reapWorker()
+    try Workers.finish(end, Leftovers(of: .handOver, in: store))
+  }
+
+  private func makeOptions() throws -> SendOptions {
+    var options = SendOptions(store: store, to: try Endpoint(parsing: to))
+    options.channels = channels
+    options.compression = try compression.map { try CompressionSpec(parsing: $0) }
+    options.timeout = timeout
+    options.uuid = uuid.flatMap { VMUUID($0) }
+    options.sync = sync
+    options.verify = verify
+    options.force = force
+    return options
+  }
+
+  private func text(_ summary: SendSummary) -> String {
+    """
+    guest of \(store) handed to \(to) (\(summary.machine))
+      total time   \(Console.time(summary.totalTime))
+      transferred  \(Console.bytes(summary.transferred)) for \(Console.bytes(summary.total)) of RAM: \
+    \(summary.normal) normal, \(summary.duplicate) duplicate
+      compression  \(summary.compression), ratio \(String(format: "%.2f", summary.ratio)), \
+    \(summary.channels) channels
+    """
   }
 }

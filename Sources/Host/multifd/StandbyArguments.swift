@@ -3,15 +3,9 @@ import Foundation
 import Observe
 import Roles
 import Store
-import Synchronization
 
 /// `multifd receive --colo` and what belongs to it.
 struct StandbyArguments: ParsableArguments {
-  /// What happens when the primary is lost.
-  enum OnLoss: String, ExpressibleByArgument, CaseIterable {
-    case hold, failover
-  }
-
   @Flag(help: "Be the secondary of a COLO primary: take its checkpoints until it is lost.")
   var colo = false
 
@@ -22,7 +16,7 @@ struct StandbyArguments: ParsableArguments {
   var checkpointTimeout: Double?
 
   @Option(help: "When the primary is lost: hold the guest, or failover into the QEMU after --.")
-  var onLoss: OnLoss = .hold
+  var onLoss: LossPolicy.Action = .hold
 
   @Flag(help: "Start that QEMU at once and let it wait.")
   var spare = false
@@ -50,52 +44,38 @@ struct StandbyArguments: ParsableArguments {
     return options
   }
 
-  /// Receives checkpoints until the primary is lost, then does what --on-loss says.
-  func run(
-    _ receiver: Receiver, store: String, json: Bool, _ timeout: Double, _ line: ProgressLine
-  ) throws {
-    let failover = Failover(
-      failover.options(store: store, timeout: timeout), log: Console.note)
+  /// Waits until the worker's primary is lost, then does what --on-loss says.
+  func run(_ guardian: Guardian, store: String, json: Bool, timeout: Double) throws {
+    let policy = LossPolicy(
+      onLoss, failover.options(store: store, timeout: timeout), wantsSpare: spare, log: Console.note)
     // Whichever of the two is going on: one that is over, or has not begun, ends at once.
-    Signals.watch {
-      receiver.cancel($0, $1)
-      failover.cancel($0, $1)
+    Signals.watch(onSecond: guardian.kill) {
+      guardian.cancel($0, $1)
+      policy.cancel($0, $1)
     }
-    var waiting: SpareQEMU?
-    let outcome: StandbyOutcome
-    do {
-      outcome = try receiver.runStandby(
-        onListening: { Console.note("listening on \($0)") }, onProgress: line.show,
-        onReady: {
-          line.finish()
-          Console.note("ready: the guest can be continued from \(store)")
-          guard spare else { return }
-          do {
-            let blocks = try Store.status(of: store).manifest?.blocks ?? []
-            let qemu = try failover.makeSpare(blocks)
-            waiting = qemu
-            Console.note("spare QEMU waits, pid \(qemu.pid)")
-          } catch { Console.note("no spare QEMU: \(error)") }
-        })
-    } catch {
-      line.finish()
-      waiting?.kill()
-      throw error
+    var wasReady = false
+    let end = guardian.wait {
+      wasReady = true
+      Console.note("ready: the guest can be continued from \(store)")
+      policy.ready()
     }
-    if json { Console.json(outcome.report) } else { print(outcome.report) }
-    // A primary that sends what cannot be, or a full disk here, is no lost primary: it runs on.
-    guard onLoss == .failover, outcome.cause.peerIsGone else {
-      waiting?.kill()
-      var cause = outcome.cause
-      cause.hint = "checkpoint \(outcome.report.checkpoint) is safe in \(store)"
-      throw cause
+    guard wasReady, var cause = end.failure else {
+      return try Workers.finish(end, Leftovers(of: .reception(isSettled: false), in: store))
     }
-    Console.note("the primary is lost: \(outcome.cause)")
-    let summary = try failover.run(spare: waiting)
-    if json { Console.json(summary) } else { print(summary) }
-    throw ArgumentParser.ExitCode(Roles.ExitCode.failedOver.rawValue)
+    if !end.output.isEmpty { print(end.output) }
+    if let summary = try policy.settle(cause, primaryStands: guardian.primaryStands) {
+      if json { Console.json(summary) } else { print(summary) }
+      throw ArgumentParser.ExitCode(Roles.ExitCode.failedOver.rawValue)
+    }
+    Leftovers(of: .reception(isSettled: false), in: store).settle(&cause)
+    if onLoss == .failover, cause.cause == .workerFailed {
+      cause.hint? += "; the primary's guest may go on: end it before 'multifd failover'"
+    }
+    throw cause
   }
 }
+
+extension LossPolicy.Action: ExpressibleByArgument {}
 
 extension Manifest.Cache: ExpressibleByArgument {}
 

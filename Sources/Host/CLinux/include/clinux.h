@@ -30,6 +30,31 @@ void clinux_set_thread_name(const char *name);
 /* pthread_clockjoin_np(3) on the monotonic clock: 0, ETIMEDOUT after `seconds`, or another error number. */
 int clinux_join_within(unsigned long thread, double seconds);
 
+/* socketpair(2) of datagrams that keep their order, close-on-exec. 0, or -1 with errno. */
+int clinux_datagram_pair(int ends[2]);
+
+/* ---- a worker process: lastwords.c ---- */
+
+/* fork(2). The child ends when the thread that called this does. Call it before there is a second thread. */
+int clinux_fork(void);
+
+/* What ended a process from within; all zero while nothing has. */
+typedef struct {
+  int32_t signal;   /* the signal that killed it, or 0 */
+  int32_t exited;   /* 1: somebody has called exit() */
+  int32_t code;     /* and this was its argument */
+  int32_t reserved;
+  uint64_t thread;  /* clinux_thread() of who did it */
+  uint64_t address; /* what a memory access was about, or 0 */
+} clinux_last_words;
+
+/* From here on the process leaves its last words there before a signal that kills, and in exit(), which ends it at
+ * once. It ends itself by _exit(2). */
+void clinux_leave_last_words(clinux_last_words *shared);
+
+/* pthread_self(3): a number that no other thread of the process has. */
+uint64_t clinux_thread(void);
+
 /* ---- plug-in probe: probe.c ---- */
 
 /* 1 when the process has rights that whoever started it has not (set-id, file capabilities). */

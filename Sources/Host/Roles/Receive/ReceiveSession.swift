@@ -50,9 +50,11 @@ final class ReceiveSession: Sendable {
   /// Pages may come: in precopy, and from REPLY to the device state.
   let isOpen = Atomic(true)
   let state: Monitor<State>
+  let events: ReceiverEvents
 
-  init(_ options: ReceiveOptions) {
+  init(_ options: ReceiveOptions, _ events: ReceiverEvents = ReceiverEvents()) {
     self.options = options
+    self.events = events
     var state = State()
     state.expected = options.channels
     state.uuid = options.uuid
@@ -63,12 +65,15 @@ final class ReceiveSession: Sendable {
 
   /// The first failure wins, and wakes every thread, wherever it waits.
   func fail(_ failure: Failure) {
-    state.update { state in
-      if state.failure == nil { state.failure = failure }
+    let isFirst = state.update { state in
+      let isFirst = state.failure == nil
+      if isFirst { state.failure = failure }
       for channel in state.channels.values { channel.socket.cut() }
       for socket in state.unnamed { socket.cut() }
       state.main?.cutReading()  // writing stays possible: the source is to be told
+      return isFirst
     }
+    if isFirst { events.failing(failure) }
   }
 
   var failure: Failure? { state.read { $0.failure } }

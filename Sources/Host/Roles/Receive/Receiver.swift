@@ -20,17 +20,28 @@ public final class Receiver: Sendable {
   private let loader: PluginLoader
   let session: ReceiveSession
 
+  /// Seconds that threads may take to end once their connections have been cut. One that takes longer is inside a
+  /// backend that does not come back, or waits for storage that does not answer.
+  private static let patience = 1.0
+  private let left = Atomic(false)
+
   /// A reception that has not begun.
-  public init(_ options: ReceiveOptions, loader: PluginLoader) {
+  public init(
+    _ options: ReceiveOptions, loader: PluginLoader, events: ReceiverEvents = ReceiverEvents()
+  ) {
     self.options = options
     self.loader = loader
-    session = ReceiveSession(options)
+    session = ReceiveSession(options, events)
   }
 
+  /// Threads were left behind when it ended: they may be inside the guest's memory still, and end with the process.
+  public var hasLeftThreads: Bool { left.load(ordering: .relaxed) }
+
   /// Ends a reception from outside: a signal.
-  public func cancel(_ exit: ExitCode, _ why: String) {
-    session.fail(Failure(exit, "receive", why))
-  }
+  public func cancel(_ exit: ExitCode, _ why: String) { cancel(Failure(exit, "receive", why)) }
+
+  /// Ends it for any reason.
+  public func cancel(_ failure: Failure) { session.fail(failure) }
 
   /// Listens, receives one guest, holds it.
   ///
@@ -57,6 +68,7 @@ public final class Receiver: Sendable {
             "the source is gone before it could be told that its guest is held",
             hint: "if the guest does not run at its source, send it from here with --force")
         }
+        session.events.settled()
         let summary = ReceiveSummary(
           session: session, main: main, manifest: manifest, backend: choice.backend, start: start)
         session.finish()
@@ -85,12 +97,12 @@ public final class Receiver: Sendable {
     let session = session
     let threads = ThreadGroup()
     do {
-      try threads.start("lobby") {
+      try threads.start("lobby") { [self] in
         let channels = ThreadGroup()
         lobby.run(onConnect: session.connected, onLeave: session.identified) { arrival in
           Self.admit(arrival, session, choice, channels)
         }
-        channels.joinAll()
+        if !channels.joinAll(within: Self.patience) { left.store(true, ordering: .relaxed) }
       }
     } catch { throw Failure(error, at: "receive") }
     defer {

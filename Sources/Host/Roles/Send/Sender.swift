@@ -21,14 +21,32 @@ public final class Sender: Sendable {
   private let loader: PluginLoader
   private let state = Monitor<(failure: Failure?, sockets: [Socket])>((nil, []))
 
+  private let onFailure: @Sendable (Failure) -> Void
+  /// Seconds that threads may take to end once their connections have been cut.
+  private static let patience = 1.0
+  private let left = Atomic(false)
+
   /// A hand-over that has not begun.
-  public init(_ options: SendOptions, loader: PluginLoader) {
+  ///
+  /// - Parameter onFailure: told of the first failure, because of which everything is being ended, from whatever
+  ///   thread notices it.
+  public init(
+    _ options: SendOptions, loader: PluginLoader,
+    onFailure: @escaping @Sendable (Failure) -> Void = { _ in }
+  ) {
     self.options = options
     self.loader = loader
+    self.onFailure = onFailure
   }
 
   /// Ends a hand-over from outside: a signal.
-  public func cancel(_ exit: ExitCode, _ why: String) { fail(Failure(exit, "send", why)) }
+  public func cancel(_ exit: ExitCode, _ why: String) { cancel(Failure(exit, "send", why)) }
+
+  /// Ends it for any reason.
+  public func cancel(_ failure: Failure) { fail(failure) }
+
+  /// Threads were left behind when it ended: one that is inside a backend which does not come back.
+  public var hasLeftThreads: Bool { left.load(ordering: .relaxed) }
 
   /// Hands the guest over.
   public func run() throws(Failure) -> SendSummary {
@@ -97,7 +115,7 @@ public final class Sender: Sendable {
         verify: options.verify, packetNumber: number)
     }
     let threads = ThreadGroup()
-    defer { threads.joinAll() }
+    defer { if !threads.joinAll(within: Self.patience) { left.store(true, ordering: .relaxed) } }
     do {
       for worker in workers { try worker.begin(uuid) }
       for (id, worker) in workers.enumerated() {
@@ -159,10 +177,13 @@ public final class Sender: Sendable {
   }
 
   private func fail(_ failure: Failure) {
-    state.update { state in
-      if state.failure == nil { state.failure = failure }
+    let isFirst = state.update { state in
+      let isFirst = state.failure == nil
+      if isFirst { state.failure = failure }
       for socket in state.sockets { socket.cut() }
+      return isFirst
     }
+    if isFirst { onFailure(failure) }
   }
 
   private func channelFailure(_ error: any Error, _ id: Int) -> Failure {

@@ -80,6 +80,7 @@ final class Standby {
       }
       replied = .now
       session.openEpoch()
+      session.events.primaryStands(true)
       try socket.write(COLOMessage.checkpointReply.encode())
       change(to: .receiving(number))
     case .vmstateSend: sent = .now
@@ -144,6 +145,7 @@ final class Standby {
     }
     try socket.write(
       COLOMessage.vmstateReceived.encode() + COLOMessage.vmstateLoaded.encode())
+    session.events.primaryStands(false)
   }
 
   /// The primary is gone, or says what cannot be: waits until the guest's RAM is the last checkpoint's.

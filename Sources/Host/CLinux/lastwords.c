@@ -1,0 +1,59 @@
+/* What a process leaves behind when something else than itself ends it: a signal that kills, or somebody's exit().
+ * Written into memory that a parent shares, so that it can say in one line what happened, and where. */
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "clinux.h"
+
+static clinux_last_words *words;
+
+static void dying(int number, siginfo_t *info, void *context) {
+  (void)context;
+  /* The first one tells; what dies of its consequences adds nothing. */
+  if (words->signal == 0 && words->exited == 0) {
+    words->thread = (uint64_t)pthread_self();
+    words->address = info->si_code > 0 ? (uint64_t)info->si_addr : 0;
+    words->signal = number;
+  }
+  /* Default by now (SA_RESETHAND): an instruction that failed is repeated on return, anything else is sent again. */
+  if (info->si_code <= 0 || number == SIGTRAP || number == SIGSYS) raise(number);
+}
+
+static void leaving(int code, void *unused) {
+  (void)unused;
+  if (words->signal == 0 && words->exited == 0) {
+    words->thread = (uint64_t)pthread_self();
+    words->code = code;
+    words->exited = 1;
+  }
+  /* No destructors under threads that still run. */
+  _exit(code);
+}
+
+void clinux_leave_last_words(clinux_last_words *shared) {
+  words = shared;
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_sigaction = dying;
+  action.sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER | SA_ONSTACK;
+  const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
+  for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) sigaction(fatal[i], &action, NULL);
+  on_exit(leaving, NULL);
+}
+
+uint64_t clinux_thread(void) { return (uint64_t)pthread_self(); }
+
+int clinux_fork(void) {
+  const int parent = getpid();
+  const int pid = fork();
+  if (pid == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(0); /* it died before we could ask */
+  }
+  return pid;
+}

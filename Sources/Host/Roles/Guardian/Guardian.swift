@@ -1,0 +1,212 @@
+import CLinux
+import Glibc
+import Memory
+import PluginLoader
+import Transport
+
+/// The parent of the process that does a role's work.
+///
+///     guardian (the process that was started)        worker (its fork)
+///     signals, --on-loss, spare QEMU, exit code      connections, backends, stage, store and its lock
+///              <- ready, failing, ended -
+///              - cancel ->
+///
+/// A backend is foreign code: it may crash, call exit(), or never come back. It does so in the worker, and what was
+/// promised is kept here: whatever ends the worker becomes one line and an exit code, a worker that does not end is
+/// ended, and what is to happen when a primary is lost happens. The two share the entries of ``BackendCalls``, so the
+/// line names backend, channel and packet. When the guardian dies, the worker does.
+///
+/// A packet costs nothing here: no byte of a stream passes this process.
+public final class Guardian: Sendable {
+  private struct State {
+    /// When the worker is to be ended, whatever it does.
+    var deadline: ContinuousClock.Instant?
+    /// Why it is ending, as far as is known.
+    var failure: Failure?
+    var isOver = false
+  }
+
+  private let pid: pid_t
+  private let line: WorkerLine
+  private let callLimit: Double
+  private let page: WorkerPage
+  private let state = Monitor(State())
+
+  /// Seconds that a worker may take to leave everything in order once something has failed.
+  private static let grace = 5.0
+
+  /// Forks. To be called before the process has a second thread.
+  ///
+  /// - Parameters:
+  ///   - callLimit: seconds that a callback of a backend may take, not counting its waits for payload.
+  ///   - work: what the worker does, in the worker.
+  public init(
+    callLimit: Double, _ work: (Worker) -> WorkerEnd
+  ) throws(Failure) {
+    self.callLimit = callLimit
+    do { page = try WorkerPage() } catch { throw Failure(error, at: "starting the worker") }
+    // Made now, so that both have it.
+    _ = BackendCalls.shared
+    // Inherited as "ignored" it would take away how the worker ended.
+    signal(SIGCHLD, SIG_DFL)
+    var ends: [Int32] = [0, 0]
+    guard clinux_datagram_pair(&ends) == 0 else {
+      throw Failure(SystemError("socketpair"), at: "starting the worker")
+    }
+    pid = clinux_fork()
+    guard pid >= 0 else {
+      let error = SystemError("fork")
+      close(ends[0])
+      close(ends[1])
+      throw Failure(error, at: "starting the worker")
+    }
+    guard pid == 0 else {
+      close(ends[1])
+      line = WorkerLine(ends[0])
+      return
+    }
+    close(ends[0])
+    line = WorkerLine(ends[1])
+    clinux_leave_last_words(page.words)
+    clinux_set_thread_name("multifd-worker")
+    let worker = Worker(line, page)
+    worker.end(work(worker))
+  }
+
+  /// The worker has asked a primary to stop its guest, and has not told it to go on: if it ends now, that guest stands
+  /// still until somebody does something about it.
+  public var primaryStands: Bool { page.primaryStands }
+
+  /// The guest is held, and its source knows: whatever becomes of the worker now.
+  public var isSettled: Bool { page.isSettled }
+
+  /// Has the worker end for a reason of this side's: a signal.
+  public func cancel(_ exit: ExitCode, _ why: String) { cancel(Failure(exit, "multifd", why)) }
+
+  /// Ends the worker at once: whoever asks twice does not want to wait.
+  public func kill() {
+    state.read { if !$0.isOver { Glibc.kill(pid, SIGKILL) } }
+  }
+
+  private func cancel(_ failure: Failure) {
+    line.send(GuardianMessage.cancel(failure))
+    expectEnd(within: Self.grace, failure)
+  }
+
+  /// The worker is ending; what was said first counts, and the earliest deadline.
+  private func expectEnd(within seconds: Double, _ failure: Failure?) {
+    state.update { state in
+      state.failure = state.failure ?? failure
+      let deadline = ContinuousClock.now + .seconds(seconds)
+      state.deadline = min(state.deadline ?? deadline, deadline)
+    }
+  }
+
+  /// Waits for the worker's end.
+  ///
+  /// - Parameters:
+  ///   - onReady: called once, when a standby holds the guest; is to return at once.
+  /// - Returns: how it ended, in its own words or, if it could not say it, in ours.
+  public func wait(onReady: () -> Void = {}) -> WorkerEnd {
+    var said: WorkerEnd?
+    var watch = CallWatch(limit: callLimit)
+    while true {
+      let received: WorkerLine.Received<WorkerMessage> = line.receive(milliseconds: 100)
+      switch received {
+      case .message(.ready): onReady()
+      case .message(.failing(let failure)): expectEnd(within: Self.grace, failure)
+      case .message(.ended(let end)):
+        // It has nothing left that could touch the store or the guest: nobody has to wait for the rest.
+        if end.isOrderly { return end }
+        said = end
+        expectEnd(within: 0, nil)
+      case .nothing: break
+      // Its end of the line is closed; poll(2) would say so for ever.
+      case .closed: usleep(10_000)
+      }
+      if let status = reap() { return said ?? end(status) }
+      if let call = watch.stuck() {
+        cancel(
+          Self.fault(
+            call.place, "\(call.callback)() has not come back for \(callLimit.formatted) s"))
+      }
+      if let deadline = state.read({ $0.deadline }), .now >= deadline { return end(said) }
+    }
+  }
+
+  /// Ends a worker that does not end by itself.
+  private func end(_ said: WorkerEnd?) -> WorkerEnd {
+    Glibc.kill(pid, SIGKILL)
+    // One that is waiting for storage which does not answer dies when that does; nobody else waits for it.
+    for _ in 0..<200 where reap() == nil { usleep(10_000) }
+    state.update { $0.isOver = true }
+    if let said { return said }
+    return WorkerEnd(
+      failure: state.read { $0.failure } ?? Self.fault("worker", "it could not say how it ended"))
+  }
+
+  /// Waits until a worker that has said how it ended has left the process table.
+  public func reapWorker() {
+    for _ in 0..<200 where state.read({ !$0.isOver }) {
+      if reap() == nil { usleep(1000) }
+    }
+  }
+
+  /// The worker's status as of wait(2), once it has ended.
+  private func reap() -> Int32? {
+    state.update { state in
+      var status: Int32 = 0
+      guard !state.isOver, waitpid(pid, &status, WNOHANG) == pid else { return nil }
+      state.isOver = true
+      return status
+    }
+  }
+
+  private static func fault(_ what: String, _ why: String) -> Failure {
+    var failure = Failure(.internalError, what, why)
+    failure.cause = .workerFailed
+    return failure
+  }
+
+  /// A worker that has ended without saying how.
+  private func end(_ status: Int32) -> WorkerEnd {
+    let calls = BackendCalls.shared.inside()
+    // Written by the worker, which is gone.
+    let left = page.words.pointee
+    // What it was doing when it was ended by us, or died of what had failed.
+    if let failure = state.read({ $0.failure }), left.signal == 0, left.exited == 0 {
+      return WorkerEnd(failure: failure)
+    }
+    return WorkerEnd(failure: Self.verdict(status, left, calls))
+  }
+
+  /// One line about a worker that something else than itself has ended.
+  static func verdict(
+    _ status: Int32, _ left: clinux_last_words, _ calls: [BackendCalls.Call]
+  ) -> Failure {
+    let what: String
+    if left.exited != 0 {
+      what = "called exit(\(left.code))"
+    } else if let code = Child.exitCode(status) {
+      what = "ended the process with exit code \(code)"
+    } else {
+      let number = status & 0x7f
+      let at = left.address != 0 ? " at address 0x\(String(left.address, radix: 16))" : ""
+      what = "was ended by signal \(number) (\(String(cString: strsignal(number))))\(at)"
+    }
+    // Who did it, if that was told; else whoever was inside a backend.
+    let told = left.signal != 0 || left.exited != 0
+    if let call = told ? calls.first(where: { $0.thread == left.thread }) : calls.first,
+      told || calls.count == 1
+    {
+      return fault(call.place, "\(call.callback)() \(what)")
+    }
+    var failure = fault("worker", "it \(what)")
+    if !told, !calls.isEmpty {
+      failure.why += " inside of " + calls.map(\.place).sorted().joined(separator: "; ")
+    } else if Child.exitCode(status) == nil, status & 0x7f == SIGKILL {
+      failure.hint = "the kernel does so when memory is short: see its log (dmesg)"
+    }
+    return failure
+  }
+}

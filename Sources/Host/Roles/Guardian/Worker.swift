@@ -1,0 +1,49 @@
+import CLinux
+import Glibc
+import Transport
+
+/// The process in which a role does its work, and in which alone backends run. See ``Guardian``.
+public final class Worker: Sendable {
+  private let line: WorkerLine
+  private let page: WorkerPage
+  private let threads = ThreadGroup()
+
+  init(_ line: WorkerLine, _ page: WorkerPage) {
+    self.line = line
+    self.page = page
+  }
+
+  /// Calls `cancel` when the guardian wants this process to end.
+  public func onCancel(_ cancel: @escaping @Sendable (Failure) -> Void) {
+    let line = line
+    // Without it the guardian waits for a while, and then ends this process.
+    try? threads.start("guardian") {
+      while true {
+        let received: WorkerLine.Received<GuardianMessage> = line.receive(milliseconds: -1)
+        switch received {
+        case .message(.cancel(let failure)): cancel(failure)
+        case .nothing: continue
+        case .closed: return
+        }
+      }
+    }
+  }
+
+  /// A standby holds the guest as of the end of precopy.
+  public func ready() { line.send(WorkerMessage.ready) }
+
+  /// Something has failed, and all that is going on is being ended: how, ``end(_:)`` says, if it comes to that.
+  public func failing(_ failure: Failure) { line.send(WorkerMessage.failing(failure)) }
+
+  /// A primary's guest has to stand still from now on, or has been told to go on.
+  public func primaryStands(_ stands: Bool) { page.primaryStands = stands }
+
+  /// The guest is held, and its source knows.
+  public func isSettled() { page.isSettled = true }
+
+  /// Ends the process. Nothing that is still running is waited for.
+  func end(_ end: WorkerEnd) -> Never {
+    line.send(WorkerMessage.ended(end))
+    _exit(0)
+  }
+}

@@ -1,0 +1,29 @@
+import Foundation
+import Roles
+
+/// How a command has its role work in a process of its own, see ``Guardian``.
+enum Workers {
+  /// Starts the worker. Nothing that has threads may have been started before.
+  static func start(
+    callLimit: Double, _ work: (Worker) -> WorkerEnd
+  ) throws(Failure) -> Guardian {
+    // The worker hears of them through its guardian.
+    Signals.block()
+    return try Guardian(callLimit: callLimit, work)
+  }
+
+  /// Signals end the worker, and only then this process.
+  static func watchSignals(_ guardian: Guardian) {
+    Signals.watch(onSecond: guardian.kill, guardian.cancel)
+  }
+
+  /// Says how a worker ended.
+  ///
+  /// - Parameter leftovers: what is in the store is looked at, and told, when the worker could not say it.
+  static func finish(_ end: WorkerEnd, _ leftovers: Leftovers) throws(Failure) {
+    if !end.output.isEmpty { print(end.output) }
+    guard var failure = end.failure else { return }
+    if failure.cause == .workerFailed || !end.isOrderly { leftovers.settle(&failure) }
+    throw failure
+  }
+}

@@ -1,0 +1,108 @@
+/* nocomp that does its work up to packet AT of channel CHANNEL, and then something else: what the roles must bear.
+ *
+ *   -DRECV=STATEMENT      in recv(), once the payload has been read
+ *   -DPREPARE=STATEMENT   in send_prepare()
+ *   -DSETUP=STATEMENT     in recv_setup(), of that channel
+ *   -DCLEANUP=STATEMENT   in recv_cleanup(), of that channel */
+#include "../prelude.h"
+
+#ifndef AT
+#define AT 2
+#endif
+#ifndef CHANNEL
+#define CHANNEL 1
+#endif
+#ifndef RECV
+#define RECV
+#endif
+#ifndef PREPARE
+#define PREPARE
+#endif
+#ifndef SETUP
+#define SETUP
+#endif
+#ifndef CLEANUP
+#define CLEANUP
+#endif
+
+/* Packets of the channel so far: its whole state. */
+typedef struct { unsigned packets; } State;
+
+static void hang(void) { for (;;) pause(); }
+static void spin(void) { for (volatile unsigned i = 0;; i++) {} }
+static void crash(void) { *(volatile int *)16 = 1; }
+/* Off the end of its own stack. */
+static int overflow(int depth) {
+  volatile char frame[4096];
+  frame[0] = (char)depth;
+  return overflow(depth + 1) + frame[0];
+}
+static void *crash_elsewhere(void *unused) {
+  crash();
+  return unused;
+}
+/* In a thread of its own, while this one waits. */
+static void thread_crash(void) {
+  pthread_t thread;
+  pthread_create(&thread, NULL, crash_elsewhere, NULL);
+  hang();
+}
+static void use_all(void) { (void)hang, (void)spin, (void)crash, (void)overflow, (void)thread_crash; }
+
+static uint64_t bound(uint32_t size, uint32_t count) { return (uint64_t)size * count; }
+
+static int32_t send_setup(MultiFDSendParams *p) {
+  p->compress_data = calloc(1, sizeof(State));
+  use_all();
+  return p->compress_data ? MULTIFD_OK : MULTIFD_ERROR_NO_MEMORY;
+}
+
+static void send_cleanup(MultiFDSendParams *p) { free(p->compress_data); }
+
+static int32_t send_prepare(MultiFDSendParams *p) {
+  State *s = p->compress_data;
+  if (p->id == CHANNEL && ++s->packets >= AT) { PREPARE; }
+  for (uint32_t i = 0; i < p->normal_num; i++) {
+    p->iov[i].iov_base = (void *)(p->host + p->normal[i]);
+    p->iov[i].iov_len = p->page_size;
+  }
+  p->iovs_num = p->normal_num;
+  p->next_packet_size = p->normal_num * p->page_size;
+  return MULTIFD_OK;
+}
+
+static int32_t recv_setup(MultiFDRecvParams *p) {
+  if (p->id == CHANNEL) { SETUP; }
+  p->compress_data = calloc(1, sizeof(State));
+  return p->compress_data ? MULTIFD_OK : MULTIFD_ERROR_NO_MEMORY;
+}
+
+static void recv_cleanup(MultiFDRecvParams *p) {
+  if (p->id == CHANNEL) { CLEANUP; }
+  free(p->compress_data);
+}
+
+static int32_t receive(MultiFDRecvParams *p) {
+  State *s = p->compress_data;
+  if (p->next_packet_size != p->normal_num * p->page_size) {
+    p->services->error(p->channel, "a payload of another size than its pages");
+    return MULTIFD_ERROR_CORRUPT;
+  }
+  for (uint32_t i = 0; i < p->normal_num; i++) {
+    int32_t status = p->services->read(p->channel, p->host + p->normal[i], p->page_size);
+    if (status != MULTIFD_OK) return status;
+  }
+  if (p->id == CHANNEL && ++s->packets >= AT) { RECV; }
+  return MULTIFD_OK;
+}
+
+static const MultiFDMethods table = {
+  MULTIFD_METHODS_HEAD, MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC | MULTIFD_CAP_ZERO_COPY,
+  BACKEND_NAME, "1.0.0", "none/1", "does its work, up to a point", MULTIFD_QEMU_METHOD_NONE, 0,
+  NULL, 0, sizeof(MultiFDOption),
+  bound, send_setup, send_cleanup, send_prepare, recv_setup, recv_cleanup, receive,
+};
+
+const MultiFDMethods *multifd_plugin_entry(uint32_t host_major) {
+  return host_major == MULTIFD_ABI_MAJOR ? &table : NULL;
+}

@@ -1,0 +1,157 @@
+import Foundation
+import Roles
+import Store
+import TestSupport
+import Testing
+import Transport
+import Wire
+
+/// `multifd receive` and `multifd send` with backends that do what they must not: what the worker dies of is one line
+/// and an exit code, and the guest is where it was.
+@Suite("Misbehaving backends in live roles", .enabled(if: MisbehavingBackend.unavailable == nil))
+struct LiveBackendTests {
+  /// What a backend does, and what is said of it.
+  struct Fault: Sendable, CustomStringConvertible {
+    var statement: String
+    var words: String
+    /// The thread that did it is known.
+    var isLocated = true
+    var description: String { statement }
+  }
+
+  static let faults = [
+    Fault(statement: "exit(0)", words: "called exit(0)"),
+    Fault(statement: "exit(5)", words: "called exit(5)"),
+    Fault(statement: "_exit(0)", words: "ended the process with exit code 0", isLocated: false),
+    Fault(statement: "quick_exit(3)", words: "ended the process with exit code 3", isLocated: false),
+    Fault(statement: "crash()", words: "was ended by signal 11 (Segmentation fault) at address 0x10"),
+    Fault(statement: "abort()", words: "was ended by signal 6"),
+    Fault(statement: "__builtin_trap()", words: "was ended by signal 4"),
+    Fault(statement: "overflow(0)", words: "was ended by signal 11", isLocated: false),
+    Fault(statement: "raise(SIGKILL)", words: "was ended by signal 9", isLocated: false),
+    Fault(statement: "kill(getpid(), SIGTERM); hang()", words: "has not come back for 1 s"),
+    Fault(statement: "thread_crash()", words: "was ended by signal 11", isLocated: false),
+    Fault(statement: "hang()", words: "has not come back for 1 s"),
+    Fault(statement: "spin()", words: "has not come back for 1 s"),
+  ]
+
+  @Test("recv(): the source is let go, nothing is held", arguments: faults)
+  func receive(fault: Fault) throws {
+    let backend = try MisbehavingBackend("unruly", ["RECV": fault.statement, "AT": "1"])
+    let (result, heard, folder) = try Self.receive(with: backend)
+    Self.expect(fault, "recv", result)
+    // A hand-over that fails is told, or the connection ends: either lets the guest go on.
+    let open = heard.indices.filter { !heard[$0].closed }
+    #expect(open.isEmpty, "connections that were not closed")
+    #expect(heard[0].messages.last != .shut(0))
+    #expect(SmallFileSystem.tree(folder.path).isEmpty, "\(result)")
+  }
+
+  @Test("recv_setup() and recv_cleanup()", arguments: ["SETUP", "CLEANUP"], ["exit(0)", "hang()"])
+  func around(place: String, statement: String) throws {
+    let backend = try MisbehavingBackend("unruly", [place: statement])
+    let (result, _, folder) = try Self.receive(with: backend)
+    let state = try? Store.status(of: folder("store")).manifest?.state
+    // Before the cleanup the guest was held, and its source told: what comes then changes nothing about that.
+    #expect(state == (place == "CLEANUP" ? .held : nil), "\(result)")
+    if place == "SETUP" {
+      #expect(result.code == 70 && result.errors.contains("recv_setup()"), "\(result)")
+    }
+  }
+
+  @Test("A signal ends a reception whose backend hangs")
+  func signal() throws {
+    let backend = try MisbehavingBackend("unruly", ["RECV": "hang()", "AT": "1"])
+    let (result, _, folder) = try Self.receive(with: backend, timeout: 60) { multifd in
+      usleep(300_000)
+      kill(multifd.process.pid, SIGTERM)
+    }
+    #expect(result.code == 128 + SIGTERM, "\(result)")
+    #expect(SmallFileSystem.tree(folder.path).isEmpty, "\(result)")
+  }
+
+  @Test("A worker that is killed takes nothing along: the guardian tells")
+  func killedWorker() throws {
+    let backend = try MisbehavingBackend("unruly", ["RECV": "hang()", "AT": "1"])
+    let (result, _, folder) = try Self.receive(with: backend, timeout: 60) { multifd in
+      usleep(300_000)
+      for worker in multifd.process.children { kill(worker, SIGKILL) }
+    }
+    #expect(result.code == 70, "\(result)")
+    #expect(result.errorLine?.contains("was ended by signal 9") == true, "\(result)")
+    #expect(SmallFileSystem.tree(folder.path).isEmpty, "\(result)")
+  }
+
+  @Test("A guardian that is killed takes the worker along")
+  func killedGuardian() throws {
+    let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+    let multifd = try MultiFDProcess([
+      "receive", "--listen", "unix:" + folder("socket"), "--store", folder("store"),
+    ])
+    _ = try multifd.waitListening()
+    let workers = multifd.process.children
+    #expect(workers.count == 1)
+    multifd.process.kill()
+    let deadline = ContinuousClock.now + .seconds(10)
+    while workers.contains(where: { kill($0, 0) == 0 }), ContinuousClock.now < deadline {
+      usleep(2000)
+    }
+    let alive = workers.filter { kill($0, 0) == 0 }
+    #expect(alive.isEmpty)
+  }
+
+  @Test("send_prepare(): the guest is safe in its store", arguments: faults)
+  func send(fault: Fault) throws {
+    let backend = try MisbehavingBackend("unruly", ["PREPARE": fault.statement, "AT": "1"])
+    let held = try HeldSession("bios-111-none-2ch")
+    let destination = try FakeDestination(channels: 2)
+    let result = try MultiFDProcess.run(
+      [
+        "send", "--store", held.path, "--to", "\(destination.endpoint)", "--timeout", "1",
+      ] + backend.arguments)
+    _ = destination.end()
+    Self.expect(fault, "send_prepare", result)
+    #expect(held.state == .held, "\(result)")
+    #expect(result.errors.contains("the guest is safe in"), "\(result)")
+  }
+
+  // MARK: Inside
+
+  private static func expect(_ fault: Fault, _ callback: String, _ result: MultiFDProcess.Result) {
+    #expect(result.code == 70, "\(result)")
+    let line = result.errorLine ?? ""
+    #expect(line.contains(fault.words), "\(result)")
+    if fault.isLocated {
+      #expect(line.contains("backend unruly, channel 1, packet"), "\(result)")
+      #expect(line.contains("\(callback)() "), "\(result)")
+    } else {
+      #expect(line.contains("worker: it ") || line.contains("backend unruly, channel"), "\(result)")
+    }
+    // One line, and perhaps a hint: no backtrace.
+    let lines = result.errors.split(whereSeparator: \.isNewline).filter {
+      !$0.contains("listening on")
+    }
+    #expect(lines.count <= 2, "\(result)")
+    #expect(result.output.isEmpty, "\(result)")
+  }
+
+  /// Receives a recorded session.
+  private static func receive(
+    with backend: MisbehavingBackend, timeout: Int = 1,
+    meanwhile: (MultiFDProcess) throws -> Void = { _ in }
+  ) throws -> (MultiFDProcess.Result, [FakeSource.Heard], TemporaryFolder) {
+    let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+    let sockets = try TemporaryFolder()
+    let multifd = try MultiFDProcess(
+      [
+        "receive", "--listen", "unix:" + sockets("socket"), "--store", folder("store"),
+        "--timeout", "\(timeout)",
+      ] + backend.arguments)
+    let endpoint = try Endpoint(parsing: try multifd.waitListening())
+    let lines = try Line.of(#require(Fixtures.session("bios-111-none-2ch")))
+    let source = FakeSource(lines, to: endpoint)
+    try meanwhile(multifd)
+    let result = try multifd.wait(.seconds(30))
+    return (result, source.end(), folder)
+  }
+}
