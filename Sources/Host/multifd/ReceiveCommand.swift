@@ -67,7 +67,7 @@ struct ReceiveCommand: ParsableCommand {
 
   func run() throws {
     let options = try makeOptions()
-    let guardian = try Workers.start(callLimit: timeout) { worker in
+    let guardian = try Workers.start("receive", callLimit: timeout) { worker in
       standby.colo ? protect(options, worker) : receive(options, worker)
     }
     if standby.colo { return try standby.run(guardian, store: store, json: json, timeout: timeout) }

@@ -64,7 +64,7 @@ struct SendCommand: ParsableCommand {
   func run() throws {
     let options: SendOptions
     do { options = try makeOptions() } catch { throw Failure(error, at: "send") }
-    let guardian = try Workers.start(callLimit: timeout) { worker in
+    let guardian = try Workers.start("send", callLimit: timeout) { worker in
       let sender = Sender(options, loader: plugins.loader, onFailure: worker.failing)
       worker.onCancel(sender.cancel)
       var end = WorkerEnd()

@@ -5,11 +5,11 @@ import Roles
 enum Workers {
   /// Starts the worker. Nothing that has threads may have been started before.
   static func start(
-    callLimit: Double, _ work: (Worker) -> WorkerEnd
+    _ role: String, callLimit: Double, _ work: (Worker) -> WorkerEnd
   ) throws(Failure) -> Guardian {
     // The worker hears of them through its guardian.
     Signals.block()
-    return try Guardian(callLimit: callLimit, work)
+    return try Guardian(role, callLimit: callLimit, work)
   }
 
   /// Signals end the worker, and only then this process.

@@ -1,16 +1,19 @@
-/* nocomp that does its work up to packet AT of channel CHANNEL, and then something else: what the roles must bear.
+/* nocomp that does its work up to packet AT of a channel, of CHANNEL if that is given, and then something else: what the roles
+ * must bear.
  *
  *   -DRECV=STATEMENT      in recv(), once the payload has been read
  *   -DPREPARE=STATEMENT   in send_prepare()
- *   -DSETUP=STATEMENT     in recv_setup(), of that channel
- *   -DCLEANUP=STATEMENT   in recv_cleanup(), of that channel */
+ *   -DSETUP=STATEMENT     in recv_setup()
+ *   -DCLEANUP=STATEMENT   in recv_cleanup() */
 #include "../prelude.h"
 
 #ifndef AT
 #define AT 2
 #endif
-#ifndef CHANNEL
-#define CHANNEL 1
+#ifdef CHANNEL
+#define IS_IT(p) ((p)->id == CHANNEL)
+#else
+#define IS_IT(p) 1
 #endif
 #ifndef RECV
 #define RECV
@@ -61,7 +64,7 @@ static void send_cleanup(MultiFDSendParams *p) { free(p->compress_data); }
 
 static int32_t send_prepare(MultiFDSendParams *p) {
   State *s = p->compress_data;
-  if (p->id == CHANNEL && ++s->packets >= AT) { PREPARE; }
+  if (IS_IT(p) && ++s->packets >= AT) { PREPARE; }
   for (uint32_t i = 0; i < p->normal_num; i++) {
     p->iov[i].iov_base = (void *)(p->host + p->normal[i]);
     p->iov[i].iov_len = p->page_size;
@@ -72,13 +75,13 @@ static int32_t send_prepare(MultiFDSendParams *p) {
 }
 
 static int32_t recv_setup(MultiFDRecvParams *p) {
-  if (p->id == CHANNEL) { SETUP; }
+  if (IS_IT(p)) { SETUP; }
   p->compress_data = calloc(1, sizeof(State));
   return p->compress_data ? MULTIFD_OK : MULTIFD_ERROR_NO_MEMORY;
 }
 
 static void recv_cleanup(MultiFDRecvParams *p) {
-  if (p->id == CHANNEL) { CLEANUP; }
+  if (IS_IT(p)) { CLEANUP; }
   free(p->compress_data);
 }
 
@@ -92,7 +95,7 @@ static int32_t receive(MultiFDRecvParams *p) {
     int32_t status = p->services->read(p->channel, p->host + p->normal[i], p->page_size);
     if (status != MULTIFD_OK) return status;
   }
-  if (p->id == CHANNEL && ++s->packets >= AT) { RECV; }
+  if (IS_IT(p) && ++s->packets >= AT) { RECV; }
   return MULTIFD_OK;
 }
 

@@ -26,6 +26,7 @@ public final class Guardian: Sendable {
     var isOver = false
   }
 
+  private let role: String
   private let pid: pid_t
   private let line: WorkerLine
   private let callLimit: Double
@@ -38,11 +39,13 @@ public final class Guardian: Sendable {
   /// Forks. To be called before the process has a second thread.
   ///
   /// - Parameters:
+  ///   - role: what the worker does, for messages: `receive`.
   ///   - callLimit: seconds that a callback of a backend may take, not counting its waits for payload.
   ///   - work: what the worker does, in the worker.
   public init(
-    callLimit: Double, _ work: (Worker) -> WorkerEnd
+    _ role: String, callLimit: Double, _ work: (Worker) -> WorkerEnd
   ) throws(Failure) {
+    self.role = role
     self.callLimit = callLimit
     do { page = try WorkerPage() } catch { throw Failure(error, at: "starting the worker") }
     // Made now, so that both have it.
@@ -81,7 +84,7 @@ public final class Guardian: Sendable {
   public var isSettled: Bool { page.isSettled }
 
   /// Has the worker end for a reason of this side's: a signal.
-  public func cancel(_ exit: ExitCode, _ why: String) { cancel(Failure(exit, "multifd", why)) }
+  public func cancel(_ exit: ExitCode, _ why: String) { cancel(Failure(exit, role, why)) }
 
   /// Ends the worker at once: whoever asks twice does not want to wait.
   public func kill() {
@@ -108,41 +111,44 @@ public final class Guardian: Sendable {
   ///   - onReady: called once, when a standby holds the guest; is to return at once.
   /// - Returns: how it ended, in its own words or, if it could not say it, in ours.
   public func wait(onReady: () -> Void = {}) -> WorkerEnd {
-    var said: WorkerEnd?
     var watch = CallWatch(limit: callLimit)
     while true {
-      let received: WorkerLine.Received<WorkerMessage> = line.receive(milliseconds: 100)
+      // Looked at first: what it said before it ended is read below.
+      let status = reap()
+      let received: WorkerLine.Received<WorkerMessage> = line.receive(
+        milliseconds: status == nil ? 100 : 0)
       switch received {
       case .message(.ready): onReady()
       case .message(.failing(let failure)): expectEnd(within: Self.grace, failure)
       case .message(.ended(let end)):
-        // It has nothing left that could touch the store or the guest: nobody has to wait for the rest.
-        if end.isOrderly { return end }
-        said = end
-        expectEnd(within: 0, nil)
-      case .nothing: break
-      // Its end of the line is closed; poll(2) would say so for ever.
-      case .closed: usleep(10_000)
+        // With nothing left that could touch the store or the guest nobody has to wait for the rest.
+        if !end.isOrderly { finish() }
+        return end
+      case .nothing, .closed:
+        if let status { return end(status) }
+        // poll(2) would go on saying that the line is closed.
+        if case .closed = received { usleep(10_000) }
       }
-      if let status = reap() { return said ?? end(status) }
       if let call = watch.stuck() {
         cancel(
           Self.fault(
             call.place, "\(call.callback)() has not come back for \(callLimit.formatted) s"))
       }
-      if let deadline = state.read({ $0.deadline }), .now >= deadline { return end(said) }
+      if let deadline = state.read({ $0.deadline }), .now >= deadline {
+        finish()
+        return WorkerEnd(
+          failure: state.read { $0.failure } ?? Self.fault("worker", "it did not end"))
+      }
     }
   }
 
   /// Ends a worker that does not end by itself.
-  private func end(_ said: WorkerEnd?) -> WorkerEnd {
-    Glibc.kill(pid, SIGKILL)
+  private func finish() {
+    kill()
     // One that is waiting for storage which does not answer dies when that does; nobody else waits for it.
-    for _ in 0..<200 where reap() == nil { usleep(10_000) }
-    state.update { $0.isOver = true }
-    if let said { return said }
-    return WorkerEnd(
-      failure: state.read { $0.failure } ?? Self.fault("worker", "it could not say how it ended"))
+    for _ in 0..<200 where state.read({ !$0.isOver }) {
+      if reap() == nil { usleep(10_000) }
+    }
   }
 
   /// Waits until a worker that has said how it ended has left the process table.
@@ -194,16 +200,15 @@ public final class Guardian: Sendable {
       let at = left.address != 0 ? " at address 0x\(String(left.address, radix: 16))" : ""
       what = "was ended by signal \(number) (\(String(cString: strsignal(number))))\(at)"
     }
-    // Who did it, if that was told; else whoever was inside a backend.
+    // Who did it, if that was told; else the only one who can have.
     let told = left.signal != 0 || left.exited != 0
-    if let call = told ? calls.first(where: { $0.thread == left.thread }) : calls.first,
-      told || calls.count == 1
-    {
+    let suspects = told ? calls.filter { $0.thread == left.thread } : calls
+    if suspects.count == 1, let call = suspects.first {
       return fault(call.place, "\(call.callback)() \(what)")
     }
     var failure = fault("worker", "it \(what)")
-    if !told, !calls.isEmpty {
-      failure.why += " inside of " + calls.map(\.place).sorted().joined(separator: "; ")
+    if !calls.isEmpty {
+      failure.why += " while inside of " + calls.map(\.place).sorted().joined(separator: "; ")
     } else if Child.exitCode(status) == nil, status & 0x7f == SIGKILL {
       failure.hint = "the kernel does so when memory is short: see its log (dmesg)"
     }
