@@ -80,7 +80,8 @@ public final class BackendCalls: Sendable {
     let memory = mmap(
       nil, count * 8, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)
     // Zero bytes are atomics of the value 0, and whole pages are aligned for them.
-    words = memory == MAP_FAILED ? nil : memory?.bindMemory(to: Atomic<UInt64>.self, capacity: count)
+    words =
+      memory == MAP_FAILED ? nil : memory?.bindMemory(to: Atomic<UInt64>.self, capacity: count)
   }
 
   /// Everything that has been entered and has not come back, in no order.

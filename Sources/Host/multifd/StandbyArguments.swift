@@ -47,7 +47,8 @@ struct StandbyArguments: ParsableArguments {
   /// Waits until the worker's primary is lost, then does what --on-loss says.
   func run(_ guardian: Guardian, store: String, json: Bool, timeout: Double) throws {
     let policy = LossPolicy(
-      onLoss, failover.options(store: store, timeout: timeout), wantsSpare: spare, log: Console.note)
+      onLoss, failover.options(store: store, timeout: timeout), wantsSpare: spare, log: Console.note
+    )
     // Whichever of the two is going on: one that is over, or has not begun, ends at once.
     Signals.watch(onSecond: guardian.kill) {
       guardian.cancel($0, $1)

@@ -39,9 +39,9 @@ extension Receiver {
       main.standby = standby
       let watchdog = ThreadGroup()
       if let limit = options.standby?.checkpointTimeout {
-        do { try watchdog.start("checkpoints") { [session] in session.watchCheckpoints(limit) } } catch {
-          session.fail(Failure(error, at: "receive"))
-        }
+        do {
+          try watchdog.start("checkpoints") { [session] in session.watchCheckpoints(limit) }
+        } catch { session.fail(Failure(error, at: "receive")) }
       }
       defer { watchdog.joinAll() }
       var cause = Failure(.unreachable, "primary", "it is gone")
