@@ -74,7 +74,8 @@ struct ReceiveCommand: ParsableCommand {
     Workers.watchSignals(guardian)
     let end = guardian.wait()
     guardian.reapWorker()
-    try Workers.finish(end, Leftovers(of: .reception(isSettled: guardian.isSettled), in: store))
+    try Workers.finish(
+      guardian, end, Leftovers(of: .reception(isSettled: guardian.isSettled), in: store))
   }
 
   /// In the worker.
@@ -118,7 +119,7 @@ struct ReceiveCommand: ParsableCommand {
     events.primaryStands = worker.primaryStands
     events.settled = worker.isSettled
     let receiver = Receiver(options, loader: plugins.loader, events: events)
-    worker.onCancel(receiver.cancel)
+    worker.onCancel(receiver.cancel, abandon: receiver.abandon)
     return receiver
   }
 

@@ -66,7 +66,8 @@ struct SendCommand: ParsableCommand {
     do { options = try makeOptions() } catch { throw Failure(error, at: "send") }
     let guardian = try Workers.start("send", callLimit: timeout) { worker in
       let sender = Sender(options, loader: plugins.loader, onFailure: worker.failing)
-      worker.onCancel(sender.cancel)
+      // To end it is to cut its connections.
+      worker.onCancel(sender.cancel, abandon: {})
       var end = WorkerEnd()
       do throws(Failure) {
         let summary = try sender.run()
@@ -78,7 +79,7 @@ struct SendCommand: ParsableCommand {
     Workers.watchSignals(guardian)
     let end = guardian.wait()
     guardian.reapWorker()
-    try Workers.finish(end, Leftovers(of: .handOver, in: store))
+    try Workers.finish(guardian, end, Leftovers(of: .handOver, in: store))
   }
 
   private func makeOptions() throws -> SendOptions {

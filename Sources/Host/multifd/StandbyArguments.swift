@@ -61,14 +61,18 @@ struct StandbyArguments: ParsableArguments {
       policy.ready()
     }
     guard wasReady, var cause = end.failure else {
-      return try Workers.finish(end, Leftovers(of: .reception(isSettled: false), in: store))
+      return try Workers.finish(
+        guardian, end, Leftovers(of: .reception(isSettled: false), in: store))
     }
     if !end.output.isEmpty { print(end.output) }
     if let summary = try policy.settle(cause, primaryStands: guardian.primaryStands) {
       if json { Console.json(summary) } else { print(summary) }
       throw ArgumentParser.ExitCode(Roles.ExitCode.failedOver.rawValue)
     }
-    Leftovers(of: .reception(isSettled: false), in: store).settle(&cause)
+    // A worker that waits for storage is not gone, and looking at the store would be to wait with it.
+    if end.isOrderly || guardian.isGone {
+      Leftovers(of: .reception(isSettled: false), in: store).settle(&cause)
+    }
     if onLoss == .failover, cause.cause == .workerFailed {
       cause.hint? += "; the primary's guest may go on: end it before 'multifd failover'"
     }

@@ -17,13 +17,23 @@ enum Workers {
     Signals.watch(onSecond: guardian.kill, guardian.cancel)
   }
 
-  /// Says how a worker ended.
+  /// Waits for a worker and says how it ended.
   ///
   /// - Parameter leftovers: what is in the store is looked at, and told, when the worker could not say it.
-  static func finish(_ end: WorkerEnd, _ leftovers: Leftovers) throws(Failure) {
+  static func finish(_ guardian: Guardian, _ end: WorkerEnd, _ leftovers: Leftovers) throws(Failure)
+  {
     if !end.output.isEmpty { print(end.output) }
     guard var failure = end.failure else { return }
-    if failure.cause == .workerFailed || !end.isOrderly { leftovers.settle(&failure) }
+    settle(&failure, guardian, end, leftovers)
     throw failure
+  }
+
+  /// Adds to a failure where the guest is now, when its worker could not.
+  static func settle(
+    _ failure: inout Failure, _ guardian: Guardian, _ end: WorkerEnd, _ leftovers: Leftovers
+  ) {
+    // A worker that still stands somewhere has the store.
+    guard !end.isOrderly, guardian.isGone else { return }
+    leftovers.settle(&failure)
   }
 }

@@ -83,6 +83,9 @@ public final class Guardian: Sendable {
   /// The guest is held, and its source knows: whatever becomes of the worker now.
   public var isSettled: Bool { page.isSettled }
 
+  /// The worker is gone, with its lock of the store.
+  public var isGone: Bool { state.read { $0.isOver } }
+
   /// Has the worker end for a reason of this side's: a signal.
   public func cancel(_ exit: ExitCode, _ why: String) { cancel(Failure(exit, role, why)) }
 
@@ -111,7 +114,8 @@ public final class Guardian: Sendable {
   ///   - onReady: called once, when a standby holds the guest; is to return at once.
   /// - Returns: how it ended, in its own words or, if it could not say it, in ours.
   public func wait(onReady: () -> Void = {}) -> WorkerEnd {
-    var watch = CallWatch(limit: callLimit)
+    var calls = CallWatch(limit: callLimit)
+    var stalls = StallWatch(pid: pid, limit: callLimit)
     while true {
       // Looked at first: what it said before it ended is read below.
       let status = reap()
@@ -129,7 +133,12 @@ public final class Guardian: Sendable {
         // poll(2) would go on saying that the line is closed.
         if case .closed = received { usleep(10_000) }
       }
-      if let call = watch.stuck() {
+      if stalls.isStalled() {
+        cancel(
+          Failure(
+            .failed, "store", "its storage has not answered for \(callLimit.formatted) s",
+            hint: "pid \(pid) waits for it, and has the store locked until it answers"))
+      } else if let call = calls.stuck() {
         cancel(
           Self.fault(
             call.place, "\(call.callback)() has not come back for \(callLimit.formatted) s"))
@@ -137,13 +146,17 @@ public final class Guardian: Sendable {
       if let deadline = state.read({ $0.deadline }), .now >= deadline {
         finish()
         return WorkerEnd(
-          failure: state.read { $0.failure } ?? Self.fault("worker", "it did not end"))
+          failure: state.read { $0.failure } ?? Self.fault("worker", "it did not end"),
+          isOrderly: false)
       }
     }
   }
 
   /// Ends a worker that does not end by itself.
   private func finish() {
+    // Connections stay open as long as one of its threads stands: the peer is to know.
+    line.send(GuardianMessage.abandon)
+    usleep(100_000)
     kill()
     // One that is waiting for storage which does not answer dies when that does; nobody else waits for it.
     for _ in 0..<200 where state.read({ !$0.isOver }) {
@@ -181,9 +194,9 @@ public final class Guardian: Sendable {
     let left = page.words.pointee
     // What it was doing when it was ended by us, or died of what had failed.
     if let failure = state.read({ $0.failure }), left.signal == 0, left.exited == 0 {
-      return WorkerEnd(failure: failure)
+      return WorkerEnd(failure: failure, isOrderly: false)
     }
-    return WorkerEnd(failure: Self.verdict(status, left, calls))
+    return WorkerEnd(failure: Self.verdict(status, left, calls), isOrderly: false)
   }
 
   /// One line about a worker that something else than itself has ended.

@@ -17,6 +17,8 @@ enum WorkerMessage: Codable, Sendable {
 enum GuardianMessage: Codable, Sendable {
   /// End, for this reason, and leave everything in order.
   case cancel(Failure)
+  /// Time is up: let go of the peers.
+  case abandon
 }
 
 /// How a worker ended.
@@ -29,9 +31,10 @@ public struct WorkerEnd: Codable, Sendable {
   public var isOrderly = true
 
   /// An end.
-  public init(output: String = "", failure: Failure? = nil) {
+  public init(output: String = "", failure: Failure? = nil, isOrderly: Bool = true) {
     self.output = output
     self.failure = failure
+    self.isOrderly = isOrderly
   }
 }
 
