@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,4 +44,11 @@ int clinux_join_within(unsigned long thread, double seconds) {
     end.tv_nsec -= 1000000000;
   }
   return pthread_clockjoin_np((pthread_t)thread, NULL, CLOCK_MONOTONIC, &end);
+}
+
+/* By number: glibc has the wrappers since 2.36 only. */
+int clinux_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+int clinux_pidfd_send_signal(int pidfd, int signal) {
+  return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
 }
