@@ -154,6 +154,16 @@ struct StoreTrustTests {
     #expect(throws: StoreError.self) { try Store.open(path) }
   }
 
+  @Test("What a store says about itself does not steer the terminal")
+  func terminal() throws {
+    try TestGuest.held(in: path)
+    try "\u{1b}[2Jready\nguest  held\n".write(
+      toFile: path + "/state", atomically: false, encoding: .utf8)
+    let result = try MultiFDProcess.run(["status", "--store", path])
+    #expect(result.code == 0 && result.output.contains("activity    ?[2Jready guest"), "\(result)")
+    #expect(!result.output.unicodeScalars.contains("\u{1b}"))
+  }
+
   @Test("Sizes in a manifest are not allocated because it says so")
   func sizes() throws {
     try TestGuest.held(in: path)
