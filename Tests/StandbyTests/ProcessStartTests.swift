@@ -64,4 +64,14 @@ struct ProcessStartTests {
     multifd.process.kill(SIGTERM)
     #expect(try multifd.wait().code == 128 + SIGTERM)
   }
+
+  @Test("Who ignores SIGCHLD has children that nobody can wait for: a fence would never end")
+  func ignoredChildren() throws {
+    let standby = try LostGuest.standby()
+    let failover = try LostGuest.start(
+      standby, ["/bin/false"], ["--fence", "exit 7", "--fence-timeout", "20"],
+      wrapper: Self.shell("trap '' CHLD; exec \"$@\""))
+    let result = try failover.wait()
+    #expect(result.code == 1 && result.errorLine?.contains("7") == true, "\(result)")
+  }
 }

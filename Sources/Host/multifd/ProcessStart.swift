@@ -14,6 +14,9 @@ enum ProcessStart {
     signal(SIGPIPE, SIG_IGN)
     // A file that may not become so long is an error like a full disk, and not the end, with half a store left.
     signal(SIGXFSZ, SIG_IGN)
+    // Where whoever started this ignores it, children are reaped by the kernel: then how they ended is not known,
+    // and their numbers may be others' when they are to be ended.
+    signal(SIGCHLD, SIG_DFL)
     raiseDescriptors()
   }
 
