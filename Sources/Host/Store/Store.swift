@@ -62,6 +62,7 @@ public final class Store: Sendable {
   public static func open(
     _ path: String, handedOver: Bool = false
   ) throws(StoreError) -> (store: Store, manifest: Manifest) {
+    try Descriptors.expectRoom()
     let store = Store(try StoreLock.take(path, for: .guest))
     guard let manifest = try store.folder.manifest() else {
       throw StoreError(.empty, "\(path) is no store: there is no manifest.json")

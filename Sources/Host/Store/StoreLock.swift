@@ -62,18 +62,16 @@ final class StoreLock: Sendable {
 
   /// Makes sure that a folder is a store or, for a guest to come, may become one.
   private static func expectStore(_ folder: StoreFolder, _ use: Use) throws(StoreError) {
-    let text = try folder.contents("lock")
-    if text == Data(mark.utf8) { return }
-    switch use {
-    case .guest:
-      guard try folder.manifest() != nil else {
-        throw StoreError(.empty, "\(folder.path) is no store: there is no manifest.json")
-      }
-    case .reception:
-      let isEmpty = try folder.names().allSatisfy { $0 == "lock" } && text?.isEmpty ?? true
-      if isEmpty { return }
-      guard try folder.manifest() != nil else { throw foreign(folder) }
+    // What another process is just making or sweeping away may look like neither; a look later it does not.
+    for attempt in 0..<3 {
+      if attempt > 0 { usleep(2000) }
+      let isEmpty = use == .reception ? try folder.names().allSatisfy { $0 == "lock" } : false
+      let text = try folder.contents("lock")
+      if text == Data(mark.utf8) || isEmpty && text?.isEmpty ?? true { return }
+      if try folder.manifest() != nil { return }
     }
+    guard use == .guest else { throw foreign(folder) }
+    throw StoreError(.empty, "\(folder.path) is no store: there is no manifest.json")
   }
 
   private static func foreign(_ folder: StoreFolder) -> StoreError {
