@@ -16,13 +16,13 @@ extension Store {
   /// Reads a store without disturbing whoever uses it. It may be somebody else's: no link is followed, nothing but
   /// regular files is read, and what they say is for reading only.
   public static func status(of path: String) throws(StoreError) -> Status {
-    let folder = try StoreFolder(path, trusting: true)
-    let state = try folder.untrustedContents("state").map {
+    let folder = try StoreFolder(path, ofAnybody: true)
+    let state = try folder.contents("state", ofAnybody: true).map {
       String(decoding: $0.prefix(200), as: UTF8.self)
     }
     return Status(
-      manifest: try folder.manifest(trusting: true),
-      checkpoint: try folder.checkpoint(trusting: true),
+      manifest: try folder.manifest(ofAnybody: true),
+      checkpoint: try folder.checkpoint(ofAnybody: true),
       state: state?.trimmingCharacters(in: .whitespacesAndNewlines),
       inUse: StoreLock.isTaken(folder))
   }

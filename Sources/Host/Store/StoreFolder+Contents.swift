@@ -63,23 +63,15 @@ extension StoreFolder {
 
   /// The whole file, or nil if there is none. One that is there and cannot be read is an error: to take it for absent
   /// would be to take an older checkpoint for the last.
-  func contents(_ name: String) throws(StoreError) -> Data? {
-    guard let (file, status) = try openExisting(name, writable: false) else { return nil }
+  ///
+  /// - Parameter ofAnybody: may be somebody else's: to look at, not to use.
+  func contents(_ name: String, ofAnybody: Bool = false) throws(StoreError) -> Data? {
+    guard let file = try openFile(name, O_RDONLY) else { return nil }
     defer { close(file) }
+    let status = try StoreTrust.check(file, .file, as: path + "/" + name, ofAnybody: ofAnybody)
     guard status.st_size <= Self.maxText else {
       throw StoreError(.damaged, "\(path)/\(name) has \(status.st_size) bytes")
     }
-    return Data(try read(file, count: Int(status.st_size), named: name))
-  }
-
-  /// The whole file of a store that may be somebody else's; nil if there is none, or nothing that could be read.
-  func untrustedContents(_ name: String) throws(StoreError) -> Data? {
-    guard let file = try openFile(name, O_RDONLY) else { return nil }
-    defer { close(file) }
-    var status = stat()
-    guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
-      status.st_size <= Self.maxText
-    else { throw StoreError(.damaged, "\(path)/\(name) is no file of a store") }
     return Data(try read(file, count: Int(status.st_size), named: name))
   }
 

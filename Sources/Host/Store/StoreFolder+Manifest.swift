@@ -3,10 +3,9 @@ import Foundation
 extension StoreFolder {
   /// What the store says about itself; nil if it says nothing.
   ///
-  /// - Parameter trusting: of a store that may be somebody else's.
-  func manifest(trusting: Bool = false) throws(StoreError) -> Manifest? {
-    let file = "manifest.json"
-    guard let data = try trusting ? untrustedContents(file) : contents(file) else { return nil }
+  /// - Parameter ofAnybody: may be somebody else's: to look at, not to use.
+  func manifest(ofAnybody: Bool = false) throws(StoreError) -> Manifest? {
+    guard let data = try contents("manifest.json", ofAnybody: ofAnybody) else { return nil }
     struct Version: Codable { var format: Int }
     do {
       let version = try JSONDecoder().decode(Version.self, from: data).format
@@ -24,9 +23,8 @@ extension StoreFolder {
   }
 
   /// The checkpoint that counts; nil if it is the end of precopy.
-  func checkpoint(trusting: Bool = false) throws(StoreError) -> CheckpointRecord? {
-    let file = "checkpoint"
-    guard let data = try trusting ? untrustedContents(file) : contents(file) else { return nil }
+  func checkpoint(ofAnybody: Bool = false) throws(StoreError) -> CheckpointRecord? {
+    guard let data = try contents("checkpoint", ofAnybody: ofAnybody) else { return nil }
     guard let record = try? JSONDecoder().decode(CheckpointRecord.self, from: data),
       record.number > 0, record.side == 0 || record.side == 1, record.entries >= 0
     else { throw StoreError(.damaged, "\(path)/checkpoint cannot be understood") }

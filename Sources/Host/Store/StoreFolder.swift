@@ -18,8 +18,8 @@ final class StoreFolder: Sendable {
   ///
   /// - Parameters:
   ///   - create: makes it if it is not there.
-  ///   - trusting: looks at somebody else's, too: for nothing that is written or believed.
-  init(_ given: String, create: Bool = false, trusting: Bool = false) throws(StoreError) {
+  ///   - ofAnybody: may be somebody else's: to look at, not to use.
+  init(_ given: String, create: Bool = false, ofAnybody: Bool = false) throws(StoreError) {
     var path = given
     // With a slash at its end a link would be followed.
     while path.count > 1, path.hasSuffix("/") { path.removeLast() }
@@ -31,7 +31,7 @@ final class StoreFolder: Sendable {
     let descriptor = Glibc.open(path, flags)
     guard descriptor >= 0 else { throw Self.cannotOpen(path, SystemError("open")) }
     do throws(StoreError) {
-      if !trusting { try StoreTrust.check(descriptor, .folder, as: path) }
+      try StoreTrust.check(descriptor, .folder, as: path, ofAnybody: ofAnybody)
     } catch {
       close(descriptor)
       if isNew { rmdir(path) }

@@ -15,20 +15,16 @@ enum StoreTrust {
 
   /// Checks what is open.
   ///
+  /// - Parameter ofAnybody: may be somebody else's: to look at, not to use.
   /// - Returns: its status.
   @discardableResult
   static func check(
-    _ descriptor: Int32, _ form: Form, as path: String
+    _ descriptor: Int32, _ form: Form, as path: String, ofAnybody: Bool = false
   ) throws(StoreError) -> stat {
     var status = stat()
     guard fstat(descriptor, &status) == 0 else {
       throw StoreError(.system, "\(path): \(SystemError("fstat"))")
     }
-    try check(status, form, as: path)
-    return status
-  }
-
-  private static func check(_ status: stat, _ form: Form, as path: String) throws(StoreError) {
     switch form {
     case .folder:
       guard status.st_mode & S_IFMT == S_IFDIR else {
@@ -38,11 +34,18 @@ enum StoreTrust {
       guard status.st_mode & S_IFMT == S_IFREG else {
         throw StoreError(.untrusted, "\(path) is not a regular file")
       }
-      guard status.st_nlink <= 1 else {
-        throw StoreError(
-          .untrusted, "\(path) has \(status.st_nlink) names (hard links)",
-          hint: "its other name may be a file that nobody wants overwritten: copy it instead")
-      }
+    }
+    if !ofAnybody { try checkOwner(status, form, as: path) }
+    return status
+  }
+
+  private static func checkOwner(
+    _ status: stat, _ form: Form, as path: String
+  ) throws(StoreError) {
+    guard form == .folder || status.st_nlink <= 1 else {
+      throw StoreError(
+        .untrusted, "\(path) has \(status.st_nlink) names (hard links)",
+        hint: "its other name may be a file that nobody wants overwritten: copy it instead")
     }
     let user = geteuid()
     guard status.st_uid == user else {
