@@ -146,10 +146,12 @@ public final class Store: Sendable {
     try folder.replace("manifest.json", with: data)
   }
 
-  /// Whether there is a guest here that must not be swept away.
+  /// Whether there is a guest here that must not be swept away; so there is if the manifest cannot be read.
   public var holdsGuest: Bool {
-    guard let manifest = try? folder.manifest() else { return false }
-    return manifest.state != .receiving
+    do {
+      guard let manifest = try folder.manifest() else { return false }
+      return manifest.state != .receiving
+    } catch { return true }
   }
 
   /// Replaces the manifest, also where there is no room any more: see ``withReserve(_:)``.
