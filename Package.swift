@@ -71,17 +71,18 @@ let package = Package(
     host("Chart", []),
     host("Observe", [.product(name: "Histogram", package: "hdrhistogram-swift")]),
     host(
-      "Roles", ["COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory"],
+      "Roles",
+      ["COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory", "CLinux"],
       exclude: ["Bench/loadguest.s"]),
     .executableTarget(
-      name: "multifd", dependencies: ["Roles", "Chart", argumentParser],
+      name: "multifd", dependencies: ["Roles", "Chart", "CLinux", argumentParser],
       path: "Sources/Host/multifd"),
 
     // What a backend's author tries a backend with. It knows the C ABI and the loader, not the host.
     .target(name: "CHarness", path: "Sources/Host/CHarness"),
     host("Harness", ["PluginAPI", "PluginLoader", "CLinux", "CHarness", "Chart"]),
     .executableTarget(
-      name: "multifd-harness", dependencies: ["Harness", argumentParser],
+      name: "multifd-harness", dependencies: ["Harness", "CLinux", argumentParser],
       path: "Sources/Host/HarnessTool",
       linkerSettings: [
         // So that a backend that counts its own coverage finds where to report it.
@@ -92,7 +93,7 @@ let package = Package(
       ]),
 
     // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
-    .target(name: "TestSupport", dependencies: [], path: "Tests/Support"),
+    .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/Support"),
     .executableTarget(
       name: "multifd-lab", dependencies: ["TestSupport", "Observe", argumentParser],
       path: "Tests/Lab"),

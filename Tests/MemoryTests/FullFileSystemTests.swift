@@ -29,13 +29,45 @@ struct FullFileSystemTests {
     #expect((1...3).contains(written))
     #expect(failure == SystemError("writing RAM block pc.ram", errno: ENOSPC))
     #expect(block.reservedBytes == written << 20)
-    #expect(!block.isReserved(pageAt: written << 20))
+    #expect(!block.mayHoldData(pageAt: written << 20))
     // Clearing a page that could not be had is still right: it is zero.
     try block.clear(pageAt: written << 20)
     for chunk in 0..<written {
       #expect(block.base.load(fromByteOffset: chunk << 20, as: UInt8.self) == 0x11)
     }
     #expect(throws: SystemError.self) { try block.reserve(pageAt: 40 << 20) }
+  }
+
+  @Test("A file that existed needs no room to clear its holes and to write what is memory")
+  func existing() throws {
+    let system = try SmallFileSystem("size=8m")
+    let page = 4096
+    func file() -> Int32 { open(system.path + "/block", O_RDWR | O_CREAT | O_CLOEXEC, 0o600) }
+    do {
+      let block = try RAMBlock(name: "pc.ram", length: 16 << 20, pageSize: page, emptyFile: file())
+      try block.reserve(pageAt: 2 << 20)
+      memset(block.base + 2 << 20, 1, 1 << 20)
+    }
+    try system.fill()
+    let block = try RAMBlock(
+      name: "pc.ram", length: 16 << 20, pageSize: page, existingFile: file(), writable: true)
+    for offset in stride(from: 0, to: block.length, by: page) {
+      let isData = (2 << 20..<3 << 20).contains(offset)
+      #expect(block.mayHoldData(pageAt: offset) == isData)
+      if isData, offset / page % 2 == 0 {
+        try block.reserve(pageAt: offset)
+        memset(block.base + offset, 2, page)
+      } else {
+        try block.clear(pageAt: offset)
+      }
+    }
+    for offset in stride(from: 2 << 20, to: 3 << 20, by: page) {
+      let expected: UInt8 = offset / page % 2 == 0 ? 2 : 0
+      #expect(block.base.load(fromByteOffset: offset, as: UInt8.self) == expected)
+    }
+    #expect(throws: SystemError("writing RAM block pc.ram", errno: ENOSPC)) {
+      try block.reserve(pageAt: 0)
+    }
   }
 
   @Test("Room that is made can be used")

@@ -38,7 +38,7 @@ struct RAMBlockTests {
     var status = stat()
     #expect(fstat(block.descriptor, &status) == 0 && status.st_size == length)
     for offset in stride(from: 0, to: length, by: Self.page) {
-      #expect(!block.isReserved(pageAt: offset))
+      #expect(!block.mayHoldData(pageAt: offset))
       #expect(ZeroPage.isZero(block.base + offset, count: Self.page))
     }
     _ = folder
@@ -51,9 +51,9 @@ struct RAMBlockTests {
     try block.reserve(pageAt: offset)
     #expect(block.reservedBytes == Self.chunk)
     #expect(
-      block.isReserved(pageAt: 2 * Self.chunk) && block.isReserved(pageAt: 3 * Self.chunk - 1))
+      block.mayHoldData(pageAt: 2 * Self.chunk) && block.mayHoldData(pageAt: 3 * Self.chunk - 1))
     #expect(
-      !block.isReserved(pageAt: 2 * Self.chunk - 1) && !block.isReserved(pageAt: 3 * Self.chunk))
+      !block.mayHoldData(pageAt: 2 * Self.chunk - 1) && !block.mayHoldData(pageAt: 3 * Self.chunk))
     #expect(try block.dataExtents() == [2 * Self.chunk..<3 * Self.chunk])
     #expect(try allocated(block) == Self.chunk)
     memset(block.base + offset, 0xaa, Self.page)
@@ -99,7 +99,7 @@ struct RAMBlockTests {
     let block = try RAMBlock(memfd: "big", length: length, pageSize: size)
     #expect(block.pageCount == length / size)
     try block.reserve(pageAt: length - size)
-    #expect(block.isReserved(pageAt: length - size) && !block.isReserved(pageAt: 0))
+    #expect(block.mayHoldData(pageAt: length - size) && !block.mayHoldData(pageAt: 0))
     memset(block.base + length - size, 1, size)
     try block.clear(pageAt: length - size)
     #expect(ZeroPage.isZero(block.base + length - size, count: size))
@@ -175,7 +175,7 @@ struct RAMBlockTests {
     #expect(block.reservedBytes == 2 * Self.chunk)
     #expect(try allocated(block) == 2 * Self.chunk)
     #expect(try block.dataExtents() == [0..<2 * Self.chunk])
-    #expect(!block.isReserved(pageAt: 3 * Self.chunk) && block.isReserved(pageAt: Self.chunk))
+    #expect(!block.mayHoldData(pageAt: 3 * Self.chunk) && block.mayHoldData(pageAt: Self.chunk))
     try block.reserve(pageAt: 3 * Self.chunk)
     #expect(ZeroPage.isZero(block.base + 3 * Self.chunk, count: Self.chunk))
     #expect(block.base.load(fromByteOffset: 2 * Self.chunk - 1, as: UInt8.self) == 7)

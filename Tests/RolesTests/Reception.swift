@@ -86,7 +86,7 @@ struct Reception {
         sourceLocation: location)
     }
     #expect(!failure.description.contains("\n"), sourceLocation: location)
-    #expect(tree == ["lock"] || tree == [], "traces in the store", sourceLocation: location)
+    #expect(tree == [], "traces in the store", sourceLocation: location)
   }
 
   /// Expects a guest that is held and equal to what `script` says.

@@ -147,14 +147,29 @@ struct FailoverAnswerTests {
     #expect(result.code == 5 && result.errors.contains("ended pid \(orphan)"), "\(result)")
     #expect(!qemu.isAlive(orphan))
     let survivor = try #require(qemu.pids.last)
-    // The number in the file is another process's by now.
-    let innocent = try ChildProcess(["/bin/sleep", "60"])
-    defer { innocent.kill() }
+    // The number in the file is another process's by now: even one that looks as a spare does.
     let lost = try LostGuest.standby()
-    try "\(innocent.pid)\n".write(
+    let innocent = try ChildProcess([
+      "/bin/sh", "-c", "kill -STOP $$; :", "mem-path=\(lost.store)/ram/pc.ram",
+    ])
+    defer { innocent.kill() }
+    let start = try #require(Self.startTime(innocent.pid))
+    for text in ["\(innocent.pid)\n", "\(innocent.pid) \(start - 1)\n", "-1 1\n", "?"] {
+      try text.write(toFile: lost.store + "/spare", atomically: false, encoding: .utf8)
+      #expect(try LostGuest.failover(lost, ["/bin/false"]).code == 1)
+      #expect(innocent.isRunning && qemu.isAlive(survivor), "\(text)")
+    }
+    // And that this would have ended it, had it been the one.
+    try "\(innocent.pid) \(start)\n".write(
       toFile: lost.store + "/spare", atomically: false, encoding: .utf8)
     #expect(try LostGuest.failover(lost, ["/bin/false"]).code == 1)
-    #expect(innocent.isRunning && qemu.isAlive(survivor))
+    #expect(innocent.wait(.seconds(20)) == .signal(SIGKILL))
+  }
+
+  /// Field 22 of proc_pid_stat(5).
+  private static func startTime(_ pid: pid_t) -> UInt64? {
+    let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)
+    return text?.split(separator: " ").dropFirst(21).first.flatMap { UInt64($0) }
   }
 }
 

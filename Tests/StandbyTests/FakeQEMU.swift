@@ -59,7 +59,7 @@ final class FakeQEMU: Sendable {
   /// Ends all of it.
   func end() {
     isOver.update { $0 = true }
-    for pid in pids where isAlive(pid) { kill(pid, SIGKILL) }
+    for pid in pids { OtherProcess.kill(pid, where: isAlive) }
   }
 
   /// The processes that were started, in order.

@@ -21,9 +21,10 @@ final class StandbyProcess: Sendable {
   ///   - channels: `--channels`; nil: it finds out, which takes a tenth of a second.
   ///   - arguments: more of them.
   ///   - environment: added to this process's.
+  ///   - wrapper: a command that ends by executing the rest of its command line.
   init(
     cache: Manifest.Cache = .sparse, tcp: Bool = false, store: String? = nil, channels: Int? = nil,
-    _ arguments: [String] = [], environment: [String: String] = [:]
+    _ arguments: [String] = [], environment: [String: String] = [:], wrapper: [String] = []
   ) throws {
     folder = try TemporaryFolder(.memory(bytes: 256 << 20))
     self.store = store ?? folder("store")
@@ -32,7 +33,8 @@ final class StandbyProcess: Sendable {
         "receive", "--colo", "--cache", cache.rawValue, "--json", "--store", self.store,
         "--listen", tcp ? "tcp:127.0.0.1:0" : "unix:" + folder("socket"),
       ]
-        + (channels.map { ["--channels", "\($0)"] } ?? []) + arguments, environment: environment)
+        + (channels.map { ["--channels", "\($0)"] } ?? []) + arguments,
+      environment: environment, wrapper: wrapper)
     uri = try multifd.waitListening()
   }
 

@@ -67,6 +67,14 @@ struct DamagedStoreTests {
     #expect(throws: StoreError.self) { try Store.prepare(path) }
   }
 
+  @Test("A manifest that cannot be read may be a guest's: its store is not one to be swept")
+  func unreadableManifest() throws {
+    let store = try Store.prepare(folder("other"))
+    #expect(!store.holdsGuest)
+    try Data("{".utf8).write(to: URL(filePath: folder("other/manifest.json")))
+    #expect(store.holdsGuest)
+  }
+
   @Test("A newer layout is refused by its number")
   func newer() throws {
     try edit { $0["format"] = 7 }

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import Store
 import TestSupport
 import Testing
@@ -17,19 +18,23 @@ struct FullStoreTests {
     } catch let error as StoreError {
       #expect(!SmallFileSystem.tree(path).contains("manifest.json"), "no guest is here")
       store.sweep()
-      #expect(SmallFileSystem.tree(path) == ["lock"])
+      #expect(SmallFileSystem.tree(path).allSatisfy { $0 == "lock" })
       return error.kind
     }
   }
 
   @Test("Whichever file there is no room for: no guest, and room again afterwards")
   func files() throws {
-    // The root, the lock, ram, two blocks, three parts and the manifest: 9. One more while it is replaced.
+    // The root, the lock, ram, two blocks, three parts, the reserve and the manifest: 10.
     var outcomes: [StoreError.Kind?] = []
-    for inodes in 2...12 {
+    for inodes in 2...13 {
       let system = try SmallFileSystem("size=16m,nr_inodes=\(inodes)")
       outcomes.append(try attempt(system.path))
-      if outcomes.last == .some(nil) { try TestGuest.expectWhole(system.path) }
+      if outcomes.last == .some(nil) {
+        try TestGuest.expectWhole(system.path)
+      } else {
+        #expect(SmallFileSystem.tree(system.path) == [])
+      }
     }
     let failures = outcomes.prefix { $0 != nil }
     #expect(failures.count >= 6 && failures.dropFirst().allSatisfy { $0 == .full })
@@ -39,9 +44,9 @@ struct FullStoreTests {
 
   @Test("Whichever page there is no room for")
   func pages() throws {
-    // The blocks take 1 MiB and two pages; the rest is device state and JSON.
+    // The blocks take 1 MiB and two pages, the reserve 64 KiB; the rest is device state and JSON.
     var failures = 0
-    for pages in 250..<270 {
+    for pages in 266..<288 {
       let system = try SmallFileSystem("size=\(pages * 4096)")
       var outcome: StoreError.Kind?
       do { outcome = try attempt(system.path) } catch {
@@ -57,7 +62,46 @@ struct FullStoreTests {
         failures += 1
       }
     }
-    #expect((8..<20).contains(failures))
+    #expect((8..<22).contains(failures))
+  }
+
+  @Test("A guest that is held can be handed on, also when there is no room any more")
+  func reserve() throws {
+    for options in ["size=16m", "size=16m,nr_inodes=20"] {
+      let system = try SmallFileSystem(options)
+      let path = system.path + "/store"
+      try TestGuest.held(in: path)
+      try Store.open(path).store.noteRedone(6)
+      try system.fill()
+      // No inode is left either, where they are counted.
+      for number in 0..<20 where options.contains("nr_inodes") {
+        let file = open(system.path + "/\(number)", O_CREAT | O_CLOEXEC, 0o600)
+        if file >= 0 { close(file) }
+      }
+      do {
+        var (store, manifest) = try Store.open(path)
+        #expect(TestGuest.failure { () throws(StoreError) in try store.noteRedone(7) } == .full)
+        try store.noteRedone(7, usingReserve: true)
+        for state in [Manifest.State.handingOver, .held, .handedOver, .held] {
+          manifest.state = state
+          try store.write(manifest)
+        }
+      }
+      try TestGuest.expectWhole(path)
+    }
+  }
+
+  @Test("Without a reserve there is none: what the test above shows is not by chance")
+  func noReserve() throws {
+    let system = try SmallFileSystem("size=16m")
+    try TestGuest.held(in: system.path + "/store")
+    unlink(system.path + "/store/reserve")
+    try system.fill()
+    do {
+      let (store, manifest) = try Store.open(system.path + "/store")
+      #expect(TestGuest.failure { () throws(StoreError) in try store.write(manifest) } == .full)
+    }
+    try TestGuest.expectWhole(system.path + "/store")
   }
 }
 

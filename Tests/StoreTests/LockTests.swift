@@ -13,7 +13,8 @@ struct LockTests {
     let folder = try TemporaryFolder(.memory(bytes: 16 << 20))
     defer { folder.remove() }
     let path = folder("store")
-    var store: Store? = try Store.prepare(path)
+    try TestGuest.held(in: path)
+    var store: Store? = try Store.open(path).store
     #expect(TestGuest.prepare(path) == .busy)
     let descriptor = try lockDescriptor(path)
     let copy = dup(try #require(descriptor))
@@ -21,7 +22,7 @@ struct LockTests {
     #expect(copy >= 0)
     withExtendedLifetime(store) {}
     store = nil
-    #expect(TestGuest.prepare(path) == nil)
+    #expect(TestGuest.open(path) == nil)
   }
 
   private func lockDescriptor(_ path: String) throws -> Int32? {

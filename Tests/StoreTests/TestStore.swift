@@ -43,6 +43,11 @@ enum TestGuest {
       vmDescription: description)
   }
 
+  /// What every store's folder has from its first moment on.
+  static func mark(_ path: String) throws {
+    try "multifd store 1\n".write(toFile: path + "/lock", atomically: false, encoding: .utf8)
+  }
+
   /// A store that holds it, closed again.
   static func held(in path: String) throws { try hold(Store.prepare(path)) }
 

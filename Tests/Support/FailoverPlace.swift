@@ -106,7 +106,7 @@ public final class FailedOverQEMU: GuestHost {
   }
 
   static func kill(_ pid: pid_t, of path: String) {
-    if isAlive(pid, path) { _ = Glibc.kill(pid, SIGKILL) }
+    OtherProcess.kill(pid) { isAlive($0, path) }
   }
 
   /// A pid may have become somebody else's: only the QEMU of this place has the folder in its command line.

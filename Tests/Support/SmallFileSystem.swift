@@ -14,13 +14,14 @@ public final class SmallFileSystem: Sendable {
   /// - Parameter options: as mount(8) takes them after -o: `size=1m`, `nr_inodes=8`.
   public init(_ options: String) throws {
     let folder = try TemporaryFolder()
-    guard mount("none", folder.path, "tmpfs", 0, options) == 0 else {
+    guard mount("none", folder.path, "tmpfs", 0, "mode=0700," + options) == 0 else {
       throw LabError("mounting a tmpfs: " + String(cString: strerror(errno)))
     }
     descriptor = open(folder.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     umount2(folder.path, Int32(MNT_DETACH))
     guard descriptor >= 0 else { throw LabError("a tmpfs was mounted and cannot be opened") }
-    path = "/proc/self/fd/\(descriptor)"
+    // By way of the number: another process of the tests can reach it, too. The dot: it is a folder and no link.
+    path = "/proc/\(getpid())/fd/\(descriptor)/."
   }
 
   deinit { close(descriptor) }
@@ -46,5 +47,19 @@ public final class SmallFileSystem: Sendable {
     return names.sorted().flatMap { name in
       [name] + tree(path + "/" + name).map { name + "/" + $0 }
     }
+  }
+
+  /// The names of what is in a folder, sorted.
+  public static func names(_ path: String) -> [String] {
+    ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
+  }
+
+  /// Takes what room there is, to the last page.
+  public func fill() throws {
+    let file = open(path + "/ballast", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+    guard file >= 0 else { throw LabError("making a ballast: " + String(cString: strerror(errno))) }
+    defer { close(file) }
+    let bytes = [UInt8](repeating: 1, count: 4096)
+    while write(file, bytes, bytes.count) == bytes.count {}
   }
 }

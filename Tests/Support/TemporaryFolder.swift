@@ -25,6 +25,7 @@ public final class TemporaryFolder: Sendable {
     }
     path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     _ = Self.removeAllAtExit
+    _ = Self.mask
     Self.alive.update { _ = $0.insert(path) }
   }
 
@@ -38,6 +39,9 @@ public final class TemporaryFolder: Sendable {
   }
 
   private static let alive = Monitor<Set<String>>([])
+
+  /// What tests put into stores must be writable for nobody else, whatever the mask of whoever runs them.
+  private static let mask: Void = { _ = umask(0o022) }()
 
   /// Values that are never released (those of a test's static cache) are cleaned up here.
   private static let removeAllAtExit: Void = {

@@ -66,9 +66,9 @@ public final class MirrorCache: Sendable {
         (page: Int) throws(SystemError) in
         let offset = page * guest.pageSize
         guard offset < guest.length else { return }
-        if cache.isReserved(pageAt: offset) {
+        if cache.mayHoldData(pageAt: offset) {
           try guest.reserve(pageAt: offset)
-          // Both pages lie inside their mappings, in reserved chunks.
+          // Both pages lie inside their mappings, and are memory.
           (guest.base + offset).copyMemory(from: cache.base + offset, byteCount: guest.pageSize)
         } else {
           // Never written: zero, and reading it through the mapping would allocate it.

@@ -103,7 +103,14 @@ public final class StagingLog: Sendable {
       throw SystemError("a damaged journal", errno: EINVAL)
     }
     let entries = journal.base.assumingMemoryBound(to: Entry.self)
+    let entriesPerPage = journal.pageSize / MemoryLayout<Entry>.stride
     for index in 0..<count {
+      // Every entry and every page of contents has been written: a hole is damage, and reading it could take memory.
+      if index % entriesPerPage == 0 {
+        guard journal.mayHoldData(pageAt: index / entriesPerPage * journal.pageSize) else {
+          throw SystemError("a damaged journal", errno: EINVAL)
+        }
+      }
       let entry = entries[index]
       let page = Int(entry.place & (1 << 48 - 1))
       guard (page >> 8) % parts == part else { continue }
@@ -116,9 +123,13 @@ public final class StagingLog: Sendable {
       if entry.slot == Entry.zero {
         try guest[block].clear(pageAt: offset)
       } else {
+        let slot = Int(entry.slot) * pages.pageSize
+        guard pages.mayHoldData(pageAt: slot) else {
+          throw SystemError("a damaged journal", errno: EINVAL)
+        }
         try guest[block].reserve(pageAt: offset)
-        (guest[block].base + offset).copyMemory(
-          from: pages.base + Int(entry.slot) * pages.pageSize, byteCount: pages.pageSize)
+        // Both pages lie inside their mappings, and are memory.
+        (guest[block].base + offset).copyMemory(from: pages.base + slot, byteCount: pages.pageSize)
       }
     }
   }

@@ -1,6 +1,7 @@
 // The command `multifd-harness`: parses, runs, prints, exits.
 
 import ArgumentParser
+import CLinux
 import Glibc
 import Harness
 
@@ -217,6 +218,8 @@ private func put(_ text: String, to descriptor: Int32 = 1) {
 @main
 enum Main {
   static func main() {
+    // Before anything is opened that a child would take for its output.
+    if clinux_fill_standard_files() != 0 { exit(70) }
     ChildProcess.runIfAsked()
     do {
       let command = try HarnessCommand.parse()

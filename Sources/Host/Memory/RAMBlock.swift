@@ -9,6 +9,9 @@ import Glibc
 /// call. That is quicker than a fault a page, and it turns a full file system into an error here
 /// instead of a SIGBUS later. A chunk that is not reserved is all zero by construction, so clearing
 /// pages in it costs nothing and takes no memory.
+///
+/// A file that existed before may lie on a file system that is full by now. There a chunk is one page, so
+/// that a page which is memory already takes no more, and the kernel is asked where the holes are.
 public final class RAMBlock: Sendable {
   /// The block's name in the stream, such as `pc.ram`.
   public let name: String
@@ -25,7 +28,7 @@ public final class RAMBlock: Sendable {
   private let reserved: DirtyBitmap
   /// The file was empty at first, so that what is not reserved is zero.
   private let startedEmpty: Bool
-  /// log2 of a chunk: 1 MiB, or a page where pages are bigger.
+  /// log2 of a chunk: 1 MiB, or a page where pages are bigger, or where the file existed before.
   private let chunkShift: Int
 
   /// Maps an empty file for writing, after setting its length.
@@ -56,8 +59,8 @@ public final class RAMBlock: Sendable {
   ) throws(SystemError) {
     base = try Self.map(
       descriptor, length: length, protection: writable ? PROT_READ | PROT_WRITE : PROT_READ)
-    chunkShift = max(20, pageSize.trailingZeroBitCount)
-    reserved = DirtyBitmap(count: writable ? length >> chunkShift + 1 : 0)
+    chunkShift = pageSize.trailingZeroBitCount
+    reserved = DirtyBitmap(count: length >> chunkShift + 1)
     startedEmpty = false
     (self.name, self.length, self.pageSize) = (name, length, pageSize)
     self.descriptor = descriptor
@@ -89,21 +92,28 @@ public final class RAMBlock: Sendable {
 
   /// Makes the page at `offset` read as zeroes. Nothing to do where nothing was ever written.
   ///
-  /// - Throws: like `reserve`, and only for a block whose file existed before.
+  /// - Throws: like `reserve`, and only for a block whose file existed before; never ENOSPC for a page that is
+  ///   memory, or a hole.
   @inline(__always)
   public func clear(pageAt offset: Int) throws(SystemError) {
     if !reserved.contains(offset >> chunkShift) {
-      if startedEmpty { return }
+      if startedEmpty || isHole(pageAt: offset) { return }
       try reserveChunk(of: offset)
     }
     // The page lies inside the mapping (the caller checked the offset) in a reserved chunk.
     memset(base + offset, 0, pageSize)
   }
 
-  /// Whether the page's chunk may be memory; if not, the page is zero. Of a file that existed before, all of
-  /// it may be.
-  public func isReserved(pageAt offset: Int) -> Bool {
-    !startedEmpty || reserved.contains(offset >> chunkShift)
+  /// Whether the page may be memory; if not, it is zero, and must not be read through the mapping: that would take
+  /// memory, and where there is none, end in a SIGBUS.
+  public func mayHoldData(pageAt offset: Int) -> Bool {
+    reserved.contains(offset >> chunkShift) || !(startedEmpty || isHole(pageAt: offset))
+  }
+
+  /// Whether the file has no data in a page. A file system that cannot tell has data everywhere.
+  private func isHole(pageAt offset: Int) -> Bool {
+    let data = clinux_seek_data(descriptor, Int64(offset))
+    return data < 0 ? errno == ENXIO : data >= Int64(offset + pageSize)
   }
 
   /// Gives memory back: everything from `offset` on is a hole again and reads as zeroes. Nobody may use

@@ -111,7 +111,9 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
       case .badURI: self.init(.usage, place, error.message)
       }
     case let error as StoreError:
-      self.init(.failed, "store", error.message, hint: Self.hint(error))
+      let refused = error.kind == .foreign || error.kind == .untrusted
+      self.init(
+        refused ? .refused : .failed, "store", error.message, hint: error.hint ?? Self.hint(error))
     case let error as SystemError: self.init(.failed, place, error.description)
     case let error as PluginError: self.init(plugin: error, at: place)
     default: self.init(.internalError, place, "\(error)")

@@ -60,7 +60,7 @@ package struct HeldGuest {
     let stage = COLOStage(guest: guest, cache: try cache.open(manifest.cache))
     try stage.redo(COLOStage.Sealed(side: record.side, entries: record.entries))
     // Without room for the note the copy would be repeated, which changes nothing.
-    do { try store.noteRedone(record.number) } catch {
+    do { try store.noteRedone(record.number, usingReserve: true) } catch {
       guard error.kind == .full else { throw error }
       return false
     }

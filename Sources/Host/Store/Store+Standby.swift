@@ -21,7 +21,7 @@ extension Store {
     let file = try folder.create("cache/" + name)
     do {
       return try RAMBlock(name: name, length: length, pageSize: pageSize, emptyFile: file)
-    } catch { throw Self.translated(error, path) }
+    } catch { throw StoreError(error, at: path) }
   }
 
   /// A file of the cache as it is, for writing: a copy that is repeated clears what it has done.
@@ -32,7 +32,7 @@ extension Store {
     do {
       return try RAMBlock(
         name: name, length: length, pageSize: pageSize, existingFile: file, writable: true)
-    } catch { throw Self.translated(error, path) }
+    } catch { throw StoreError(error, at: path) }
   }
 
   /// Makes checkpoint `record` the one that counts. When this returns, it is, whatever happens to this
@@ -51,18 +51,18 @@ extension Store {
   public var room: Int { folder.room }
 
   /// All pages of a checkpoint are in the guest's RAM files.
-  public func noteRedone(_ number: Int) throws(StoreError) {
-    try folder.replace("redone", with: Data("\(number)\n".utf8), durable: false)
+  ///
+  /// - Parameter usingReserve: also where there is no room any more. Not for a standby that goes on: what it would
+  ///   acknowledge then could not be continued.
+  public func noteRedone(_ number: Int, usingReserve: Bool = false) throws(StoreError) {
+    let note = { () throws(StoreError) in
+      try self.folder.replace("redone", with: Data("\(number)\n".utf8), durable: false)
+    }
+    if usingReserve { try withReserve(note) } else { try note() }
   }
 
   /// The checkpoint that counts; nil if it is the end of precopy.
-  public func checkpoint() throws(StoreError) -> CheckpointRecord? {
-    guard let data = try folder.contents("checkpoint") else { return nil }
-    guard let record = try? JSONDecoder().decode(CheckpointRecord.self, from: data),
-      record.side == 0 || record.side == 1, record.entries >= 0
-    else { throw StoreError(.damaged, "\(path)/checkpoint cannot be understood") }
-    return record
-  }
+  public func checkpoint() throws(StoreError) -> CheckpointRecord? { try folder.checkpoint() }
 
   /// Whether a checkpoint's pages are still to be copied from the cache.
   public func needsRedo(_ record: CheckpointRecord) throws(StoreError) -> Bool {
@@ -93,49 +93,11 @@ extension Store {
       return try RAMBlock(
         name: block.name, length: Int(block.length), pageSize: pageSize, existingFile: file,
         writable: true)
-    } catch { throw Self.translated(error, path) }
+    } catch { throw StoreError(error, at: path) }
   }
 
   /// Says what the process that serves the store is doing. Not durable, never an error.
   public func note(state: String) {
     try? folder.replace("state", with: Data((state + "\n").utf8), durable: false)
-  }
-
-  /// What a store says about itself to somebody who does not lock it.
-  public struct Status: Sendable {
-    /// The manifest; nil if there is none.
-    public var manifest: Manifest?
-    /// The checkpoint that counts.
-    public var checkpoint: CheckpointRecord?
-    /// What the process that serves it last said it was doing.
-    public var state: String?
-    /// Whether a process has the store open.
-    public var inUse: Bool
-  }
-
-  /// Reads a store without disturbing whoever uses it.
-  public static func status(of path: String) throws(StoreError) -> Status {
-    let files = FileManager.default
-    guard files.fileExists(atPath: path) else { throw StoreError(.empty, "there is no \(path)") }
-    func read(_ name: String) -> Data? { files.contents(atPath: path + "/" + name) }
-    let manifest = try read("manifest.json").map { data throws(StoreError) in
-      guard let manifest = try? JSONDecoder().decode(Manifest.self, from: data) else {
-        throw StoreError(.damaged, "\(path)/manifest.json cannot be understood")
-      }
-      return manifest
-    }
-    let state = read("state").map { String(decoding: $0, as: UTF8.self) }
-    let lock = Glibc.open(path + "/lock", O_RDWR | O_CLOEXEC)
-    var inUse = false
-    if lock >= 0 {
-      inUse = flock(lock, LOCK_SH | LOCK_NB) != 0
-      close(lock)
-    }
-    return Status(
-      manifest: manifest,
-      checkpoint: read("checkpoint").flatMap {
-        try? JSONDecoder().decode(CheckpointRecord.self, from: $0)
-      },
-      state: state?.trimmingCharacters(in: .whitespacesAndNewlines), inUse: inUse)
   }
 }

@@ -9,26 +9,39 @@ import Memory
 ///     early-state       sections that came before the RAM's pages (usually empty)
 ///     device-state      the devices' sections and the closing EOF byte, as the source sent them
 ///     vm-description    the VM description element
-///     lock              held by the process that uses the store
+///     lock              held by the process that uses the store; what is in it marks the folder as a store
+///     reserve           room for what is to be written when there is no other: that the guest has gone
 ///
 /// A guest is here if and only if the manifest says `held`. Everything before that rename is a
 /// migration whose guest still runs at its source, and the next `receive` may sweep it away.
 public final class Store: Sendable {
-  let folder: StoreDirectory
+  private let lock: StoreLock
+  var folder: StoreFolder { lock.folder }
 
-  private init(_ folder: consuming StoreDirectory) { self.folder = folder }
+  private init(_ lock: StoreLock) { self.lock = lock }
 
   /// The folder.
   public var path: String { folder.path }
 
+  /// Every name that a store may have in its folder, beside `lock`: what ``sweep()`` removes, and all that it removes.
+  static let fileNames: Set<String> = {
+    let files = [
+      "manifest.json", "early-state", "device-state", "vm-description", "reserve", "device-state-a",
+      "device-state-b", "checkpoint", "redone", "state", "spare", "rehearsal", "qemu.log",
+    ]
+    return Set(files + files.map { $0 + ".new" } + ["ram", "cache"])
+  }()
+
   /// Opens a folder for a guest to come; makes it if it is not there, sweeps what an interrupted
-  /// migration left.
+  /// migration left. If nothing comes of it, the folder is as it was, or gone, when the store is let go.
   ///
-  /// - Throws: `.occupied` if a guest is held here, `.handedOver` if one was: its files are the last
-  ///   trace of it, and removing them is for the operator to say.
+  /// - Throws: `.foreign` if something is in the folder that is no store's; `.untrusted` if others can write to it;
+  ///   `.occupied` if a guest is held here, or was: its files are the last trace of it, and removing them is for the
+  ///   operator to say.
   public static func prepare(_ path: String) throws(StoreError) -> Store {
-    let store = Store(try StoreDirectory(path, create: true))
-    if let manifest = try store.readManifest() {
+    try Descriptors.expectRoom()
+    let store = Store(try StoreLock.take(path, for: .reception))
+    if let manifest = try store.folder.manifest() {
       switch manifest.state {
       case .held, .standby:
         throw StoreError(.occupied, "\(path) holds a guest already (\(manifest.machine))")
@@ -49,8 +62,9 @@ public final class Store: Sendable {
   public static func open(
     _ path: String, handedOver: Bool = false
   ) throws(StoreError) -> (store: Store, manifest: Manifest) {
-    let store = Store(try StoreDirectory(path, create: false))
-    guard let manifest = try store.readManifest() else {
+    try Descriptors.expectRoom()
+    let store = Store(try StoreLock.take(path, for: .guest))
+    guard let manifest = try store.folder.manifest() else {
       throw StoreError(.empty, "\(path) is no store: there is no manifest.json")
     }
     switch manifest.state {
@@ -88,7 +102,7 @@ public final class Store: Sendable {
     do {
       return try RAMBlock(
         name: block.name, length: Int(block.length), pageSize: pageSize, emptyFile: file)
-    } catch { throw Self.translated(error, path) }
+    } catch { throw StoreError(error, at: path) }
   }
 
   /// A RAM block that is held here, for reading.
@@ -97,7 +111,7 @@ public final class Store: Sendable {
     do {
       return try RAMBlock(
         name: block.name, length: Int(block.length), pageSize: pageSize, existingFile: file)
-    } catch { throw Self.translated(error, path) }
+    } catch { throw StoreError(error, at: path) }
   }
 
   /// Makes everything durable and says that the guest is here. When this returns, it is, whatever
@@ -113,7 +127,7 @@ public final class Store: Sendable {
     for block in blocks where durable {
       // Pages written through the mapping are the file's pages: fsync writes them too.
       guard fsync(block.descriptor) == 0 else {
-        throw Self.translated(SystemError("fsync"), "\(path)/ram/\(block.name)")
+        throw StoreError(SystemError("fsync"), at: "\(path)/ram/\(block.name)")
       }
     }
     // The files' names, too: a RAM file that no folder names is lost with the machine.
@@ -127,23 +141,32 @@ public final class Store: Sendable {
     manifest.deviceStateSize = UInt64(deviceState.count)
     manifest.vmDescriptionSize = UInt64(vmDescription.count)
     manifest.heldAt = Date.now.formatted(.iso8601)
-    try write(manifest)
+    let data = try Self.json(manifest)
+    try makeReserve(for: data.count)
+    try folder.replace("manifest.json", with: data)
   }
 
-  /// Whether there is a guest here that must not be swept away.
+  /// Whether there is a guest here that must not be swept away; so there is if the manifest cannot be read.
   public var holdsGuest: Bool {
-    guard let manifest = try? readManifest() else { return false }
-    return manifest.state != .receiving
+    do {
+      guard let manifest = try folder.manifest() else { return false }
+      return manifest.state != .receiving
+    } catch { return true }
   }
 
-  /// Replaces the manifest.
+  /// Replaces the manifest, also where there is no room any more: see ``withReserve(_:)``.
   public func write(_ manifest: Manifest) throws(StoreError) {
+    let data = try Self.json(manifest)
+    try withReserve { () throws(StoreError) in try folder.replace("manifest.json", with: data) }
+  }
+
+  private static func json(_ manifest: Manifest) throws(StoreError) -> Data {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     guard let data = try? encoder.encode(manifest) else {
       throw StoreError(.system, "the manifest cannot be written as JSON")
     }
-    try folder.replace("manifest.json", with: data)
+    return data
   }
 
   /// The sections that came before the RAM's pages.
@@ -164,39 +187,10 @@ public final class Store: Sendable {
   /// Removes what a migration that failed has written, so that its memory is free at once. Never call
   /// it on a store that holds a guest.
   public func sweep() {
+    // First what would make a guest of the rest.
     folder.remove("manifest.json")
+    for name in Self.fileNames.subtracting(["ram", "cache"]) { folder.remove(name) }
     folder.removeFolder("ram")
     folder.removeFolder("cache")
-    for name in [
-      "early-state", "device-state", "vm-description", "device-state-a", "device-state-b",
-      "checkpoint", "redone", "state", "spare",
-    ] {
-      folder.remove(name)
-      folder.remove(name + ".new")
-    }
-    folder.remove("manifest.json.new")
-  }
-
-  private func readManifest() throws(StoreError) -> Manifest? {
-    guard let data = try folder.contents("manifest.json") else { return nil }
-    struct Version: Codable { var format: Int }
-    do {
-      let version = try JSONDecoder().decode(Version.self, from: data).format
-      guard version == 1 else {
-        throw StoreError(.damaged, "\(path) has format \(version); this program reads 1")
-      }
-      let manifest = try JSONDecoder().decode(Manifest.self, from: data)
-      if let wrong = manifest.contradiction {
-        throw StoreError(.damaged, "\(path)/manifest.json cannot be right: it says \(wrong)")
-      }
-      return manifest
-    } catch let error as StoreError {
-      throw error
-    } catch { throw StoreError(.damaged, "\(path)/manifest.json cannot be understood") }
-  }
-
-  static func translated(_ error: SystemError, _ path: String) -> StoreError {
-    let full = error.errno == ENOSPC || error.errno == EDQUOT
-    return StoreError(full ? .full : .system, "\(path): \(error)")
   }
 }

@@ -1,5 +1,8 @@
 // Store: a held guest on disk or tmpfs: manifest, RAM blocks, device state.
 
+import Glibc
+import Memory
+
 /// Why a store cannot be used.
 public struct StoreError: Error, Equatable, Sendable, CustomStringConvertible {
   /// What kind of failure.
@@ -8,6 +11,10 @@ public struct StoreError: Error, Equatable, Sendable, CustomStringConvertible {
     case empty
     /// It holds a guest already, which must not be overwritten.
     case occupied
+    /// There is something in the folder, and it is no store's.
+    case foreign
+    /// Somebody else could change what is in the folder, or has put something there.
+    case untrusted
     /// Its guest was handed to another host: it runs elsewhere.
     case handedOver
     /// Its guest was continued on these very files: there is nothing left that could be continued.
@@ -18,7 +25,7 @@ public struct StoreError: Error, Equatable, Sendable, CustomStringConvertible {
     case busy
     /// Its files contradict its manifest, or the manifest cannot be understood.
     case damaged
-    /// No space is left.
+    /// No space is left, or a file may not be so long.
     case full
     /// A system call failed.
     case system
@@ -28,11 +35,29 @@ public struct StoreError: Error, Equatable, Sendable, CustomStringConvertible {
   public var kind: Kind
   /// One line for people.
   public var message: String
+  /// What the operator could do, where it is not always the same for its kind.
+  public var hint: String?
 
-  /// An error with its text.
-  public init(_ kind: Kind, _ message: String) {
+  /// An error with its texts.
+  public init(_ kind: Kind, _ message: String, hint: String? = nil) {
     self.kind = kind
     self.message = message
+    self.hint = hint
+  }
+
+  /// A system call that failed at a path.
+  init(_ error: SystemError, at path: String) {
+    switch error.errno {
+    case ENOSPC, EDQUOT: self.init(.full, "\(path): \(error)")
+    case EFBIG:
+      self.init(
+        .full, "\(path): \(error): this process may not write files so long",
+        hint: "raise its limit (ulimit -f), or use a file system for long files")
+    case EMFILE:
+      self.init(
+        .system, "\(path): \(error)", hint: "raise the limit on open files (ulimit -n)")
+    default: self.init(.system, "\(path): \(error)")
+    }
   }
 
   /// The message.

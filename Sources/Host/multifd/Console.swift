@@ -4,8 +4,18 @@ import Foundation
 enum Console {
   /// One line, and a hint where there is one.
   static func error(_ what: String, _ why: String, hint: String?) {
-    note("error: \(what): \(why)")
-    if let hint { say("hint: \(hint)") }
+    note(printable("error: \(what): \(why)"))
+    if let hint { say(printable("hint: \(hint)")) }
+  }
+
+  /// Text as it may be shown on a terminal: a name in a stream, or a word in somebody else's store, moves no cursor.
+  static func printable(_ text: String) -> String {
+    var shown = String.UnicodeScalarView()
+    for scalar in text.unicodeScalars {
+      let isControl = scalar.properties.generalCategory == .control && scalar != "\n"
+      shown.append(isControl ? "?" : scalar)
+    }
+    return String(shown)
   }
 
   /// `multifd: TEXT`.

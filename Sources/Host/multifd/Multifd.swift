@@ -14,7 +14,7 @@ struct Multifd: ParsableCommand {
       Speaks QEMU's migration stream, multifd included; page payloads go through backends that are \
       loaded at run time.
 
-      Exit codes: 0 done; 1 failed, the guest is safe at its source; 2 refused in negotiation; \
+      Exit codes: 0 done; 1 failed, the guest is safe at its source; 2 refused; \
       3 peer unreachable or silent; 4 corrupt stream; 5 failover taken; 64 usage; 70 internal; 128+n signal n.
       """,
     version: "0.1.0",
@@ -27,8 +27,7 @@ struct Multifd: ParsableCommand {
 @main
 enum Main {
   static func main() {
-    // A log that nobody reads any more is no reason to end in the middle of a failover.
-    signal(SIGPIPE, SIG_IGN)
+    ProcessStart.prepare()
     if BackendHelp.printIfRequested(CommandLine.arguments) { return }
     var command: any ParsableCommand
     do {

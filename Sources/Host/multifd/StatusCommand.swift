@@ -68,6 +68,7 @@ struct StatusCommand: ParsableCommand {
       lines.append("note        from before this machine was started: it may be torn")
     }
     if let to = report.handedOverTo { lines.append("handed to   \(to)") }
-    return lines.joined(separator: "\n")
+    // The store may be somebody else's.
+    return lines.map { Console.printable($0.replacing("\n", with: " ")) }.joined(separator: "\n")
   }
 }

@@ -55,6 +55,17 @@ void clinux_leave_last_words(clinux_last_words *shared);
 /* pthread_self(3): a number that no other thread of the process has. */
 uint64_t clinux_thread(void);
 
+/* pidfd_open(2): a process by its number, and from then on no other. A descriptor, or -1 with errno. */
+int clinux_pidfd_open(int pid);
+
+/* pidfd_send_signal(2) without more. 0, or -1 with errno (ESRCH: it has ended). */
+int clinux_pidfd_send_signal(int pidfd, int signal);
+
+/* ---- process start: start.c ---- */
+
+/* Opens /dev/null for each of the descriptors 0 to 2 that is closed. 0, or -1 with errno. */
+int clinux_fill_standard_files(void);
+
 /* ---- plug-in probe: probe.c ---- */
 
 /* 1 when the process has rights that whoever started it has not (set-id, file capabilities). */

@@ -1,0 +1,77 @@
+import Foundation
+import SessionReplay
+import TestSupport
+import Testing
+
+/// What the process that starts `multifd` has done to it.
+@Suite("How the process is started")
+struct ProcessStartTests {
+  /// A shell command, and then `multifd` in its place.
+  private static func shell(_ command: String) -> [String] { ["/bin/sh", "-c", command, "sh"] }
+
+  @Test(
+    "Descriptors that are closed are filled, before a store's files would be",
+    arguments: ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+  func closedDescriptors(closed: String) throws {
+    let folder = try TemporaryFolder()
+    defer { folder.remove() }
+    let multifd = try MultiFDProcess(
+      ["receive", "--listen", "unix:" + folder("socket"), "--store", folder("store")],
+      wrapper: Self.shell("exec \"$@\" \(closed)"))
+    // Its stderr may be closed: that it listens shows otherwise.
+    for _ in 0..<2000 where !FileManager.default.fileExists(atPath: folder("socket")) {
+      usleep(5000)
+    }
+    let open = try FileManager.default.contentsOfDirectory(
+      atPath: "/proc/\(multifd.process.pid)/fd"
+    ).compactMap { Int($0) }.filter { $0 <= 2 }
+    #expect(open.sorted() == [0, 1, 2])
+    for number in 0...2 where closed.contains("\(number)") {
+      let file = try FileManager.default.destinationOfSymbolicLink(
+        atPath: "/proc/\(multifd.process.pid)/fd/\(number)")
+      #expect(file == "/dev/null", "\(number)")
+    }
+    multifd.process.kill(SIGTERM)
+    #expect(try multifd.wait().code == 128 + SIGTERM)
+  }
+
+  @Test("A limit on the length of files is an error, and nothing stays")
+  func fileSize() throws {
+    let script = SyntheticGuest.script(seed: 71, checkpoints: 1)
+    // In units of 512 bytes: less than its RAM.
+    let standby = try StandbyProcess(wrapper: Self.shell("ulimit -f 4000; exec \"$@\""))
+    let primary = try Primary(script, to: standby.uri)
+    #expect(throws: Primary.Ended.self) { try primary.play(upTo: 0) }
+    primary.close()
+    let result = try standby.multifd.wait()
+    #expect(result.code == 1 && result.errorLine?.contains("File too large") == true, "\(result)")
+    #expect(result.errors.contains("hint: raise its limit (ulimit -f)"), "\(result)")
+    #expect(!FileManager.default.fileExists(atPath: standby.store))
+  }
+
+  @Test("Too few descriptors show at the start; a low soft limit is none")
+  func descriptors() throws {
+    let folder = try TemporaryFolder()
+    defer { folder.remove() }
+    let arguments = ["receive", "--listen", "unix:" + folder("socket"), "--store", folder("store")]
+    let refused = try MultiFDProcess(arguments, wrapper: Self.shell("ulimit -n 40; exec \"$@\""))
+      .wait()
+    #expect(refused.code == 1 && refused.errors.contains("ulimit -n"), "\(refused)")
+    #expect(!FileManager.default.fileExists(atPath: folder("store")))
+    let multifd = try MultiFDProcess(
+      arguments, wrapper: Self.shell("ulimit -Sn 40; exec \"$@\""))
+    _ = try multifd.waitListening()
+    multifd.process.kill(SIGTERM)
+    #expect(try multifd.wait().code == 128 + SIGTERM)
+  }
+
+  @Test("Who ignores SIGCHLD has children that nobody can wait for: a fence would never end")
+  func ignoredChildren() throws {
+    let standby = try LostGuest.standby()
+    let failover = try LostGuest.start(
+      standby, ["/bin/false"], ["--fence", "exit 7", "--fence-timeout", "20"],
+      wrapper: ["/usr/bin/env", "--ignore-signal=CHLD"])
+    let result = try failover.wait()
+    #expect(result.code == 1 && result.errorLine?.contains("ended with 7") == true, "\(result)")
+  }
+}
