@@ -80,7 +80,7 @@ public final class SendChannel: @unchecked Sendable {
   func setup() throws(PluginError) {
     let status = backend.methods.send_setup(params)
     guard status == MULTIFD_OK, host.failure == nil else {
-      let error = host.error(for: status, callback: "send_setup", backend: backend.name)
+      let error = host.error(for: status, callback: .sendSetup, backend: backend.name)
       close()
       throw error as? PluginError
         ?? PluginError(.internalFault, what: state.what, why: "send_setup() failed: \(error)")
@@ -105,7 +105,7 @@ public final class SendChannel: @unchecked Sendable {
     } catch {
       state.fail()
       var error = error
-      error.what += ", packet \(packetNumber)"
+      error.what += ", packet_num \(packetNumber)"
       throw error
     }
   }
@@ -137,7 +137,7 @@ public final class SendChannel: @unchecked Sendable {
     host.end()
     let status = backend.methods.send_prepare(params)
     guard status == MULTIFD_OK, host.failure == nil else {
-      throw host.error(for: status, callback: "send_prepare", backend: backend.name)
+      throw host.error(for: status, callback: .sendPrepare, backend: backend.name)
         as? PluginError ?? fault("send_prepare() failed")
     }
     return try payload(pages: normal.count)
