@@ -40,7 +40,7 @@ final class Handover {
     let start = ContinuousClock.now
     // In this order, one after the other: QEMU 7.2 takes the first connection for the main channel.
     let socket = try connect()
-    let sockets = try (0..<options.channels).map { _ in try connect() }
+    let sockets = try (0..<options.channels).map { try connect(channel: $0) }
     let main = MainSender(
       socket, manifest, source, sync: SyncPoints(options.sync, manifest),
       channels: options.channels)
@@ -83,6 +83,17 @@ final class Handover {
     let socket = try Socket.connect(to: options.to, timeout: options.timeout)
     try control.adopt(socket)
     return socket
+  }
+
+  /// A QEMU that has all the connections it expects may leave others unanswered.
+  private func connect(channel id: Int) throws -> Socket {
+    do { return try connect() } catch let error as TransportError {
+      var failure = Failure(error, at: "channel \(id)")
+      failure.hint =
+        "main channel and \(id) of \(options.channels) channels are connected: are there fewer "
+        + "multifd-channels at the destination, or is multifd off? The guest is safe in its store"
+      throw failure
+    }
   }
 
   // MARK: RAM
