@@ -6,7 +6,8 @@ extension InteropTests {
   @Suite("A failing send leaves the guest in the store")
   struct FailingSendTests {
     @Test(
-      "nobody there, then a destination that is cut off, then one that works", arguments: versions)
+      "nobody there, one that is cut off, one with fewer channels, then one that works",
+      arguments: versions)
     func sendAgain(_ version: QEMUVersion) throws {
       try require(version)
       let cell = Passage.Cell(version, version, channels: 2, compression: "zstd")
@@ -27,6 +28,14 @@ extension InteropTests {
       #expect([1, 3].contains(failed.code), "\(failed)")
       #expect(failed.errorLine != nil, "\(failed)")
       broken.terminate()
+
+      // One with fewer channels would load the guest, without the pages of the others.
+      let (fewer, fewerPort) = try passage.startDestination()
+      let short = try MultiFDProcess.run(
+        passage.sendArguments(fewerPort, timeout: 5) + ["--channels", "4"])
+      #expect([1, 2, 3].contains(short.code) && short.errorLine != nil, "\(short)")
+      #expect(short.errors.contains("multifd-channels"), "\(short)")
+      fewer.terminate()
 
       let (destination, port) = try passage.startDestination()
       defer { destination.terminate() }

@@ -77,6 +77,24 @@ struct CommandTests {
     #expect(json.first { $0["name"] as? String == "sample" }?["usable"] as? Bool == true)
   }
 
+  @Test("each can be used, so each is listed as such, whatever they would take of one process")
+  func listOfMany() throws {
+    // Static TLS: a process has about 1600 bytes of it to give to what it opens.
+    let hog =
+      "static __thread volatile char hog[512] __attribute__((tls_model(\"initial-exec\"))); hog[0] = 1"
+    let many = try TestFolder()
+    for number in 1...8 {
+      try Compiler.plugin(in: many.path, name: "hog\(number)", ["ENTRY": hog])
+    }
+    let json = try #require(
+      try Command.run("plugins", "list", "--json", "--plugin-dir", many.path).json()
+        as? [[String: Any]])
+    let hogs = json.filter { ($0["name"] as? String)?.hasPrefix("hog") == true }
+    #expect(hogs.count == 8)
+    #expect(hogs.allSatisfy { $0["usable"] as? Bool == true }, "\(hogs)")
+    #expect(hogs.first?["path"] as? String == many.path + "/libmultifd-hog1.so")
+  }
+
   @Test("show tells everything, for people and for scripts")
   func show() throws {
     let people = try Command.run("plugins", "show", "sample", "--plugin-dir", folder.path)
@@ -144,6 +162,45 @@ struct CommandTests {
       "receive", "--compression", "crash", "--plugin-dir", folder.path, "--help")
     #expect(broken.code == 2)
     #expect(broken.errors.contains("died of signal 6"))
+  }
+
+  @Test(
+    "a set-id program probes what is root's, whatever descriptors it is started with",
+    .enabled(
+      if: geteuid() == 0 && access("/usr/bin/setpriv", X_OK) == 0,
+      "SKIPPED: needs root and setpriv"),
+    arguments: [true, false])
+  func setID(isRoots: Bool) throws {
+    let place = try TestFolder()
+    let library = try place.folder("library")
+    try Compiler.plugin(in: library)
+    let program = place.path + "/multifd"
+    try FileManager.default.copyItem(atPath: Command.path, toPath: program)
+    try #require(chmod(place.path, 0o755) == 0 && chmod(program, 0o4755) == 0)
+    try #require(chmod(library, 0o755) == 0)
+    let user: uid_t = 65534
+    if !isRoots { try #require(chown(library, user, user) == 0) }
+    // Anybody can give it a pipe and a folder where a probe's child has them.
+    let process = Process()
+    process.executableURL = URL(filePath: "/bin/bash")
+    process.arguments = [
+      "-c",
+      "{ setpriv --reuid \(user) --clear-groups \"$0\" --multifd-probe-library \"$1\" "
+        + "3>&1 4<\"$2\" >/dev/null 2>&1; } | cat",
+      program, "libmultifd-sample.so", library,
+    ]
+    let report = Pipe()
+    process.standardOutput = report
+    try process.run()
+    let account = report.fileHandleForReading.readDataToEndOfFile()
+    process.waitUntilExit()
+    #expect(Array(account) == (isRoots ? [1, 2, 3, 4] : []))
+  }
+
+  @Test("where --compression is QEMU's, its help is the command's")
+  func benchHelp() throws {
+    let result = try Command.run("bench", "checkpoint", "--compression", "zlib", "--help")
+    #expect(result.code == 0 && result.output.contains("--primary"), "\(result.output)")
   }
 
   @Test("the probe's own argument does nothing for a user")

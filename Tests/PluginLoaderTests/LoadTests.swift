@@ -115,7 +115,6 @@ struct LoadTests {
     #expect(error.kind == .refused)
     #expect(error.what == file)
     #expect(error.why.contains(bad.says), "\(error.why)")
-    #expect(error.exitCode == 2)
     #expect(!error.report.split(separator: "\n")[0].contains("hint"))
   }
 

@@ -68,7 +68,6 @@ struct OptionTests {
     #expect(error.kind == .options)
     #expect(error.what == "sample, option \(key)")
     #expect(error.why.contains(says), "\(error.why)")
-    #expect(error.exitCode == 64)
   }
 
   @Test("names near and far")

@@ -60,7 +60,7 @@ struct ReceiveTests {
       Case("under-read", .internalFault, "recv() left 5 of 8192 payload bytes unread"),
       Case("corrupt", .corrupt, "payload byte 0 of 8192: bad code 7"),
       Case("corrupt-silent", .corrupt, "not what sample can decode"),
-      Case("internal", .internalFault, "packet 17: device reset"),
+      Case("internal", .internalFault, "packet_num 17: device reset"),
       Case("odd-status", .internalFault, "recv() returned 77 and gave no reason"),
       Case("blame-channel", .internalFault, "blames the channel, which is well"),
       Case("null-read", .internalFault, "calls read() without memory"),
@@ -70,7 +70,7 @@ struct ReceiveTests {
     let receiver = try Receiver(backend, act: bad.testDescription)
     let error = try #require(receiver.error())
     #expect(error.kind == bad.kind)
-    #expect(error.what.hasPrefix("sample, channel 1, packet 17"))
+    #expect(error.what.hasPrefix("sample, channel 1, packet_num 17"))
     #expect(error.description.contains(bad.says), "\(error)")
     #expect(receiver.source.given <= 8192)
 
@@ -224,5 +224,24 @@ struct ReceiveTests {
       try backend.makeSender(id: 0, channels: 1, pageSize: 4096, pageCount: 8, options: options)
     }
     #expect(error.why == "was given the options of other")
+  }
+
+  @Test("options of a namesake are refused as well: its table may be another")
+  func namesake() throws {
+    let folder = try TestFolder()
+    try Compiler.plugin(in: folder.path, ["VERSION": "\"2\""])
+    let other = try loader(folder.path).load(named: "sample")
+    #expect(other.name == backend.name && other.options.count == backend.options.count)
+    let error = try #require(throws: PluginError.self) {
+      try backend.makeReceiver(
+        id: 0, channels: 1, pageSize: 4096, pageCount: 8, options: other.parse([]),
+        source: CountingSource())
+    }
+    #expect(error.kind == .internalFault && error.why.contains("another sample"), "\(error)")
+    #expect(error.hint?.contains(folder.path) == true)
+    // The same file by way of another loader is the same backend.
+    let same = try loader("/none", folder.path).load(named: "sample")
+    _ = try other.makeSender(
+      id: 0, channels: 1, pageSize: 4096, pageCount: 8, options: same.parse([]))
   }
 }

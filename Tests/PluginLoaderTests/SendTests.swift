@@ -83,7 +83,7 @@ struct SendTests {
     let sender = try Sender(backend, act: act)
     let error = try #require(throws: PluginError.self) { _ = try sender.send([0x1000, 0x2000]) }
     #expect(error.kind == .internalFault)
-    #expect(error.what == "sample, channel 1, packet 9")
+    #expect(error.what == "sample, channel 1, packet_num 9")
     #expect(error.why.contains(says), "\(error.why)")
     let again = try #require(throws: PluginError.self) { _ = try sender.send([0x1000]) }
     #expect(again.why == "has failed before and can only be closed")

@@ -42,7 +42,8 @@ enum Compiler {
   /// Compiles the sample as `folder/libmultifd-NAME.so` with macros set, and returns its path.
   @discardableResult
   static func plugin(
-    in folder: String, name: String = "sample", _ macros: [String: String] = [:]
+    in folder: String, name: String = "sample", _ macros: [String: String] = [:],
+    linking: [String] = []
   ) throws -> String {
     let output = "\(folder)/libmultifd-\(name).so"
     let source = "\(folder)/\(name).c"
@@ -54,7 +55,7 @@ enum Compiler {
     process.executableURL = URL(fileURLWithPath: try #require(path))
     process.arguments =
       ["-shared", "-fPIC", "-O1", "-w", "-I", include, "-o", output, source]
-      + macros.map { "-D\($0.key)=\($0.value)" }
+      + macros.map { "-D\($0.key)=\($0.value)" } + linking
     let errors = Pipe()
     process.standardError = errors
     try process.run()

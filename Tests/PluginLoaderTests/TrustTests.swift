@@ -122,6 +122,40 @@ struct TrustTests {
     }
   }
 
+  @Test("what was looked at is what is opened, whatever becomes of the folder's name meanwhile")
+  func swapped() throws {
+    let folder = try TestFolder()
+    let good = try folder.folder("good"), evil = try folder.folder("evil")
+    // While the good one is tried, its folder makes way for another. Above it anybody might do that.
+    try Compiler.plugin(
+      in: good,
+      [
+        "VERSION": "\"1\"",
+        "CONSTRUCTOR":
+          "rename(\"\(good)\", \"\(folder.path)/old\"); rename(\"\(evil)\", \"\(good)\")",
+      ])
+    let mark = folder.path + "/mark"
+    try Compiler.plugin(
+      in: evil, ["VERSION": "\"2\"", "CONSTRUCTOR": "fclose(fopen(\"\(mark)\", \"w\"))"])
+    let backend = try loader(good).load(named: "sample")
+    #expect(backend.version == "1")
+    #expect(access(evil, F_OK) != 0, "the folders were not swapped")
+    #expect(access(mark, F_OK) != 0, "code ran that nobody had looked at")
+  }
+
+  @Test("a library finds its own by $ORIGIN, although it is opened by a descriptor")
+  func origin() throws {
+    let folder = try TestFolder()
+    let libraries = try folder.folder("own")
+    try Compiler.plugin(in: libraries, name: "helper", ["NO_ENTRY": "1"])
+    try Compiler.plugin(
+      in: folder.path,
+      linking: [
+        "-Wl,-rpath,$ORIGIN/own", "-Wl,--no-as-needed", "-L", libraries, "-l:libmultifd-helper.so",
+      ])
+    #expect(loadError(loader(folder.path)) == nil)
+  }
+
   @Test("the first file of a name counts, also when it is broken")
   func shadowing() throws {
     let folder = try TestFolder()

@@ -1,4 +1,5 @@
 import Foundation
+import Roles
 import SessionReplay
 import Store
 import TestSupport
@@ -10,17 +11,26 @@ import Wire
 final class FakeDestination: Sendable {
   /// How it ends.
   enum Answer: Sendable, Equatable {
-    /// PONG and SHUT with this value, after the whole stream.
+    /// SHUT with this value, after the whole stream.
     case shut(UInt32)
-    /// Closes the connections after the whole stream, without a word.
+    /// Closes the connections after the whole stream, without a verdict.
     case close
-    /// Never says anything.
+    /// Says nothing after the whole stream.
     case silence
+    /// SHUT 1 in place of this PONG.
+    case refuse(UInt32)
+    /// Has fewer channels: closes those from this one on, with what came unread, for all that anybody can tell.
+    case fewer(Int)
     /// Closes everything after so many bytes of a connection: 0 is main.
     case dieAfter(Int, connection: Int)
     /// Reads nothing.
     case stall
+    /// Is something else, which says this.
+    case speak(String)
   }
+
+  /// What happens before it answers a PING, and before its verdict (0).
+  typealias Hook = @Sendable (UInt32) -> Void
 
   /// Where it listens.
   let endpoint: Endpoint
@@ -29,9 +39,13 @@ final class FakeDestination: Sendable {
   private let threads = ThreadGroup()
   private let state: Transport.Monitor<(heard: [[UInt8]], open: [Int32])>
 
-  /// - Parameter channels: how many multifd connections are expected.
-  init(channels: Int, over transport: Reception.Transport = .unix, answer: Answer = .shut(0)) throws
-  {
+  /// - Parameters:
+  ///   - channels: how many multifd connections are expected.
+  ///   - sync: `section` is not past START before every channel has sent a SYNC.
+  init(
+    channels: Int, over transport: Reception.Transport = .unix, answer: Answer = .shut(0),
+    sync: SendOptions.Sync = .section, hook: @escaping Hook = { _ in }
+  ) throws {
     switch transport {
     case .tcp:
       let (descriptor, port) = try Sockets.listen()
@@ -50,15 +64,18 @@ final class FakeDestination: Sendable {
         guard accepted >= 0 else { return }
         state.update { $0.open.append(accepted) }
         if answer == .stall { continue }
-        try! threads.start("incoming \(index)") { Self.serve(accepted, index, answer, state) }
+        try! threads.start("incoming \(index)") {
+          Self.serve(accepted, index, answer, sync, hook, state)
+        }
       }
     }
   }
 
   private static func serve(
-    _ descriptor: Int32, _ index: Int, _ answer: Answer,
+    _ descriptor: Int32, _ index: Int, _ answer: Answer, _ sync: SendOptions.Sync, _ hook: Hook,
     _ state: Transport.Monitor<(heard: [[UInt8]], open: [Int32])>
   ) {
+    if case .speak(let text) = answer { Sockets.write(descriptor, Array(text.utf8)) }
     var buffer = [UInt8](repeating: 0, count: 1 << 16)
     while true {
       let count = Sockets.read(descriptor, &buffer)
@@ -72,16 +89,46 @@ final class FakeDestination: Sendable {
         for descriptor in state.read({ $0.open }) { shutdown(descriptor, Int32(SHUT_RDWR)) }
         return
       }
+      guard index == 0 else { continue }
+      for ping in pings(state.read { $0.heard[0].dropFirst(max(0, total - count - 8)) }) {
+        hook(ping)
+        if ping == 2, sync == .section {
+          _ = state.wait(seconds: 10) {
+            $0.heard.dropFirst().allSatisfy { $0.count >= 64 + 1344 } ? true : nil
+          }
+        }
+        if case .fewer(let most) = answer, ping == 3 {
+          for descriptor in state.read({ $0.open.dropFirst(1 + most) }) {
+            shutdown(descriptor, Int32(SHUT_RDWR))
+          }
+        }
+        Sockets.write(
+          descriptor,
+          answer == .refuse(ping)
+            ? ReturnPathMessage.shut(1).encode() : ReturnPathMessage.pong(ping).encode())
+      }
     }
     guard index == 0 else { return }
+    hook(0)
     switch answer {
-    case .shut(let value):
-      Sockets.write(
-        descriptor, ReturnPathMessage.pong(1).encode() + ReturnPathMessage.shut(value).encode())
+    case .shut(let value): Sockets.write(descriptor, ReturnPathMessage.shut(value).encode())
     case .close:
       for descriptor in state.read({ $0.open }) { shutdown(descriptor, Int32(SHUT_RDWR)) }
     default: break
     }
+  }
+
+  /// The values of the PING commands among these bytes, which begin with at most 8 that were seen before.
+  private static func pings(_ bytes: ArraySlice<UInt8>) -> [UInt32] {
+    var values: [UInt32] = []
+    var at = bytes.startIndex
+    while let next = bytes[at...].firstIndex(of: 8), next + 9 <= bytes.endIndex {
+      if bytes[next..<next + 8].elementsEqual([8, 0, 2, 0, 4, 0, 0, 0]) {
+        values.append(UInt32(bytes[next + 8]))
+      }
+      at = next + 1
+    }
+    return values
   }
 
   private static func listen(unix path: String) throws -> Int32 {

@@ -97,6 +97,29 @@ struct ReceiveTests {
       reception.heard[0].messages == [.switchoverAck, .pong(7), .pong(0xffff_ffff), .shut(0)])
   }
 
+  @Test(
+    "A source that goes round with nothing to send waits for the acknowledgement, and gets it once",
+    arguments: [60, 200])
+  func switchoverAck(rounds: Int) throws {
+    // A machine type that does not tell.
+    var session = try Tampered("bios-72-main-only")
+    let main = session.lines[0].bytes
+    var encoder = StreamEncoder()
+    let id = try #require(session.script.decoder.ramSectionID)
+    for _ in 0..<rounds {
+      encoder.beginSection(.part, id: id, name: "ram", instance: 0, version: 4)
+      encoder.endOfRAMSection()
+      encoder.footer(id: id)
+    }
+    let footer: [UInt8] = [0, 0, 0, 0, 0, 0, 0, 0x10, 0x7e, 0, 0, 0, UInt8(id)]
+    let start = try #require(Data(main).range(of: Data(footer))?.upperBound)
+    session.lines[0].bytes = try main.inserting(encoder.bytes, after: start)
+    let reception = try Reception(session.lines)
+    try reception.expectHeld(session.script)
+    let acks: [ReturnPathMessage] = rounds > 64 ? [.switchoverAck] : []
+    #expect(reception.heard[0].messages == [.pong(1)] + acks + [.shut(0)])
+  }
+
   @Test("A second source is turned away and the first one notices nothing")
   func secondSource() throws {
     let session = try Tampered("bios-100-zlib-2ch")

@@ -111,7 +111,8 @@ struct SendFailureTests {
       })
     _ = destination.end()
     #expect(failure.exit == .unreachable, "\(failure)")
-    #expect(failure.what.hasPrefix("channel") || failure.what == "main channel")
+    #expect(failure.what == "destination" && failure.why.contains("before it began to load"))
+    #expect(failure.hint?.contains("multifd-channels") == true)
     #expect(held.state == .held)
   }
 

@@ -34,6 +34,7 @@ struct SendTests {
   ) -> Result<SendSummary, Failure> {
     var options = SendOptions(store: held.path, to: destination.endpoint)
     options.timeout = 10
+    options.syncPatience = 0.05
     configure(&options)
     let sender = Sender(options, loader: loader)
     return Result { () throws(Failure) in try sender.run() }
@@ -136,7 +137,7 @@ struct SendTests {
       ("flush", "pc-q35-7.2", StreamDecoder.SyncMode.flush),
       ("section", "pc-q35-11.1", .perSection), (nil, "pc-q35-7.2", .perSection),
       (nil, "pc-i440fx-8.0", .perSection), (nil, "pc-q35-8.1", .flush),
-      (nil, "pc-q35-10.0", .flush), (nil, "microvm", .flush),
+      (nil, "pc-q35-10.0", .flush),
     ] as [(String?, String, StreamDecoder.SyncMode)])
   func autoSync(sync: String?, machine: String, mode: StreamDecoder.SyncMode) throws {
     let held = try HeldSession("bios-100-none-2ch") { manifest in
@@ -150,6 +151,44 @@ struct SendTests {
     let script = try StreamScript(main: heard[0], channels: Array(heard.dropFirst()))
     #expect(script.decoder.syncMode == mode)
     #expect(script.decoder.configuration?.machine == machine)
+  }
+
+  @Test(
+    "A machine type without a version: the destination shows how it syncs",
+    arguments: ["microvm", "pc-q35-rhel9.4.0", "pc-i440fx-jammy"], [nil, "flush", "section"])
+  func unversioned(machine: String, source: String?) throws {
+    for sync in [SendOptions.Sync.flush, .section] {
+      let held = try HeldSession("bios-100-none-2ch") { manifest in
+        manifest.sync = source
+        manifest.machine = machine
+      }
+      let destination = try FakeDestination(channels: 2, sync: sync)
+      let result = Self.send(held, to: destination) {
+        // One that answers is given the time; another is waited for in vain.
+        $0.syncPatience = sync == .flush ? 10 : 0.05
+      }
+      let heard = destination.end()
+      #expect(try result.get().sync == sync.rawValue)
+      // Every channel owes a SYNC for each record, or for each section's end.
+      let id = UInt8(held.script.decoder.ramSectionID!)
+      let end: [UInt8] = [3, 0, 0, 0, id, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0x10]
+      #expect(Self.count(end, in: heard[0]) == (sync == .flush ? 1 : 0))
+      for channel in heard.dropFirst() {
+        let pattern: [UInt8] = [0x11, 0x22, 0x33, 0x44, 0, 0, 0, 1, 0, 0, 0, 1]
+        #expect(Self.count(pattern, in: channel) == (sync == .flush ? 1 : 3))
+      }
+    }
+  }
+
+  /// How often a pattern occurs.
+  private static func count(_ pattern: [UInt8], in bytes: [UInt8]) -> Int {
+    let (all, part) = (Data(bytes), Data(pattern))
+    var (count, rest) = (0, all.indices)
+    while let found = all.range(of: part, in: rest) {
+      count += 1
+      rest = found.upperBound..<all.endIndex
+    }
+    return count
   }
 
   @Test("The UUID is the destination's, else the guest's own")

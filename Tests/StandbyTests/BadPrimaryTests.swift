@@ -80,7 +80,7 @@ struct BadPrimaryTests {
         let zero = try #require($1.main[start..<start + size - 1].lastIndex(of: 0))
         try $0.send(Self.resized($1, by: zero + 1 - start - size))
       },
-      Wrong(description: "device state without end", exit: .corrupt, says: "are allowed") {
+      Wrong(description: "device state without end", exit: .refused, says: "are allowed") {
         try $0.request()
         var burst = $1
         let (start, _) = try Self.blob(burst)

@@ -26,6 +26,22 @@ struct ListenerTests {
     _ = try Socket.connect(to: listener.endpoint, timeout: 1)
   }
 
+  @Test("A listener that accepts nobody is late, not 'in progress'")
+  func neverAccepted() throws {
+    let (listener, port) = try Sockets.listen()
+    defer { close(listener) }
+    var waiting: [Socket] = []
+    // The queue fills up; whoever comes then gets no answer.
+    let error = #expect(throws: TransportError.self) {
+      while waiting.count < 200 {
+        waiting.append(
+          try Socket.connect(to: .tcp(host: "127.0.0.1", port: UInt16(port)), timeout: 0.3))
+      }
+    }
+    #expect(error?.kind == .unreachable, "\(error.debugDescription)")
+    #expect(error?.message.contains("no answer within 0.3 s") == true, "\(error.debugDescription)")
+  }
+
   @Test("A port or a socket file that somebody listens on is taken")
   func taken() throws {
     let folder = try TemporaryFolder()

@@ -41,6 +41,22 @@ struct RAMSectionTests {
       ])
   }
 
+  @Test("Devices before END: a background snapshot, and named so")
+  func backgroundSnapshot() throws {
+    var stream = Stream.started()
+    stream.begin(.part)
+    stream.end()
+    stream.section(id: 3, "timer", body: [1, 2, 3])
+    let end = UInt64(stream.encoder.bytes.count)
+    stream.encoder.eof()
+    stream.expect(.unsupported, at: end, "background-snapshot")
+    // Without PART it is nothing that a QEMU sends.
+    var other = Stream.started()
+    let place = UInt64(other.encoder.bytes.count)
+    other.encoder.eof()
+    other.expect(.outOfOrder, at: place, "EOF before")
+  }
+
   /// Records in a PART; which error at which byte of them.
   static let wrong: [(String, WireError.Code, UInt64, String)] = [
     ("0000000000000022 00", .outOfOrder, 0, "CONTINUE"),

@@ -32,6 +32,9 @@
 
 #define ARGUMENT "--multifd-probe-library"
 #define REPORT_FD 3
+/* Where the child finds the library's folder. */
+#define FOLDER_FD 4
+#define FOLDER "/proc/self/fd/4/"
 
 int clinux_privileged(void) {
   return getauxval(AT_SECURE) != 0 || geteuid() != getuid() || getegid() != getgid();
@@ -105,20 +108,18 @@ static void touch_table(const MultiFDMethods *theirs) {
   }
 }
 
-/* A set-id program can be started with any argument by anybody: then only root's own files. */
-static int may_answer(const char *library) {
+/* A set-id program can be started with any argument and any descriptors by anybody: then only root's own files. What
+ * is looked at here is what is opened: by its name in a folder that is open already, and in a folder of root's that
+ * nobody else can write to a name does not change its meaning. */
+static int may_answer(const char *name) {
   struct stat status;
   if (fstat(REPORT_FD, &status) != 0 || !S_ISFIFO(status.st_mode)) return 0;
+  if (strchr(name, '/') != NULL || strlen(name) > 255) return 0;
   if (!clinux_privileged()) return 1;
-  char folder[4096];
-  size_t length = strlen(library);
-  if (length >= sizeof folder) return 0;
-  memcpy(folder, library, length + 1);
-  char *slash = strrchr(folder, '/');
-  if (slash == NULL) return 0;
-  slash[slash == folder ? 1 : 0] = 0;
-  if (stat(library, &status) != 0 || status.st_uid != 0 || (status.st_mode & 022)) return 0;
-  return stat(folder, &status) == 0 && status.st_uid == 0 && !(status.st_mode & 022);
+  if (fstat(FOLDER_FD, &status) != 0 || !S_ISDIR(status.st_mode)) return 0;
+  if (status.st_uid != 0 || (status.st_mode & 022)) return 0;
+  if (fstatat(FOLDER_FD, name, &status, AT_SYMLINK_NOFOLLOW) != 0) return 0;
+  return S_ISREG(status.st_mode) && status.st_uid == 0 && !(status.st_mode & 022);
 }
 
 /* glibc hands constructors what it hands main(). */
@@ -137,7 +138,9 @@ __attribute__((constructor)) static void answer(int argc, char **argv) {
   sigprocmask(SIG_UNBLOCK, &all, NULL);
   tell(CLINUX_PROBE_ALIVE);
 
-  void *library = dlopen(argv[2], RTLD_NOW | RTLD_LOCAL);
+  char path[sizeof FOLDER + 256];
+  snprintf(path, sizeof path, FOLDER "%s", argv[2]);
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (library == NULL) trouble(dlerror());
   tell(CLINUX_PROBE_OPENED);
   const MultiFDMethods *(*entry)(uint32_t);
@@ -171,9 +174,9 @@ static int high_pipe(int ends[2]) {
   return 0;
 }
 
-static int spawn(const char *library, const int report, const int output, int *pid) {
+static int spawn(int folder, const char *name, int report, int output, int *pid) {
   extern char **environ;
-  char *arguments[] = {"multifd", ARGUMENT, (char *)library, NULL};
+  char *arguments[] = {"multifd", ARGUMENT, (char *)name, NULL};
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   int error = posix_spawn_file_actions_init(&actions);
@@ -187,7 +190,8 @@ static int spawn(const char *library, const int report, const int output, int *p
   posix_spawn_file_actions_adddup2(&actions, output, 1);
   posix_spawn_file_actions_adddup2(&actions, output, 2);
   posix_spawn_file_actions_adddup2(&actions, report, REPORT_FD);
-  posix_spawn_file_actions_addclosefrom_np(&actions, REPORT_FD + 1);
+  posix_spawn_file_actions_adddup2(&actions, folder, FOLDER_FD);
+  posix_spawn_file_actions_addclosefrom_np(&actions, FOLDER_FD + 1);
   /* Its own process group, so that what it starts can be ended with it. */
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
   posix_spawnattr_setpgroup(&attributes, 0);
@@ -197,17 +201,24 @@ static int spawn(const char *library, const int report, const int output, int *p
   return error;
 }
 
-int clinux_probe_start(const char *library, clinux_probe *probe) {
+int clinux_probe_start(int folder, const char *name, clinux_probe *probe) {
   int report[2], output[2];
+  folder = fcntl(folder, F_DUPFD_CLOEXEC, 10);
+  if (folder < 0) return errno;
   int error = high_pipe(report);
-  if (error != 0) return error;
+  if (error != 0) {
+    close(folder);
+    return error;
+  }
   error = high_pipe(output);
   if (error != 0) {
+    close(folder);
     close(report[0]);
     close(report[1]);
     return error;
   }
-  error = spawn(library, report[1], output[1], &probe->pid);
+  error = spawn(folder, name, report[1], output[1], &probe->pid);
+  close(folder);
   close(report[1]);
   close(output[1]);
   if (error != 0) {

@@ -86,7 +86,7 @@ public final class Backend: Sendable {
         ?? BackendOption.Value(number: 0, text: "")
     }
     return OptionValues(
-      backend: name, options: options, parsed: all,
+      owner: self, options: options, parsed: all,
       assigned: assignments.map { (name: $0.key, value: $0.value) })
   }
 

@@ -41,10 +41,11 @@ extension Backend {
 
   /// Refuses values that were parsed for another backend: the arrays would not be parallel.
   func checkOwn(_ values: OptionValues, channel id: Int) throws(PluginError) {
-    guard values.backend == name, values.all.count == options.count else {
+    guard values.owner === self else {
+      let whose = values.backend == name ? "another \(name)" : values.backend
       throw PluginError(
-        .internalFault, what: "\(name), channel \(id)",
-        why: "was given the options of \(values.backend)")
+        .internalFault, what: "\(name), channel \(id)", why: "was given the options of \(whose)",
+        hint: "they were parsed by the backend \(values.owner.path)")
     }
   }
 

@@ -12,6 +12,8 @@ final class HostChannel {
   private(set) var remaining = 0
   /// The host's own reason for the current callback's failure: it outranks what the backend says.
   private(set) var failure: (any Error)?
+  /// That reason is the source's: it knows best where it was.
+  private(set) var sourceFailed = false
   /// The backend's reason.
   private(set) var text: String?
   /// Bytes that alloc() has given out and free() has not got back.
@@ -40,6 +42,7 @@ final class HostChannel {
     remaining = size
     receiving = true
     failure = nil
+    sourceFailed = false
     text = nil
   }
 
@@ -77,7 +80,7 @@ final class HostChannel {
       try source.read(into: UnsafeMutableRawBufferPointer(start: data, count: size))
       return MULTIFD_OK
     } catch {
-      failure = error
+      (failure, sourceFailed) = (error, true)
       return MULTIFD_ERROR_CHANNEL
     }
   }
@@ -102,7 +105,7 @@ final class HostChannel {
       try source.readv(all)
       return MULTIFD_OK
     } catch {
-      failure = error
+      (failure, sourceFailed) = (error, true)
       return MULTIFD_ERROR_CHANNEL
     }
   }
@@ -152,8 +155,18 @@ final class HostChannel {
 
   // MARK: Results
 
+  /// What can fail.
+  enum Callback: String {
+    case sendSetup = "send_setup"
+    case sendPrepare = "send_prepare"
+    case recvSetup = "recv_setup"
+    case recv
+
+    var isSetup: Bool { self == .sendSetup || self == .recvSetup }
+  }
+
   /// What a failed callback means.
-  func error(for status: Int32, callback: String, backend: String) -> any Error {
+  func error(for status: Int32, callback: Callback, backend: String) -> any Error {
     if let failure { return failure }
     func error(_ kind: PluginError.Kind, _ silent: String) -> PluginError {
       PluginError(kind, what: what, why: text ?? silent)
@@ -163,16 +176,16 @@ final class HostChannel {
       return error(.corrupt, "the payload is not what \(backend) can decode")
     case MULTIFD_ERROR_NO_MEMORY:
       return error(.noMemory, "there is no memory for \(backend)")
-    case MULTIFD_ERROR_OPTION where callback.hasSuffix("setup"):
+    case MULTIFD_ERROR_OPTION where callback.isSetup:
       return error(.options, "these options do not go together")
-    case MULTIFD_ERROR_UNSUPPORTED where callback.hasSuffix("setup"):
+    case MULTIFD_ERROR_UNSUPPORTED where callback.isSetup:
       return error(.setup, "\(backend) does not support these sizes")
     case MULTIFD_ERROR_CHANNEL:
-      return error(.internalFault, "\(callback)() blames the channel, which is well")
+      return error(.internalFault, "\(callback.rawValue)() blames the channel, which is well")
     case MULTIFD_OK:
-      return error(.internalFault, "\(callback)() failed")
+      return error(.internalFault, "\(callback.rawValue)() failed")
     default:
-      return error(.internalFault, "\(callback)() returned \(status) and gave no reason")
+      return error(.internalFault, "\(callback.rawValue)() returned \(status) and gave no reason")
     }
   }
 }

@@ -4,8 +4,10 @@ import PluginAPI
 ///
 /// Constant after init, so it may be shared by every channel and thread. A channel keeps it alive.
 public final class OptionValues: Sendable {
-  /// The backend that these belong to.
-  public let backend: String
+  /// The name of the backend that these belong to.
+  public var backend: String { owner.name }
+  /// The backend itself: another of that name may have other options.
+  let owner: Backend
   /// Name and value of every option, in the backend's order, defaults included.
   public let all: [(name: String, value: String)]
   /// Those that the operator set, in the operator's order.
@@ -26,10 +28,10 @@ public final class OptionValues: Sendable {
   nonisolated(unsafe) private let texts: UnsafeMutablePointer<CChar>
 
   init(
-    backend: String, options: [BackendOption], parsed: [BackendOption.Value],
+    owner: Backend, options: [BackendOption], parsed: [BackendOption.Value],
     assigned: [(name: String, value: String)]
   ) {
-    self.backend = backend
+    self.owner = owner
     self.assigned = assigned
     all = zip(options, parsed).map { (name: $0.name, value: $1.text) }
     texts = .allocate(capacity: parsed.reduce(1) { $0 + $1.text.utf8.count + 1 })

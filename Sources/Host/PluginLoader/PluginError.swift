@@ -1,6 +1,6 @@
 /// Why a backend cannot be found, opened, set up or used.
 public struct PluginError: Error, Sendable, Equatable, CustomStringConvertible {
-  /// What kind of failure it is; decides the exit code.
+  /// What kind of failure it is; by it a host decides its exit code.
   public enum Kind: String, Sendable, CaseIterable {
     /// No file of that name, or none that speaks a format.
     case notFound
@@ -47,18 +47,6 @@ public struct PluginError: Error, Sendable, Equatable, CustomStringConvertible {
   /// What the command line prints: `multifd: error: WHAT: WHY`, then `hint: …` when there is one.
   public var report: String {
     "multifd: error: \(what): \(why)" + (hint.map { "\nhint: \($0)" } ?? "")
-  }
-
-  /// The exit code of a command that ends with this error.
-  public var exitCode: Int32 {
-    switch kind {
-    case .notFound, .refused, .shadowed, .probeCrashed, .setup: 2
-    case .options: 64
-    case .corrupt: 4
-    case .channel: 3
-    case .noMemory: 1
-    case .internalFault: 70
-    }
   }
 }
 

@@ -25,19 +25,28 @@ public struct PluginLoader: Sendable {
 
   /// Every file named `libmultifd-NAME.so`, in search order, opened or with the reason why not.
   ///
-  /// A second file with the name of an earlier one is listed as shadowed and not opened.
+  /// A second file with the name of an earlier one is listed as shadowed and not opened. All the others are opened in
+  /// this process, and stay open: what they take together (static TLS, of which a process has little left, is one
+  /// such thing) may be more than there is, so whoever only lists them takes ``files()`` and a process for each.
   public func candidates() -> [PluginCandidate] {
-    var first: [String: String] = [:]
-    return searchPath.files().map { file in
-      let earlier = first[file.name]
-      if earlier == nil { first[file.name] = file.path }
-      let result: Result<Backend, PluginError>
-      if let earlier {
-        result = .failure(.shadowed(file, by: earlier))
-      } else {
-        result = Result { () throws(PluginError) in try open(file) }
+    files().map { file in
+      let result = Result { () throws(PluginError) in
+        if let reason = file.shadowed { throw reason }
+        return try load(named: file.name)
       }
       return PluginCandidate(path: file.path, name: file.name, result: result)
+    }
+  }
+
+  /// The same files, without opening any.
+  public func files() -> [(name: String, path: String, shadowed: PluginError?)] {
+    var first: [String: String] = [:]
+    return searchPath.files().map { file in
+      guard let earlier = first[file.name] else {
+        first[file.name] = file.path
+        return (file.name, file.path, nil)
+      }
+      return (file.name, file.path, .shadowed(file, by: earlier))
     }
   }
 

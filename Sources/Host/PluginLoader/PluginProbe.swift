@@ -38,11 +38,11 @@ public struct PluginProbe: Sendable {
     static func < (a: Stage, b: Stage) -> Bool { a.rawValue < b.rawValue }
   }
 
-  /// Runs the child for the library at `real`; `path` is what an error is about. Throws unless the
+  /// Runs the child for a library; `path` is what an error is about. Throws unless the
   /// library opened, answered and could be read, all without a word.
-  func run(_ real: String, as path: String) throws(PluginError) {
+  func run(_ library: PluginTrust.Library, as path: String) throws(PluginError) {
     var child = clinux_probe()
-    let error = clinux_probe_start(real, &child)
+    let error = clinux_probe_start(library.folder, library.name, &child)
     guard error == 0 else {
       throw PluginError(
         .internalFault, what: path, why: "no child process to try it in: \(errorText(error))")
@@ -113,7 +113,8 @@ public struct PluginProbe: Sendable {
       stage = max(stage, Stage(rawValue: Int32(byte)) ?? stage)
     }
     if let at = account.firstIndex(of: UInt8(CLINUX_PROBE_TROUBLE)) {
-      throw .refused(path, reason(account[(at + 1)...], path: path))
+      let text = account[(at + 1)...].filter { $0 != Self.end }
+      throw .refused(path, Self.linkerText(String(decoding: text, as: UTF8.self)))
     }
     let hint = "it was tried in a child process and is not opened here"
     func crashed(_ why: String) -> PluginError {
@@ -147,8 +148,8 @@ public struct PluginProbe: Sendable {
   }
 
   /// The dynamic linker's text, without the path that the error names anyway.
-  private func reason(_ bytes: ArraySlice<UInt8>, path: String) -> String {
-    var text = oneLine(String(decoding: bytes.filter { $0 != Self.end }, as: UTF8.self))
+  static func linkerText(_ text: String) -> String {
+    var text = oneLine(text)
     if let colon = text.range(of: ": "), text[..<colon.lowerBound].hasSuffix(".so") {
       text = String(text[colon.upperBound...])
     }

@@ -33,42 +33,40 @@ final class PluginRegistry: Sendable {
         file.path, "\(quoted(file.name)) is not a backend's name",
         hint: "a name has at most 31 characters a-z 0-9 _ - and starts with a letter or digit")
     }
-    let (real, identity) = try PluginTrust.file(file.path, privileged: privileged)
-    let result = known.withLock { known -> Result<Backend, PluginError> in
+    let library = try PluginTrust.file(file.path, privileged: privileged)
+    let (real, identity) = (library.path, library.identity)
+    return try known.withLock { known throws(PluginError) -> Backend in
       if let backend = known.backends[real] {
-        return Result { () throws(PluginError) in
-          try MethodsTable.check(name: backend.name, of: file)
-          return backend
-        }
+        try MethodsTable.check(name: backend.name, of: file)
+        return backend
       }
-      if let refusal = known.refusals[real], refusal.identity == identity {
-        return .failure(refusal.error)
-      }
-      let result = Result { () throws(PluginError) in
-        try probe.run(real, as: file.path)
-        return try Self.open(file, real: real, identity: identity)
-      }
-      switch result {
-      case .success(let backend):
+      if let refusal = known.refusals[real], refusal.identity == identity { throw refusal.error }
+      do throws(PluginError) {
+        try probe.run(library, as: file.path)
+        let backend = try Self.open(file, library)
         known.backends[real] = backend
         known.refusals[real] = nil
-      case .failure(let error):
+        return backend
+      } catch {
         known.refusals[real] = Refusal(identity: identity, error: error)
+        throw error
       }
-      return result
     }
-    return try result.get()
   }
 
   /// Opens a library that a child has survived.
   private static func open(
-    _ file: PluginFile, real: String, identity: PluginTrust.Identity
+    _ file: PluginFile, _ trusted: PluginTrust.Library
   ) throws(PluginError) -> Backend {
-    // RTLD_LOCAL: its symbols serve nobody else. Never closed again, also when refused below.
-    guard let library = dlopen(real, RTLD_NOW | RTLD_LOCAL) else {
-      throw .refused(file.path, oneLine(String(cString: dlerror())))
+    // RTLD_LOCAL: its symbols serve nobody else. Never closed again, also when refused below, and neither is the
+    // folder: a name that the dynamic linker has met means the same library to it for ever.
+    guard let library = dlopen(trusted.handle, RTLD_NOW | RTLD_LOCAL) else {
+      throw .refused(file.path, PluginProbe.linkerText(String(cString: dlerror())))
     }
-    guard PluginTrust.identity(of: real) == identity else {
+    trusted.keep()
+    // By its path it is known from now on too, if that still leads there; nothing is loaded by this.
+    _ = dlopen(trusted.path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD)
+    guard trusted.isUnchanged else {
       throw .refused(file.path, "changed while it was being opened")
     }
     guard let symbol = dlsym(library, MULTIFD_PLUGIN_ENTRY) else {
@@ -79,6 +77,6 @@ final class PluginRegistry: Sendable {
     typealias Entry = @convention(c) (UInt32) -> UnsafeRawPointer?
     let entry = unsafeBitCast(symbol, to: Entry.self)
     let table = try MethodsTable(entry(UInt32(MULTIFD_ABI_MAJOR)), of: file)
-    return Backend(table, path: real)
+    return Backend(table, path: trusted.path)
   }
 }

@@ -6,7 +6,7 @@ import Glibc
 /// Checked after realpath(3), for the file and for the folder that it is in: each is owned by root or
 /// the effective user (when privileged: by root) and writable for its owner only. A sticky folder such
 /// as /tmp is no exception, since anybody can add a file to it. The folders above are not looked at:
-/// who can rename those already decides what the operator's paths mean.
+/// the folder is opened once, and what is tried and loaded is what that descriptor leads to.
 enum PluginTrust {
   /// What identifies one state of a file: another inode, size or time is another library.
   struct Identity: Hashable, Sendable {
@@ -19,20 +19,63 @@ enum PluginTrust {
     let changedNanoseconds: Int64
   }
 
-  /// The real path and identity of a trusted library, or why it is not trusted.
-  static func file(
-    _ path: String, privileged: Bool
-  ) throws(PluginError) -> (path: String, identity: Identity) {
+  /// A library that is trusted, by way of its folder's descriptor: the folder was looked at through it, and nobody
+  /// but its owner and root can put another file in place.
+  final class Library {
+    /// After realpath(3): what the library is called.
+    let path: String
+    /// As it was looked at.
+    let identity: Identity
+    /// The folder, open, and the file's name in it: what a child gets.
+    let folder: Int32
+    /// See ``folder``.
+    let name: String
+    private var isKept = false
+
+    fileprivate init(_ path: String, _ identity: Identity, in folder: Int32, _ name: String) {
+      self.path = path
+      self.identity = identity
+      self.folder = folder
+      self.name = name
+    }
+
+    deinit { if !isKept { close(folder) } }
+
+    /// What dlopen(3) is given: good as long as this object lives, whatever becomes of the folders above. `$ORIGIN`
+    /// is the folder, as with the path.
+    var handle: String { "/proc/self/fd/\(folder)/\(name)" }
+
+    /// Whether the file is still what was looked at.
+    var isUnchanged: Bool {
+      var status = stat()
+      return fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0
+        && Identity(status) == identity
+    }
+
+    /// Keeps the handle good for the life of the process: the dynamic linker goes by it, and another folder must not
+    /// get the number.
+    func keep() { isKept = true }
+  }
+
+  /// A trusted library, or why it is not trusted. All that is checked is checked on descriptors.
+  static func file(_ path: String, privileged: Bool) throws(PluginError) -> Library {
     guard let real = resolve(path) else {
       throw .refused(path, errorText(errno))
     }
-    let status = try status(of: real, as: path)
-    guard status.st_mode & S_IFMT == S_IFREG else { throw .refused(path, "is not a regular file") }
-    try check(status, of: real, as: path, noun: "the file", privileged: privileged)
     let slash = real.lastIndex(of: "/") ?? real.startIndex
     let parent = slash == real.startIndex ? "/" : String(real[..<slash])
-    try folder(parent, as: path, privileged: privileged)
-    return (real, Identity(status))
+    let name = String(real[slash...].dropFirst())
+    let folder = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard folder >= 0 else { throw .refused(path, errorText(errno)) }
+    var status = stat()
+    let failed = fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) != 0
+    let library = Library(real, Identity(status), in: folder, name)
+    guard !failed else { throw .refused(path, errorText(errno)) }
+    guard status.st_mode & S_IFMT == S_IFREG else { throw .refused(path, "is not a regular file") }
+    try check(status, of: real, as: path, noun: "the file", privileged: privileged)
+    guard fstat(folder, &status) == 0 else { throw .refused(path, errorText(errno)) }
+    try check(status, of: parent, as: path, noun: "its folder \(parent)", privileged: privileged)
+    return library
   }
 
   /// Checks one folder; `path` is what an error is about.
@@ -40,21 +83,10 @@ enum PluginTrust {
     _ folder: String, as path: String, privileged: Bool
   ) throws(PluginError) {
     guard let real = resolve(folder) else { throw .refused(path, errorText(errno)) }
-    let status = try status(of: real, as: path)
-    guard status.st_mode & S_IFMT == S_IFDIR else { throw .refused(path, "is not a folder") }
-    try check(status, of: real, as: path, noun: "its folder \(real)", privileged: privileged)
-  }
-
-  /// The identity of a file now; nil when it is gone.
-  static func identity(of real: String) -> Identity? {
-    var status = stat()
-    return stat(real, &status) == 0 ? Identity(status) : nil
-  }
-
-  private static func status(of real: String, as path: String) throws(PluginError) -> stat {
     var status = stat()
     guard stat(real, &status) == 0 else { throw .refused(path, errorText(errno)) }
-    return status
+    guard status.st_mode & S_IFMT == S_IFDIR else { throw .refused(path, "is not a folder") }
+    try check(status, of: real, as: path, noun: "its folder \(real)", privileged: privileged)
   }
 
   private static func check(

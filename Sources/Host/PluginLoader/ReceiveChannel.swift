@@ -49,7 +49,7 @@ public final class ReceiveChannel: @unchecked Sendable {
     let status = backend.methods.recv_setup(params)
     mark.leave()
     guard status == MULTIFD_OK, host.failure == nil else {
-      let error = host.error(for: status, callback: "recv_setup", backend: backend.name)
+      let error = host.error(for: status, callback: .recvSetup, backend: backend.name)
       close()
       throw error as? PluginError
         ?? PluginError(.internalFault, what: state.what, why: "recv_setup() failed: \(error)")
@@ -78,7 +78,7 @@ public final class ReceiveChannel: @unchecked Sendable {
       mark.leave()
       host.end()
       guard status == MULTIFD_OK, host.failure == nil else {
-        throw host.error(for: status, callback: "recv", backend: backend.name)
+        throw host.error(for: status, callback: .recv, backend: backend.name)
       }
       guard host.remaining == 0 else {
         throw PluginError(
@@ -129,8 +129,9 @@ public final class ReceiveChannel: @unchecked Sendable {
 
   /// Adds packet and offset to an error of ours; another's error is left as it is.
   private func located(_ error: any Error, _ packet: UInt64, _ payloadSize: Int) -> any Error {
-    guard var error = error as? PluginError, error.what == state.what else { return error }
-    error.what += ", packet \(packet)"
+    guard !host.sourceFailed, var error = error as? PluginError else { return error }
+    // Not "packet": hosts count the packets of each channel by that word.
+    error.what += ", packet_num \(packet)"
     if error.kind == .corrupt, payloadSize > 0 {
       error.what += ", payload byte \(payloadSize - host.remaining) of \(payloadSize)"
     }

@@ -84,7 +84,7 @@ public final class SendChannel: @unchecked Sendable {
     let status = backend.methods.send_setup(params)
     mark.leave()
     guard status == MULTIFD_OK, host.failure == nil else {
-      let error = host.error(for: status, callback: "send_setup", backend: backend.name)
+      let error = host.error(for: status, callback: .sendSetup, backend: backend.name)
       close()
       throw error as? PluginError
         ?? PluginError(.internalFault, what: state.what, why: "send_setup() failed: \(error)")
@@ -109,7 +109,7 @@ public final class SendChannel: @unchecked Sendable {
     } catch {
       state.fail()
       var error = error
-      error.what += ", packet \(packetNumber)"
+      error.what += ", packet_num \(packetNumber)"
       throw error
     }
   }
@@ -143,7 +143,7 @@ public final class SendChannel: @unchecked Sendable {
     let status = backend.methods.send_prepare(params)
     mark.leave()
     guard status == MULTIFD_OK, host.failure == nil else {
-      throw host.error(for: status, callback: "send_prepare", backend: backend.name)
+      throw host.error(for: status, callback: .sendPrepare, backend: backend.name)
         as? PluginError ?? fault("send_prepare() failed")
     }
     return try payload(pages: normal.count)

@@ -43,6 +43,20 @@ public enum ExitCode: Equatable, Codable, Sendable {
   }
 }
 
+extension ExitCode {
+  /// What a command ends with when a backend cannot be found, opened, set up or used. There is no other map.
+  public init(_ kind: PluginError.Kind) {
+    self =
+      switch kind {
+      case .notFound, .refused, .shadowed, .probeCrashed, .setup: .refused
+      case .options: .usage
+      case .corrupt: .corrupt
+      case .channel, .noMemory: .failed
+      case .internalFault: .internalError
+      }
+  }
+}
+
 /// How a role ended that did not end well: one line, an exit code, perhaps a hint.
 public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConvertible {
   /// For exit(3).
@@ -100,10 +114,10 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
     switch error {
     case let error as Failure: self = error
     case let error as WireError:
-      let refused = error.code == .unsupported
       self.init(
-        refused ? .refused : .corrupt, place,
-        "\(error.message) (\(error.code.rawValue) at byte \(error.offset))")
+        Self.exit(error.code), place,
+        "\(error.message) (\(error.code.rawValue) at byte \(error.offset))",
+        hint: Self.hint(error))
     case let error as TransportError:
       switch error.kind {
       case .timedOut, .unreachable, .lost: self.init(.unreachable, place, error.message)
@@ -121,21 +135,30 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
   }
 
   private init(plugin error: PluginError, at place: String) {
-    let exit: ExitCode =
-      switch error.kind {
-      case .corrupt: .corrupt
-      case .options: .usage
-      case .channel, .noMemory: .failed
-      case .internalFault: .internalError
-      default: .refused
-      }
+    let exit = ExitCode(error.kind)
     let what = exit == .refused || exit == .usage ? error.what : "\(place): \(error.what)"
     self.init(exit, what, error.why, hint: error.hint)
   }
 
+  /// Bytes that contradict the format are corrupt; what this program will not take is refused.
+  private static func exit(_ code: WireError.Code) -> ExitCode {
+    switch code {
+    case .unsupported, .limitExceeded: .refused
+    default: .corrupt
+    }
+  }
+
+  private static func hint(_ error: WireError) -> String? {
+    switch error.limit {
+    case .ram?: "--max-ram allows more"
+    case .builtIn?: "this limit is built in: no stock QEMU is known to come near it"
+    case nil: nil
+    }
+  }
+
   private static func hint(_ error: StoreError) -> String? {
     switch error.kind {
-    case .full: "the store needs room for the guest's RAM; the guest goes on at its source"
+    case .full: "the store needs room for the guest's RAM; the guest goes on where it was"
     case .handedOver: "two running copies are worse than none; --force sends it all the same"
     case .used: "the guest is what that QEMU has; remove the folder when it has ended, not before"
     case .stale: "a backup may be better; --force continues it all the same"

@@ -65,7 +65,7 @@ public struct Inspector: Sendable {
       let ending: InspectReport.Ending =
         switch error.code {
         case .truncated: .truncated
-        case .unsupported: .unsupported
+        case .unsupported, .limitExceeded: .unsupported
         default: .corrupt
         }
       report.verdict = .init(ending: ending, offset: error.offset, reason: error.message)

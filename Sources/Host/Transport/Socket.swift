@@ -53,7 +53,10 @@ public final class Socket: Sendable {
       return nil
     }
     guard let descriptor else {
-      throw TransportError(.unreachable, "cannot connect to \(endpoint): \(failure.reason)")
+      // What connect(2) says when SO_SNDTIMEO ends it, of TCP and of UNIX sockets.
+      let isLate = failure.errno == EINPROGRESS || failure.errno == EAGAIN
+      let why = isLate ? "no answer within \(timeout) s" : failure.reason
+      throw TransportError(.unreachable, "cannot connect to \(endpoint): \(why)")
     }
     return Socket(descriptor: descriptor, peer: endpoint.description, timeout: timeout)
   }

@@ -108,7 +108,7 @@ extension StreamDecoder {
     guard total <= limits.maxRAM else {
       throw WireError(
         .limitExceeded, at: position,
-        "the guest has \(hex(total)) bytes of RAM, \(hex(limits.maxRAM)) are allowed")
+        "the guest has \(hex(total)) bytes of RAM, \(hex(limits.maxRAM)) are allowed", limit: .ram)
     }
     while resume.total < total {
       var cursor = Cursor(bytes, from: max(resume.offset, 8))

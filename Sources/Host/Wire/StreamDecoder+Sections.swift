@@ -20,6 +20,12 @@ extension StreamDecoder {
   }
 
   private mutating func endOfFile() throws(WireError) -> Step {
+    guard ramSectionID == nil || ramKind != .part || inCheckpoint || !ramIsOpen else {
+      throw WireError(
+        .unsupported, at: position,
+        "the devices come before the END section of ram, as in a background snapshot: turn off background-snapshot "
+          + "at the source")
+    }
     guard ramSectionID != nil, !ramIsOpen else {
       throw WireError(.outOfOrder, at: position, "EOF before the END section of ram")
     }

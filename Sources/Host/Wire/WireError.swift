@@ -34,16 +34,27 @@ public struct WireError: Error, Equatable, Sendable, CustomStringConvertible {
     case outOfOrder
   }
 
+  /// Which limit a stream exceeds.
+  public enum Limit: Equatable, Sendable {
+    /// `Limits.maxRAM`, which the operator sets.
+    case ram
+    /// One that nobody sets.
+    case builtIn
+  }
+
   /// What kind of wrong.
   public var code: Code
+  /// Of `limitExceeded`: which.
+  public var limit: Limit?
   /// The byte of that stream (not of the buffer) where the offending field begins.
   public var offset: UInt64
   /// What was expected and what was found.
   public var message: String
 
   /// An error at byte `offset` of its stream.
-  public init(_ code: Code, at offset: UInt64, _ message: String) {
+  public init(_ code: Code, at offset: UInt64, _ message: String, limit: Limit = .builtIn) {
     self.code = code
+    self.limit = code == .limitExceeded ? limit : nil
     self.offset = offset
     self.message = message
   }

@@ -1,15 +1,18 @@
 import Foundation
 import PluginLoader
+import Roles
 
-/// `--compression NAME --help`, in any command: the backend's own options instead of the command's help.
-/// An argument parser cannot know those, so the raw arguments are looked at before it is asked.
+/// `--compression NAME --help`, in the commands where NAME is a backend: its own options instead of the command's
+/// help. An argument parser cannot know those, so the raw arguments are looked at before it is asked.
 enum BackendHelp {
   /// True when the arguments asked for it and it has been printed. Exits when the backend that they
   /// name cannot be used.
   static func printIfRequested(_ arguments: [String]) -> Bool {
     // What follows `--` belongs to another program.
     let own = arguments.prefix { $0 != "--" }
-    guard own.contains("--help") || own.contains("-h"),
+    // To `bench` it is a parameter of QEMU's.
+    guard own.dropFirst().first != BenchCommand.configuration.commandName,
+      own.contains("--help") || own.contains("-h"),
       let spec = values(of: "--compression", in: own).last
     else { return false }
     let path = PluginSearchPath(explicit: values(of: "--plugin-dir", in: own))
@@ -20,7 +23,7 @@ enum BackendHelp {
       return true
     } catch {
       Console.error(error.what, error.why, hint: error.hint)
-      exit(error.exitCode)
+      exit(Roles.ExitCode(error.kind).rawValue)
     }
   }
 

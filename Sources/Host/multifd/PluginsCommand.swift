@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import PluginLoader
+import Roles
 
 /// `multifd plugins`: which backends there are, what they are, and why others are not used.
 struct PluginsCommand: ParsableCommand {
@@ -26,9 +27,13 @@ struct PluginsCommand: ParsableCommand {
     @Flag(help: "Print JSON.") var json = false
 
     func run() throws {
-      let candidates = plugins.loader.candidates()
-      if json { return Console.json(candidates.map(CandidateJSON.init)) }
-      print(PluginsText.list(candidates, folders: plugins.loader.searchPath.folders))
+      let loader = plugins.loader
+      let candidates = loader.files().map { file in
+        file.shadowed.map { CandidateJSON(name: file.name, path: file.path, error: $0) }
+          ?? PluginsChild.look(at: file.name, path: file.path, folders: plugins.pluginDir)
+      }
+      if json { return Console.json(candidates) }
+      print(PluginsText.list(candidates, folders: loader.searchPath.folders))
     }
   }
 
@@ -68,10 +73,14 @@ struct PluginsCommand: ParsableCommand {
       do {
         let backend = try plugins.loader.load(named: name)
         if let atleast { try Self.require(atleast, of: backend) }
-        if json { return Console.json(CheckJSON(name: name, backend: backend)) }
+        if json { return Console.json(CandidateJSON(name: name, backend: backend)) }
         print("\(PluginsText.line(backend)): can be used")
       } catch {
-        if json { Console.json(CheckJSON(name: name, error: error)) } else { printError(error) }
+        if json {
+          Console.json(CandidateJSON(name: name, path: nil, error: error))
+        } else {
+          printError(error)
+        }
         throw ArgumentParser.ExitCode(2)
       }
     }
@@ -130,6 +139,6 @@ private func reportingErrors<R>(_ body: () throws(PluginError) -> R) throws -> R
     return try body()
   } catch {
     printError(error)
-    throw ArgumentParser.ExitCode(error.exitCode)
+    throw ArgumentParser.ExitCode(Roles.ExitCode(error.kind).rawValue)
   }
 }

@@ -1,7 +1,7 @@
 import PluginLoader
 
 /// An error in JSON.
-struct ErrorJSON: Encodable {
+struct ErrorJSON: Codable {
   let kind: String
   let what: String
   let why: String
@@ -16,7 +16,7 @@ struct ErrorJSON: Encodable {
 }
 
 /// One option of a backend in JSON.
-struct OptionJSON: Encodable {
+struct OptionJSON: Codable {
   let name: String
   let type: String
   let minimum: Int64?
@@ -37,7 +37,7 @@ struct OptionJSON: Encodable {
 }
 
 /// One backend in JSON.
-struct BackendJSON: Encodable {
+struct BackendJSON: Codable {
   let name: String
   let version: String
   let description: String
@@ -48,6 +48,9 @@ struct BackendJSON: Encodable {
   let payloadBound: Int?
   let path: String
   let options: [OptionJSON]
+
+  /// What `qemuMethod` says when QEMU does not know the format.
+  static let noMethod = "unknown"
 
   // Keys as QMP writes them.
   private enum CodingKeys: String, CodingKey {
@@ -71,41 +74,31 @@ struct BackendJSON: Encodable {
   }
 }
 
-/// One file of `list` in JSON: a backend or an error.
-struct CandidateJSON: Encodable {
+/// One file of `list`, or the answer of `check`, in JSON: a backend or an error.
+struct CandidateJSON: Codable {
   let name: String
-  let path: String
+  let path: String?
   let usable: Bool
+  let version: String?
   let backend: BackendJSON?
   let error: ErrorJSON?
 
-  init(_ candidate: PluginCandidate) {
-    name = candidate.name
-    path = candidate.path
-    switch candidate.result {
-    case .success(let found):
-      (usable, backend, error) = (true, BackendJSON(found), nil)
-    case .failure(let reason):
-      (usable, backend, error) = (false, nil, ErrorJSON(reason))
-    }
-  }
-}
-
-/// The answer of `check` in JSON.
-struct CheckJSON: Encodable {
-  let name: String
-  let usable: Bool
-  let version: String?
-  let path: String?
-  let error: ErrorJSON?
-
   init(name: String, backend: Backend) {
-    (self.name, usable, version, path, error) = (name, true, backend.version, backend.path, nil)
+    (self.name, path, usable, version) = (name, backend.path, true, backend.version)
+    (self.backend, error) = (BackendJSON(backend), nil)
   }
 
-  init(name: String, error: PluginError) {
-    (self.name, usable, version, path) = (name, false, nil, nil)
-    self.error = ErrorJSON(error)
+  init(name: String, path: String?, error: PluginError) {
+    (self.name, self.path, usable, version) = (name, path, false, nil)
+    (backend, self.error) = (nil, ErrorJSON(error))
+  }
+
+  /// As found in its folder, where the file that was opened may be what a symbolic link leads to.
+  func at(_ path: String) -> CandidateJSON { CandidateJSON(self, path) }
+
+  private init(_ other: CandidateJSON, _ path: String) {
+    (name, self.path, usable, version) = (other.name, path, other.usable, other.version)
+    (backend, error) = (other.backend, other.error)
   }
 }
 

@@ -5,20 +5,23 @@ enum PluginsText {
   /// Columns of the output; a wider terminal is not used, so that what is piped looks the same.
   static let width = 100
 
-  static func list(_ candidates: [PluginCandidate], folders: [String]) -> String {
+  static func list(_ candidates: [CandidateJSON], folders: [String]) -> String {
     var usable = [["NAME", "VERSION", "FORMAT", "QEMU", "DESCRIPTION"]]
     var broken: [String] = [], shadowed: [String] = []
     for candidate in candidates {
-      switch candidate.result {
-      case .success(let backend):
+      if let backend = candidate.backend {
         usable.append([
           backend.name, backend.version, backend.wireFormat,
-          backend.qemuMethod == nil ? "-" : backend.qemuMethodName,
+          backend.qemuMethod == BackendJSON.noMethod ? "-" : backend.qemuMethod,
           backend.description,
         ])
-      case .failure(let error):
-        let line = "  \(candidate.path): \(error.why)"
-        if error.kind == .shadowed { shadowed.append(line) } else { broken.append(line) }
+      } else if let error = candidate.error {
+        let line = "  \(candidate.path ?? candidate.name): \(error.why)"
+        if error.kind == PluginError.Kind.shadowed.rawValue {
+          shadowed.append(line)
+        } else {
+          broken.append(line)
+        }
       }
     }
     var blocks: [String] = []

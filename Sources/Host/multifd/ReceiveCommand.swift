@@ -41,7 +41,13 @@ struct ReceiveCommand: ParsableCommand {
   var uuid: String?
 
   @Flag(
-    help: "Acknowledge the switchover also for machine types up to 8.0 (capability switchover-ack)."
+    help: ArgumentHelp(
+      "Acknowledge the switchover at once, whatever the machine type (capability switchover-ack).",
+      discussion: """
+        Not needed: for machine types 8.1 to 11.0 that is done anyway, and for others (those whose names have \
+        no QEMU version among them) as soon as the source shows that it waits for it. A QEMU before 8.1 or \
+        after 11.0 without switchover-ack fails the migration with this.
+        """)
   )
   var switchoverAck = false
 

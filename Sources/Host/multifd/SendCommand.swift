@@ -15,8 +15,10 @@ struct SendCommand: ParsableCommand {
     discussion: """
       The destination has the guest's own command line and -incoming. For --channels above 0 set at \
       the destination: capability multifd, multifd-channels and multifd-compression alike, before \
-      migrate-incoming. The guest runs there once its devices are loaded; the store is then marked, so \
-      that no second copy can be started by mistake.
+      migrate-incoming. Until it has taken all of the RAM nothing can go wrong: what does not fit shows, \
+      and the guest stays in its store. It runs there once its devices are loaded; the store is then \
+      marked, so that no second copy can be started by mistake. Exit code 0 is for a guest that runs \
+      there, even if (with a warning) its store could not be marked.
       """)
 
   @Option(help: ArgumentHelp("The folder that holds the guest.", valueName: "dir"))
@@ -36,10 +38,16 @@ struct SendCommand: ParsableCommand {
   @Option(help: "Seconds of silence after which the destination is lost.")
   var timeout: Double = 30
 
-  @Option(help: "The destination's UUID; by default the guest's own.")
+  @Option(
+    help:
+      "The destination's UUID; by default the guest's own, as its channels or its firmware told it."
+  )
   var uuid: String?
 
-  @Option(help: "How sync points are told: auto (by machine type), flush, section.")
+  @Option(
+    help:
+      "How sync points are told: auto (by machine type, or as the destination shows), flush, section."
+  )
   var sync: SendOptions.Sync = .auto
 
   @Flag(inversion: .prefixedNo, help: "Decode every payload before it is sent.")
@@ -71,6 +79,7 @@ struct SendCommand: ParsableCommand {
       var end = WorkerEnd()
       do throws(Failure) {
         let summary = try sender.run()
+        if let warning = summary.warning { Console.note("warning: \(warning)") }
         end.output = json ? Console.text(json: summary) : text(summary)
       } catch { end.failure = error }
       end.isOrderly = !sender.hasLeftThreads

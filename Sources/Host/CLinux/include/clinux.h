@@ -86,8 +86,8 @@ typedef struct {
 #define CLINUX_PROBE_DONE 4      /* the whole table could be read */
 #define CLINUX_PROBE_TROUBLE 5
 
-/* Starts it. 0, or an errno value. */
-int clinux_probe_start(const char *library, clinux_probe *probe);
+/* Starts it for the file `name` of the open folder `folder`. 0, or an errno value. */
+int clinux_probe_start(int folder, const char *name, clinux_probe *probe);
 /* Kills what is left of it and its children, closes the descriptors. The status as of waitpid(), or -1
  * when it is unknown. */
 int clinux_probe_end(clinux_probe *probe);

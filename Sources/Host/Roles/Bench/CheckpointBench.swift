@@ -151,10 +151,10 @@ public final class CheckpointBench: Sendable {
       try primary.protect(to: endpoint, checkpoints: options.checkpoints)
       primary.end()
     } catch {
-      receiver.cancel(.failed, "the measurement has ended")
+      receiver.cancel(.done, "the measurement has ended")
       // Why the standby let go says more than that the primary was alone then.
       if case .failure(let failure) = outcome.wait(seconds: options.timeout, { $0 }),
-        failure.what != "receive"
+        failure.exit != .done
       {
         throw failure
       }

@@ -33,8 +33,19 @@ extension MainReceiver {
       let version = MachineVersion(machine: decoder.configuration?.machine ?? "")
       let expected = version.map(MachineVersion.withUnaskedSwitchoverAck.contains) ?? false
       guard session.options.switchoverAck || expected else { break }
-      try socket.write(ReturnPathMessage.switchoverAck.encode())
+      try acknowledgeSwitchover()
     }
+  }
+
+  /// Before each PART: where the machine type does not tell, the source's behaviour does.
+  func watchForSwitchover() throws {
+    guard sourceListens, switchover.isAwaited(pages: session.pages) else { return }
+    try acknowledgeSwitchover()
+  }
+
+  private func acknowledgeSwitchover() throws {
+    switchover.isAcknowledged = true
+    try socket.write(ReturnPathMessage.switchoverAck.encode())
   }
 
   /// Told before the primary stops its guest: what the stream shows of whether it is a COLO primary.

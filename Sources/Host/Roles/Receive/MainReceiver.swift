@@ -30,6 +30,8 @@ final class MainReceiver {
   var vmDescription = Data()
   /// Passes over the guest's RAM that have begun.
   var passes = 0
+  /// Whether the source waits to be told that it may switch over.
+  var switchover = SwitchoverWatch()
   /// When the source stopped its guest, as far as the stream tells.
   var stopped: ContinuousClock.Instant?
 
@@ -171,6 +173,7 @@ final class MainReceiver {
     case .ramBlocks(let blocks): try makeMemory(blocks)
     case .ramBegin(let header):
       if header.kind == .start { try checkDialect() }
+      if header.kind == .part { try watchForSwitchover() }
       if header.kind == .end, stopped == nil { stopped = .now }
     case .multifdFlush:
       try session.mainReachedMarker(needsChannels: true)

@@ -66,16 +66,17 @@ final class ChannelSender {
     pieces.deallocate()
   }
 
-  /// Sends the init packet and the first SYNC, which belongs to the START section.
+  /// Sends the init packet.
   func begin(_ uuid: VMUUID) throws {
     try socket.write(MultiFDInit(uuid: uuid, id: UInt8(id)).encode())
     counters.moved(bytes: MultiFDInit.size)
-    try sync()
   }
 
-  /// Sends pages until there are none left, then a SYNC for each sync point that is to come.
-  func run(syncs: Int) throws {
+  /// Sends a SYNC for each sync point before the pages, pages until there are none left, then a SYNC for each sync
+  /// point that is to come.
+  func run(syncs: (before: Int, after: Int)) throws {
     defer { source.workerDone() }
+    for _ in 0..<syncs.before { try sync() }
     while let piece = source.piece() {
       if piece.block != block { try flush() }
       block = piece.block
@@ -88,7 +89,7 @@ final class ChannelSender {
       counters.zeroPages(zero.reduce(0) { $0 + $1.range.count / pageSize })
     }
     try flush()
-    for _ in 0..<syncs { try sync() }
+    for _ in 0..<syncs.after { try sync() }
   }
 
   private func flush() throws {
@@ -100,7 +101,8 @@ final class ChannelSender {
     let payload = try channel.prepare(
       host: block.base, normal: normal, zero: UnsafeBufferPointer(start: nil, count: 0),
       flags: flags.rawValue, packetNumber: number)
-    try check?.check(payload, host: block.base, normal: normal, packet: number)
+    try check?.check(
+      payload, host: block.base, normal: normal, flags: flags.rawValue, packet: number)
     let fields = MultiFDPacketHeader(
       flags: flags, pagesAllocated: UInt32(capacity), normalCount: UInt32(count),
       nextPacketSize: UInt32(payload.size), packetNumber: number, zeroCount: 0, pageSize: pageSize)

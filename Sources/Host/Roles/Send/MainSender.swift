@@ -12,33 +12,47 @@ final class MainSender {
   private let socket: Socket
   private let manifest: Manifest
   private let source: PageSource
-  private let legacySync: Bool
   private let channels: Int
   private var encoder = StreamEncoder()
   let counters = Counters()
 
+  /// How the sync points after START are told.
+  var sync: SyncPoints
+
+  /// PINGs that are answered when all before them has been taken.
+  enum Ping {
+    /// Behind the configuration: loading has begun, so all connections are there.
+    static let begin: UInt32 = 1
+    /// Behind START, when it is not known how the destination syncs.
+    static let start: UInt32 = 2
+    /// Behind the RAM: all of it is there, and nothing yet that could start the guest.
+    static let ram: UInt32 = 3
+  }
+
   init(
-    _ socket: Socket, _ manifest: Manifest, _ source: PageSource, legacySync: Bool, channels: Int
+    _ socket: Socket, _ manifest: Manifest, _ source: PageSource, sync: SyncPoints, channels: Int
   ) {
     self.socket = socket
     self.manifest = manifest
     self.source = source
-    self.legacySync = legacySync
+    self.sync = sync
     self.channels = channels
   }
 
-  /// SYNCs that every channel owes after the one for START: one for each marker that will follow.
-  static func syncsAfterStart(legacySync: Bool) -> Int { legacySync ? 2 : 1 }
-
-  /// Everything up to the end of the START section.
-  func begin(earlyState: [UInt8]) throws {
+  /// Everything before the first section.
+  func begin() throws {
     encoder.fileHeader()
     encoder.configuration(
       Configuration(
         machine: manifest.machine, pageBits: manifest.pageBits,
         uuid: manifest.validateUUID ? manifest.uuid.flatMap { VMUUID($0) } : nil))
     encoder.command(.openReturnPath)
-    encoder.command(.ping(1))
+    encoder.command(.ping(Ping.begin))
+    try send()
+  }
+
+  /// Early sections and START, with the block list.
+  func start(earlyState: [UInt8]) throws {
     encoder.raw(earlyState)
     beginRAM(.start)
     encoder.ramBlocks(
@@ -46,6 +60,7 @@ final class MainSender {
         RAMBlockDescription(name: $0.name, usedLength: $0.length, pageSize: nil, guestAddress: nil)
       })
     endRAM()
+    if sync == .unknown && channels > 0 { encoder.command(.ping(Ping.start)) }
     try send()
   }
 
@@ -62,10 +77,16 @@ final class MainSender {
     try send()
   }
 
-  /// The END section, the devices, and the end of the stream. After this the guest may run there.
-  func end(deviceState: [UInt8], vmDescription: [UInt8]) throws {
+  /// The END section.
+  func endPages() throws {
     beginRAM(.end)
     endRAM()
+    encoder.command(.ping(Ping.ram))
+    try send()
+  }
+
+  /// The devices, and the end of the stream. After this the guest may run there.
+  func end(deviceState: [UInt8], vmDescription: [UInt8]) throws {
     encoder.raw(deviceState)
     if vmDescription.isEmpty {
       encoder.vmDescription(Array("{}".utf8))
@@ -82,7 +103,7 @@ final class MainSender {
   }
 
   private func endRAM() {
-    if channels > 0 && !legacySync { encoder.multifdFlush() }
+    if channels > 0 && sync == .flush { encoder.multifdFlush() }
     encoder.endOfRAMSection()
     encoder.footer(id: manifest.ramSection)
   }

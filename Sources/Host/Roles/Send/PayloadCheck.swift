@@ -32,15 +32,16 @@ final class PayloadCheck {
     offsets.deallocate()
   }
 
+  /// - Parameter flags: as in the packet's header, for a backend may look at them.
   /// - Throws: when the payload does not decode to exactly these pages.
   func check(
     _ payload: SendChannel.Payload, host: UnsafeRawPointer, normal: UnsafeBufferPointer<UInt64>,
-    packet: UInt64
+    flags: UInt32, packet: UInt64
   ) throws {
     self.payload.load(payload.iov)
     try channel.receive(
       host: image.baseAddress!, normal: UnsafeBufferPointer(rebasing: offsets[..<normal.count]),
-      zero: UnsafeBufferPointer(start: nil, count: 0), payloadSize: payload.size, flags: 0,
+      zero: UnsafeBufferPointer(start: nil, count: 0), payloadSize: payload.size, flags: flags,
       packetNumber: packet)
     for (index, offset) in normal.enumerated() {
       // Both pages are whole: one in the image, one in the held guest, which does not change.

@@ -28,10 +28,12 @@ public struct SendSummary: Codable, Sendable {
   public var channels: Int
   /// How sync points were told: `flush` or `section`.
   public var sync: String
+  /// What went wrong although the guest runs at its destination; nil: nothing.
+  public var warning: String?
 
   enum CodingKeys: String, CodingKey {
     case result, store, to, machine, transferred, total, normal, duplicate, compression, ratio
-    case channels, sync
+    case channels, sync, warning
     case totalTime = "total-time"
   }
 }

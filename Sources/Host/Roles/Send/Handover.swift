@@ -1,0 +1,247 @@
+import Foundation
+import Memory
+import Observe
+import PluginLoader
+import Store
+import Transport
+import Wire
+
+/// One attempt to hand a guest over, from the first connection to what the store says afterwards.
+final class Handover {
+  private let options: SendOptions
+  private let guest: HeldGuest
+  private let backend: (backend: Backend, options: OptionValues)?
+  private let control: HandoverControl
+  private let source: PageSource
+  private let offer: Offer
+  private var manifest: Manifest
+
+  init(
+    _ options: SendOptions, _ guest: HeldGuest, _ backend: (Backend, OptionValues)?,
+    _ control: HandoverControl
+  ) throws {
+    self.options = options
+    self.guest = guest
+    self.backend = backend
+    self.control = control
+    manifest = guest.manifest
+    source = try PageSource(
+      guest.blocks,
+      pieceSize: manifest.pageSize * MultiFDPacketHeader.capacity(pageSize: manifest.pageSize),
+      workers: max(options.channels, 1))
+    let known = options.uuid ?? manifest.uuid.flatMap { VMUUID($0) }
+    offer = Offer(
+      manifest: manifest,
+      uuid: known ?? (options.channels > 0 ? FirmwareUUID.find(in: guest.blocks) : nil) ?? .zero,
+      channels: options.channels, compression: backend?.0.qemuMethodName ?? "none")
+  }
+
+  func run() throws -> SendSummary {
+    let start = ContinuousClock.now
+    // In this order, one after the other: QEMU 7.2 takes the first connection for the main channel.
+    let socket = try connect()
+    let sockets = try (0..<options.channels).map { try connect(channel: $0) }
+    let main = MainSender(
+      socket, manifest, source, sync: SyncPoints(options.sync, manifest),
+      channels: options.channels)
+    let number = ChannelSender.PacketNumber()
+    let workers = try sockets.enumerated().map { id, socket in
+      try ChannelSender(
+        id: id, channels: options.channels, socket: socket, source: source,
+        backend: backend!.backend, options: backend!.options, pageSize: manifest.pageSize,
+        verify: options.verify, packetNumber: number)
+    }
+    let threads = ThreadGroup()
+    // After a failure has cut their connections.
+    defer { control.join(threads) }
+    do {
+      var answers = ReturnPathReader(socket)
+      try begin(main, workers, sockets, &answers)
+      try sendRAM(main, workers, threads, &answers)
+      try expectOpen(sockets, &answers)
+      try claim()
+      try main.end(deviceState: guest.deviceState, vmDescription: guest.vmDescription)
+      socket.finishWriting()
+      try answers.awaitVerdict()
+    } catch {
+      control.fail { offer.failure(error, at: .main, in: $0) }
+      throw settle(control.failure!)
+    }
+    var summary = summary(main, workers, start)
+    manifest.state = .handedOver
+    manifest.handedOverTo = "\(options.to) at \(Date.now.formatted(.iso8601))"
+    // The guest runs there. What goes wrong now changes nothing about that.
+    do { try guest.store.write(manifest) } catch {
+      summary.warning =
+        "the guest runs at \(options.to), but its store cannot say so (\(error)): it says "
+        + "'handing-over'. Do not send or continue it again: there would be two"
+    }
+    return summary
+  }
+
+  private func connect() throws -> Socket {
+    let socket = try Socket.connect(to: options.to, timeout: options.timeout)
+    try control.adopt(socket)
+    return socket
+  }
+
+  /// A QEMU that has all the connections it expects may leave others unanswered.
+  private func connect(channel id: Int) throws -> Socket {
+    do { return try connect() } catch let error as TransportError {
+      var failure = Failure(error, at: "channel \(id)")
+      failure.hint =
+        "main channel and \(id) of \(options.channels) channels are connected: are there fewer "
+        + "multifd-channels at the destination, or is multifd off? The guest is safe in its store"
+      throw failure
+    }
+  }
+
+  // MARK: RAM
+
+  /// Waits until the destination loads: it has all of its connections then.
+  private func begin(
+    _ main: MainSender, _ workers: [ChannelSender], _ sockets: [Socket],
+    _ answers: inout ReturnPathReader
+  ) throws {
+    func fail(_ error: any Error, _ id: Int) -> any Error {
+      control.fail { offer.failure(error, at: .channel(id), in: $0) }
+      return error
+    }
+    for (id, worker) in workers.enumerated() {
+      do { try worker.begin(offer.uuid) } catch { throw fail(error, id) }
+    }
+    try main.begin()
+    let deadline = ContinuousClock.now + .seconds(options.timeout)
+    // QEMU 7.2 only closes a channel whose UUID is not its own, and waits on.
+    while try !answers.hearsPong(MainSender.Ping.begin, within: min(0.25, options.timeout)) {
+      if let id = closed(sockets) {
+        throw fail(TransportError(.closed, "\(options.to) closed the connection"), id)
+      }
+      guard .now < deadline else { throw TransportError(.timedOut, "\(options.to) is silent") }
+    }
+    try control.enter(.ram)
+  }
+
+  /// A channel that the destination has closed. It never says anything on one: there is something to read only at its
+  /// end.
+  private func closed(_ sockets: [Socket]) -> Int? {
+    sockets.firstIndex { $0.waitReadable(seconds: 0) }
+  }
+
+  /// Sends all that cannot start the guest, and waits until the destination has taken it.
+  private func sendRAM(
+    _ main: MainSender, _ workers: [ChannelSender], _ threads: ThreadGroup,
+    _ answers: inout ReturnPathReader
+  ) throws {
+    try main.start(earlyState: guest.earlyState)
+    let syncs = try agreeOnSync(main, &answers)
+    for (id, worker) in workers.enumerated() {
+      // A worker belongs to its thread from here until the threads are joined.
+      nonisolated(unsafe) let worker = worker
+      try threads.start("send \(id)") { [control, offer] in
+        do { try worker.run(syncs: syncs) } catch {
+          control.fail { offer.failure(error, at: .channel(id), in: $0) }
+        }
+      }
+    }
+    try main.sendPages()
+    threads.joinAll()
+    if let failure = control.failure { throw failure }
+    try main.endPages()
+    try answers.awaitPong(MainSender.Ping.ram)
+  }
+
+  /// How the destination syncs, where that is not known: by whether it goes on behind START without SYNCs.
+  ///
+  /// - Returns: what every channel owes.
+  private func agreeOnSync(
+    _ main: MainSender, _ answers: inout ReturnPathReader
+  ) throws -> (before: Int, after: Int) {
+    defer { if main.sync == .unknown { main.sync = .section } }
+    guard main.sync == .unknown, options.channels > 0 else { return main.sync.syncs }
+    guard try answers.hearsPong(MainSender.Ping.start, within: options.syncPatience) else {
+      return SyncPoints.section.syncs
+    }
+    guard options.sync != .section else {
+      throw Failure(
+        .refused, "destination",
+        "it does not sync at the end of a section, as --sync section has it",
+        hint: "leave out --sync; the guest is safe in its store")
+    }
+    main.sync = .flush
+    return SyncPoints.unknown.syncs
+  }
+
+  /// A destination with fewer channels closes those it has no use for, with the pages on them unread.
+  private func expectOpen(_ sockets: [Socket], _ answers: inout ReturnPathReader) throws {
+    guard let id = closed(sockets) else { return }
+    // One that dies closes everything.
+    try answers.expectOpen(seconds: 0.2)
+    throw Failure(
+      .refused, "destination", "it has closed channel \(id), and not taken the pages on it",
+      hint: "multifd-channels must be \(options.channels) there; the guest is safe in its store")
+  }
+
+  // MARK: Who has the guest
+
+  /// The store says that a hand-over is under way, before the first byte with which the destination could start
+  /// the guest.
+  private func claim() throws {
+    manifest.state = .handingOver
+    manifest.handedOverTo = options.to.description
+    do {
+      try guest.store.write(manifest)
+      try control.enter(.devices)
+    } catch {
+      var failure = Failure(error, at: "send")
+      do {
+        try guest.store.write(guest.manifest)
+        if error is StoreError {
+          failure.hint = "nothing was handed over: the guest is in its store as before"
+        }
+      } catch {
+        failure.hint =
+          "nothing was handed over; should the store say 'handing-over', send again with --force"
+      }
+      throw failure
+    }
+  }
+
+  /// What the store says after a failure. Only an explicit "no" of the destination, or a failure before
+  /// it could have started the guest, makes the guest ours again.
+  private func settle(_ failure: Failure) -> Failure {
+    guard control.stage == .devices else { return failure }
+    guard failure.cause == .refusedByDestination else {
+      var failure = failure
+      failure.why += "; whether the guest runs there is not known"
+      failure.hint =
+        "look at the destination; if the guest does not run there, send again with --force"
+      return failure
+    }
+    do { try guest.store.write(guest.manifest) } catch {
+      var failure = failure
+      failure.hint =
+        "the store cannot be written (\(error)) and says 'handing-over': send again with --force"
+      return failure
+    }
+    return failure
+  }
+
+  // MARK: Summary
+
+  private func summary(
+    _ main: MainSender, _ workers: [ChannelSender], _ start: ContinuousClock.Instant
+  ) -> SendSummary {
+    let all = [main.counters] + workers.map(\.counters)
+    let payload = workers.reduce(0) { $0 + $1.counters.payloadBytes }
+    let normal = all.reduce(0) { $0 + $1.normal }
+    let holes = manifest.ramSize / UInt64(manifest.pageSize) - normal
+    return SendSummary(
+      store: options.store, to: options.to.description, machine: manifest.machine,
+      totalTime: (ContinuousClock.now - start) / .milliseconds(1),
+      transferred: all.reduce(0) { $0 + $1.bytes }, total: manifest.ramSize, normal: normal,
+      duplicate: holes, compression: backend?.backend.name ?? "none",
+      ratio: payload > 0 ? Double(normal * UInt64(manifest.pageSize)) / Double(payload) : 1,
+      channels: workers.count, sync: main.sync == .section ? "section" : "flush")
+  }
+}

@@ -1,0 +1,76 @@
+import Synchronization
+import Transport
+
+/// What the threads of a hand-over share, and a signal: how far it is, and why it ends.
+final class HandoverControl: Sendable {
+  /// How far a destination has come, by its own word.
+  enum Stage: Sendable {
+    /// It has not answered yet: a stock QEMU does once all of its connections are there.
+    case waiting
+    /// It loads RAM. It cannot start the guest.
+    case ram
+    /// It may have all that it needs, and start the guest.
+    case devices
+
+    /// When, for a message.
+    var text: String {
+      switch self {
+      case .waiting: "before it began to load"
+      case .ram: "while it loaded the RAM"
+      case .devices: "while it loaded the devices"
+      }
+    }
+  }
+
+  private let state = Monitor<(failure: Failure?, sockets: [Socket], stage: Stage)>(
+    (nil, [], .waiting))
+  private let onFailure: @Sendable (Failure) -> Void
+  private let left = Atomic(false)
+
+  /// - Parameter onFailure: told of the first failure, from whatever thread notices it.
+  init(onFailure: @escaping @Sendable (Failure) -> Void) { self.onFailure = onFailure }
+
+  /// Threads were left behind: see ``Sender/hasLeftThreads``.
+  var hasLeftThreads: Bool { left.load(ordering: .relaxed) }
+
+  /// Waits for threads whose connections have been cut: not for one that is inside a backend.
+  func join(_ threads: ThreadGroup) {
+    if !threads.joinAll(within: 1) { left.store(true, ordering: .relaxed) }
+  }
+
+  /// The first failure.
+  var failure: Failure? { state.read { $0.failure } }
+  /// How far it is.
+  var stage: Stage { state.read { $0.stage } }
+
+  /// A connection that a failure cuts from now on.
+  func adopt(_ socket: Socket) throws(Failure) {
+    try check { $0.sockets.append(socket) }
+  }
+
+  /// It goes on, if nothing has failed.
+  func enter(_ stage: Stage) throws(Failure) {
+    try check { if $0.failure == nil { $0.stage = stage } }
+  }
+
+  private func check(
+    _ change: (inout (failure: Failure?, sockets: [Socket], stage: Stage)) -> Void
+  ) throws(Failure) {
+    let failure = state.update { state in
+      change(&state)
+      return state.failure
+    }
+    if let failure { throw failure }
+  }
+
+  /// Ends it. Only the first failure counts: those after it are made by the connections that it cuts.
+  func fail(_ failure: (Stage) -> Failure) {
+    let first = state.update { state -> Failure? in
+      let first = state.failure == nil ? failure(state.stage) : nil
+      state.failure = state.failure ?? first
+      for socket in state.sockets { socket.cut() }
+      return first
+    }
+    if let first { onFailure(first) }
+  }
+}
