@@ -93,7 +93,7 @@ struct ReceiveCommand: ParsableCommand {
       options.limits.maxRAM = maxRam.bytes
       options.switchoverAck = switchoverAck
       options.uuid = uuid.flatMap { VMUUID($0) }
-      return Receiver(options, loader: plugins.loader)
+      return Receiver(options, loader: plugins.loader, log: Console.note)
     } catch { throw Failure(error, at: "receive") }
   }
 }
