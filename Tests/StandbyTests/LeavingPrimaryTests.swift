@@ -88,6 +88,14 @@ struct LeavingPrimaryTests {
     try StoreCheck.expect(standby.store, holds: 2, Self.script)
   }
 
+  @Test("A --checkpoint-timeout that is no number would be over at once: refused")
+  func noNumber() throws {
+    for seconds in [Double.nan, 0, -1] {
+      let standby = try LocalStandby { $0.standby?.checkpointTimeout = seconds }
+      #expect(try standby.refusal().exit == .usage)
+    }
+  }
+
   @Test("--on-loss failover wants a fence, or the word that there is none")
   func words() throws {
     func run(_ arguments: [String]) throws -> MultiFDProcess.Result {
