@@ -19,31 +19,13 @@ struct ReceiveFailureTests {
 
   // MARK: Peers
 
-  @Test(
-    "A peer that is no QEMU source",
-    arguments: [
-      Array("GET / HTTP/1.1\r\nHost: x\r\n\r\n".utf8), [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3],
-      Array("QEVN".utf8), [0, 0, 0, 0], Array("SSH-2.0-OpenSSH\r\n".utf8),
-    ], Reception.Transport.allCases)
-  func wrongPeer(bytes: [UInt8], over transport: Reception.Transport) throws {
-    let reception = try Reception([Line(bytes)], over: transport)
-    let hex = bytes.prefix(4).map { String(format: "%02x", $0) }.joined(separator: " ")
-    reception.expectFailure(.corrupt, "no QEMU source", hex)
-  }
-
-  @Test("Channels, but no main channel")
-  func noMain() throws {
-    let session = try Tampered("bios-100-none-2ch")
-    let reception = try Reception(Array(session.lines.dropFirst())) { $0.timeout = 0.4 }
-    reception.expectFailure(.unreachable, "main channel", "0.4 s")
-  }
-
   @Test("A main channel that says its first words and no more")
   func silentMain() throws {
     var session = try Tampered("bios-100-none-2ch")
-    session.lines[0].bytes = Array(session.lines[0].bytes.prefix(30))
+    let end = try session.script.main.endOfConfiguration()
+    session.lines[0].bytes = Array(session.lines[0].bytes.prefix(end + 3))
     let reception = try Reception(session.lines) { $0.timeout = 0.4 }
-    // Its first bytes are half of an element: silence inside is a time-out.
+    // Its last bytes are half of an element: silence inside is a time-out.
     reception.expectFailure(.unreachable, "main channel, byte")
   }
 
@@ -174,21 +156,23 @@ struct ReceiveFailureTests {
     expectShut1(between)
   }
 
-  @Test("A channel whose init packet is wrong or cut short")
+  @Test("A channel whose init packet is wrong or cut short is none: the source's is missed")
   func badInit() throws {
     var session = try Tampered("bios-100-none-2ch")
     session.channel(0) { $0.patch(4, UInt32(2)) }
-    let version = try Reception(session.lines)
-    version.expectFailure(.corrupt, "version", "byte 4")
+    let version = try Reception(session.lines) { $0.timeout = 0.4 }
+    version.expectFailure(.unreachable, "channel 0", "has not connected")
     session.lines[1] = Line(Array(session.script.channels[0].bytes.prefix(40)), end: .close)
-    let short = try Reception(session.lines)
-    short.expectFailure(.failed, "multifd channel", "after 40 of 64 bytes")
+    let short = try Reception(session.lines) { $0.timeout = 0.4 }
+    short.expectFailure(.unreachable, "channel 0", "has not connected")
+    expectShut1(short)
   }
 
   @Test("Pages before there is a block list")
   func noBlocks() throws {
     var session = try Tampered("bios-100-none-2ch")
-    session.lines[0].bytes = Array(session.lines[0].bytes.prefix(8))
+    let end = try session.script.main.endOfConfiguration()
+    session.lines[0].bytes = Array(session.lines[0].bytes.prefix(end + 1))
     // The SYNC for START, which nothing else can come before.
     for id in 0..<2 { session.channel(id) { $0.removeSubrange(64..<64 + 1344) } }
     let reception = try Reception(session.lines) { $0.timeout = 0.4 }
@@ -331,5 +315,26 @@ struct ReceiveFailureTests {
     case .failure(let failure):
       #expect(failure.exit == .failed || failure.exit == .unreachable, "\(failure)")
     }
+  }
+
+  @Test("Devices without end: memory is bounded")
+  func endlessDevices() throws {
+    var session = try Tampered("bios-111-main-only")
+    var encoder = StreamEncoder()
+    encoder.beginSection(.full, id: 900, name: "filler", instance: 0, version: 1)
+    encoder.raw([UInt8](repeating: 1, count: 40_000))
+    encoder.footer(id: 900)
+    let section = encoder.take()
+    let end = try session.script.main.endOfConfiguration()
+    session.lines[0].bytes = try session.lines[0].bytes.inserting(
+      Array(repeating: section, count: 5).flatMap(\.self), after: end + 14)
+    let reception = try Reception(session.lines) { $0.limits.maxDeviceState = 150_000 }
+    reception.expectFailure(.corrupt, "main channel", "more than 150000 bytes")
+    expectShut1(reception)
+  }
+
+  @Test("A time-out that is no number", arguments: [.nan, 0, -1, .infinity] as [Double])
+  func timeout(seconds: Double) throws {
+    try Reception([]) { $0.timeout = seconds }.expectFailure(.usage, "receive", "time-out")
   }
 }

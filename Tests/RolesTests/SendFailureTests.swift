@@ -23,6 +23,16 @@ struct SendFailureTests {
     }
   }
 
+  @Test("A time-out that is no number", arguments: [.nan, 0, -1, .infinity] as [Double])
+  func timeout(seconds: Double) throws {
+    var options = SendOptions(store: "/nowhere/store", to: .unix(path: "/nowhere/socket"))
+    options.timeout = seconds
+    let failure = #expect(throws: Failure.self) {
+      try Sender(options, loader: TestBackends.loader).run()
+    }
+    #expect(failure?.exit == .usage && failure?.what == "send", "\(failure!)")
+  }
+
   @Test("A destination that says no: the guest stays, and can be sent again")
   func refused() throws {
     let held = try HeldSession("bios-100-zlib-2ch")

@@ -16,9 +16,12 @@ struct TruncationTests {
     var generator = SeededGenerator(seed: 21)
     let session = try Tampered(name)
     let bytes = session.lines[0].bytes
+    // With fewer bytes it is not known to be a source, and the reception waits for one: see StrayTests.
+    let first = try bytes.endOfConfiguration() + 1
     // By chance, and around the places where something begins: the very start, the last bytes.
-    var cuts = (0..<6).map { _ in Int.random(in: 0..<bytes.count, using: &generator) }
-    cuts += [1, 4, 8, 9, bytes.count - 1, bytes.count - session.script.vmDescription.count - 1]
+    var cuts = (0..<6).map { _ in Int.random(in: first..<bytes.count, using: &generator) }
+    cuts += [first, first + 1, bytes.count - 1]
+    cuts.append(bytes.count - session.script.vmDescription.count - 1)
     for cut in cuts {
       var lines = session.lines
       lines[0] = Line(Array(bytes[..<cut]), end: .close)
@@ -70,7 +73,7 @@ struct TruncationTests {
         Issue.record("channel \(id), \(cut) of \(channel.bytes.count) bytes")
         continue
       }
-      // Less than a magic number is nobody's connection: then the channel is one that is missing.
+      // Less than an init packet is nobody's connection: then the channel is one that is missing.
       #expect([.failed, .unreachable].contains(failure.exit), "\(cut): \(failure)")
       #expect(failure.what.contains("channel"), "\(cut): \(failure)")
       #expect(reception.tree == [], "\(cut)")

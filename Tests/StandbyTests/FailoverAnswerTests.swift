@@ -113,7 +113,7 @@ struct FailoverAnswerTests {
   func uselessSpare(spare: FakeQEMU.Behaviour) throws {
     let qemu = try FakeQEMU([spare, FakeQEMU.good])
     let standby = try StandbyProcess([
-      "--on-loss", "failover", "--spare", "--timeout", "3", "--", qemu.program,
+      "--on-loss", "failover", "--no-fence", "--spare", "--timeout", "3", "--", qemu.program,
     ])
     let primary = try Primary(LostGuest.script, to: standby.uri)
     try primary.play(upTo: 2)
@@ -131,7 +131,7 @@ struct FailoverAnswerTests {
   func orphan() throws {
     let qemu = try FakeQEMU([FakeQEMU.good, FakeQEMU.good])
     let standby = try StandbyProcess([
-      "--on-loss", "failover", "--spare", "--", qemu.program,
+      "--on-loss", "failover", "--no-fence", "--spare", "--", qemu.program,
     ])
     let primary = try Primary(LostGuest.script, to: standby.uri)
     try primary.play(upTo: 2)

@@ -145,7 +145,7 @@ struct FailoverTests {
     let standby = try MultiFDProcess.run(
       [
         "receive", "--colo", "--listen", "unix:" + folder("socket"), "--store", folder("store"),
-        "--on-loss", "failover",
+        "--on-loss", "failover", "--no-fence",
       ] + fence + ending.map { $0 == "--timeout" ? "--checkpoint-timeout" : $0 })
     #expect(standby.code == 64, "\(standby)")
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).isEmpty)
@@ -171,7 +171,9 @@ struct FailoverTests {
       let folder = try TemporaryFolder()
       defer { folder.remove() }
       let qemu = try program(folder("qemu"), "exit 1")
-      let standby = try StandbyProcess(["--on-loss", "failover", "--timeout", "2", "--", qemu])
+      let standby = try StandbyProcess([
+        "--on-loss", "failover", "--no-fence", "--timeout", "2", "--", qemu,
+      ])
       let primary = try Primary(Self.script, to: standby.uri)
       try primary.play(upTo: 2)
       if wrong { try primary.send(main: [0, 0, 0, 9]) } else { primary.close() }

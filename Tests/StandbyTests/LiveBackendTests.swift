@@ -111,7 +111,7 @@ struct LiveBackendTests {
   func between(fence: Bool) throws {
     let qemu = try FakeQEMU([FakeQEMU.good])
     let session = try Session(
-      "", ["--on-loss", "failover"] + (fence ? ["--fence", "true"] : []) + ["--", qemu.program])
+      "", ["--on-loss", "failover"] + (fence ? ["--fence", "true"] : ["--no-fence"]) + ["--", qemu.program])
     try session.primary.play(upTo: 2)
     for worker in session.standby.multifd.process.children { kill(worker, SIGKILL) }
     let result = try session.standby.multifd.wait(.seconds(40))

@@ -69,7 +69,7 @@ struct LostMachineTests {
     let standby = try MultiFDProcess(
       [
         "receive", "--colo", "--store", folder("store"), "--listen", "tcp:\(cable.address):0",
-        "--timeout", "3", "--on-loss", "failover", "--", qemu,
+        "--timeout", "3", "--on-loss", "failover", "--no-fence", "--", qemu,
       ], wrapper: cable.wrapper)
     let primary = try Primary(Self.script, to: try standby.waitListening())
     try primary.play(upTo: 2)

@@ -74,6 +74,17 @@ final class Primary {
     for socket in sockets { Glibc.close(socket) }
   }
 
+  /// Ends one connection in order and keeps the others; 0 is the main channel.
+  func end(_ connection: Int) { shutdown(sockets[connection], Int32(SHUT_RDWR)) }
+
+  /// Resets one connection.
+  func reset(_ connection: Int) {
+    // To connect to nowhere takes a connection down with a reset; the descriptor stays ours.
+    var nowhere = sockaddr()
+    nowhere.sa_family = sa_family_t(AF_UNSPEC)
+    Glibc.connect(sockets[connection], &nowhere, socklen_t(MemoryLayout<sockaddr>.size))
+  }
+
   // MARK: The protocol
 
   /// The whole session up to a checkpoint; the connections stay open.
@@ -85,6 +96,16 @@ final class Primary {
   /// Migrates, and waits for READY.
   func precopy() throws {
     try send(script.precopy)
+    try awaitReady()
+  }
+
+  /// The rest of the migration's main channel, and READY.
+  func finishPrecopy(_ main: [UInt8]) throws {
+    try send(main: main)
+    try awaitReady()
+  }
+
+  private func awaitReady() throws {
     if script.listens { try awaitShut() }
     try expect(.checkpointReady)
     acknowledged = 0

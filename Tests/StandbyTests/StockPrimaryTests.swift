@@ -112,6 +112,25 @@ struct StockPrimaryTests {
     }
   }
 
+  @Test(
+    "migrate_cancel at a healthy primary with multifd: it lives, and no copy of its guest is started"
+  )
+  func cancelled() throws {
+    let (primary, protection) = try protect(0, .spare)
+    defer {
+      protection.end()
+      primary.terminate()
+    }
+    try protection.waitSpare()
+    #expect(protection.session.waitCheckpoints(3, .seconds(60)) >= 3)
+    try primary.qmp.execute("migrate_cancel")
+    let result = try protection.standby.wait(.seconds(60))
+    #expect(result.code == 1 && result.errorLine?.contains("it lives") == true, "\(result)")
+    #expect(Self.users(of: protection.store).isEmpty, "the spare QEMU is left")
+    let status = try StoreCheck.status(protection.store)
+    #expect(status.json["guest"].string == "standby", "\(status)")
+  }
+
   @Test("A QEMU whose command is not the primary's: it says no, and the right one has the guest")
   func wrongCommand() throws {
     let (primary, protection) = try protect(1, .hold)

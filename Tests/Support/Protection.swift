@@ -66,6 +66,7 @@ public final class Protection: Sendable {
     ]
     words += arguments
     if onLoss != .hold { words += ["--on-loss", "failover"] }
+    if onLoss != .hold, !arguments.contains("--fence") { words.append("--no-fence") }
     if onLoss == .spare { words += ["--spare"] }
     if onLoss != .hold { words += ["--"] + place.command }
     standby = try MultiFDProcess(words)

@@ -15,15 +15,20 @@ struct LobbyTests {
     let hall = try Hall(over)
     let (one, two) = (try hall.connect(), try hall.connect())
     Sockets.write(two, Self.channel + [1, 2, 3])
-    #expect(hall.next() == .channel)
+    Thread.sleep(forTimeInterval: 0.05)
+    #expect(hall.arrivals.isEmpty, "a channel waits for its main channel")
     Sockets.write(one, Self.main + [9])
     #expect(hall.next() == .main)
-    #expect(try hall.sockets[0].bytes(7) == Self.channel + [1, 2, 3])
-    #expect(try hall.sockets[1].bytes(5) == Self.main + [9])
+    #expect(hall.next() == .channel)
+    #expect(try hall.sockets[0].bytes(5) == Self.main + [9])
+    #expect(try hall.sockets[1].bytes(7) == Self.channel + [1, 2, 3])
     // What is read one by one comes one by one: no low-water mark is left behind.
     Sockets.write(one, [8])
-    #expect(try hall.sockets[1].bytes(1) == [8])
+    #expect(try hall.sockets[0].bytes(1) == [8])
     #expect(hall.connections == 2)
+    let late = try hall.connect()
+    Sockets.write(late, Self.channel)
+    #expect(hall.next() == .channel, "one that comes later waits for nothing")
   }
 
   @Test(
@@ -39,24 +44,27 @@ struct LobbyTests {
       #expect(hall.arrivals.isEmpty)
     }
     Sockets.write(two, [Self.channel[3]])
-    #expect(hall.next() == .channel)
     Sockets.write(one, [Self.main[3]])
     #expect(hall.next() == .main)
-    #expect(try hall.sockets[0].bytes(4) == Self.channel)
+    #expect(hall.next() == .channel)
+    #expect(try hall.sockets[1].bytes(4) == Self.channel)
   }
 
-  @Test("Strangers are named by what they said", arguments: Connection.Kind.allCases)
+  @Test("Strangers are named by what they said, and closed", arguments: Connection.Kind.allCases)
   func strangers(over: Connection.Kind) throws {
     let hall = try Hall(over)
-    for bytes in [Array("GET / HTTP/1.1\r\n".utf8), [0x16, 3, 1, 2, 0], [0x51, 0x45, 0x56, 0x4e]] {
-      Sockets.write(try hall.connect(), bytes)
-      #expect(hall.next() == .stranger(Array(bytes.prefix(4))))
+    for bytes in [
+      Array("GET / HTTP/1.1\r\n".utf8), [0x16, 3, 1, 2, 0], [0x51, 0x45, 0x56, 0x4e], [0x47, 0x45],
+    ] {
+      let visitor = try hall.connect()
+      Sockets.write(visitor, bytes)
+      #expect(hall.next() == .stranger(.foreign(Array(bytes.prefix(4)))))
+      #expect(Self.isClosed(visitor))
     }
-    // Two bytes and an end: nothing more will come.
-    let short = try hall.connect()
-    Sockets.write(short, [0x47, 0x45])
-    shutdown(short, Int32(SHUT_WR))
-    #expect(hall.next() == .stranger([0x47, 0x45]))
+    let broken = try hall.connect()
+    Sockets.write(broken, Self.channel + [0xff])
+    #expect(hall.next() == .stranger(.broken("its fifth byte")))
+    #expect(Self.isClosed(broken))
   }
 
   @Test(
@@ -75,12 +83,78 @@ struct LobbyTests {
       }
       if index % 3 == 0 { Sockets.write(scan, Self.main.prefix(3)) }
       hall.close(scan)
+      // A reset takes with it what had come.
+      guard case .stranger(.closed(let count)) = hall.next() else {
+        Issue.record("\(hall.arrivals.last!)")
+        continue
+      }
+      #expect(count == 0 || count == 3)
     }
     Sockets.write(try hall.connect(), Self.main)
     #expect(hall.next() == .main)
     Sockets.write(silent[3], Self.channel)
     #expect(hall.next() == .channel)
-    #expect(hall.arrivals.count == 2)
+    #expect(hall.arrivals.count == 22)
+  }
+
+  @Test("Who does not introduce himself in time is closed", arguments: Connection.Kind.allCases)
+  func late(over: Connection.Kind) throws {
+    let hall = try Hall(over, timeout: 0.2)
+    let visitors = try (0..<3).map { _ in try hall.connect() }
+    Sockets.write(visitors[1], Self.main.prefix(3))
+    Sockets.write(visitors[2], Self.channel)
+    // They are late in the order in which they came.
+    #expect(hall.next() == .stranger(.silent(after: 0)))
+    #expect(hall.next() == .stranger(.silent(after: 3)))
+    #expect(hall.next() == .stranger(.alone))
+    for visitor in visitors { #expect(Self.isClosed(visitor)) }
+  }
+
+  @Test(
+    "Who was there before the main channel has a moment left to speak, and a channel that leaves is none",
+    arguments: Connection.Kind.allCases)
+  func early(over: Connection.Kind) throws {
+    let hall = try Hall(over, timeout: 60)
+    let (silent, partial, gone) = (try hall.connect(), try hall.connect(), try hall.connect())
+    Sockets.write(partial, Self.channel.prefix(2))
+    Sockets.write(gone, Self.channel)
+    hall.close(gone)
+    #expect(hall.next() == .stranger(.alone))
+    Sockets.write(try hall.connect(), Self.main)
+    let late = try hall.connect()
+    #expect(hall.next() == .main)
+    #expect(hall.next() == .stranger(.early))
+    #expect(hall.next() == .stranger(.early))
+    #expect(Self.isClosed(silent) && Self.isClosed(partial))
+    // The one that came after it has all of its time.
+    Sockets.write(late, Self.channel)
+    #expect(hall.next() == .channel)
+  }
+
+  @Test(
+    "A channel that came long before the main channel is none of its",
+    arguments: Connection.Kind.allCases)
+  func stale(over: Connection.Kind) throws {
+    let hall = try Hall(over, mostLead: .milliseconds(200))
+    let stale = try hall.connect()
+    Sockets.write(stale, Self.channel + [1])
+    Thread.sleep(forTimeInterval: 0.4)
+    let (fresh, main) = (try hall.connect(), try hall.connect())
+    Sockets.write(fresh, Self.channel + [2])
+    Thread.sleep(forTimeInterval: 0.05)
+    Sockets.write(main, Self.main)
+    #expect(hall.next() == .main)
+    #expect(hall.next() == .stranger(.alone))
+    #expect(hall.next() == .channel)
+    #expect(Self.isClosed(stale))
+    #expect(try hall.sockets[1].bytes(5) == Self.channel + [2])
+  }
+
+  /// Whether the lobby has closed it, or does within 20 s.
+  private static func isClosed(_ visitor: Int32) -> Bool {
+    var entry = pollfd(fd: visitor, events: Int16(POLLIN), revents: 0)
+    var byte: [UInt8] = [0]
+    return poll(&entry, 1, 20_000) == 1 && Sockets.read(visitor, &byte) == 0
   }
 
   @Test("Many at once", arguments: Connection.Kind.allCases)
@@ -93,6 +167,7 @@ struct LobbyTests {
       Sockets.write(descriptor, (index == 7 ? Self.main : Self.channel) + [UInt8(index)])
     }
     let said = (0..<40).map { _ in hall.next() }
+    #expect(said[0] == .main)
     #expect(said.count { $0 == .main } == 1 && said.count { $0 == .channel } == 39)
     #expect(Set(try hall.sockets.map { try $0.bytes(5)![4] }) == Set(0..<40))
     #expect(hall.connections == 40)
@@ -115,7 +190,7 @@ struct LobbyTests {
   /// A lobby at work, and its visitors.
   private final class Hall {
     enum Said: Equatable {
-      case main, channel, stranger([UInt8])
+      case main, channel, trouble, stranger(Stranger)
     }
 
     private let listener: Listener
@@ -126,12 +201,14 @@ struct LobbyTests {
     private var taken = 0
     private let folder: TemporaryFolder
 
-    init(_ over: Connection.Kind) throws {
+    init(
+      _ over: Connection.Kind, timeout: Double = 10, mostLead: Duration = .seconds(3)
+    ) throws {
       folder = try TemporaryFolder()
       let endpoint =
         over == .tcp ? Endpoint.tcp(host: "127.0.0.1", port: 0) : .unix(path: folder("lobby"))
-      listener = try Listener(on: endpoint, timeout: 10)
-      lobby = Lobby(listener)
+      listener = try Listener(on: endpoint, timeout: timeout)
+      lobby = Lobby(listener, mostLead: mostLead, examine: Self.examine)
       try threads.start("lobby") { [lobby, state] in
         lobby.run {
           state.update { $0.connections += 1 }
@@ -178,18 +255,31 @@ struct LobbyTests {
           switch arrival {
           case .main: .main
           case .channel: .channel
-          case .stranger(_, let bytes): .stranger(bytes)
+          case .stranger(let stranger): .stranger(stranger)
+          case .trouble: .trouble
           }
         }
     }
 
-    /// Those that have arrived, in order.
+    /// Those that have arrived and are somebody, in order.
     var sockets: [Socket] {
-      arrivals.map { arrival in
+      arrivals.compactMap { arrival in
         switch arrival {
-        case .main(let socket), .channel(let socket), .stranger(let socket, _): socket
+        case .main(let socket), .channel(let socket): socket
+        case .stranger, .trouble: nil
         }
       }
+    }
+
+    /// An introduction is its magic, and 0xff behind it spoils it.
+    private static func examine(_ bytes: UnsafeRawBufferPointer) -> Lobby.Verdict {
+      let first = Array(bytes.prefix(4))
+      guard [LobbyTests.main, LobbyTests.channel].contains(where: { $0.starts(with: first) }) else {
+        return .stranger(.foreign(first))
+      }
+      if first.count < 4 { return .undecided(needs: 4) }
+      if bytes.count > 4, bytes[4] == 0xff { return .stranger(.broken("its fifth byte")) }
+      return first == LobbyTests.main ? .main : .channel
     }
   }
 }

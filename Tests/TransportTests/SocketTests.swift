@@ -234,4 +234,24 @@ struct SocketTests {
 
     var bytes: [UInt8] { Array(memory.prefix(count.bytes)) }
   }
+
+  @Test("An error of this machine's says nothing about the peer")
+  func local() throws {
+    for over in Connection.Kind.allCases {
+      let connection = try Connection(over)
+      connection.send([1, 2, 3])
+      // Nothing is mapped in the first page.
+      let nowhere = UnsafeMutableRawBufferPointer(start: .init(bitPattern: 16), count: 3)
+      #expect(
+        kind { () throws(TransportError) in
+          _ = try connection.socket.read(into: nowhere, idle: false)
+        }
+          == .local)
+      #expect(
+        kind { () throws(TransportError) in
+          try connection.socket.write(UnsafeRawBufferPointer(nowhere))
+        }
+          == .local)
+    }
+  }
 }

@@ -76,6 +76,8 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
     /// The peer is gone for certain: its connections have ended, or it has been silent for longer than the
     /// operator allows. What a failover waits for.
     case peerIsGone
+    /// The peer has ended what it began, and lives for certain: its guest is not to be started here.
+    case peerLives
     /// The destination has said that it does not have the guest: it is ours as before.
     case refusedByDestination
     /// A backend, or something that ended the process that ran it, was at fault here: nothing is known of the peer, but
@@ -103,6 +105,23 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
     return failure
   }
 
+  /// The peer has left, and lives.
+  static func alive(_ what: String, _ why: String) -> Failure {
+    var failure = Failure(.failed, what, why)
+    failure.cause = .peerLives
+    return failure
+  }
+
+  /// Refuses a time-out that is none.
+  ///
+  /// - Parameter seconds: must be a number, and more than 0.
+  static func check(_ seconds: Double, _ what: String) throws(Failure) {
+    guard seconds > 0, seconds.isFinite else {
+      throw Failure(
+        .usage, what, "a time-out of \(seconds) s is none", hint: "give a number above 0")
+    }
+  }
+
   /// The operator ended it, nobody else.
   public var isSignal: Bool { if case .signal = exit { true } else { false } }
 
@@ -121,7 +140,7 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
     case let error as TransportError:
       switch error.kind {
       case .timedOut, .unreachable, .lost: self.init(.unreachable, place, error.message)
-      case .closed, .failed: self.init(.failed, place, error.message)
+      case .closed, .reset, .local: self.init(.failed, place, error.message)
       case .badURI: self.init(.usage, place, error.message)
       }
     case let error as StoreError:

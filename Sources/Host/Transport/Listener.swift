@@ -7,14 +7,24 @@ public final class Listener: Sendable {
   let descriptor: Int32
   /// What it really listens on: port 0 has become a number.
   public let endpoint: Endpoint
-  private let timeout: Double
+  /// Seconds of silence that its connections may begin with.
+  let timeout: Double
+  /// The file of a UNIX socket.
+  private let file: SocketFile?
 
-  /// Starts to listen.
+  /// Starts to listen. A UNIX socket's file is for this user only.
   ///
   /// - Parameter timeout: for the sockets that are accepted.
   public init(on endpoint: Endpoint, timeout: Double) throws(TransportError) {
     self.timeout = timeout
-    if case .unix(let path) = endpoint { Self.removeDeadSocket(path) }
+    let what = "cannot listen on \(endpoint)"
+    // Whoever else begins to listen here looks at the same file.
+    let turn =
+      if case .unix(let path) = endpoint { SocketFile.Turn(path) } else { nil as SocketFile.Turn? }
+    defer { turn?.end() }
+    if case .unix(let path) = endpoint, let obstacle = SocketFile.clear(path) {
+      throw TransportError(.unreachable, "\(what): \(obstacle)")
+    }
     var failure = SystemError("bind", errno: EADDRNOTAVAIL)
     let descriptor = try endpoint.withAddresses(passive: true) {
       family, address, length -> Int32? in
@@ -25,27 +35,42 @@ public final class Listener: Sendable {
       }
       var on: Int32 = 1
       setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
-      if bind(descriptor, address, length) == 0, listen(descriptor, 64) == 0 { return descriptor }
+      // bind(2) makes the file with the socket's own mode: there is no moment in which others can connect.
+      if (family != AF_UNIX || fchmod(descriptor, 0o600) == 0),
+        bind(descriptor, address, length) == 0, listen(descriptor, 64) == 0
+      {
+        // poll(2) may speak of a connection that is gone when it is accepted.
+        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+        return descriptor
+      }
       failure = SystemError("bind")
       close(descriptor)
       return nil
     }
     guard let descriptor else {
-      throw TransportError(.unreachable, "cannot listen on \(endpoint): \(failure.reason)")
+      throw TransportError(.unreachable, "\(what): \(failure.reason)")
     }
     self.descriptor = descriptor
     self.endpoint = Self.resolved(endpoint, descriptor)
+    if case .unix(let path) = endpoint { file = SocketFile(path) } else { file = nil }
   }
 
   deinit {
+    // Removed before it is closed: no moment in which a live file is a dead one to somebody else.
+    file?.remove()
     close(descriptor)
-    if case .unix(let path) = endpoint { unlink(path) }
   }
 
-  /// Accepts one connection that is there already; nil if none is.
-  func accept() -> Socket? {
+  /// Accepts one connection that is there already; nil if none is any more.
+  ///
+  /// - Throws: when there is one and it cannot be accepted now: no descriptor, no memory.
+  func accept() throws(SystemError) -> Socket? {
     let accepted = clinux_accept(descriptor)
-    guard accepted >= 0 else { return nil }
+    guard accepted >= 0 else {
+      let error = SystemError("accept")
+      if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(error.errno) { throw error }
+      return nil
+    }
     return Socket(descriptor: accepted, peer: "the source", timeout: timeout)
   }
 
@@ -64,12 +89,5 @@ public final class Listener: Sendable {
       }
     }
     return .tcp(host: host, port: port)
-  }
-
-  /// A socket file that nobody listens on any more is in the way of bind(2).
-  private static func removeDeadSocket(_ path: String) {
-    var status = stat()
-    guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return }
-    if (try? Socket.connect(to: .unix(path: path), timeout: 1)) == nil { unlink(path) }
   }
 }

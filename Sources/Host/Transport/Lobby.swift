@@ -1,101 +1,244 @@
 import Glibc
+import Memory
 
-/// Accepts connections and tells by their first bytes what they are.
+/// Accepts connections and keeps each of them until it has introduced itself.
 ///
-/// A source connects its main channel first and flushes it last, and opens its multifd channels in any
-/// order, so nothing can be said from the order: each connection waits here until it has sent four
-/// bytes. A connection that is neither, or that closes before, never reaches the migration.
+/// Anybody can connect: a port scan, a health check, another program. Whoever has not introduced himself as a
+/// source's connection within the listener's time limit, or says something else, is closed and never reaches the
+/// migration. Nothing is taken from a connection before: its first bytes are only looked at.
+///
+/// A source connects its main channel first and flushes it last, and opens its multifd channels in any order. So
+/// channels may speak before the main channel does, and wait here for it; and those that were here long before the
+/// main channel connected are none of its.
 public final class Lobby: Sendable {
-  /// What a connection has turned out to be.
+  /// What the first bytes of a connection say.
+  public enum Verdict: Equatable, Sendable {
+    /// They do not suffice: so many bytes, counted from the first, are needed to go on.
+    case undecided(needs: Int)
+    /// A source's main channel.
+    case main
+    /// A multifd channel.
+    case channel
+    /// None of a source's.
+    case stranger(Stranger)
+  }
+
+  /// What has become of a connection.
   public enum Arrival: Sendable {
-    /// It begins with QEMU's migration magic.
+    /// It is a main channel.
     case main(Socket)
-    /// It begins with multifd's magic.
+    /// It is a multifd channel, and a main channel has come before.
     case channel(Socket)
-    /// It begins with something else: the first bytes.
-    case stranger(Socket, firstBytes: [UInt8])
+    /// It was closed.
+    case stranger(Stranger)
+    /// A connection cannot be accepted: it waits, and it is tried again.
+    case trouble(SystemError)
+  }
+
+  private struct Visitor {
+    let socket: Socket
+    let since: ContinuousClock.Instant
+    /// When it must have introduced itself.
+    var deadline: ContinuousClock.Instant
+    /// It had said nothing when a main channel came that had connected later.
+    var isEarly = false
+    /// It has said that it is a multifd channel.
+    var isChannel = false
+    /// When it is worth looking at again: poll(2) speaks of every byte, where not all count.
+    var nextLook: ContinuousClock.Instant
   }
 
   private let listener: Listener
-  /// POLLRDHUP, which the overlay hides: the peer has closed its side.
-  private static let hangUp: Int16 = 0x2000
-  private static let maxWaiting = 300
-  private static let mainMagic: [UInt8] = [0x51, 0x45, 0x56, 0x4d]
-  private static let channelMagic: [UInt8] = [0x11, 0x22, 0x33, 0x44]
+  private let examine: @Sendable (UnsafeRawBufferPointer) -> Verdict
+  /// An introduction is a few hundred bytes. They stay in the kernel's buffer until then.
+  private static let maxIntroduction = 1 << 16
+  /// How much earlier than its main channel a source's other channel can be accepted: a handshake's last packet may
+  /// have to be sent again, after one second and after two more.
+  private let mostLead: Duration
+  /// How long one that connected before the main channel, and so is hardly its source's, may stay silent.
+  private static let grace = Duration.seconds(1)
 
   /// A lobby in front of a listener.
-  public init(_ listener: Listener) { self.listener = listener }
+  ///
+  /// - Parameter examine: tells what the first bytes of a connection say; they are valid for the call.
+  public convenience init(
+    _ listener: Listener, examine: @escaping @Sendable (UnsafeRawBufferPointer) -> Verdict
+  ) {
+    self.init(listener, mostLead: .seconds(3), examine: examine)
+  }
+
+  package init(
+    _ listener: Listener, mostLead: Duration,
+    examine: @escaping @Sendable (UnsafeRawBufferPointer) -> Verdict
+  ) {
+    self.listener = listener
+    self.mostLead = mostLead
+    self.examine = examine
+  }
 
   /// Accepts and identifies until ``close()``. Runs in a thread of its own.
   ///
   /// - Parameters:
   ///   - onConnect: called for every connection, before it is identified.
-  ///   - onLeave: called once for each of them, when it is not anonymous any more: after `onArrival`, or
-  ///     when it has gone without a word.
-  ///   - onArrival: called for every connection that has said what it is.
+  ///   - onLeave: called once for each of them, when it is not anonymous any more: after `onArrival`.
+  ///   - onArrival: called once for every connection, and when none can be accepted.
   public func run(
     onConnect: () -> Void, onLeave: () -> Void = {}, onArrival: (Arrival) -> Void
   ) {
-    var waiting: [Socket] = []
+    var visitors: [Visitor] = []
+    var mainHasCome = false
+    var acceptsAt = ContinuousClock.now
+    let maxVisitors = Self.maxVisitors
+    let limit = Duration.seconds(listener.timeout.timeLimit)
+    func leave(_ arrival: Arrival) {
+      onArrival(arrival)
+      onLeave()
+    }
     while true {
-      var polled = [pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0)]
-      polled += waiting.map {
-        pollfd(fd: $0.descriptor, events: Int16(POLLIN) | Self.hangUp, revents: 0)
+      var polled = [pollfd(fd: listener.descriptor, events: 0, revents: 0)]
+      let now = ContinuousClock.now
+      if acceptsAt <= now { polled[0].events = Int16(POLLIN) }
+      polled += visitors.map { visitor in
+        let looks = !visitor.isChannel && visitor.nextLook <= now
+        return pollfd(
+          fd: visitor.socket.descriptor, events: (looks ? Int16(POLLIN) : 0) | Socket.hangUp,
+          revents: 0)
       }
-      guard poll(&polled, nfds_t(polled.count), -1) >= 0 || errno == EINTR else { return }
+      let patience = patience(visitors, acceptsAt, now)
+      guard poll(&polled, nfds_t(polled.count), patience) >= 0 || errno == EINTR else { return }
       if polled[0].revents & Int16(POLLHUP | POLLERR | POLLNVAL) != 0 { return }
 
-      var undecided: [Socket] = []
-      for (socket, entry) in zip(waiting, polled.dropFirst()) {
-        if entry.revents == 0 {
-          undecided.append(socket)
-        } else if identify(socket, onArrival) || entry.revents & Self.hangUp != 0 {
-          onLeave()
-        } else {
-          undecided.append(socket)
-          usleep(10_000)  // a UNIX socket has no low-water mark: not a busy loop for three bytes
+      var staying: [Visitor] = []
+      var main: Visitor?
+      for (var visitor, entry) in zip(visitors, polled.dropFirst()) {
+        switch look(at: &visitor, entry.revents) {
+        case .undecided: staying.append(visitor)
+        case .channel where !mainHasCome: staying.append(visitor)
+        case .channel: leave(.channel(visitor.socket))
+        case .stranger(let stranger): leave(.stranger(stranger))
+        case .main:
+          leave(.main(visitor.socket))
+          if !mainHasCome { main = visitor }
+          mainHasCome = true
         }
       }
-      waiting = undecided
-      if polled[0].revents & Int16(POLLIN) != 0, let socket = listener.accept() {
-        // poll(2) now speaks only when the whole magic is there.
-        socket.setLowWaterMark(Self.mainMagic.count)
-        waiting.append(socket)
-        // Silent connections must not use up the descriptors that a source needs.
-        if waiting.count > Self.maxWaiting {
-          waiting.removeFirst()
-          onLeave()
+      visitors = staying
+      if let main {
+        visitors = []
+        for var visitor in staying {
+          if visitor.isChannel {
+            leave(
+              main.since - visitor.since > mostLead ? .stranger(.alone) : .channel(visitor.socket))
+            continue
+          }
+          if visitor.since < main.since {
+            visitor.isEarly = true
+            visitor.deadline = min(visitor.deadline, .now + Self.grace)
+          }
+          visitors.append(visitor)
         }
-        onConnect()
+      }
+
+      if polled[0].revents & Int16(POLLIN) != 0 {
+        do {
+          guard let socket = try listener.accept() else { continue }
+          let now = ContinuousClock.now
+          visitors.append(
+            Visitor(socket: socket, since: now, deadline: now + limit, nextLook: now))
+          onConnect()
+          if visitors.count > maxVisitors { leave(.stranger(dismiss(&visitors))) }
+        } catch {
+          // The oldest makes room; whether that is enough shows in a moment.
+          if !visitors.isEmpty { leave(.stranger(dismiss(&visitors))) }
+          onArrival(.trouble(error))
+          acceptsAt = .now + .milliseconds(100)
+        }
       }
     }
   }
 
-  /// Ends ``run(onConnect:onArrival:)``; connections that are still anonymous are closed.
+  /// Ends ``run(onConnect:onLeave:onArrival:)``; connections that are still here are closed.
   public func close() { shutdown(listener.descriptor, Int32(SHUT_RDWR)) }
 
-  /// - Returns: whether the connection can leave the lobby.
-  private func identify(_ socket: Socket, _ onArrival: (Arrival) -> Void) -> Bool {
-    var first = [UInt8](repeating: 0, count: 4)
-    let count = first.withUnsafeMutableBytes { socket.peek(into: $0) }
-    if count < 0 { return errno != EAGAIN && errno != EINTR }
-    if count == 0 { return true }  // closed without a word: a port scan, a health check
-    first.removeLast(4 - count)
-    if first == Self.mainMagic {
-      socket.setLowWaterMark(1)
-      onArrival(.main(socket))
-    } else if first == Self.channelMagic {
-      socket.setLowWaterMark(1)
-      onArrival(.channel(socket))
-    } else if count == 4
-      || !(Self.mainMagic.starts(with: first) || Self.channelMagic.starts(with: first))
-    {
-      onArrival(.stranger(socket, firstBytes: first))
-    } else {
-      return false
-    }
-    return true
+  /// The oldest visitor goes.
+  private func dismiss(_ visitors: inout [Visitor]) -> Stranger {
+    visitors.removeFirst().isChannel ? .alone : .silent(after: 0)
   }
+
+  /// Milliseconds until something is due without anybody's word.
+  private func patience(
+    _ visitors: [Visitor], _ acceptsAt: ContinuousClock.Instant, _ now: ContinuousClock.Instant
+  ) -> Int32 {
+    var due = visitors.map(\.deadline)
+    due += visitors.filter { !$0.isChannel && $0.nextLook > now }.map(\.nextLook)
+    if acceptsAt > now { due.append(acceptsAt) }
+    guard let next = due.min() else { return -1 }
+    // Rounded up, so that it is over then; a minute is soon enough to count again.
+    return Int32(min(max((next - now) / .milliseconds(1), 0).rounded(.up), 60_000))
+  }
+
+  /// Connections that say nothing must not use up the descriptors that a source and its guest need.
+  private static var maxVisitors: Int {
+    var limit = rlimit()
+    getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    return max(16, Int(clamping: min(limit.rlim_cur / 4, 300)))
+  }
+
+  private func look(at visitor: inout Visitor, _ events: Int16) -> Verdict {
+    let hasEnded = events & (Socket.hangUp | Int16(POLLHUP | POLLERR | POLLNVAL)) != 0
+    let isLate = ContinuousClock.now >= visitor.deadline
+    if visitor.isChannel {
+      return hasEnded || isLate ? .stranger(.alone) : .channel
+    }
+    guard events != 0 || isLate else { return .undecided(needs: 0) }
+    return withUnsafeTemporaryAllocation(byteCount: Self.maxIntroduction, alignment: 8) { buffer in
+      let count = visitor.socket.peek(into: buffer)
+      guard count > 0 else {
+        guard count < 0, errno == EAGAIN || errno == EINTR else {
+          return .stranger(.closed(after: 0))
+        }
+        guard isLate else { return .undecided(needs: 1) }
+        return .stranger(visitor.isEarly ? .early : .silent(after: 0))
+      }
+      // recv(2) has filled so many bytes of the buffer.
+      let verdict = examine(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+      switch verdict {
+      case .undecided(let needs):
+        if hasEnded { return .stranger(.closed(after: count)) }
+        if isLate { return .stranger(visitor.isEarly ? .early : .silent(after: count)) }
+        guard needs <= Self.maxIntroduction else {
+          return .stranger(.broken("it does not introduce itself"))
+        }
+        // poll(2) now speaks when they are there. A UNIX socket has no such mark: not a busy loop for three bytes.
+        visitor.socket.setLowWaterMark(needs)
+        visitor.nextLook = .now + .milliseconds(10)
+      case .channel:
+        visitor.isChannel = true
+        visitor.socket.setLowWaterMark(1)
+      case .main: visitor.socket.setLowWaterMark(1)
+      case .stranger: break
+      }
+      return verdict
+    }
+  }
+}
+
+/// A connection that is none of a source's.
+public enum Stranger: Equatable, Sendable {
+  /// It was closed before it had introduced itself: a port scan, a health check. So many bytes had come.
+  case closed(after: Int)
+  /// It has not introduced itself within the time limit. So many bytes have come.
+  case silent(after: Int)
+  /// It connected before the main channel, and had not introduced itself soon after that one had.
+  case early
+  /// A multifd channel without a main channel.
+  case alone
+  /// A source's, where there is one already: said by whoever has that one.
+  case second
+  /// It speaks something else: its first bytes, four at the most.
+  case foreign([UInt8])
+  /// It began like a source's and then was none: why.
+  case broken(String)
 }
 
 extension Socket {

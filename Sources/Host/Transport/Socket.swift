@@ -183,6 +183,27 @@ public final class Socket: Sendable {
 
   // MARK: Ending
 
+  /// What is to be seen of the peer's end of the connection without reading.
+  public enum End: Sendable {
+    /// The peer, or this side, has ended it.
+    case ended
+    /// There is something to read, and perhaps the end behind it.
+    case unread
+    /// It is open, and nothing has come.
+    case quiet
+  }
+
+  /// Looks. From any thread.
+  public var end: End {
+    var entry = pollfd(fd: descriptor, events: Int16(POLLIN) | Self.hangUp, revents: 0)
+    guard poll(&entry, 1, 0) > 0 else { return .quiet }
+    return entry.revents & (Self.hangUp | Int16(POLLHUP | POLLERR | POLLNVAL)) != 0
+      ? .ended : .unread
+  }
+
+  /// POLLRDHUP, which the overlay hides: the peer has closed its side.
+  static let hangUp: Int16 = 0x2000
+
   /// Makes every read and write on the socket return at once, also those that are blocked.
   public func cut() { shutdown(descriptor, Int32(SHUT_RDWR)) }
 
@@ -240,11 +261,13 @@ public final class Socket: Sendable {
     let error = SystemError(call)
     switch error.errno {
     case EAGAIN: return TransportError(.timedOut, "\(peer) is silent")
-    case ECONNRESET, EPIPE:
-      return TransportError(.closed, "\(peer) closed the connection (\(error.reason))")
+    case EPIPE: return TransportError(.closed, "\(peer) closed the connection (\(error.reason))")
+    case ECONNRESET:
+      return TransportError(.reset, "\(peer) closed the connection (\(error.reason))")
     case ETIMEDOUT, EHOSTUNREACH, ENETUNREACH:
       return TransportError(.lost, "\(peer) is gone (\(error.reason))")
-    default: return TransportError(.failed, "\(peer): \(error)")
+    // Memory, descriptors, a bad address: whatever else there is says nothing about the peer.
+    default: return TransportError(.local, "the connection to \(peer): \(error)")
     }
   }
 

@@ -8,14 +8,17 @@ public struct TransportError: Error, Equatable, Sendable, CustomStringConvertibl
   public enum Kind: Equatable, Sendable {
     /// The peer closed the connection where more was due.
     case closed
+    /// The connection was reset: nobody is at the other end any more.
+    case reset
     /// Nothing came, or could be sent, within the time limit.
     case timedOut
     /// The kernel has given the connection up: the peer's machine, or the way to it, is gone.
     case lost
     /// No connection could be made.
     case unreachable
-    /// A system call failed on an established connection.
-    case failed
+    /// A system call failed on an established connection, for a reason of this machine's: memory, descriptors, a fault.
+    /// Nothing is known of the peer.
+    case local
     /// A URI that cannot be understood.
     case badURI
   }

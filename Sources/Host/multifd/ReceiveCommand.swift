@@ -73,6 +73,7 @@ struct ReceiveCommand: ParsableCommand {
 
   func run() throws {
     let options = try makeOptions()
+    if let warning = standby.warning { Console.note(warning) }
     let guardian = try Workers.start("receive", callLimit: timeout) { worker in
       standby.colo ? protect(options, worker) : receive(options, worker)
     }
@@ -124,7 +125,7 @@ struct ReceiveCommand: ParsableCommand {
     events.failing = worker.failing
     events.primaryStands = worker.primaryStands
     events.settled = worker.isSettled
-    let receiver = Receiver(options, loader: plugins.loader, events: events)
+    let receiver = Receiver(options, loader: plugins.loader, events: events, log: Console.note)
     worker.onCancel(receiver.cancel, abandon: receiver.abandon)
     return receiver
   }

@@ -21,11 +21,26 @@ struct StandbyArguments: ParsableArguments {
   @Flag(help: "Start that QEMU at once and let it wait.")
   var spare = false
 
+  @Flag(
+    help: "Fail over without a --fence: a closed connection is taken for the primary's death.")
+  var noFence = false
+
   @OptionGroup var failover: FailoverArguments
 
   func validate() throws {
     guard colo || (onLoss == .hold && !spare && checkpointTimeout == nil) else {
       throw ValidationError("--on-loss, --spare and --checkpoint-timeout belong to --colo")
+    }
+    guard onLoss == .failover || !noFence else {
+      throw ValidationError("--no-fence belongs to --on-loss failover")
+    }
+    guard failover.fence == nil || !noFence else {
+      throw ValidationError("--fence and --no-fence: give one of them")
+    }
+    guard onLoss == .hold || failover.fence != nil || noFence else {
+      throw ValidationError(
+        "--on-loss failover needs --fence: a primary that has closed its connection may run on. "
+          + "If nothing can make sure, say --no-fence")
     }
     if onLoss == .failover || spare, failover.qemu.isEmpty {
       throw ValidationError("the QEMU command is missing: … -- qemu-system-x86_64 ARGS")
@@ -33,6 +48,17 @@ struct StandbyArguments: ParsableArguments {
     if let checkpointTimeout {
       try FailoverArguments.check(checkpointTimeout, "--checkpoint-timeout")
     }
+  }
+
+  /// What the operator has to know of --on-loss failover before it counts; nil where nothing is started by itself.
+  var warning: String? {
+    guard onLoss == .failover else { return nil }
+    let ends =
+      "a connection that is closed may be the primary's death, or its guest's power-off, "
+      + "x-colo-lost-heartbeat, migrate_cancel"
+    return noFence
+      ? "no fence: \(ends); all of them start an older copy of the guest here"
+      : "\(ends): the fence decides"
   }
 
   /// For the receiver; nil for a plain reception.

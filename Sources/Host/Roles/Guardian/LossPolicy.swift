@@ -95,7 +95,7 @@ public final class LossPolicy: Sendable {
     switch cause.cause {
     case .peerIsGone: return true
     case .workerFailed: return primaryStands || options.fence != nil
-    case .other, .refusedByDestination: return false
+    case .peerLives, .other, .refusedByDestination: return false
     }
   }
 

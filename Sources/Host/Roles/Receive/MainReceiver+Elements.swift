@@ -91,6 +91,15 @@ extension MainReceiver {
         .refused, "main channel", "cannot hold what '\(header.name)' sends in several parts",
         hint: "only RAM may be iterated; detach the device or turn off the capability")
     }
+    guard standby == nil else {
+      throw Failure(
+        .corrupt, "main channel", "the section '\(header.name)' among a checkpoint's pages")
+    }
+    let limit = session.options.limits.maxDeviceState
+    guard earlyState.count + deviceState.count + size <= limit else {
+      throw WireError(
+        .limitExceeded, at: decoder.position, "the devices have more than \(limit) bytes of state")
+    }
     if ramIsComplete {
       deviceState.append(contentsOf: input.bytes[..<size])
     } else {

@@ -87,7 +87,7 @@ final class MainReceiver {
   /// - Throws: always: the way in which the primary was lost.
   func runCheckpoints() throws {
     try decode { _ in true }
-    throw Failure.gone("primary", "it closed the connection")
+    throw session.ended("primary", "it closed the connection")
   }
 
   private func decode(while goOn: (StreamDecoder.Element) -> Bool) throws {
@@ -103,7 +103,9 @@ final class MainReceiver {
       }
     } catch {
       // A source that has lost a channel closes all of them: what happened to that one is the news.
-      if (error as? TransportError)?.kind == .closed, standby == nil {
+      if let kind = (error as? TransportError)?.kind, kind == .closed || kind == .reset,
+        standby == nil
+      {
         _ = session.waitUntilOver(seconds: 0.2)
       }
       if let failure = session.failure { throw failure }
@@ -145,7 +147,7 @@ final class MainReceiver {
     if try input.require(input.bytes.count + missing, idle: between) { return true }
     if let failure = session.failure { throw failure }
     guard between else {
-      throw Failure.gone("primary", "it closed the connection inside a checkpoint")
+      throw session.ended("primary", "it closed the connection inside a checkpoint")
     }
     return false
   }

@@ -59,9 +59,41 @@ extension ReceiveSession {
     while true {
       let left = limit - (.now - state.read { $0.lastCheckpoint }) / .seconds(1)
       guard left > 0 else {
+        // A primary that is found to live is not lost, whatever the clock says.
+        _ = state.wait(seconds: Self.patience + 1) { state in
+          !state.ending || state.over || state.failure != nil ? () : nil
+        }
         return fail(.gone("primary", "no checkpoint for \(limit.formatted) s"))
       }
       if state.wait(seconds: left, { $0.over || $0.failure != nil ? true : nil }) != nil { return }
+    }
+  }
+
+  /// Seconds after which a connection that is still open says that its peer lives.
+  private static let patience = 5.0
+
+  /// The primary has closed one of its connections. Its death ends all of them at once; one that it keeps open says that
+  /// it lives, and has ended the protection (`migrate_cancel`) or has lost that connection only.
+  ///
+  /// - Parameter place: which connection.
+  func ended(_ place: String, _ why: String) -> Failure {
+    let sockets = state.update { state in
+      state.ending = true
+      return [state.main].compactMap(\.self) + state.channels.values.map(\.socket)
+    }
+    let start = ContinuousClock.now
+    while true {
+      // Somebody has found out already, and cut them.
+      if let failure { return failure }
+      let ends = Set(sockets.map(\.end))
+      if !ends.contains(.quiet) {
+        // What lies there unread hides whether the end is behind it.
+        let isOver = !ends.contains(.unread) || .now - start > .milliseconds(100)
+        if isOver { return .gone(place, why) }
+      } else if .now - start > .seconds(min(options.timeout, Self.patience)) {
+        return .alive(place, "\(why), and keeps others open: it lives")
+      }
+      _ = state.wait(seconds: 0.002) { $0.failure != nil ? () : nil }
     }
   }
 }

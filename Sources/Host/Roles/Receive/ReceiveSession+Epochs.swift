@@ -2,6 +2,14 @@ import Synchronization
 
 /// Sync points: which epoch the channels and the main channel are in, and how many channels there are.
 extension ReceiveSession {
+  /// What waiting at a marker has come to.
+  private enum Passage {
+    case passed
+    case failure(Failure)
+    /// The source has closed this channel.
+    case ended(Int)
+  }
+
   /// A channel has met a SYNC: waits until the main channel has passed the marker that belongs to it.
   func channelSynced(_ id: Int) throws(Failure) {
     let syncs = state.update { state in
@@ -41,22 +49,26 @@ extension ReceiveSession {
     while true {
       // A little longer than a channel waits for the rest of a packet: it knows better where it stopped.
       let patience = options.timeout * 1.25
-      let passed = state.wait(seconds: patience) { state -> Result<Void, Failure>? in
+      let passed = state.wait(seconds: patience) { state -> Passage? in
         if let failure = state.failure { return .failure(failure) }
         let expected = state.expected ?? 0
         if let ended = state.channels.first(where: { $1.ended && $1.syncs < marker }) {
-          let (place, why) = (
-            "channel \(ended.key)", "the source closed it before sync point \(marker)"
-          )
-          return .failure(state.standby ? .gone(place, why) : Failure(.failed, place, why))
+          return .ended(ended.key)
         }
         guard state.channels.count == expected,
           state.channels.values.allSatisfy({ $0.syncs >= marker })
         else { return nil }
         state.released = marker
-        return .success(())
+        return .passed
       }
-      if let passed { return try passed.get() }
+      switch passed {
+      case .passed: return
+      case .failure(let failure): throw failure
+      case .ended(let id):
+        let (place, why) = ("channel \(id)", "the source closed it before sync point \(marker)")
+        throw state.read({ $0.standby }) ? ended(place, why) : Failure(.failed, place, why)
+      case nil: break
+      }
       // A checkpoint has its own limit, if any.
       if options.standby?.checkpointTimeout != nil, state.read({ $0.standby }) { continue }
       // A slow link may need longer than the time-out for what is under way; silence is what counts.
@@ -89,14 +101,16 @@ extension ReceiveSession {
         return nil
       }
       // Numbers have no gaps: a gap is a channel that is on its way.
-      state.expected = max(state.channels.count, (state.channels.keys.max() ?? -1) + 1)
+      if state.mute == 0 {
+        state.expected = max(state.channels.count, (state.channels.keys.max() ?? -1) + 1)
+      }
       return ()
     }
     if let failure { throw failure }
     let silent = state.update { state in
       // Who is silent that long is no channel, if there are no others.
       if state.unnamed.isEmpty && state.channels.isEmpty { state.expected = 0 }
-      return state.expected == nil ? state.unnamed.count + state.anonymous : 0
+      return state.expected == nil ? state.unnamed.count + state.anonymous + state.mute : 0
     }
     guard silent == 0 else {
       throw Failure(

@@ -24,9 +24,10 @@ final class ReceiveSession: Sendable {
 
   struct State {
     var failure: Failure?
-    var connected = false
     /// Connections that have not said what they are.
     var anonymous = 0
+    /// Connections that came with the main channel and were closed because they have said nothing in time.
+    var mute = 0
     var main: Socket?
     /// Connections whose init packet has not been read.
     var unnamed: [Socket] = []
@@ -41,6 +42,8 @@ final class ReceiveSession: Sendable {
     var over = false
     /// The guest is held, and checkpoints of it come.
     var standby = false
+    /// One of the primary's connections has ended, and what that means is being found out.
+    var ending = false
     /// When the last one was committed, or the guest was held.
     var lastCheckpoint = ContinuousClock.now
   }
@@ -94,7 +97,8 @@ final class ReceiveSession: Sendable {
       return Failure(error, at: place)
     }
     switch error.kind {
-    case .closed, .failed, .lost: return .gone(place, error.message)
+    case .closed: return ended(place, error.message)
+    case .reset, .lost: return .gone(place, error.message)
     default: return Failure(error, at: place)
     }
   }
@@ -112,15 +116,17 @@ final class ReceiveSession: Sendable {
 
   // MARK: Connections
 
-  func connected() {
-    state.update { state in
-      state.connected = true
-      state.anonymous += 1
-    }
-  }
+  /// Somebody has connected.
+  func connected() { state.update { $0.anonymous += 1 } }
 
   /// A connection has said what it is, or has gone.
   func identified() { state.update { $0.anonymous -= 1 } }
+
+  /// A connection was none of the source's. One that has only said nothing may have been a channel all the same.
+  func turnedAway(_ stranger: Stranger) {
+    guard case .silent = stranger else { return }
+    state.update { if $0.main != nil { $0.mute += 1 } }
+  }
 
   /// - Returns: false if there is a main channel already.
   func admitMain(_ socket: Socket) -> Bool {
@@ -130,8 +136,6 @@ final class ReceiveSession: Sendable {
       return true
     }
   }
-
-  var hasMain: Bool { state.read { $0.main != nil } }
 
   /// A channel that has not told its number yet. False when channels are closed to newcomers.
   func admitUnnamed(_ socket: Socket) -> Bool {
@@ -175,26 +179,13 @@ final class ReceiveSession: Sendable {
     return try result.get()
   }
 
-  /// Waits for the main channel: for ever until somebody connects, then for the time-out.
+  /// Waits for the main channel, for as long as it takes.
   func waitForMain() throws(Failure) -> Socket {
-    enum Outcome {
-      case connected, main(Socket)
-      case failure(Failure)
-    }
-    func look(_ state: State) -> Outcome? {
+    let main = state.wait(seconds: nil) { state -> Result<Socket, Failure>? in
       if let failure = state.failure { return .failure(failure) }
-      if let main = state.main { return .main(main) }
-      return nil
+      return state.main.map { .success($0) }
     }
-    _ = state.wait(seconds: nil) { look($0) ?? ($0.connected ? .connected : nil) }
-    switch state.wait(seconds: options.timeout, { look($0) }) {
-    case .main(let socket): return socket
-    case .failure(let failure): throw failure
-    default:
-      throw Failure(
-        .unreachable, "main channel",
-        "nobody has opened one within \(options.timeout.formatted) s of the first connection")
-    }
+    return try main!.get()
   }
 
   /// How many channels there are, as far as that is known.
@@ -257,5 +248,5 @@ final class ReceiveSession: Sendable {
 
 extension Double {
   /// Without a fraction where there is none.
-  var formatted: String { self == rounded() ? "\(Int(self))" : "\(self)" }
+  var formatted: String { Int(exactly: self).map { "\($0)" } ?? "\(self)" }
 }

@@ -18,6 +18,7 @@ import Wire
 public final class Receiver: Sendable {
   let options: ReceiveOptions
   private let loader: PluginLoader
+  private let strangers: StrangerLog
   let session: ReceiveSession
 
   /// Seconds that threads may take to end once their connections have been cut. One that takes longer is inside a
@@ -26,11 +27,17 @@ public final class Receiver: Sendable {
   private let left = Atomic(false)
 
   /// A reception that has not begun.
+  ///
+  /// - Parameters:
+  ///   - events: told while it goes on.
+  ///   - log: gets a line for connections that are none of the source's.
   public init(
-    _ options: ReceiveOptions, loader: PluginLoader, events: ReceiverEvents = ReceiverEvents()
+    _ options: ReceiveOptions, loader: PluginLoader, events: ReceiverEvents = ReceiverEvents(),
+    log: @escaping @Sendable (String) -> Void = { _ in }
   ) {
     self.options = options
     self.loader = loader
+    strangers = StrangerLog(log)
     session = ReceiveSession(options, events)
   }
 
@@ -87,6 +94,8 @@ public final class Receiver: Sendable {
     _ onListening: (Endpoint) -> Void,
     _ body: (MainReceiver, Socket, Store, BackendChoice) throws(Failure) -> Result
   ) throws(Failure) -> Result {
+    try Failure.check(options.timeout, "receive")
+    if let limit = options.standby?.checkpointTimeout { try Failure.check(limit, "receive") }
     let choice = try BackendChoice(loader, options.compression)
     let store: Store
     let listener: Listener
@@ -96,14 +105,14 @@ public final class Receiver: Sendable {
     } catch { throw Failure(error, at: "receive") }
     onListening(listener.endpoint)
 
-    let lobby = Lobby(listener)
-    let session = session
+    let lobby = Lobby(listener, examine: Introduction(limits: options.limits).examine)
+    let (session, strangers) = (session, strangers)
     let threads = ThreadGroup()
     do {
       try threads.start("lobby") { [self] in
         let channels = ThreadGroup()
         lobby.run(onConnect: session.connected, onLeave: session.identified) { arrival in
-          Self.admit(arrival, session, choice, channels)
+          Self.admit(arrival, session, choice, channels, strangers)
         }
         if !channels.joinAll(within: Self.patience) { left.store(true, ordering: .relaxed) }
       }
@@ -170,26 +179,26 @@ public final class Receiver: Sendable {
 
   private static func admit(
     _ arrival: Lobby.Arrival, _ session: ReceiveSession, _ choice: BackendChoice,
-    _ threads: ThreadGroup
+    _ threads: ThreadGroup, _ strangers: StrangerLog
   ) {
     switch arrival {
     case .main(let socket):
+      guard !session.admitMain(socket) else { break }
       // A second source is turned away, and the first does not notice.
-      if !session.admitMain(socket) { socket.cut() }
+      strangers.note(.second)
+      socket.cut()
     case .channel(let socket):
-      guard session.admitUnnamed(socket) else { return socket.cut() }
+      guard session.admitUnnamed(socket) else {
+        strangers.note(.second)
+        return socket.cut()
+      }
       do { try threads.start("multifd") { ChannelReceiver(socket, session, choice).run() } } catch {
         session.fail(Failure(error, at: "multifd channel"))
       }
-    case .stranger(let socket, let bytes):
-      socket.cut()
-      guard !session.hasMain else { return }
-      let hex = bytes.map { String(format: "%02x", $0) }.joined(separator: " ")
-      session.fail(
-        Failure(
-          .corrupt, "receive", "the peer is no QEMU source: its first bytes are \(hex)",
-          hint: "a migration begins with 51 45 56 4d, a multifd channel with 11 22 33 44; "
-            + "TLS is not supported"))
+    case .stranger(let stranger):
+      session.turnedAway(stranger)
+      strangers.note(stranger)
+    case .trouble(let error): strangers.note(error)
     }
   }
 }

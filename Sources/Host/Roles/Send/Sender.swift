@@ -44,6 +44,7 @@ public final class Sender: Sendable {
 
   /// Hands the guest over.
   public func run() throws(Failure) -> SendSummary {
+    try Failure.check(options.timeout, "send")
     do {
       let guest = try HeldGuest(openingStore: options.store, force: options.force)
       let backend = try chooseBackend(guest.manifest)

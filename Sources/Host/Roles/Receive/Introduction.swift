@@ -1,0 +1,48 @@
+import Transport
+import Wire
+
+/// What a connection must have said before it counts as a source's: on the main channel the file header and a whole
+/// configuration, on a multifd channel the whole init packet. Before that nothing is taken from it, and nothing that
+/// it does ends a reception.
+struct Introduction: Sendable {
+  let limits: StreamDecoder.Limits
+  private static let mainMagic: [UInt8] = [0x51, 0x45, 0x56, 0x4d]
+  private static let channelMagic: [UInt8] = [0x11, 0x22, 0x33, 0x44]
+
+  /// Tells what the first bytes of a connection say.
+  func examine(_ bytes: UnsafeRawBufferPointer) -> Lobby.Verdict {
+    let first = Array(bytes.prefix(4))
+    if Self.mainMagic.starts(with: first) {
+      return first.count < 4 ? .undecided(needs: 4) : main(bytes)
+    }
+    if Self.channelMagic.starts(with: first) { return channel(bytes) }
+    return .stranger(.foreign(first))
+  }
+
+  private func main(_ bytes: UnsafeRawBufferPointer) -> Lobby.Verdict {
+    // A decoder of its own: the reception reads the same bytes again.
+    var decoder = StreamDecoder(limits: limits)
+    var at = 0
+    do {
+      while true {
+        switch try decoder.next(UnsafeRawBufferPointer(rebasing: bytes[at...])) {
+        case .needMore(let missing): return .undecided(needs: bytes.count + missing)
+        case .element(.fileHeader, let consumed): at += consumed
+        case .element: return .main
+        }
+      }
+    } catch {
+      // A source whose guest cannot be taken is one all the same, and its operator wants to know why.
+      if error.code == .unsupported || error.code == .mismatch { return .main }
+      return .stranger(.broken(error.message))
+    }
+  }
+
+  private func channel(_ bytes: UnsafeRawBufferPointer) -> Lobby.Verdict {
+    guard bytes.count >= MultiFDInit.size else { return .undecided(needs: MultiFDInit.size) }
+    do {
+      _ = try MultiFDInit(decoding: bytes)
+      return .channel
+    } catch { return .stranger(.broken(error.message)) }
+  }
+}

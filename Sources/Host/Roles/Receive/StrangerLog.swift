@@ -1,0 +1,64 @@
+import Foundation
+import Memory
+import Synchronization
+import Transport
+
+/// Tells the operator of connections that are none of the source's: a line for the first of a kind, then one a minute
+/// at the most, however many come.
+final class StrangerLog: Sendable {
+  private struct Kind {
+    var told: ContinuousClock.Instant
+    /// How many have come since.
+    var since = 0
+  }
+
+  private let log: @Sendable (String) -> Void
+  private let kinds = Mutex<[String: Kind]>([:])
+
+  init(_ log: @escaping @Sendable (String) -> Void) { self.log = log }
+
+  /// A connection was closed.
+  func note(_ stranger: Stranger) {
+    let (kind, why) =
+      switch stranger {
+      case .closed(0): ("closed", "it came and went without a word")
+      case .closed(let count):
+        ("closed", "it ended after \(count) bytes, before it was known what it is")
+      case .silent(let count): ("silent", "it has said no more than \(count) bytes")
+      case .early: ("early", "it was here before the source, and has said nothing")
+      case .alone: ("alone", "it is a multifd channel, and no main channel came with it")
+      case .second: ("second", "it is a source's, and this one has its source")
+      case .broken(let why): ("broken", "it began like a source's: \(why)")
+      // What every TLS connection begins with.
+      case .foreign(let bytes) where bytes.starts(with: [0x16, 3]):
+        ("tls", "it speaks TLS, which is not supported: turn off tls-creds at the source")
+      case .foreign(let bytes):
+        (
+          "foreign",
+          "it is no source's: its first bytes are "
+            + bytes.map { String(format: "%02x", $0) }.joined(separator: " ")
+        )
+      }
+    tell(kind, "a connection has been turned away: \(why)")
+  }
+
+  /// A connection could not be accepted.
+  func note(_ trouble: SystemError) {
+    tell("trouble", "a connection cannot be accepted (\(trouble)): it waits")
+  }
+
+  private func tell(_ kind: String, _ text: String) {
+    let before = kinds.withLock { kinds -> Int? in
+      guard let last = kinds[kind] else {
+        kinds[kind] = Kind(told: .now)
+        return 0
+      }
+      kinds[kind]!.since += 1
+      guard .now - last.told > .seconds(60) else { return nil }
+      kinds[kind] = Kind(told: .now)
+      return last.since
+    }
+    guard let before else { return }
+    log(before > 0 ? "\(text) (and \(before) more like it)" : text)
+  }
+}
