@@ -71,8 +71,7 @@ struct StandbyArguments: ParsableArguments {
           Console.note("ready: the guest can be continued from \(store)")
           guard spare else { return }
           do {
-            let blocks = try Store.status(of: store).manifest?.blocks ?? []
-            let qemu = try failover.makeSpare(blocks)
+            let qemu = try failover.makeSpare()
             waiting = qemu
             Console.note("spare QEMU waits, pid \(qemu.pid)")
           } catch { Console.note("no spare QEMU: \(error)") }

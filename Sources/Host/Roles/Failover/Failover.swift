@@ -8,7 +8,8 @@ import Transport
 /// A stock QEMU continues a guest from a store, on the RAM that is already there.
 ///
 ///     the store is opened and locked, the command checked -> fence (must exit 0)
-///       -> QEMU maps the RAM files, -incoming defer, gets the ROM blocks over a UNIX socket
+///       -> QEMU maps the RAM files, -incoming defer, says what blocks it has and where
+///       -> gets the block list and the blocks that it has not mapped over a UNIX socket, acknowledges them
 ///       -> the store says "handing-over" -> device state -> QEMU says SHUT 0, runs -> "handed-over"
 ///
 /// Its time does not grow with the guest: nothing of the mapped RAM is read, copied or sent.
@@ -50,15 +51,63 @@ public final class Failover: Sendable {
     if isFed { log("QEMU has the guest already; waiting for its answer") }
   }
 
-  /// Starts a QEMU that waits: it has mapped the RAM files of a store and needs only the devices.
+  /// Starts a QEMU that waits: it has mapped the RAM files of the store and has taken all but the devices. The
+  /// store may be in use: it is not locked, and nothing of the guest is changed.
   ///
-  /// - Parameter blocks: of the store's manifest.
-  public func makeSpare(_ blocks: [Manifest.Block]) throws -> SpareQEMU {
-    let path = try absolute(options.store)
-    try SpareRecord.endOrphan(of: path, log: log)
-    return try SpareQEMU(
-      options.command, store: path, blocks: blocks, timeout: options.timeout, log: log,
+  /// Its ``SpareQEMU/rehearsal``, or why there is none, is written into the store.
+  public func makeSpare() throws(Failure) -> SpareQEMU {
+    try looking { look in
+      try SpareRecord.endOrphan(of: look.path, log: log)
+      return try start(look, isRehearsal: false)
+    }
+  }
+
+  /// Plays the failover up to the devices, in a QEMU that is ended then. The store may be in use: it is not
+  /// locked, and nothing of the guest is changed. The fence is not run.
+  ///
+  /// - Returns: whether it fits, and if not, why not: also written into the store.
+  /// - Throws: when there is no guest that could be continued, or a signal has ended it.
+  public func rehearse() throws(Failure) -> Rehearsal {
+    var failed: Rehearsal?
+    do throws(Failure) {
+      return try looking(failed: { failed = $0 }) { look in
+        let qemu = try start(look, isRehearsal: true)
+        qemu.kill()
+        return qemu
+      }.rehearsal
+    } catch {
+      guard let failed else { throw error }
+      return failed
+    }
+  }
+
+  /// Looks at the store, does what `body` says, and writes down how that went.
+  private func looking(
+    failed: (Rehearsal) -> Void = { _ in }, _ body: (Store.Look) throws -> SpareQEMU
+  ) throws(Failure) -> SpareQEMU {
+    let look: Store.Look
+    do { look = try Store.Look(at: options.store) } catch { throw Failure(error, at: "failover") }
+    let begun = ContinuousClock.now
+    do {
+      let qemu = try body(look)
+      qemu.rehearsal.note(in: look)
+      return qemu
+    } catch {
+      if let stop = control.read({ $0.stop }) { throw stop }
+      let failure = Failure(error, at: "failover")
+      let rehearsal = Rehearsal(failure, time: (ContinuousClock.now - begun) / .milliseconds(1))
+      rehearsal.note(in: look)
+      failed(rehearsal)
+      throw failure
+    }
+  }
+
+  private func start(_ look: Store.Look, isRehearsal: Bool) throws -> SpareQEMU {
+    let process = try WaitingQEMU(
+      options, store: look.path, blocks: look.manifest.blocks, isRehearsal: isRehearsal, log: log,
       started: adopt)
+    return try SpareQEMU(
+      process, look.manifest, earlyState: look.earlyState, pages: look.openBlock)
   }
 
   /// Continues the guest.
@@ -117,7 +166,7 @@ public final class Failover: Sendable {
     do {
       if let spare {
         do {
-          try spare.expectWaiting()
+          try spare.expectWaiting(for: guest.manifest)
           return (spare, try load(guest, into: spare))
         } catch {
           guard control.read({ !$0.isFed && $0.stop == nil }) else { throw error }
@@ -125,7 +174,12 @@ public final class Failover: Sendable {
           spare.kill()
         }
       }
-      let qemu = try makeSpare(guest.manifest.blocks)
+      let path = try absolute(options.store)
+      try SpareRecord.endOrphan(of: path, log: log)
+      let process = try WaitingQEMU(
+        options, store: path, blocks: guest.manifest.blocks, isRehearsal: false, log: log,
+        started: adopt)
+      let qemu = try SpareQEMU(process, guest.manifest, earlyState: guest.earlyState, pages: nil)
       return (qemu, try load(guest, into: qemu))
     } catch {
       if let number = guest.checkpoint, control.read({ !$0.isFed }) {
@@ -140,9 +194,15 @@ public final class Failover: Sendable {
     do {
       try qemu.load(guest) { try begin(guest, qemu) }
     } catch {
-      qemu.kill()
-      guard control.read({ $0.isFed }) else { throw error }
-      throw try settle(Failure(error, at: "failover"), guest)
+      let failure = Failure(error, at: "failover")
+      // Its answer is lost, not the guest.
+      if control.read({ $0.isFed }), failure.cause != .refusedByDestination, qemu.hasGuest() {
+        log("QEMU has not answered (\(failure)), but its monitor says that the guest runs")
+      } else {
+        qemu.kill()
+        guard control.read({ $0.isFed }) else { throw error }
+        throw try settle(failure, guest)
+      }
     }
     return (ContinuousClock.now - start) / .milliseconds(1)
   }
@@ -172,7 +232,7 @@ public final class Failover: Sendable {
     guard failure.cause == .refusedByDestination else {
       failure.why += "; QEMU was killed, but may have run the guest: its RAM may have moved on"
       failure.hint =
-        "if QEMU's stderr says that it could not load the guest, it is whole: try again with --force"
+        "if QEMU's own words say that it could not load the guest, it is whole: try again with --force"
       return failure
     }
     // It never ran: the guest is ours as before.
@@ -204,6 +264,6 @@ public final class Failover: Sendable {
     return FailoverSummary(
       pid: qemu.pid, checkpoint: guest.checkpoint,
       totalTime: (ContinuousClock.now - start) / .milliseconds(1), loadTime: loadTime,
-      status: status, mapped: qemu.mapped.sorted())
+      status: status, mapped: qemu.mapped)
   }
 }

@@ -1,0 +1,148 @@
+import Foundation
+import Glibc
+import Memory
+import Store
+import Transport
+
+/// The process, the monitor and the folder of a QEMU that was started on a store's RAM files with
+/// `-incoming defer`.
+final class WaitingQEMU {
+  /// Its process.
+  let child: Child
+  /// Milliseconds until its monitor answered.
+  let startTime: Double
+  private let line: QEMUCommandLine
+  private let monitor: QMPConnection
+  private let output: QEMULog
+  private let folder: String
+  private let store: String
+  private let timeout: Double
+  private let log: (String) -> Void
+  private var ignoresShared = false
+
+  /// Starts one.
+  ///
+  /// - Parameters:
+  ///   - store: its real path.
+  ///   - started: gets the process at once, which another thread may then end; may refuse it.
+  ///   - isRehearsal: it is ended soon, and a spare that waits on the same store stays known.
+  init(
+    _ options: FailoverOptions, store: String, blocks: [Manifest.Block], isRehearsal: Bool,
+    log: @escaping (String) -> Void, started: (Child) throws -> Void
+  ) throws {
+    let start = ContinuousClock.now
+    let output = try QEMULog(path: options.qemuLog ?? store + "/qemu.log")
+    let folder = try QEMUProcess.makeFolder()
+    var spawned: Child?
+    do {
+      line = try QEMUCommandLine(
+        options.command, store: store, blocks: blocks, qmp: folder + "/qmp")
+      for words in line.leftOut { log("left out \(words) of QEMU's arguments") }
+      let child = try Child(line.arguments, output: output.descriptor, outlives: true)
+      spawned = child
+      if !isRehearsal || SpareRecord.read(store) == nil {
+        SpareRecord.write(child.pid, store: store)
+      }
+      log("started \(options.command[0]), pid \(child.pid)")
+      try started(child)
+      monitor = try QMPConnection(
+        path: folder + "/qmp", timeout: options.timeout, alive: { child.isAlive },
+        onEvent: { log("qemu: \($0.name)") })
+      self.child = child
+    } catch {
+      let error = spawned.map { Self.explained(error, $0, output) } ?? error
+      if let spawned {
+        spawned.kill()
+        SpareRecord.remove(spawned.pid, store: store)
+      }
+      try? FileManager.default.removeItem(atPath: folder)
+      throw error
+    }
+    startTime = (ContinuousClock.now - start) / .milliseconds(1)
+    timeout = options.timeout
+    (self.output, self.folder, self.store, self.log) = (output, folder, store, log)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: folder) }
+
+  /// Asks it how a guest's blocks come into it.
+  func fit(_ blocks: [Manifest.Block]) throws -> MemoryFit {
+    let tree = MemoryTree(
+      ramblock: try monitor.monitor("info ramblock"), mtree: try monitor.monitor("info mtree"))
+    let backends = try monitor.executeList("query-memdev").compactMap { object in
+      (object["id"] as? String).map {
+        MemoryFit.Backend(id: $0, isShared: object["share"] as? Bool ?? true)
+      }
+    }
+    return try MemoryFit(blocks, mapped: line.mapped, tree: tree, backends: backends)
+  }
+
+  /// Lets it wait for a guest.
+  ///
+  /// - Returns: the connection that the guest goes over.
+  func listen(ignoringShared: Bool) throws -> Socket {
+    if ignoringShared { try setIgnoreShared(true) }
+    ignoresShared = ignoringShared
+    try monitor.execute("migrate-incoming", ["uri": "unix:\(folder)/migrate"])
+    return try Socket.connect(to: .unix(path: folder + "/migrate"), timeout: timeout)
+  }
+
+  private func setIgnoreShared(_ state: Bool) throws {
+    try monitor.execute(
+      "migrate-set-capabilities",
+      ["capabilities": [["capability": "x-ignore-shared", "state": state]]])
+  }
+
+  /// What `query-status` says.
+  func status() throws -> String {
+    try monitor.execute("query-status")["status"] as? String ?? ""
+  }
+
+  /// Waits until it has loaded what it got.
+  ///
+  /// - Parameter seconds: how long at the most; nil: the time-out.
+  /// - Returns: what `query-status` says then.
+  func waitLoaded(_ seconds: Double?) throws -> String {
+    let deadline = ContinuousClock.now + .seconds(seconds ?? timeout)
+    while true {
+      let status = try status()
+      if status != "inmigrate" && status != "finish-migrate" { return status }
+      guard ContinuousClock.now < deadline else {
+        throw Failure(.unreachable, "qemu", "it has the guest but stays in \(status)")
+      }
+      usleep(500)
+    }
+  }
+
+  /// Turns x-ignore-shared off again.
+  func forgetMigration() {
+    guard ignoresShared else { return }
+    do { try setIgnoreShared(false) } catch {
+      log("turn x-ignore-shared off before you migrate this guest: \(error)")
+    }
+  }
+
+  /// It is going to have the guest: nobody may end it for an orphan.
+  func disown() { SpareRecord.remove(child.pid, store: store) }
+
+  /// Ends it.
+  func kill() {
+    child.kill()
+    SpareRecord.remove(child.pid, store: store)
+  }
+
+  /// An error with what QEMU has said about it.
+  func explained(_ error: any Error) -> any Error { Self.explained(error, child, output) }
+
+  private static func explained(_ error: any Error, _ child: Child, _ output: QEMULog) -> any Error {
+    var failure = Failure(error, at: "qemu")
+    // One that has ended for a fault says so before it ends; a moment, for it may still be ending.
+    for _ in 0..<100 where child.isAlive && failure.exit == .failed { usleep(2000) }
+    guard !failure.isSignal, let words = output.lastWords else { return failure }
+    failure.why += ": \(words)"
+    if failure.hint == nil || failure.cause == .refusedByDestination {
+      failure.hint = "all that QEMU has said is in \(output.path)"
+    }
+    return failure
+  }
+}
