@@ -122,7 +122,8 @@ extension FailoverSummary: CustomStringConvertible {
   /// The summary for people.
   public var description: String {
     let from = checkpoint.map { "checkpoint \($0)" } ?? "where it was stopped"
+    let paused = status == "paused" ? "\nit was stopped at its source: `cont` starts it" : ""
     return "guest is \(status) in pid \(pid), from \(from), after \(Console.time(totalTime)) "
-      + "(\(Console.time(loadTime)) of it for loading)"
+      + "(\(Console.time(loadTime)) of it for loading)\(paused)"
   }
 }

@@ -39,8 +39,8 @@ package struct MemoryFit: Equatable {
     var addresses: [UInt64]? = []
     for block in blocks {
       if !sizes.isEmpty { try Self.check(block, sizes[block.name]) }
+      // A block is named by its backend, by that object's path, or by a device's path and its backend.
       let name = block.name.split(separator: "/").last.map(String.init) ?? block.name
-      let backend = backends.first { block.name == $0.id || block.name == "/objects/\($0.id)" }
       if mapped.contains(block.name) {
         self.mapped.append(block.name)
         let address =
@@ -49,7 +49,7 @@ package struct MemoryFit: Equatable {
         if let address { addresses?.append(address) } else { addresses = nil }
       } else {
         streamed.append(block.name)
-        if backend?.isShared == true {
+        if backends.contains(where: { $0.id == name && $0.isShared }) {
           withheld.insert(block.name)
           addresses = nil
         }

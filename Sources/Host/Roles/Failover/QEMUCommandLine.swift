@@ -16,6 +16,8 @@ package struct QEMUCommandLine {
   package let mapped: Set<String>
   /// What of the operator's command was left out, for it would be in the way.
   package let leftOut: [String]
+  /// Where QEMU writes its process id.
+  package let pidFile: String?
 
   /// Blocks that QEMU makes by itself as machine memory, when no backend is named: of the machines that were
   /// watched not to write to it before the guest runs. Another's is sent.
@@ -26,8 +28,12 @@ package struct QEMUCommandLine {
   /// `prealloc` make memory of all holes while a standby still fills them.
   private static let replaced: Set<String> = [
     "qom-type", "id", "mem-path", "share", "size", "offset", "hugetlb", "hugetlbsize", "seal",
-    "discard-data", "prealloc", "prealloc-threads", "prealloc-context",
+    "discard-data", "prealloc", "prealloc-threads", "prealloc-context", canonical,
   ]
+
+  /// Whether the object's path names the block, or its id: with machine types up to 3.1 the default depends on the
+  /// kind of the backend, and the primary's may have been of another.
+  private static let canonical = "x-use-canonical-path-for-ramblock-id"
 
   package init(
     _ command: [String], store: String, blocks: [Manifest.Block], qmp: String
@@ -37,6 +43,7 @@ package struct QEMUCommandLine {
     var arguments: [String] = []
     var mapped: Set<String> = []
     var leftOut: [String] = []
+    var pidFile: String?
     let ram = uses.machineNamesBackend ? nil : blocks.first { Self.defaultNames.contains($0.name) }
     var index = 0
     while index < command.count {
@@ -61,16 +68,17 @@ package struct QEMUCommandLine {
         taken = 2
       case "-mem-prealloc" where ram != nil, "--mem-prealloc" where ram != nil:
         leftOut.append(argument)
+      case "-pidfile", "--pidfile":
+        pidFile = value
+        arguments.append(argument)
       default: arguments.append(argument)
       }
       index += taken
     }
     if let ram, !mapped.contains(ram.name) {
-      // -machine options of several occurrences are merged. Machine types up to 3.1 would name the block by
-      // the object's path, which the primary's default memory is not named by.
+      // -machine options of several occurrences are merged.
       arguments += [
-        "-object", Self.object(ram, store) + ",x-use-canonical-path-for-ramblock-id=off",
-        "-machine", "memory-backend=\(ram.name)",
+        "-object", Self.object(ram.name, ram, store), "-machine", "memory-backend=\(ram.name)",
       ]
       mapped.insert(ram.name)
     }
@@ -78,6 +86,7 @@ package struct QEMUCommandLine {
     self.arguments = arguments
     self.mapped = mapped
     self.leftOut = leftOut
+    self.pidFile = pidFile
   }
 
   /// Refuses a command that no store could make right.
@@ -96,7 +105,8 @@ package struct QEMUCommandLine {
           hint: "give the primary's own command")
       case "-loadvm", "--loadvm":
         throw Failure(
-          .usage, "failover", "the command has -loadvm: it would load another state over the guest's RAM",
+          .usage, "failover",
+          "the command has -loadvm: it would load another state over the guest's RAM",
           hint: "leave it out")
       case "-object", "--object":
         if value.hasPrefix("{"), json(value) == nil {
@@ -119,9 +129,7 @@ package struct QEMUCommandLine {
       !uses.belongsToDevice(String(id)), let block = block(String(id), blocks)
     else { return nil }
     let kept = fields.dropFirst().filter { !replaced.contains(String($0.prefix { $0 != "=" })) }
-    var named = block
-    named.name = String(id)
-    return (block.name, ([object(named, store)] + kept).joined(separator: ","))
+    return (block.name, ([object(String(id), block, store)] + kept).joined(separator: ","))
   }
 
   /// The same for an object in JSON, as libvirt writes them.
@@ -137,6 +145,7 @@ package struct QEMUCommandLine {
     moved["mem-path"] = "\(store)/\(block.file)"
     moved["share"] = true
     moved["size"] = block.length
+    moved[canonical] = block.name != id
     // What was parsed can be written again.
     let data = try? JSONSerialization.data(
       withJSONObject: moved, options: [.sortedKeys, .withoutEscapingSlashes])
@@ -169,10 +178,11 @@ package struct QEMUCommandLine {
     return fields.filter { !$0.isEmpty }
   }
 
-  private static func object(_ block: Manifest.Block, _ store: String) -> String {
+  private static func object(_ id: String, _ block: Manifest.Block, _ store: String) -> String {
     // QEMU doubles commas in values.
     let path = "\(store)/\(block.file)".split(separator: ",", omittingEmptySubsequences: false)
       .joined(separator: ",,")
-    return "memory-backend-file,id=\(block.name),mem-path=\(path),share=on,size=\(block.length)"
+    return "memory-backend-file,id=\(id),mem-path=\(path),share=on,size=\(block.length),"
+      + "\(canonical)=\(block.name == id ? "off" : "on")"
   }
 }

@@ -14,7 +14,7 @@ final class WaitingQEMU {
   private let line: QEMUCommandLine
   private let monitor: QMPConnection
   private let output: QEMULog
-  private let folder: String
+  private let folder: PrivateFolder
   private let store: String
   private let timeout: Double
   private let log: (String) -> Void
@@ -32,38 +32,42 @@ final class WaitingQEMU {
   ) throws {
     let start = ContinuousClock.now
     let output = try QEMULog(path: options.qemuLog ?? store + "/qemu.log")
-    let folder = try QEMUProcess.makeFolder()
-    var spawned: Child?
+    let folder = try PrivateFolder()
+    let line = try QEMUCommandLine(
+      options.command, store: store, blocks: blocks, qmp: folder.path + "/qmp")
+    for words in line.leftOut { log("left out \(words) of QEMU's arguments") }
+    let child = try Child(line.arguments, output: output.descriptor, outlives: true)
     do {
-      line = try QEMUCommandLine(
-        options.command, store: store, blocks: blocks, qmp: folder + "/qmp")
-      for words in line.leftOut { log("left out \(words) of QEMU's arguments") }
-      let child = try Child(line.arguments, output: output.descriptor, outlives: true)
-      spawned = child
       if !isRehearsal || SpareRecord.read(store) == nil {
         SpareRecord.write(child.pid, store: store)
       }
       log("started \(options.command[0]), pid \(child.pid)")
       try started(child)
       monitor = try QMPConnection(
-        path: folder + "/qmp", timeout: options.timeout, alive: { child.isAlive },
+        path: folder.path + "/qmp", timeout: options.timeout, alive: { child.isAlive },
         onEvent: { log("qemu: \($0.name)") })
-      self.child = child
     } catch {
-      let error = spawned.map { Self.explained(error, $0, output) } ?? error
-      if let spawned {
-        spawned.kill()
-        SpareRecord.remove(spawned.pid, store: store)
-      }
-      try? FileManager.default.removeItem(atPath: folder)
-      throw error
+      let failure = Self.blaming(
+        SpareRecord.read(store), for: Self.explained(error, child, output), child)
+      Self.end(child, line.pidFile, store)
+      throw failure
     }
     startTime = (ContinuousClock.now - start) / .milliseconds(1)
     timeout = options.timeout
-    (self.output, self.folder, self.store, self.log) = (output, folder, store, log)
+    (self.child, self.line, self.output, self.folder) = (child, line, output, folder)
+    (self.store, self.log) = (store, log)
   }
 
-  deinit { try? FileManager.default.removeItem(atPath: folder) }
+  /// What failed at the start may be in the hands of a spare that waits on the same store.
+  private static func blaming(_ spare: pid_t?, for failure: Failure, _ child: Child) -> Failure {
+    guard let spare, spare != child.pid, !failure.isSignal,
+      FileManager.default.fileExists(atPath: "/proc/\(spare)")
+    else { return failure }
+    var failure = failure
+    failure.hint =
+      "pid \(spare), a spare QEMU of this store, may hold what this one needs: a display, a pidfile, a tap"
+    return failure
+  }
 
   /// Asks it how a guest's blocks come into it.
   func fit(_ blocks: [Manifest.Block]) throws -> MemoryFit {
@@ -83,8 +87,8 @@ final class WaitingQEMU {
   func listen(ignoringShared: Bool) throws -> Socket {
     if ignoringShared { try setIgnoreShared(true) }
     ignoresShared = ignoringShared
-    try monitor.execute("migrate-incoming", ["uri": "unix:\(folder)/migrate"])
-    return try Socket.connect(to: .unix(path: folder + "/migrate"), timeout: timeout)
+    try monitor.execute("migrate-incoming", ["uri": "unix:\(folder.path)/migrate"])
+    return try Socket.connect(to: .unix(path: folder.path + "/migrate"), timeout: timeout)
   }
 
   private func setIgnoreShared(_ state: Bool) throws {
@@ -126,22 +130,38 @@ final class WaitingQEMU {
   func disown() { SpareRecord.remove(child.pid, store: store) }
 
   /// Ends it.
-  func kill() {
+  func kill() { Self.end(child, line.pidFile, store) }
+
+  private static func end(_ child: Child, _ pidFile: String?, _ store: String) {
     child.kill()
     SpareRecord.remove(child.pid, store: store)
+    // It could not remove that itself, and it says where a guest is.
+    if let pidFile, let text = FileManager.default.contents(atPath: pidFile),
+      String(decoding: text, as: UTF8.self) == "\(child.pid)\n"
+    {
+      unlink(pidFile)
+    }
   }
 
   /// An error with what QEMU has said about it.
-  func explained(_ error: any Error) -> any Error { Self.explained(error, child, output) }
+  func explained(_ error: any Error) -> Failure { Self.explained(error, child, output) }
 
-  private static func explained(_ error: any Error, _ child: Child, _ output: QEMULog) -> any Error {
+  private static func explained(
+    _ error: any Error, _ child: Child, _ output: QEMULog
+  ) -> Failure {
     var failure = Failure(error, at: "qemu")
-    // One that has ended for a fault says so before it ends; a moment, for it may still be ending.
+    guard !failure.isSignal else { return failure }
+    // One that ends for a fault says so before; a moment, for it may still be ending.
     for _ in 0..<100 where child.isAlive && failure.exit == .failed { usleep(2000) }
-    guard !failure.isSignal, let words = output.lastWords else { return failure }
-    failure.why += ": \(words)"
-    if failure.hint == nil || failure.cause == .refusedByDestination {
-      failure.hint = "all that QEMU has said is in \(output.path)"
+    guard let words = output.lastWords else { return failure }
+    if !child.isAlive, failure.cause == .other, failure.hint == nil {
+      (failure.what, failure.why) = ("qemu", "it has ended: \(words)")
+      failure.hint = "give the primary's own arguments; all that QEMU has said is in \(output.path)"
+    } else {
+      failure.why += ": \(words)"
+      if failure.hint == nil || failure.cause == .refusedByDestination {
+        failure.hint = "all that QEMU has said is in \(output.path)"
+      }
     }
     return failure
   }

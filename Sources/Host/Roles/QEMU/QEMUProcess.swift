@@ -1,3 +1,4 @@
+import Foundation
 import Glibc
 import Memory
 
@@ -57,4 +58,14 @@ enum QEMUProcess {
     guard mkdtemp(&template) != nil else { throw SystemError("mkdtemp") }
     return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
+}
+
+/// A folder for a QEMU's sockets, removed with all that is in it when this value goes away.
+final class PrivateFolder {
+  /// Its path.
+  let path: String
+
+  init() throws { path = try QEMUProcess.makeFolder() }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
 }
