@@ -8,7 +8,7 @@ import Transport
 /// A stock QEMU continues a guest from a store, on the RAM that is already there.
 ///
 ///     the store is opened and locked, the command checked -> fence (must exit 0)
-///       -> QEMU maps the RAM files, -incoming defer, says what blocks it has and where
+///       -> QEMU maps the RAM files, -incoming defer, says what blocks it has
 ///       -> gets the block list and the blocks that it has not mapped over a UNIX socket, acknowledges them
 ///       -> the store says "handing-over" -> device state -> QEMU says SHUT 0, runs -> "handed-over"
 ///
@@ -256,10 +256,8 @@ public final class Failover: Sendable {
     var status = "unknown"
     do {
       status = try qemu.waitUntilRunning()
-      qemu.forgetMigration()
     } catch {
       log("the guest was loaded, but QEMU's monitor fails: \(error)")
-      log("turn x-ignore-shared off before you migrate this guest")
     }
     return FailoverSummary(
       pid: qemu.pid, checkpoint: guest.checkpoint,

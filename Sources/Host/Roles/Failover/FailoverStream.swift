@@ -12,7 +12,8 @@ import Wire
 final class FailoverStream {
   private let socket: Socket
   private let manifest: Manifest
-  private let fit: MemoryFit
+  /// Names of the blocks that are sent.
+  private let streamed: Set<String>
   private var encoder = StreamEncoder()
   private var answers: ReturnPathReader
   private var lastPing: UInt32 = 1
@@ -20,8 +21,8 @@ final class FailoverStream {
   private(set) var streamedBytes = 0
 
   /// - Parameter socket: to a QEMU that waits in `migrate-incoming`.
-  init(_ socket: Socket, _ manifest: Manifest, _ fit: MemoryFit) {
-    (self.socket, self.manifest, self.fit) = (socket, manifest, fit)
+  init(_ socket: Socket, _ manifest: Manifest, streamed: [String]) {
+    (self.socket, self.manifest, self.streamed) = (socket, manifest, Set(streamed))
     answers = ReturnPathReader(socket)
   }
 
@@ -36,7 +37,6 @@ final class FailoverStream {
     encoder.configuration(
       Configuration(
         machine: manifest.machine, pageBits: manifest.pageBits,
-        capabilities: fit.addresses == nil ? [] : [Configuration.ignoreShared],
         uuid: manifest.validateUUID ? manifest.uuid.flatMap { VMUUID($0) } : nil))
     encoder.command(.openReturnPath)
     encoder.command(.ping(lastPing))
@@ -44,7 +44,7 @@ final class FailoverStream {
     let ram = manifest.ramSection
     encoder.beginSection(.start, id: ram, name: "ram", instance: 0, version: 4)
     encoder.ramBlocks(
-      fit.descriptions(manifest.blocks), ignoreShared: fit.addresses != nil)
+      manifest.blocks.map { RAMBlockDescription(name: $0.name, usedLength: $0.length) })
     encoder.endOfRAMSection()
     encoder.footer(id: ram)
     if !pages.isEmpty { try section(.part, pages) }
@@ -57,7 +57,7 @@ final class FailoverStream {
   ///   cannot start the guest.
   func finish(_ guest: HeldGuest, beforeDevices: () throws -> Void) throws {
     // Also what was sent before: it may have changed.
-    try section(.end, guest.blocks.filter { fit.streamed.contains($0.name) })
+    try section(.end, guest.blocks.filter { streamed.contains($0.name) })
     try awaitPong()
     try beforeDevices()
     encoder.raw(guest.deviceState)

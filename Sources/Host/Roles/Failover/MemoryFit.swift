@@ -1,62 +1,59 @@
 import Store
-import Wire
 
 /// How the blocks of a guest come into a QEMU that waits, block by block: mapped where QEMU has the store's file,
 /// sent otherwise.
+///
+/// Nothing is said about mapped blocks in the stream but their names and lengths: QEMU keeps what no page was sent
+/// for. It has the capability `x-ignore-shared` for such blocks, and it is not used: it needs the address of each
+/// within QEMU's own tree of memory, and it refuses pages of any other block whose memory is shared.
 package struct MemoryFit: Equatable {
   /// Blocks that QEMU has mapped.
   package var mapped: [String] = []
   /// Blocks that are sent.
   package var streamed: [String] = []
-  /// Those of them whose memory in QEMU is a file of the operator's, shared: nothing is written there before the
-  /// guest is QEMU's.
+  /// Those of them whose memory in QEMU is the operator's own, shared: nothing is written there before the guest
+  /// is QEMU's.
   package var withheld: Set<String> = []
-  /// The address of each block in stream order; nil without `x-ignore-shared`.
-  ///
-  /// With it QEMU leaves shared blocks alone, also at the end, where it would force their files to the disk. It wants
-  /// the address of each, and it takes no pages for a shared block that is not the store's. Where one of these cannot
-  /// be had it is left off: no page of a mapped block is sent, and that is all it takes.
-  package var addresses: [UInt64]?
-
-  /// A backend of a QEMU, as `query-memdev` tells.
-  package struct Backend {
-    package var id: String
-    package var isShared: Bool
-    package init(id: String, isShared: Bool) { (self.id, self.isShared) = (id, isShared) }
-  }
 
   /// Decides.
   ///
   /// - Parameters:
   ///   - blocks: the guest's, in stream order.
   ///   - mapped: those for which QEMU was given the store's files.
-  ///   - tree: what QEMU has.
+  ///   - ramblock: what QEMU's monitor prints of its blocks: `info ramblock`.
+  ///   - shared: ids of its backends that are shared memory.
   /// - Throws: when the guest has memory that this QEMU has not.
   package init(
-    _ blocks: [Manifest.Block], mapped: Set<String>, tree: MemoryTree, backends: [Backend]
+    _ blocks: [Manifest.Block], mapped: Set<String>, ramblock: String, shared: Set<String>
   ) throws(Failure) {
-    let sizes = Dictionary(tree.blocks.map { ($0.name, $0.size) }) { first, _ in first }
-    var addresses: [UInt64]? = []
+    let sizes = Self.sizes(ramblock)
     for block in blocks {
+      // What is printed for people may change: what it does not say is QEMU's to say.
       if !sizes.isEmpty { try Self.check(block, sizes[block.name]) }
-      // A block is named by its backend, by that object's path, or by a device's path and its backend.
-      let name = block.name.split(separator: "/").last.map(String.init) ?? block.name
       if mapped.contains(block.name) {
         self.mapped.append(block.name)
-        let address =
-          tree.address(of: block.name, size: block.length)
-          ?? tree.address(of: name, size: block.length)
-        if let address { addresses?.append(address) } else { addresses = nil }
-      } else {
-        streamed.append(block.name)
-        if backends.contains(where: { $0.id == name && $0.isShared }) {
-          withheld.insert(block.name)
-          addresses = nil
-        }
-        addresses?.append(0)
+        continue
       }
+      streamed.append(block.name)
+      // A block is named by its backend, by that object's path, or by a device's path and its backend.
+      let backend = block.name.split(separator: "/").last.map(String.init) ?? block.name
+      if shared.contains(backend) { withheld.insert(block.name) }
     }
-    self.addresses = self.mapped.isEmpty ? nil : addresses
+  }
+
+  /// The most bytes that each block of a QEMU can have: from a title, and lines of
+  /// `NAME  4 KiB  0xOFFSET 0xUSED 0xTOTAL …`; a name may have spaces.
+  package static func sizes(_ ramblock: String) -> [String: UInt64] {
+    var sizes: [String: UInt64] = [:]
+    for line in ramblock.split(whereSeparator: \.isNewline) {
+      let words = line.split(separator: " ")
+      guard let offset = words.firstIndex(where: { $0.hasPrefix("0x") }), offset >= 3,
+        words.count >= offset + 3, words[offset + 2].hasPrefix("0x"),
+        let size = UInt64(words[offset + 2].dropFirst(2), radix: 16)
+      else { continue }
+      sizes[words[..<(offset - 2)].joined(separator: " ")] = size
+    }
+    return sizes
   }
 
   private static func check(_ block: Manifest.Block, _ size: UInt64?) throws(Failure) {
@@ -82,13 +79,5 @@ package struct MemoryFit: Equatable {
 
   private static func text(_ bytes: UInt64) -> String {
     bytes >= 1 << 20 && bytes % (1 << 20) == 0 ? "\(bytes >> 20) MiB" : "\(bytes >> 10) KiB"
-  }
-
-  /// The block list of the stream.
-  func descriptions(_ blocks: [Manifest.Block]) -> [RAMBlockDescription] {
-    blocks.enumerated().map { index, block in
-      RAMBlockDescription(
-        name: block.name, usedLength: block.length, guestAddress: addresses?[index])
-    }
   }
 }

@@ -29,8 +29,7 @@ public final class SpareQEMU {
     let start = ContinuousClock.now
     do {
       let fit = try process.fit(manifest.blocks)
-      let socket = try process.listen(ignoringShared: fit.addresses != nil)
-      stream = FailoverStream(socket, manifest, fit)
+      stream = FailoverStream(try process.listen(), manifest, streamed: fit.streamed)
       let now = manifest.blocks.filter {
         fit.streamed.contains($0.name) && !fit.withheld.contains($0.name)
       }
@@ -82,9 +81,6 @@ public final class SpareQEMU {
   ///
   /// - Returns: `running`, or what it was when the source stopped it.
   func waitUntilRunning() throws -> String { try process.waitLoaded(nil) }
-
-  /// Makes it forget that this migration was another than most: the guest's next one must bring its RAM along.
-  func forgetMigration() { process.forgetMigration() }
 
   /// Ends it.
   public func kill() { process.kill() }

@@ -18,7 +18,6 @@ final class WaitingQEMU {
   private let store: String
   private let timeout: Double
   private let log: (String) -> Void
-  private var ignoresShared = false
 
   /// Starts one.
   ///
@@ -71,30 +70,19 @@ final class WaitingQEMU {
 
   /// Asks it how a guest's blocks come into it.
   func fit(_ blocks: [Manifest.Block]) throws -> MemoryFit {
-    let tree = MemoryTree(
-      ramblock: try monitor.monitor("info ramblock"), mtree: try monitor.monitor("info mtree"))
-    let backends = try monitor.executeList("query-memdev").compactMap { object in
-      (object["id"] as? String).map {
-        MemoryFit.Backend(id: $0, isShared: object["share"] as? Bool ?? true)
-      }
-    }
-    return try MemoryFit(blocks, mapped: line.mapped, tree: tree, backends: backends)
+    let backends = try monitor.executeList("query-memdev")
+    let shared = backends.compactMap { $0["share"] as? Bool == false ? nil : $0["id"] as? String }
+    return try MemoryFit(
+      blocks, mapped: line.mapped, ramblock: try monitor.monitor("info ramblock"),
+      shared: Set(shared))
   }
 
   /// Lets it wait for a guest.
   ///
   /// - Returns: the connection that the guest goes over.
-  func listen(ignoringShared: Bool) throws -> Socket {
-    if ignoringShared { try setIgnoreShared(true) }
-    ignoresShared = ignoringShared
+  func listen() throws -> Socket {
     try monitor.execute("migrate-incoming", ["uri": "unix:\(folder.path)/migrate"])
     return try Socket.connect(to: .unix(path: folder.path + "/migrate"), timeout: timeout)
-  }
-
-  private func setIgnoreShared(_ state: Bool) throws {
-    try monitor.execute(
-      "migrate-set-capabilities",
-      ["capabilities": [["capability": "x-ignore-shared", "state": state]]])
   }
 
   /// What `query-status` says.
@@ -115,14 +103,6 @@ final class WaitingQEMU {
         throw Failure(.unreachable, "qemu", "it has the guest but stays in \(status)")
       }
       usleep(500)
-    }
-  }
-
-  /// Turns x-ignore-shared off again.
-  func forgetMigration() {
-    guard ignoresShared else { return }
-    do { try setIgnoreShared(false) } catch {
-      log("turn x-ignore-shared off before you migrate this guest: \(error)")
     }
   }
 
