@@ -37,10 +37,10 @@ struct MemoryFitTests {
       shared: shared)
   }
 
-  @Test("What QEMU prints of its blocks", arguments: printed)
-  func sizes(text: String) {
+  @Test("What QEMU prints of its blocks", arguments: printed.indices)
+  func sizes(index: Int) {
     #expect(
-      MemoryFit.sizes(text) == [
+      MemoryFit.sizes(Self.printed[index]) == [
         "d1": 256 * Self.mega, "pc.ram": 128 * Self.mega, "/rom@etc/acpi/tables": 2 * Self.mega,
         "0000:00:01.0/vm": 256 * Self.mega,
       ])

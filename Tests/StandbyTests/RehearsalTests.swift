@@ -82,6 +82,21 @@ struct RehearsalTests {
     }
   }
 
+  @Test("A signal ends it, and its QEMU; that is no verdict")
+  func cancelled() throws {
+    let standby = try LostGuest.standby()
+    let mute = try FakeQEMU([])
+    let check = try LostGuest.start(standby, [mute.program], ["--check", "--timeout", "60"])
+    while mute.pids.isEmpty { usleep(5000) }
+    check.process.kill(SIGTERM)
+    let ended = try check.wait(.seconds(20))
+    #expect(ended.code == 128 + SIGTERM, "\(ended)")
+    #expect(!mute.pids.contains(where: mute.isAlive))
+    for left in ["rehearsal", "spare"] {
+      #expect(!FileManager.default.fileExists(atPath: standby.store + "/" + left))
+    }
+  }
+
   @Test("A verdict that is a link, or another guest's, is none")
   func foreignVerdict() throws {
     let standby = try LostGuest.standby()

@@ -18,7 +18,9 @@ extension Store {
     private let folder: Int32
 
     /// Looks at a store that holds a guest, or at a standby's.
-    public init(at path: String) throws(StoreError) {
+    ///
+    /// - Parameter handedOver: also a guest that ``Store/open(_:handedOver:)`` opens only then.
+    public init(at path: String, handedOver: Bool = false) throws(StoreError) {
       guard let real = realpath(path, nil) else {
         throw StoreError(
           errno == ENOENT ? .empty : .system, "cannot open \(path): \(SystemError("open").reason)")
@@ -30,7 +32,7 @@ extension Store {
         throw StoreError(.system, "cannot open \(path): \(SystemError("open").reason)")
       }
       do throws(StoreError) {
-        let manifest = try Self.manifest(folder, path)
+        let manifest = try Self.manifest(folder, path, handedOver)
         earlyState = [UInt8](
           try Self.contents(folder, "early-state", limit: 1 << 26, path) ?? Data())
         guard earlyState.count == Int(clamping: manifest.earlyStateSize) else {
@@ -46,7 +48,9 @@ extension Store {
 
     deinit { close(folder) }
 
-    private static func manifest(_ folder: Int32, _ path: String) throws(StoreError) -> Manifest {
+    private static func manifest(
+      _ folder: Int32, _ path: String, _ handedOver: Bool
+    ) throws(StoreError) -> Manifest {
       guard let data = try contents(folder, "manifest.json", limit: 1 << 24, path) else {
         throw StoreError(.empty, "\(path) is no store: there is no manifest.json")
       }
@@ -57,13 +61,16 @@ extension Store {
         throw StoreError(.damaged, "\(path)/manifest.json cannot be right: it says \(wrong)")
       }
       switch manifest.state {
-      case .held, .standby: return manifest
       case .receiving: throw StoreError(.empty, "\(path) holds no guest yet")
       case .handedOver where manifest.failedOver == true:
         throw StoreError(.used, "the guest of \(path) went on in these files already")
-      case .handedOver, .handingOver, .unsettled:
+      case .standby where manifest.isFromBeforeBoot && !handedOver:
+        throw StoreError(.stale, "the standby of \(path) is from before this machine was started")
+      case .handedOver where !handedOver, .handingOver where !handedOver,
+        .unsettled where !handedOver:
         throw StoreError(
           .handedOver, "the guest of \(path) is \(manifest.state.rawValue): it may run elsewhere")
+      case .held, .standby, .unsettled, .handedOver, .handingOver: return manifest
       }
     }
 

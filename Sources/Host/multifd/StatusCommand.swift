@@ -68,7 +68,10 @@ struct StatusCommand: ParsableCommand {
       lines.append("checkpoint  \(checkpoint)\(age)")
     }
     if let activity = report.activity { lines.append("activity    \(activity)") }
-    if let rehearsal = report.rehearsal { lines.append("failover    \(rehearsal)") }
+    if let rehearsal = report.rehearsal {
+      lines.append("failover    \(rehearsal)")
+      if let hint = rehearsal.hint { lines.append("hint        \(hint)") }
+    }
     lines.append("in use      \(report.inUse ? "yes" : "no")")
     if report.stale {
       lines.append("note        from before this machine was started: it may be torn")

@@ -86,7 +86,9 @@ public final class Failover: Sendable {
     failed: (Rehearsal) -> Void = { _ in }, _ body: (Store.Look) throws -> SpareQEMU
   ) throws(Failure) -> SpareQEMU {
     let look: Store.Look
-    do { look = try Store.Look(at: options.store) } catch { throw Failure(error, at: "failover") }
+    do { look = try Store.Look(at: options.store, handedOver: options.force) } catch {
+      throw Failure(error, at: "failover")
+    }
     let begun = ContinuousClock.now
     do {
       let qemu = try body(look)
