@@ -155,7 +155,8 @@ struct FailoverAnswerTests {
     let status = try StoreCheck.status(standby.store)
     #expect(status.json["rehearsal"]["fits"].bool == false, "\(status)")
     primary.close()
-    #expect(try standby.multifd.wait().code == 5)
+    let result = try standby.multifd.wait()
+    #expect(result.code == 5, "\(result)")
     try expectSecondTookOver(qemu, standby.store)
   }
 

@@ -46,8 +46,7 @@ final class FakeQEMU: Sendable {
       mv \(folder("arguments")).$$.new \(folder("arguments")).$$
       for i in $(seq 600); do sleep 0.1; done
       """
-    try script.write(toFile: program, atomically: false, encoding: .utf8)
-    try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: program)
+    try Program.write(script, to: program)
     let (folder, isOver, fed) = (folder, isOver, fed)
     Thread.detachNewThread {
       for (number, behaviour) in behaviours.enumerated() {

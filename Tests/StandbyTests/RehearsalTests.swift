@@ -127,9 +127,8 @@ struct QEMULogTests {
   func quoted() throws {
     let standby = try LostGuest.standby()
     let script = standby.beside("qemu")
-    try "#!/bin/sh\necho first; echo 'qemu-x: no \\033[31mpony' >&2; exit 1\n".write(
-      toFile: script, atomically: false, encoding: .utf8)
-    try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: script)
+    try Program.write(
+      "#!/bin/sh\necho first; echo 'qemu-x: no \\033[31mpony' >&2; exit 1\n", to: script)
     let result = try LostGuest.failover(standby, [script])
     #expect(result.code == 1, "\(result)")
     #expect(result.errorLine?.hasSuffix("it has ended: first; no [31mpony") == true, "\(result)")
@@ -198,9 +197,7 @@ struct QEMULogTests {
     let pidFile = standby.beside("pid")
     for (text, stays) in [("$$", false), ("1", true)] {
       let script = standby.beside("qemu")
-      try "#!/bin/sh\necho \(text) >\(pidFile)\nexec sleep 60\n".write(
-        toFile: script, atomically: false, encoding: .utf8)
-      try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: script)
+      try Program.write("#!/bin/sh\necho \(text) >\(pidFile)\nexec sleep 60\n", to: script)
       _ = try LostGuest.failover(standby, [script, "-pidfile", pidFile], ["--check"])
       #expect(FileManager.default.fileExists(atPath: pidFile) == stays)
     }
