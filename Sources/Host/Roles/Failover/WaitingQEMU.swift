@@ -130,7 +130,8 @@ final class WaitingQEMU {
     _ error: any Error, _ child: Child, _ output: QEMULog
   ) -> Failure {
     var failure = Failure(error, at: "qemu")
-    guard !failure.isSignal else { return failure }
+    // A signal's doing, or the store's, is none of QEMU's.
+    guard !failure.isSignal, !(error is StoreError) else { return failure }
     // One that ends for a fault says so before; a moment, for it may still be ending.
     for _ in 0..<100 where child.isAlive && failure.exit == .failed { usleep(2000) }
     guard let words = output.lastWords else { return failure }
