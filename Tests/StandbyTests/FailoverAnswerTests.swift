@@ -32,6 +32,18 @@ struct FailoverAnswerTests {
     #expect(forced.code == 5 && qemu.pids.count == 2, "\(forced)")
   }
 
+  @Test(
+    "No answer, but its monitor says that the guest runs: that is what counts",
+    arguments: [FakeQEMU.Verdict.silent, .closes])
+  func lostAnswer(verdict: FakeQEMU.Verdict) throws {
+    let standby = try LostGuest.standby()
+    let qemu = try FakeQEMU([.init(verdict: verdict, runs: true)])
+    let result = try LostGuest.failover(standby, [qemu.program])
+    #expect(result.code == 5 && result.json["status"].string == "running", "\(result)")
+    #expect(try guest(standby) == .handedOver)
+    #expect(qemu.pids.count == 1 && qemu.pids.contains(where: qemu.isAlive))
+  }
+
   @Test("An explicit no: the guest is still here")
   func refused() throws {
     let standby = try LostGuest.standby()
@@ -107,24 +119,52 @@ struct FailoverAnswerTests {
     try JSONEncoder().encode(manifest).write(to: URL(fileURLWithPath: store + "/manifest.json"))
   }
 
-  @Test(
-    "A spare that cannot be fed is replaced",
-    arguments: [FakeQEMU.Behaviour(listens: false), .init(reads: false), .init(answers: false)])
-  func uselessSpare(spare: FakeQEMU.Behaviour) throws {
-    let qemu = try FakeQEMU([spare, FakeQEMU.good])
+  @Test("A spare that has gone bad while it waited is replaced", arguments: [false, true])
+  func uselessSpare(isDead: Bool) throws {
+    let qemu = try FakeQEMU([.init(answers: isDead), FakeQEMU.good])
     let standby = try StandbyProcess([
       "--on-loss", "failover", "--no-fence", "--spare", "--timeout", "3", "--", qemu.program,
     ])
     let primary = try Primary(LostGuest.script, to: standby.uri)
     try primary.play(upTo: 2)
     #expect(standby.waitSpare() != nil)
+    if isDead, let pid = qemu.pids.first {
+      kill(pid, SIGKILL)
+      while qemu.isAlive(pid) { usleep(2000) }
+    }
     primary.close()
     let result = try standby.multifd.wait()
     #expect(result.code == 5 && result.errors.contains("starting another"), "\(result)")
+    try expectSecondTookOver(qemu, standby.store)
+  }
+
+  @Test(
+    "A spare that cannot be fed is found out when it is started, and another has the guest",
+    arguments: [FakeQEMU.Behaviour(listens: false), .init(reads: false)])
+  func unfitSpare(spare: FakeQEMU.Behaviour) throws {
+    let qemu = try FakeQEMU([spare, FakeQEMU.good])
+    let standby = try StandbyProcess([
+      "--on-loss", "failover", "--spare", "--timeout", "3", "--", qemu.program,
+    ])
+    let primary = try Primary(LostGuest.script, to: standby.uri)
+    try primary.play(upTo: 2)
+    let said = standby.multifd.process.errors.wait(.seconds(30)) {
+      $0.text.hasPrefix("multifd: no spare QEMU: ") ? true : nil
+    }
+    #expect(said == true)
+    let status = try StoreCheck.status(standby.store)
+    #expect(status.json["rehearsal"]["fits"].bool == false, "\(status)")
+    primary.close()
+    let result = try standby.multifd.wait()
+    #expect(result.code == 5, "\(result)")
+    try expectSecondTookOver(qemu, standby.store)
+  }
+
+  private func expectSecondTookOver(_ qemu: FakeQEMU, _ store: String) throws {
     try #require(qemu.pids.count == 2)
     #expect(!qemu.isAlive(qemu.pids[0]) && qemu.isAlive(qemu.pids[1]))
-    #expect(try Store.status(of: standby.store).manifest?.state == .handedOver)
-    #expect(!FileManager.default.fileExists(atPath: standby.store + "/spare"))
+    #expect(try Store.status(of: store).manifest?.state == .handedOver)
+    #expect(!FileManager.default.fileExists(atPath: store + "/spare"))
   }
 
   @Test("kill -9 leaves a spare waiting: the next failover ends it, and nobody else")

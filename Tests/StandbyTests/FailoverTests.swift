@@ -15,8 +15,7 @@ struct FailoverTests {
   /// A program that writes its arguments to a file, and then does `ending`.
   private func program(_ path: String, _ ending: String) throws -> String {
     let script = "#!/bin/sh\nprintf '%s\\n' \"$@\" >\(path).arguments\n\(ending)\n"
-    try script.write(toFile: path, atomically: false, encoding: .utf8)
-    try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: path)
+    try Program.write(script, to: path)
     return path
   }
 

@@ -17,6 +17,8 @@ final class FakeQEMU: Sendable {
     var reads = true
     /// Whether its monitor goes on answering after `migrate-incoming`.
     var answers = true
+    /// Whether the guest runs in it when it has the whole stream; nil: when it has taken it.
+    var runs: Bool?
     /// Done when it has the whole stream, before the verdict.
     var onFed: @Sendable () -> Void = {}
   }
@@ -40,11 +42,11 @@ final class FakeQEMU: Sendable {
       echo $$ >>\(folder("pids"))
       printf '%s\\n' "$@" >\(folder("arguments")).$$.new
       grep -E '^Sig(Blk|Ign)' /proc/self/status >\(folder("signals"))
+      echo "qemu: error: $$ says so" >&2
       mv \(folder("arguments")).$$.new \(folder("arguments")).$$
       for i in $(seq 600); do sleep 0.1; done
       """
-    try script.write(toFile: program, atomically: false, encoding: .utf8)
-    try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: program)
+    try Program.write(script, to: program)
     let (folder, isOver, fed) = (folder, isOver, fed)
     Thread.detachNewThread {
       for (number, behaviour) in behaviours.enumerated() {
@@ -120,7 +122,8 @@ final class FakeQEMU: Sendable {
             // It stands still; the other side gives up.
             continue
           }
-          let status = fed.read { $0 } > before ? "running" : "inmigrate"
+          let runs = behaviour.runs ?? (behaviour.verdict == .taken)
+          let status = runs && fed.read { $0 } > before ? "running" : "inmigrate"
           Sockets.write(socket, "{\"return\":{\"status\":\"\(status)\"}}\n".utf8)
         }
       }
@@ -135,12 +138,14 @@ final class FakeQEMU: Sendable {
     Thread.detachNewThread {
       guard let socket = accept(listener, isOver) else { return }
       defer { close(socket) }
-      // PONG 1 and 2, the answers to what will have been asked before the devices come.
-      let pongs: [UInt8] = [0, 2, 0, 4, 0, 0, 0, 1, 0, 2, 0, 4, 0, 0, 0, 2]
+      // PONG 1 to 3, the answers to what will have been asked before the devices come.
+      let pongs: [UInt8] = (1...3).flatMap { [0, 2, 0, 4, 0, 0, 0, $0] }
       if behaviour.reads { Sockets.write(socket, pongs) }
       var buffer = [UInt8](repeating: 0, count: 1 << 16)
-      while Sockets.read(socket, &buffer) > 0 {}
-      guard behaviour.reads else { return }
+      var last: UInt8 = 0
+      while case let count = Sockets.read(socket, &buffer), count > 0 { last = buffer[count - 1] }
+      // A rehearsal ends before the VM description, which ends in a brace.
+      guard behaviour.reads, last == UInt8(ascii: "}") else { return }
       behaviour.onFed()
       fed.update { $0 += 1 }
       switch behaviour.verdict {

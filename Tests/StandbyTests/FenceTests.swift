@@ -8,8 +8,8 @@ import Testing
 /// The command that makes sure that the primary is dead, and how a failover is called off.
 @Suite("The fence, and signals")
 struct FenceTests {
-  /// SIGPIPE ignored, as a service manager or a parent may leave it.
-  static let ignoringSIGPIPE = ["/bin/sh", "-c", "trap '' PIPE; exec \"$@\"", "sh"]
+  /// SIGPIPE and SIGXFSZ ignored, as a service manager, a parent, or multifd itself may leave them.
+  static let ignoringSignals = ["/bin/sh", "-c", "trap '' PIPE XFSZ; exec \"$@\"", "sh"]
 
   @Test("It is not run for a store that cannot be used")
   func wrongStore() throws {
@@ -53,7 +53,7 @@ struct FenceTests {
     let lost = try LostGuest.standby()
     let qemus = try FakeQEMU([FakeQEMU.good])
     let failover = try LostGuest.start(
-      lost, [qemus.program], fence("failover"), wrapper: Self.ignoringSIGPIPE
+      lost, [qemus.program], fence("failover"), wrapper: Self.ignoringSignals
     ).wait()
     #expect(failover.code == 5, "\(failover)")
     let standby = try StandbyProcess(
@@ -67,6 +67,7 @@ struct FenceTests {
     ] {
       #expect(masks["SigBlk"] == 0, "\(masks)")
       #expect(SignalMasks.has(masks["SigIgn"], SIGPIPE) == false, "\(masks)")
+      #expect(SignalMasks.has(masks["SigIgn"], SIGXFSZ) == false, "\(masks)")
     }
   }
 

@@ -30,6 +30,14 @@ struct StockPrimaryTests {
         primary.terminate()
       }
       try protection.waitSpare()
+      #expect(protection.session.waitCheckpoints(4, .seconds(60)) >= 4)
+      // A rehearsal beside it disturbs nobody: checkpoints go on, and the guest will be whole.
+      let beside = try FailoverPlace(Self.version, primary.machine)
+      let check = try withExtendedLifetime(beside) {
+        try MultiFDProcess.run(
+          ["failover", "--check", "--store", protection.store, "--"] + beside.command)
+      }
+      #expect(check.code == 0, "\(check)")
       #expect(protection.session.waitCheckpoints(8, .seconds(60)) >= 8)
       Thread.sleep(forTimeInterval: Double.random(in: 0...0.2, using: &generator))
       let survivor = try protection.failOver()

@@ -16,6 +16,8 @@ public final class QEMU: Sendable {
     public var mix: String
     /// Milliseconds between heartbeats.
     public var heartbeat: Int
+    /// More arguments of QEMU's: memory backends, DIMMs, NUMA nodes.
+    public var more: [String] = []
 
     /// A machine with a small, mostly text-like guest.
     public init(
@@ -37,7 +39,7 @@ public final class QEMU: Sendable {
         "-initrd", Lab.initrd, "-append",
         "console=ttyS0 quiet mitigations=off lab.ws=\(workingSet) lab.fill=\(fill) "
           + "lab.mix=\(mix) lab.fillmix=\(mix) lab.hb=\(heartbeat)",
-      ]
+      ] + more
     }
   }
 

@@ -64,7 +64,17 @@ public final class Store: Sendable {
   ) throws(StoreError) -> (store: Store, manifest: Manifest) {
     try Descriptors.expectRoom()
     let store = Store(try StoreLock.take(path, for: .guest))
-    guard let manifest = try store.folder.manifest() else {
+    return (store, try expectGuest(store.folder, handedOver: handedOver))
+  }
+
+  /// What a folder says about the guest in it.
+  ///
+  /// - Throws: when there is none, or it is not to be continued from here.
+  static func expectGuest(
+    _ folder: StoreFolder, handedOver: Bool
+  ) throws(StoreError) -> Manifest {
+    let path = folder.path
+    guard let manifest = try folder.manifest() else {
       throw StoreError(.empty, "\(path) is no store: there is no manifest.json")
     }
     switch manifest.state {
@@ -91,7 +101,7 @@ public final class Store: Sendable {
     case .unsettled where !handedOver:
       throw StoreError(
         .handedOver, "the source of the guest of \(path) could not be told: it may run there")
-    case .held, .standby, .unsettled, .handedOver, .handingOver: return (store, manifest)
+    case .held, .standby, .unsettled, .handedOver, .handingOver: return manifest
     }
   }
 
@@ -107,11 +117,17 @@ public final class Store: Sendable {
 
   /// A RAM block that is held here, for reading.
   public func openBlock(_ block: Manifest.Block, pageSize: Int) throws(StoreError) -> RAMBlock {
+    try Self.openBlock(block, pageSize: pageSize, in: folder)
+  }
+
+  static func openBlock(
+    _ block: Manifest.Block, pageSize: Int, in folder: StoreFolder
+  ) throws(StoreError) -> RAMBlock {
     let file = try folder.open(block.file, size: block.length)
     do {
       return try RAMBlock(
         name: block.name, length: Int(block.length), pageSize: pageSize, existingFile: file)
-    } catch { throw StoreError(error, at: path) }
+    } catch { throw StoreError(error, at: folder.path) }
   }
 
   /// Makes everything durable and says that the guest is here. When this returns, it is, whatever

@@ -73,8 +73,12 @@ struct StandbyArguments: ParsableArguments {
   /// Waits until the worker's primary is lost, then does what --on-loss says.
   func run(_ guardian: Guardian, store: String, json: Bool, timeout: Double) throws {
     let policy = LossPolicy(
-      onLoss, failover.options(store: store, timeout: timeout), wantsSpare: spare, log: Console.note
-    )
+      onLoss, failover.options(store: store, timeout: timeout), wantsSpare: spare,
+      log: Console.note
+    ) { rehearsal in
+      Console.note("rehearsed: failover \(rehearsal)")
+      if let hint = rehearsal.hint { Console.say("hint: \(hint)") }
+    }
     // Whichever of the two is going on: one that is over, or has not begun, ends at once.
     Signals.watch(onSecond: guardian.kill) {
       guardian.cancel($0, $1)

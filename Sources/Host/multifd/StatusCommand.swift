@@ -28,9 +28,10 @@ struct StatusCommand: ParsableCommand {
     var inUse: Bool
     var handedOverTo: String?
     var stale: Bool
+    var rehearsal: Rehearsal?
 
     enum CodingKeys: String, CodingKey {
-      case store, guest, machine, ram, checkpoint, age, activity, stale
+      case store, guest, machine, ram, checkpoint, age, activity, stale, rehearsal
       case inUse = "in-use"
       case handedOverTo = "handed-over-to"
     }
@@ -47,7 +48,11 @@ struct StatusCommand: ParsableCommand {
       checkpoint: status.checkpoint?.number ?? (isStandby ? 0 : nil),
       age: status.checkpoint.map { Date().timeIntervalSince1970 - $0.committedAt },
       activity: status.state, inUse: status.inUse, handedOverTo: manifest?.handedOverTo,
-      stale: manifest?.isFromBeforeBoot ?? false)
+      stale: manifest?.isFromBeforeBoot ?? false,
+      rehearsal: manifest.flatMap { manifest in
+        // Of a guest that can be continued.
+        manifest.state == .held || isStandby ? Rehearsal.last(of: store, manifest) : nil
+      })
     if json { Console.json(report) } else { print(text(report)) }
     guard manifest?.state == .held || isStandby, !report.stale else {
       throw ArgumentParser.ExitCode(1)
@@ -63,6 +68,10 @@ struct StatusCommand: ParsableCommand {
       lines.append("checkpoint  \(checkpoint)\(age)")
     }
     if let activity = report.activity { lines.append("activity    \(activity)") }
+    if let rehearsal = report.rehearsal {
+      lines.append("failover    \(rehearsal)")
+      if let hint = rehearsal.hint { lines.append("hint        \(hint)") }
+    }
     lines.append("in use      \(report.inUse ? "yes" : "no")")
     if report.stale {
       lines.append("note        from before this machine was started: it may be torn")

@@ -8,7 +8,8 @@ import Transport
 /// A stock QEMU continues a guest from a store, on the RAM that is already there.
 ///
 ///     the store is opened and locked, the command checked -> fence (must exit 0)
-///       -> QEMU maps the RAM files, -incoming defer, gets the ROM blocks over a UNIX socket
+///       -> QEMU maps the RAM files, -incoming defer, says what blocks it has
+///       -> gets the block list and the blocks that it has not mapped over a UNIX socket, acknowledges them
 ///       -> the store says "handing-over" -> device state -> QEMU says SHUT 0, runs -> "handed-over"
 ///
 /// Its time does not grow with the guest: nothing of the mapped RAM is read, copied or sent.
@@ -16,7 +17,7 @@ import Transport
 /// QEMU starts the guest *before* it says SHUT 0, on the store's own pages. So from the devices' first byte
 /// on only its explicit "no" makes the guest ours again; without an answer the RAM may have moved on.
 public final class Failover: Sendable {
-  private struct Control {
+  struct Control {
     var stop: Failure?
     /// What a signal would have to end.
     var child: Child?
@@ -24,9 +25,9 @@ public final class Failover: Sendable {
     var isFed = false
   }
 
-  private let options: FailoverOptions
-  private let log: @Sendable (String) -> Void
-  private let control = Monitor(Control())
+  let options: FailoverOptions
+  let log: @Sendable (String) -> Void
+  let control = Monitor(Control())
 
   /// A failover that has not begun.
   ///
@@ -48,17 +49,6 @@ public final class Failover: Sendable {
       return control.isFed
     }
     if isFed { log("QEMU has the guest already; waiting for its answer") }
-  }
-
-  /// Starts a QEMU that waits: it has mapped the RAM files of a store and needs only the devices.
-  ///
-  /// - Parameter blocks: of the store's manifest.
-  public func makeSpare(_ blocks: [Manifest.Block]) throws -> SpareQEMU {
-    let path = try absolute(options.store)
-    try SpareRecord.endOrphan(of: path, log: log)
-    return try SpareQEMU(
-      options.command, store: path, blocks: blocks, timeout: options.timeout, log: log,
-      started: adopt)
   }
 
   /// Continues the guest.
@@ -95,7 +85,7 @@ public final class Failover: Sendable {
   }
 
   /// From here on a signal ends the child.
-  private func adopt(_ child: Child) throws {
+  func adopt(_ child: Child) throws {
     try control.update { control in
       if let stop = control.stop { return Result<Void, any Error>.failure(stop) }
       control.child = child
@@ -117,7 +107,7 @@ public final class Failover: Sendable {
     do {
       if let spare {
         do {
-          try spare.expectWaiting()
+          try spare.expectWaiting(for: guest.manifest)
           return (spare, try load(guest, into: spare))
         } catch {
           guard control.read({ !$0.isFed && $0.stop == nil }) else { throw error }
@@ -125,7 +115,12 @@ public final class Failover: Sendable {
           spare.kill()
         }
       }
-      let qemu = try makeSpare(guest.manifest.blocks)
+      let path = try absolute(options.store)
+      try SpareRecord.endOrphan(of: path, log: log)
+      let process = try WaitingQEMU(
+        options, store: path, blocks: guest.manifest.blocks, isRehearsal: false, log: log,
+        started: adopt)
+      let qemu = try SpareQEMU(process, guest.manifest, earlyState: guest.earlyState, pages: nil)
       return (qemu, try load(guest, into: qemu))
     } catch {
       if let number = guest.checkpoint, control.read({ !$0.isFed }) {
@@ -140,9 +135,15 @@ public final class Failover: Sendable {
     do {
       try qemu.load(guest) { try begin(guest, qemu) }
     } catch {
-      qemu.kill()
-      guard control.read({ $0.isFed }) else { throw error }
-      throw try settle(Failure(error, at: "failover"), guest)
+      let failure = Failure(error, at: "failover")
+      // Its answer is lost, not the guest.
+      if control.read({ $0.isFed }), failure.cause != .refusedByDestination, qemu.hasGuest() {
+        log("QEMU has not answered (\(failure)), but its monitor says that the guest runs")
+      } else {
+        qemu.kill()
+        guard control.read({ $0.isFed }) else { throw error }
+        throw try settle(failure, guest)
+      }
     }
     return (ContinuousClock.now - start) / .milliseconds(1)
   }
@@ -172,7 +173,7 @@ public final class Failover: Sendable {
     guard failure.cause == .refusedByDestination else {
       failure.why += "; QEMU was killed, but may have run the guest: its RAM may have moved on"
       failure.hint =
-        "if QEMU's stderr says that it could not load the guest, it is whole: try again with --force"
+        "if QEMU's own words say that it could not load the guest, it is whole: try again with --force"
       return failure
     }
     // It never ran: the guest is ours as before.
@@ -196,14 +197,12 @@ public final class Failover: Sendable {
     var status = "unknown"
     do {
       status = try qemu.waitUntilRunning()
-      qemu.forgetMigration()
     } catch {
       log("the guest was loaded, but QEMU's monitor fails: \(error)")
-      log("turn x-ignore-shared off before you migrate this guest")
     }
     return FailoverSummary(
       pid: qemu.pid, checkpoint: guest.checkpoint,
       totalTime: (ContinuousClock.now - start) / .milliseconds(1), loadTime: loadTime,
-      status: status, mapped: qemu.mapped.sorted())
+      status: status, mapped: qemu.mapped)
   }
 }

@@ -10,6 +10,8 @@ public struct FailoverOptions: Sendable {
   public var fenceTimeout = 60.0
   /// Seconds that the new QEMU may take for each step.
   public var timeout = 30.0
+  /// Where QEMU's stdout and stderr go; nil: `qemu.log` in the store.
+  public var qemuLog: String?
   /// Start it also from a store whose guest may run elsewhere.
   public var force = false
 

@@ -1,37 +1,84 @@
 import Foundation
 import Memory
+import Store
 import Transport
 import Wire
 
-/// What a QEMU that has the RAM files mapped still needs: the block list, the blocks it could not map, and
+/// What a QEMU that has the RAM files mapped still needs: the block list, the blocks that it has not mapped, and
 /// the devices. Half a megabyte, whatever the size of the guest.
-struct FailoverStream {
-  let guest: HeldGuest
-  let mapped: Set<String>
+///
+/// It has two parts. The first, all but the devices, can be sent as often as one likes to a QEMU that is not going
+/// to have the guest: that is the rehearsal. The second goes on over the same connection.
+final class FailoverStream {
+  private let socket: Socket
+  private let manifest: Manifest
+  /// Names of the blocks that are sent.
+  private let streamed: Set<String>
+  private var encoder = StreamEncoder()
+  private var answers: ReturnPathReader
+  private var lastPing: UInt32 = 1
+  /// Bytes of blocks that were sent, with what says where they belong.
+  private(set) var streamedBytes = 0
 
-  /// Sends the stream over the main channel, and waits for QEMU's verdict.
+  /// - Parameter socket: to a QEMU that waits in `migrate-incoming`.
+  init(_ socket: Socket, _ manifest: Manifest, streamed: [String]) {
+    (self.socket, self.manifest, self.streamed) = (socket, manifest, Set(streamed))
+    answers = ReturnPathReader(socket)
+  }
+
+  /// Sends all that comes before the devices, and waits until QEMU has taken it. A machine type or a block that
+  /// does not fit, or a QEMU that stands still, shows here.
   ///
-  /// - Parameter beforeDevices: called when all is sent but the devices: until they are there, QEMU
-  ///   cannot start the guest.
-  func send(to socket: Socket, beforeDevices: () throws -> Void) throws {
-    let manifest = guest.manifest
-    var encoder = StreamEncoder()
+  /// - Parameters:
+  ///   - earlyState: sections that come before the RAM's pages.
+  ///   - pages: the blocks to send now; those of a standby may be changing.
+  func begin(earlyState: [UInt8], pages: [RAMBlock]) throws {
     encoder.fileHeader()
     encoder.configuration(
       Configuration(
         machine: manifest.machine, pageBits: manifest.pageBits,
-        capabilities: [Configuration.ignoreShared],
         uuid: manifest.validateUUID ? manifest.uuid.flatMap { VMUUID($0) } : nil))
     encoder.command(.openReturnPath)
-    encoder.command(.ping(1))
-    encoder.raw(guest.earlyState)
+    encoder.command(.ping(lastPing))
+    encoder.raw(earlyState)
     let ram = manifest.ramSection
     encoder.beginSection(.start, id: ram, name: "ram", instance: 0, version: 4)
-    encoder.ramBlocks(addresses(), ignoreShared: true)
+    encoder.ramBlocks(
+      manifest.blocks.map { RAMBlockDescription(name: $0.name, usedLength: $0.length) })
     encoder.endOfRAMSection()
     encoder.footer(id: ram)
-    encoder.beginSection(.end, id: ram, name: "ram", instance: 0, version: 4)
-    for (index, block) in guest.blocks.enumerated() where !mapped.contains(block.name) {
+    if !pages.isEmpty { try section(.part, pages) }
+    try awaitPong()
+  }
+
+  /// Sends the rest, over the same connection, and waits for QEMU's verdict.
+  ///
+  /// - Parameter beforeDevices: called when all is sent but the devices: until they are there, QEMU
+  ///   cannot start the guest.
+  func finish(_ guest: HeldGuest, beforeDevices: () throws -> Void) throws {
+    // Also what was sent before: it may have changed.
+    try section(.end, guest.blocks.filter { streamed.contains($0.name) })
+    try awaitPong()
+    try beforeDevices()
+    encoder.raw(guest.deviceState)
+    if guest.vmDescription.isEmpty {
+      encoder.vmDescription(Array("{}".utf8))
+    } else {
+      encoder.raw(guest.vmDescription)
+    }
+    try socket.write(encoder.take())
+    socket.finishWriting()
+    try answers.awaitVerdict()
+  }
+
+  /// A section with all pages of some blocks.
+  private func section(_ kind: SectionKind, _ blocks: [RAMBlock]) throws {
+    let ram = manifest.ramSection
+    encoder.beginSection(kind, id: ram, name: "ram", instance: 0, version: 4)
+    for block in blocks {
+      guard let index = manifest.blocks.firstIndex(where: { $0.name == block.name }) else {
+        continue
+      }
       var extents = try block.dataExtents()[...]
       for offset in stride(from: 0, to: block.length, by: block.pageSize) {
         while let first = extents.first, first.upperBound <= offset { extents.removeFirst() }
@@ -46,55 +93,28 @@ struct FailoverStream {
           // The page lies inside the block's mapping.
           encoder.raw(UnsafeRawBufferPointer(start: page, count: block.pageSize))
         }
-        if encoder.bytes.count > 1 << 18 { try socket.write(encoder.take()) }
+        if encoder.bytes.count > 1 << 18 { try flush() }
       }
     }
     encoder.endOfRAMSection()
     encoder.footer(id: ram)
-    encoder.command(.ping(Self.lastPing))
-    try socket.write(encoder.take())
-    var answers = ReturnPathReader(socket)
-    try awaitPong(&answers)
-    try beforeDevices()
-    encoder.raw(guest.deviceState)
-    if guest.vmDescription.isEmpty {
-      encoder.vmDescription(Array("{}".utf8))
-    } else {
-      encoder.raw(guest.vmDescription)
-    }
-    try socket.write(encoder.take())
-    socket.finishWriting()
-    try answers.awaitVerdict()
+    try flush()
   }
 
-  /// The PING behind everything but the devices.
-  private static let lastPing: UInt32 = 2
+  private func flush() throws {
+    streamedBytes += encoder.bytes.count
+    try socket.write(encoder.take())
+  }
 
-  /// Waits until QEMU has taken all that was sent. A machine type or a block that does not fit, or a QEMU
-  /// that stands still, shows here, while the guest is ours for certain.
-  private func awaitPong(_ answers: inout ReturnPathReader) throws {
+  /// Waits until QEMU has taken all that was sent.
+  private func awaitPong() throws {
+    lastPing += 1
+    encoder.command(.ping(lastPing))
+    try socket.write(encoder.take())
     while let message = try answers.next() {
-      if message == .pong(Self.lastPing) { return }
-      if case .shut(let value) = message {
-        throw TransportError(
-          .closed, "QEMU ended the load with \(value): its own message is above")
-      }
+      if message == .pong(lastPing) { return }
+      if case .shut = message { break }
     }
-    throw TransportError(.closed, "QEMU closed the connection: its own message is above")
-  }
-
-  /// The block list. QEMU compares the guest address of a shared block with its own: machine memory of
-  /// one piece begins at 0, several pieces (NUMA nodes) follow one another.
-  private func addresses() -> [RAMBlockDescription] {
-    var next: UInt64 = 0
-    return guest.manifest.blocks.map { block in
-      var address: UInt64 = 0
-      if mapped.contains(block.name) {
-        address = next
-        next += block.length
-      }
-      return RAMBlockDescription(
-        name: block.name, usedLength: block.length, pageSize: nil, guestAddress: address)
-    }
+    throw TransportError(.closed, "QEMU ended the load")
   }
 }

@@ -8,7 +8,7 @@ public struct FailoverSummary: Codable, Sendable {
   public var checkpoint: Int?
   /// Milliseconds from the start of QEMU, or of feeding the spare, to `running`.
   public var totalTime: Double
-  /// Milliseconds of it in which the stream was sent and loaded.
+  /// Milliseconds of it in which what a QEMU still needs that was rehearsed with was sent and loaded.
   public var loadTime: Double
   /// What its monitor says: `running`, `paused` for a guest that was not running, or `unknown` when the
   /// monitor failed after QEMU had said that it has the guest.

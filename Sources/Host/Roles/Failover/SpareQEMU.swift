@@ -4,111 +4,84 @@ import Memory
 import Store
 import Transport
 
-/// A stock QEMU that has the RAM files of a store mapped and waits in `-incoming defer`.
+/// A stock QEMU that has the RAM files of a store mapped, has taken everything but the devices, and waits for them.
 public final class SpareQEMU {
+  /// How that went.
+  public let rehearsal: Rehearsal
   /// Its process.
-  public var pid: pid_t { child.pid }
+  public var pid: pid_t { process.child.pid }
   /// Blocks that it has mapped.
-  let mapped: Set<String>
-  private let child: Child
-  private let monitor: QMPConnection
-  private let folder: String
-  private let store: String
-  private let timeout: Double
-  private let log: (String) -> Void
+  var mapped: [String] { rehearsal.mapped }
+  private let process: WaitingQEMU
+  private let stream: FailoverStream
+  private let manifest: Manifest
 
-  /// Starts one, and waits until it could be fed.
+  /// Starts one, and feeds it what comes before the devices.
   ///
   /// - Parameters:
-  ///   - store: its real path.
-  ///   - started: gets the process at once, which another thread may then end; may refuse it.
+  ///   - earlyState: of the guest.
+  ///   - pages: gives a block whose pages are to be sent already; nil: none are, for the guest comes at once.
+  ///   - process: it, just started.
   init(
-    _ command: [String], store: String, blocks: [Manifest.Block], timeout: Double,
-    log: @escaping (String) -> Void, started: (Child) throws -> Void
+    _ process: WaitingQEMU, _ manifest: Manifest, earlyState: [UInt8],
+    pages: ((Manifest.Block) throws -> RAMBlock)?
   ) throws {
-    let folder = try QEMUProcess.makeFolder()
-    var spawned: Child?
+    let start = ContinuousClock.now
     do {
-      let line = try QEMUCommandLine(
-        command, store: store, blocks: blocks, qmp: folder + "/qmp")
-      let child = try Child(line.arguments, outlives: true)
-      spawned = child
-      SpareRecord.write(child.pid, store: store)
-      log("started \(command[0]), pid \(child.pid)")
-      try started(child)
-      let monitor = try QMPConnection(
-        path: folder + "/qmp", timeout: timeout, alive: { child.isAlive },
-        onEvent: { log("qemu: \($0.name)") })
-      try monitor.execute(
-        "migrate-set-capabilities",
-        ["capabilities": [["capability": "x-ignore-shared", "state": true]]])
-      try monitor.execute("migrate-incoming", ["uri": "unix:\(folder)/migrate"])
-      mapped = line.mapped
-      self.child = child
-      self.monitor = monitor
-    } catch {
-      if let spawned {
-        spawned.kill()
-        SpareRecord.remove(spawned.pid, store: store)
+      let fit = try process.fit(manifest.blocks)
+      stream = FailoverStream(try process.listen(), manifest, streamed: fit.streamed)
+      let now = manifest.blocks.filter {
+        fit.streamed.contains($0.name) && !fit.withheld.contains($0.name)
       }
-      try? FileManager.default.removeItem(atPath: folder)
+      try stream.begin(earlyState: earlyState, pages: pages.map { try now.map($0) } ?? [])
+      rehearsal = Rehearsal(
+        fit, streamedBytes: stream.streamedBytes,
+        time: (ContinuousClock.now - start) / .milliseconds(1) + process.startTime)
+    } catch {
+      let error = process.explained(error)
+      process.kill()
       throw error
     }
-    self.folder = folder
-    self.store = store
-    self.timeout = timeout
-    self.log = log
+    self.process = process
+    self.manifest = manifest
   }
 
-  deinit { try? FileManager.default.removeItem(atPath: folder) }
-
-  /// Makes sure that it waits for the guest and answers.
-  func expectWaiting() throws {
-    guard child.isAlive else { throw Failure(.failed, "qemu", "it has ended") }
-    let status = try monitor.execute("query-status")["status"] as? String ?? ""
+  /// Makes sure that it waits for this guest and answers.
+  func expectWaiting(for guest: Manifest) throws {
+    guard process.child.isAlive else {
+      throw process.explained(Failure(.failed, "qemu", "it has ended"))
+    }
+    guard guest.blocks == manifest.blocks, guest.machine == manifest.machine,
+      guest.ramSection == manifest.ramSection, guest.heldAt == manifest.heldAt
+    else { throw Failure(.failed, "qemu", "it waits for another guest") }
+    let status = try process.status()
     guard status == "inmigrate" else {
       throw Failure(.failed, "qemu", "it is \(status), and should wait in inmigrate")
     }
   }
 
-  /// Feeds the devices and what is not mapped.
+  /// Feeds the devices, and once more what is not mapped.
   ///
   /// - Parameter beforeDevices: called before the first byte with which it could start the guest.
   func load(_ guest: HeldGuest, beforeDevices: () throws -> Void) throws {
-    let socket = try Socket.connect(to: .unix(path: folder + "/migrate"), timeout: timeout)
-    try FailoverStream(guest: guest, mapped: mapped).send(to: socket, beforeDevices: beforeDevices)
+    do { try stream.finish(guest, beforeDevices: beforeDevices) } catch {
+      throw process.explained(error)
+    }
   }
 
   /// It is going to have the guest: nobody may end it for an orphan.
-  func disown() { SpareRecord.remove(pid, store: store) }
+  func disown() { process.disown() }
+
+  /// Whether the guest runs in it, asked of its monitor when its answer has not come.
+  ///
+  /// A connection may have ended while it was still loading: it is given a moment.
+  func hasGuest() -> Bool { (try? process.waitLoaded(1)) == "running" }
 
   /// Waits until the guest runs.
   ///
   /// - Returns: `running`, or what it was when the source stopped it.
-  func waitUntilRunning() throws -> String {
-    let deadline = ContinuousClock.now + .seconds(timeout)
-    while true {
-      let status = try monitor.execute("query-status")["status"] as? String ?? ""
-      if status != "inmigrate" && status != "finish-migrate" { return status }
-      guard ContinuousClock.now < deadline else {
-        throw Failure(.unreachable, "qemu", "it has the guest but stays in \(status)")
-      }
-      usleep(500)
-    }
-  }
-
-  /// Turns x-ignore-shared off again: the guest's next migration must bring its RAM along.
-  func forgetMigration() {
-    do {
-      try monitor.execute(
-        "migrate-set-capabilities",
-        ["capabilities": [["capability": "x-ignore-shared", "state": false]]])
-    } catch { log("turn x-ignore-shared off before you migrate this guest: \(error)") }
-  }
+  func waitUntilRunning() throws -> String { try process.waitLoaded(nil) }
 
   /// Ends it.
-  public func kill() {
-    child.kill()
-    SpareRecord.remove(pid, store: store)
-  }
+  public func kill() { process.kill() }
 }

@@ -35,6 +35,12 @@ enum SpareRecord {
     return (pid, start)
   }
 
+  /// The QEMU that waits on this store now; nil if there is none.
+  static func waiting(_ store: String) -> pid_t? {
+    guard let (pid, start) = try? read(store), startTime(pid) == start else { return nil }
+    return pid
+  }
+
   /// Ends what a process that was killed has left waiting. Call it with the store locked, and not while a
   /// spare of this process waits.
   ///

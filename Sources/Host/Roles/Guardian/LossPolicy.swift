@@ -13,20 +13,24 @@ public final class LossPolicy: Sendable {
   }
 
   private enum Spare {
-    /// Nobody has asked for one.
+    /// There is none.
     case none
-    /// It is being started.
+    /// It is being started, or a rehearsal is going on.
     case starting
     case waits(SpareQEMU)
-    case failed
   }
 
   private let action: Action
   private let options: FailoverOptions
   private let wantsSpare: Bool
   private let failover: Failover
+  /// Apart from the failover, so that it can be called off for it.
+  private let rehearsal: Failover
   private let log: @Sendable (String) -> Void
+  private let onRehearsal: @Sendable (Rehearsal) -> Void
   private let spare = Monitor(Spare.none)
+  /// No more checkpoints will come.
+  private let isSettled = Monitor(false)
   private let threads = ThreadGroup()
 
   /// A promise.
@@ -34,41 +38,62 @@ public final class LossPolicy: Sendable {
   /// - Parameters:
   ///   - wantsSpare: the QEMU is started when the guest is there, and waits.
   ///   - log: gets a line for everything that happens.
+  ///   - onRehearsal: gets the verdict of the rehearsal, from another thread.
   public init(
     _ action: Action, _ options: FailoverOptions, wantsSpare: Bool,
-    log: @escaping @Sendable (String) -> Void
+    log: @escaping @Sendable (String) -> Void,
+    onRehearsal: @escaping @Sendable (Rehearsal) -> Void
   ) {
     self.action = action
     self.options = options
     self.wantsSpare = wantsSpare
     self.log = log
+    self.onRehearsal = onRehearsal
     failover = Failover(options, log: log)
+    rehearsal = Failover(options, log: { _ in })
   }
 
   /// Calls a failover off, see ``Failover/cancel(_:_:)``.
-  public func cancel(_ exit: ExitCode, _ why: String) { failover.cancel(exit, why) }
+  public func cancel(_ exit: ExitCode, _ why: String) {
+    rehearsal.cancel(exit, why)
+    failover.cancel(exit, why)
+  }
 
-  /// The guest is in the store as of the end of precopy. Returns at once: checkpoints go on meanwhile.
+  /// The guest is in the store as of the end of precopy: tries whether the promise can be kept, and gets the spare
+  /// ready. Returns at once: checkpoints go on meanwhile.
   public func ready() {
-    guard wantsSpare else { return }
+    guard wantsSpare || action == .failover else { return }
     spare.update { $0 = .starting }
     do {
-      try threads.start("spare") { [self] in
-        let made = Result { try makeSpare() }
-        if case .failure(let error) = made { log("no spare QEMU: \(error)") }
-        spare.update { $0 = (try? made.get()).map(Spare.waits) ?? .failed }
+      try threads.start("rehearsal") { [self] in
+        let made = rehearse()
+        spare.update { $0 = made.map(Spare.waits) ?? .none }
       }
     } catch {
-      log("no spare QEMU: \(error)")
-      spare.update { $0 = .failed }
+      log("the failover could not be rehearsed: \(error)")
+      spare.update { $0 = .none }
     }
   }
 
-  private func makeSpare() throws -> SpareQEMU {
-    let blocks = try Store.status(of: options.store).manifest?.blocks ?? []
-    let qemu = try failover.makeSpare(blocks)
-    log("spare QEMU waits, pid \(qemu.pid)")
-    return qemu
+  /// - Returns: the QEMU that waits, if one is to.
+  private func rehearse() -> SpareQEMU? {
+    do throws(Failure) {
+      guard wantsSpare else {
+        onRehearsal(try rehearsal.rehearse())
+        return nil
+      }
+      let qemu = try failover.makeSpare()
+      onRehearsal(qemu.rehearsal)
+      log("spare QEMU waits, pid \(qemu.pid)")
+      return qemu
+    } catch {
+      // One that was called off has nothing to say.
+      if !isSettled.read({ $0 }) {
+        onRehearsal(Rehearsal(error))
+        if wantsSpare { log("no spare QEMU waits") }
+      }
+      return nil
+    }
   }
 
   /// The primary is lost, or the worker: does what was promised.
@@ -80,6 +105,8 @@ public final class LossPolicy: Sendable {
   public func settle(
     _ cause: Failure, primaryStands: Bool
   ) throws(Failure) -> FailoverSummary? {
+    isSettled.update { $0 = true }
+    rehearsal.cancel(.failed, "the failover itself has come")
     guard isLoss(cause, primaryStands: primaryStands) else {
       takeSpare()?.kill()
       return nil
@@ -104,7 +131,7 @@ public final class LossPolicy: Sendable {
     spare.wait(seconds: nil) { spare -> SpareQEMU?? in
       switch spare {
       case .starting: return nil
-      case .none, .failed: return .some(nil)
+      case .none: return .some(nil)
       case .waits(let qemu):
         spare = .none
         return .some(qemu)

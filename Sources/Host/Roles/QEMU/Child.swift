@@ -10,9 +10,12 @@ final class Child: Sendable {
   /// How it ended, as wait(2) tells; nil while nobody has reaped it.
   private let ended = Monitor<Int32?>(nil)
 
-  /// Starts a process, see ``QEMUProcess/spawn(_:outlives:leadsGroup:)``.
-  init(_ arguments: [String], outlives: Bool = false, leadsGroup: Bool = false) throws {
-    pid = try QEMUProcess.spawn(arguments, outlives: outlives, leadsGroup: leadsGroup)
+  /// Starts a process, see ``QEMUProcess/spawn(_:output:outlives:leadsGroup:)``.
+  init(
+    _ arguments: [String], output: Int32? = nil, outlives: Bool = false, leadsGroup: Bool = false
+  ) throws {
+    pid = try QEMUProcess.spawn(
+      arguments, output: output, outlives: outlives, leadsGroup: leadsGroup)
     self.leadsGroup = leadsGroup
   }
 

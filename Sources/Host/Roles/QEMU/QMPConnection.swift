@@ -20,7 +20,7 @@ final class QMPConnection {
         break
       } catch {
         guard alive() else {
-          throw Failure(.failed, "qemu", "it ended at once", hint: "its own message is above")
+          throw Failure(.failed, "qemu", "it ended at once")
         }
         guard ContinuousClock.now < deadline else { throw Failure(error, at: "qemu") }
         usleep(2000)
@@ -40,6 +40,11 @@ final class QMPConnection {
   @discardableResult
   func execute(_ command: String, _ arguments: [String: Any] = [:]) throws -> [String: Any] {
     try call(command, arguments) as? [String: Any] ?? [:]
+  }
+
+  /// Runs a command whose answer is a list of objects.
+  func executeList(_ command: String) throws -> [[String: Any]] {
+    try call(command, [:]) as? [[String: Any]] ?? []
   }
 
   /// Runs a line of the human monitor, and gives what it prints.
