@@ -62,6 +62,17 @@ struct LiveBackendTests {
     }
   }
 
+  @Test("Storage that does not answer is told from a backend that does not: the source is let go")
+  func stalled() throws {
+    let backend = try MisbehavingBackend("unruly", ["RECV": "stall()", "AT": "1"])
+    let (result, heard, folder) = try Self.receive(with: backend)
+    #expect(result.code == 1, "\(result)")
+    #expect(result.errorLine?.contains("store: its storage has not answered") == true, "\(result)")
+    let open = heard.indices.filter { !heard[$0].closed }
+    #expect(open.isEmpty, "connections that were not closed")
+    #expect(SmallFileSystem.tree(folder.path).isEmpty, "\(result)")
+  }
+
   @Test("A signal ends a reception whose backend hangs")
   func signal() throws {
     let backend = try MisbehavingBackend("unruly", ["RECV": "hang()", "AT": "1"])
@@ -78,7 +89,7 @@ struct LiveBackendTests {
     let backend = try MisbehavingBackend("unruly", ["RECV": "hang()", "AT": "1"])
     let (result, _, folder) = try Self.receive(with: backend, timeout: 60) { multifd in
       usleep(300_000)
-      for worker in multifd.process.children { kill(worker, SIGKILL) }
+      kill(try #require(multifd.process.worker), SIGKILL)
     }
     #expect(result.code == 70, "\(result)")
     #expect(result.errorLine?.contains("was ended by signal 9") == true, "\(result)")

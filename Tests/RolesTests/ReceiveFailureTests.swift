@@ -329,7 +329,7 @@ struct ReceiveFailureTests {
     session.lines[0].bytes = try session.lines[0].bytes.inserting(
       Array(repeating: section, count: 5).flatMap(\.self), after: end + 14)
     let reception = try Reception(session.lines) { $0.limits.maxDeviceState = 150_000 }
-    reception.expectFailure(.corrupt, "main channel", "more than 150000 bytes")
+    reception.expectFailure(.refused, "main channel", "more than 150000 bytes")
     expectShut1(reception)
   }
 

@@ -96,9 +96,13 @@ struct StrayTests {
     let multifd = try MultiFDProcess(
       [
         "receive", "--listen", "tcp:127.0.0.1:0", "--progress", "none", "--store", folder("store"),
-      ], wrapper: ["/usr/bin/prlimit", "--nofile=14"])
+      ])
     defer { multifd.process.kill() }
     let port = try #require(multifd.waitListening().split(separator: ":").last.flatMap { Int($0) })
+    // Fewer than it has asked for when it started.
+    let worker = try #require(multifd.process.worker)
+    let limit = try ChildProcess(["/usr/bin/prlimit", "--pid", "\(worker)", "--nofile=14"])
+    #expect(limit.wait(.seconds(10)) == .code(0))
     let silent = (0..<20).compactMap { _ in Sockets.connect(port: port) }
     #expect(silent.count == 20)
     Thread.sleep(forTimeInterval: 1)

@@ -175,6 +175,9 @@ struct FailoverTests {
       ])
       let primary = try Primary(Self.script, to: standby.uri)
       try primary.play(upTo: 2)
+      // The rehearsal has started it, too.
+      try #require(standby.waitRehearsed() == false)
+      try FileManager.default.removeItem(atPath: qemu + ".arguments")
       if wrong { try primary.send(main: [0, 0, 0, 9]) } else { primary.close() }
       let result = try standby.multifd.wait()
       #expect(result.code == (wrong ? 4 : 1), "\(result)")

@@ -50,7 +50,7 @@ struct RehearsalTests {
     let spare = try FakeQEMU([FakeQEMU.good])
     let qemu = try FakeQEMU([FakeQEMU.good])
     let standby = try StandbyProcess([
-      "--on-loss", "failover", "--spare", "--timeout", "3", "--", spare.program,
+      "--on-loss", "failover", "--no-fence", "--spare", "--timeout", "3", "--", spare.program,
     ])
     let primary = try Primary(LostGuest.script, to: standby.uri)
     try primary.play(upTo: 1)

@@ -38,6 +38,13 @@ final class StandbyProcess: Sendable {
     uri = try multifd.waitListening()
   }
 
+  /// Waits until its failover has been rehearsed, and gives the verdict.
+  func waitRehearsed() -> Bool? {
+    multifd.process.errors.wait(.seconds(30)) {
+      $0.text.contains("rehearsed: ") ? $0.text.contains("rehearsed: failover fits") : nil
+    }
+  }
+
   /// The path of something beside the store.
   func beside(_ name: String) -> String { folder(name) }
 }

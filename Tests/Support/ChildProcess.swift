@@ -73,6 +73,13 @@ public final class ChildProcess: Sendable {
     }
   }
 
+  /// The worker of `multifd receive` and `send`.
+  public var worker: pid_t? {
+    children.first { pid in
+      (try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8)) == "multifd-worker\n"
+    }
+  }
+
   /// User and system time it has used so far, threads included.
   public var processorTime: Duration {
     ended.read { end in

@@ -207,16 +207,6 @@ public final class Socket: Sendable {
   /// Makes every read and write on the socket return at once, also those that are blocked.
   public func cut() { shutdown(descriptor, Int32(SHUT_RDWR)) }
 
-  /// Takes the connection down for the peer too, while the descriptor stays open: a peer that is writing hears of
-  /// ``cut()`` only when nobody has the descriptor any more, since its bytes still find room here.
-  public func reset() {
-    cut()
-    var nowhere = sockaddr()
-    nowhere.sa_family = sa_family_t(AF_UNSPEC)
-    // For TCP a reset (tcp(7)); other families refuse it, and do not need it. The address lives as long as the call.
-    Glibc.connect(descriptor, &nowhere, socklen_t(MemoryLayout<sockaddr>.size))
-  }
-
   /// Makes reads return, while what is to be said can still be written.
   public func cutReading() { shutdown(descriptor, Int32(SHUT_RD)) }
 

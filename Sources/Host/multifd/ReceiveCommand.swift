@@ -74,15 +74,18 @@ struct ReceiveCommand: ParsableCommand {
   func run() throws {
     let options = try makeOptions()
     if let warning = standby.warning { Console.note(warning) }
+    let leftovers = Leftovers(in: store)
     let guardian = try Workers.start("receive", callLimit: timeout) { worker in
       standby.colo ? protect(options, worker) : receive(options, worker)
     }
-    if standby.colo { return try standby.run(guardian, store: store, json: json, timeout: timeout) }
+    if standby.colo {
+      return try standby.run(guardian, leftovers, store: store, json: json, timeout: timeout)
+    }
     Workers.watchSignals(guardian)
     let end = guardian.wait()
     guardian.reapWorker()
     try Workers.finish(
-      guardian, end, Leftovers(of: .reception(isSettled: guardian.isSettled), in: store))
+      guardian, end, leftovers, after: .reception(isSettled: guardian.isSettled))
   }
 
   /// In the worker.
@@ -126,7 +129,7 @@ struct ReceiveCommand: ParsableCommand {
     events.primaryStands = worker.primaryStands
     events.settled = worker.isSettled
     let receiver = Receiver(options, loader: plugins.loader, events: events, log: Console.note)
-    worker.onCancel(receiver.cancel, abandon: receiver.abandon)
+    worker.onCancel(receiver.cancel)
     return receiver
   }
 

@@ -72,10 +72,10 @@ struct SendCommand: ParsableCommand {
   func run() throws {
     let options: SendOptions
     do { options = try makeOptions() } catch { throw Failure(error, at: "send") }
+    let leftovers = Leftovers(in: store)
     let guardian = try Workers.start("send", callLimit: timeout) { worker in
       let sender = Sender(options, loader: plugins.loader, onFailure: worker.failing)
-      // To end it is to cut its connections.
-      worker.onCancel(sender.cancel, abandon: {})
+      worker.onCancel(sender.cancel)
       var end = WorkerEnd()
       do throws(Failure) {
         let summary = try sender.run()
@@ -88,7 +88,7 @@ struct SendCommand: ParsableCommand {
     Workers.watchSignals(guardian)
     let end = guardian.wait()
     guardian.reapWorker()
-    try Workers.finish(guardian, end, Leftovers(of: .handOver, in: store))
+    try Workers.finish(guardian, end, leftovers, after: .handOver)
   }
 
   private func makeOptions() throws -> SendOptions {

@@ -71,7 +71,9 @@ struct StandbyArguments: ParsableArguments {
   }
 
   /// Waits until the worker's primary is lost, then does what --on-loss says.
-  func run(_ guardian: Guardian, store: String, json: Bool, timeout: Double) throws {
+  func run(
+    _ guardian: Guardian, _ leftovers: Leftovers, store: String, json: Bool, timeout: Double
+  ) throws {
     let policy = LossPolicy(
       onLoss, failover.options(store: store, timeout: timeout), wantsSpare: spare,
       log: Console.note
@@ -92,7 +94,7 @@ struct StandbyArguments: ParsableArguments {
     }
     guard wasReady, var cause = end.failure else {
       return try Workers.finish(
-        guardian, end, Leftovers(of: .reception(isSettled: false), in: store))
+        guardian, end, leftovers, after: .reception(isSettled: false))
     }
     if !end.output.isEmpty { print(end.output) }
     if let summary = try policy.settle(cause, primaryStands: guardian.primaryStands) {
@@ -101,7 +103,7 @@ struct StandbyArguments: ParsableArguments {
     }
     // A worker that waits for storage is not gone, and looking at the store would be to wait with it.
     if end.isOrderly || guardian.isGone {
-      Leftovers(of: .reception(isSettled: false), in: store).settle(&cause)
+      leftovers.settle(&cause, after: .reception(isSettled: false))
     }
     if onLoss == .failover, cause.cause == .workerFailed {
       cause.hint? += "; the primary's guest may go on: end it before 'multifd failover'"

@@ -20,20 +20,13 @@ enum Workers {
   /// Waits for a worker and says how it ended.
   ///
   /// - Parameter leftovers: what is in the store is looked at, and told, when the worker could not say it.
-  static func finish(_ guardian: Guardian, _ end: WorkerEnd, _ leftovers: Leftovers) throws(Failure)
-  {
+  static func finish(
+    _ guardian: Guardian, _ end: WorkerEnd, _ leftovers: Leftovers, after role: Leftovers.Role
+  ) throws(Failure) {
     if !end.output.isEmpty { print(end.output) }
     guard var failure = end.failure else { return }
-    settle(&failure, guardian, end, leftovers)
-    throw failure
-  }
-
-  /// Adds to a failure where the guest is now, when its worker could not.
-  static func settle(
-    _ failure: inout Failure, _ guardian: Guardian, _ end: WorkerEnd, _ leftovers: Leftovers
-  ) {
     // A worker that still stands somewhere has the store.
-    guard !end.isOrderly, guardian.isGone else { return }
-    leftovers.settle(&failure)
+    if !end.isOrderly, guardian.isGone { leftovers.settle(&failure, after: role) }
+    throw failure
   }
 }

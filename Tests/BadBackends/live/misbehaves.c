@@ -5,6 +5,7 @@
  *   -DPREPARE=STATEMENT   in send_prepare()
  *   -DSETUP=STATEMENT     in recv_setup()
  *   -DCLEANUP=STATEMENT   in recv_cleanup() */
+#include <sys/prctl.h>
 #include "../prelude.h"
 
 #ifndef AT
@@ -34,6 +35,12 @@ typedef struct { unsigned packets; } State;
 static void hang(void) { for (;;) pause(); }
 static void spin(void) { for (volatile unsigned i = 0;; i++) {} }
 static void crash(void) { *(volatile int *)16 = 1; }
+/* As storage does that does not answer: vfork(2) waits, and not for signals. */
+static void stall(void) {
+  if (vfork() != 0) return;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  hang();
+}
 /* Off the end of its own stack. */
 static int overflow(int depth) {
   volatile char frame[4096];
@@ -50,7 +57,7 @@ static void thread_crash(void) {
   pthread_create(&thread, NULL, crash_elsewhere, NULL);
   hang();
 }
-static void use_all(void) { (void)hang, (void)spin, (void)crash, (void)overflow, (void)thread_crash; }
+static void use_all(void) { (void)hang, (void)spin, (void)crash, (void)overflow, (void)thread_crash, (void)stall; }
 
 static uint64_t bound(uint32_t size, uint32_t count) { return (uint64_t)size * count; }
 

@@ -58,6 +58,9 @@ uint64_t clinux_thread(void);
 /* pidfd_open(2): a process by its number, and from then on no other. A descriptor, or -1 with errno. */
 int clinux_pidfd_open(int pid);
 
+/* pidfd_getfd(2): a copy of another process's descriptor. A descriptor, close-on-exec, or -1 with errno. */
+int clinux_pidfd_getfd(int pidfd, int fd);
+
 /* pidfd_send_signal(2) without more. 0, or -1 with errno (ESRCH: it has ended). */
 int clinux_pidfd_send_signal(int pidfd, int signal);
 

@@ -138,7 +138,8 @@ public final class Guardian: Sendable {
           Failure(
             .failed, "store", "its storage has not answered for \(callLimit.formatted) s",
             hint: "pid \(pid) waits for it, and has the store locked until it answers"))
-      } else if let call = calls.stuck() {
+      } else if !stalls.isWaiting, let call = calls.stuck() {
+        // Not for want of storage.
         cancel(
           Self.fault(
             call.place, "\(call.callback)() has not come back for \(callLimit.formatted) s"))
@@ -154,9 +155,9 @@ public final class Guardian: Sendable {
 
   /// Ends a worker that does not end by itself.
   private func finish() {
-    // Connections stay open as long as one of its threads stands: the peer is to know.
-    line.send(GuardianMessage.abandon)
-    usleep(100_000)
+    // They stay open as long as one of its threads stands, and it could not even be asked to close them: whoever
+    // waits for storage may hold what every allocation needs.
+    Connections(of: pid).reset()
     kill()
     // One that is waiting for storage which does not answer dies when that does; nobody else waits for it.
     for _ in 0..<200 where state.read({ !$0.isOver }) {

@@ -1,3 +1,4 @@
+import Glibc
 import Store
 
 /// The store of a worker that could not say how it ended: looked at, put right, and told.
@@ -11,22 +12,25 @@ public struct Leftovers: Sendable {
   }
 
   private let store: String
-  private let role: Role
+  /// The folder is the worker's making.
+  private let isNew: Bool
 
-  /// What is in this folder.
-  public init(of role: Role, in store: String) {
-    self.role = role
+  /// What will be in this folder. To be asked before the worker is started.
+  public init(in store: String) {
     self.store = store
+    isNew = access(store, F_OK) != 0
   }
 
   /// Puts the store right, and adds to the failure where the guest is now.
-  public func settle(_ failure: inout Failure) {
+  public func settle(_ failure: inout Failure, after role: Role) {
     guard let status = try? Store.status(of: store) else { return }
     do {
       switch (role, status.manifest?.state) {
       case (.reception, nil), (.reception, .receiving):
         // Nothing of it counts: the guest goes on at its source.
         try Store.prepare(store).sweep()
+        // Only if nothing else is in it.
+        if isNew { rmdir(store) }
       case (.reception(isSettled: false), .held):
         let (store, held) = try Store.open(store)
         var manifest = held

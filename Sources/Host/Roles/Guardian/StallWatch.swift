@@ -16,6 +16,9 @@ struct StallWatch {
     self.limit = limit
   }
 
+  /// At the last look a thread was waiting.
+  var isWaiting: Bool { !since.isEmpty }
+
   /// Whether a thread has been standing too long; true once. To be asked again and again.
   mutating func isStalled() -> Bool {
     let now = ContinuousClock.now

@@ -13,14 +13,8 @@ public final class Worker: Sendable {
     self.page = page
   }
 
-  /// Listens to the guardian.
-  ///
-  /// - Parameters:
-  ///   - cancel: called when it wants this process to end.
-  ///   - abandon: called when that has taken too long: has to cut all connections, and wait for nothing.
-  public func onCancel(
-    _ cancel: @escaping @Sendable (Failure) -> Void, abandon: @escaping @Sendable () -> Void
-  ) {
+  /// Calls `cancel` when the guardian wants this process to end.
+  public func onCancel(_ cancel: @escaping @Sendable (Failure) -> Void) {
     let line = line
     // Without it the guardian waits for a while, and then ends this process.
     try? threads.start("guardian") {
@@ -28,7 +22,6 @@ public final class Worker: Sendable {
         let received: WorkerLine.Received<GuardianMessage> = line.receive(milliseconds: -1)
         switch received {
         case .message(.cancel(let failure)): cancel(failure)
-        case .message(.abandon): abandon()
         case .nothing: continue
         case .closed: return
         }

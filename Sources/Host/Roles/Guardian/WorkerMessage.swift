@@ -17,8 +17,6 @@ enum WorkerMessage: Codable, Sendable {
 enum GuardianMessage: Codable, Sendable {
   /// End, for this reason, and leave everything in order.
   case cancel(Failure)
-  /// Time is up: let go of the peers.
-  case abandon
 }
 
 /// How a worker ended.

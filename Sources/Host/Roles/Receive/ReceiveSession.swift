@@ -79,15 +79,6 @@ final class ReceiveSession: Sendable {
     if isFirst { events.failing(failure) }
   }
 
-  /// Lets go of the source, whatever might still be said to it.
-  func cutAll() {
-    state.update { state in
-      for channel in state.channels.values { channel.socket.reset() }
-      for socket in state.unnamed { socket.reset() }
-      state.main?.reset()
-    }
-  }
-
   var failure: Failure? { state.read { $0.failure } }
 
   /// An error of one of the connections. Once the guest is held, a connection that has ended is a primary

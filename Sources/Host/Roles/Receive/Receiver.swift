@@ -50,9 +50,6 @@ public final class Receiver: Sendable {
   /// Ends it for any reason.
   public func cancel(_ failure: Failure) { session.fail(failure) }
 
-  /// Cuts all connections, also to a source that could still be told something.
-  public func abandon() { session.cutAll() }
-
   /// Listens, receives one guest, holds it.
   ///
   /// - Parameters:

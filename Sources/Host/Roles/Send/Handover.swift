@@ -29,6 +29,7 @@ final class Handover {
       guest.blocks,
       pieceSize: manifest.pageSize * MultiFDPacketHeader.capacity(pageSize: manifest.pageSize),
       workers: max(options.channels, 1))
+    control.adopt(source)
     let known = options.uuid ?? manifest.uuid.flatMap { VMUUID($0) }
     offer = Offer(
       manifest: manifest,

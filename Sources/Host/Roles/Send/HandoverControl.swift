@@ -26,6 +26,7 @@ final class HandoverControl: Sendable {
     (nil, [], .waiting))
   private let onFailure: @Sendable (Failure) -> Void
   private let left = Atomic(false)
+  private let source = Mutex<PageSource?>(nil)
 
   /// - Parameter onFailure: told of the first failure, from whatever thread notices it.
   init(onFailure: @escaping @Sendable (Failure) -> Void) { self.onFailure = onFailure }
@@ -42,6 +43,9 @@ final class HandoverControl: Sendable {
   var failure: Failure? { state.read { $0.failure } }
   /// How far it is.
   var stage: Stage { state.read { $0.stage } }
+
+  /// Pages that nobody waits for after a failure: one of the workers may be inside a backend for ever.
+  func adopt(_ pages: PageSource) { source.withLock { $0 = pages } }
 
   /// A connection that a failure cuts from now on.
   func adopt(_ socket: Socket) throws(Failure) {
@@ -71,6 +75,7 @@ final class HandoverControl: Sendable {
       for socket in state.sockets { socket.cut() }
       return first
     }
+    source.withLock { $0 }?.abandon()
     if let first { onFailure(first) }
   }
 }

@@ -61,12 +61,12 @@ struct Offer: Sendable, CustomStringConvertible {
       return refusal
     }
     guard let error = error as? TransportError,
-      error.kind == .closed || error.kind == .timedOut || error.kind == .lost
+      [.closed, .reset, .timedOut, .lost].contains(error.kind)
     else { return Failure(error, at: place.name) }
     var failure = Failure(error, at: "destination")
     failure.why = "\(error.message) on \(place.text), \(stage.text)"
     switch (stage, error.kind) {
-    case (_, .closed):
+    case (_, .closed), (_, .reset):
       let also = channels > 0 ? "; multifd may be off there, or its multifd-channels be fewer" : ""
       failure.hint = "its stderr says why, this side is not told\(also). \(sent)"
     case (.waiting, .timedOut):

@@ -60,6 +60,9 @@ final class PageSource: Sendable {
   /// A worker will find no more.
   func workerDone() { found.update { $0.workers -= 1 } }
 
+  /// Nobody waits any more for workers that will not be done.
+  func abandon() { found.update { $0 = ([], 0) } }
+
   /// Zero pages that have been found and not been taken yet; waits for some. Nil when there are none
   /// left and all workers are done.
   func takeZero() -> [Piece]? {

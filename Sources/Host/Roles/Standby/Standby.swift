@@ -143,9 +143,10 @@ final class Standby {
         number, pause: .now - replied, transfer: complete - sent, commit: committed - complete,
         pages: pages - before, cacheBytes: cacheBytes)
     }
+    // Before the primary can go on: what is not known for certain counts as going on.
+    session.events.primaryStands(false)
     try socket.write(
       COLOMessage.vmstateReceived.encode() + COLOMessage.vmstateLoaded.encode())
-    session.events.primaryStands(false)
   }
 
   /// The primary is gone, or says what cannot be: waits until the guest's RAM is the last checkpoint's.
