@@ -108,14 +108,15 @@ struct GrownHost {
   /// As the package builds them, one module after the other.
   private func build(_ sources: String) throws {
     var objects: [String] = []
-    for file in [
-      "CLinux/clinux", "CLinux/probe", "CHarness/child", "CHarness/crash", "CHarness/figures",
-    ] {
-      let name = file.split(separator: "/").last!, part = file.split(separator: "/").first!
-      objects.append(folder("\(name).o"))
-      try run(
-        [Compiler.path ?? "cc", "-O2", "-std=gnu11", "-I\(sources)/Host/\(part)/include", "-c"]
-          + ["\(sources)/Host/\(file).c", "-o", objects.last!])
+    for part in ["CLinux", "CHarness"] {
+      let path = "\(sources)/Host/\(part)"
+      for file in try FileManager.default.contentsOfDirectory(atPath: path).sorted()
+      where file.hasSuffix(".c") {
+        objects.append(folder("\(part)-\(file).o"))
+        try run(
+          [Compiler.path ?? "cc", "-O2", "-std=gnu11", "-I\(path)/include", "-c"]
+            + ["\(path)/\(file)", "-o", objects.last!])
+      }
     }
     let include = ["PluginAPI", "Host/CLinux", "Host/CHarness"].flatMap {
       ["-I", "\(sources)/\($0)/include"]

@@ -54,10 +54,14 @@ struct ProcessStartTests {
     let folder = try TemporaryFolder()
     defer { folder.remove() }
     let arguments = ["receive", "--listen", "unix:" + folder("socket"), "--store", folder("store")]
-    let refused = try MultiFDProcess(arguments, wrapper: Self.shell("ulimit -n 40; exec \"$@\""))
-      .wait()
-    #expect(refused.code == 1 && refused.errors.contains("ulimit -n"), "\(refused)")
-    #expect(!FileManager.default.fileExists(atPath: folder("store")))
+    // The second are too few only for so many channels.
+    for (limit, channels) in [(40, []), (200, ["--channels", "255"])] as [(Int, [String])] {
+      let refused = try MultiFDProcess(
+        arguments + channels, wrapper: Self.shell("ulimit -n \(limit); exec \"$@\"")
+      ).wait()
+      #expect(refused.code == 1 && refused.errors.contains("ulimit -n"), "\(refused)")
+      #expect(!FileManager.default.fileExists(atPath: folder("store")))
+    }
     let multifd = try MultiFDProcess(
       arguments, wrapper: Self.shell("ulimit -Sn 40; exec \"$@\""))
     _ = try multifd.waitListening()

@@ -35,11 +35,12 @@ public final class Store: Sendable {
   /// Opens a folder for a guest to come; makes it if it is not there, sweeps what an interrupted
   /// migration left. If nothing comes of it, the folder is as it was, or gone, when the store is let go.
   ///
+  /// - Parameter connections: how many the guest will come over, as far as that is known.
   /// - Throws: `.foreign` if something is in the folder that is no store's; `.untrusted` if others can write to it;
   ///   `.occupied` if a guest is held here, or was: its files are the last trace of it, and removing them is for the
   ///   operator to say.
-  public static func prepare(_ path: String) throws(StoreError) -> Store {
-    try Descriptors.expectRoom()
+  public static func prepare(_ path: String, connections: Int = 0) throws(StoreError) -> Store {
+    try Descriptors.expectRoom(for: connections)
     let store = Store(try StoreLock.take(path, for: .reception))
     if let manifest = try store.folder.manifest() {
       switch manifest.state {

@@ -97,7 +97,7 @@ public final class Receiver: Sendable {
     let store: Store
     let listener: Listener
     do {
-      store = try Store.prepare(options.store)
+      store = try Store.prepare(options.store, connections: options.channels ?? 0)
       listener = try Listener(on: options.listen, timeout: options.timeout)
     } catch { throw Failure(error, at: "receive") }
     onListening(listener.endpoint)
