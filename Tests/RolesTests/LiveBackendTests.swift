@@ -129,6 +129,35 @@ struct LiveBackendTests {
     #expect(result.errors.contains("the guest is safe in"), "\(result)")
   }
 
+  @Test("send_cleanup(): the guest runs at its destination", arguments: ["abort()", "hang()"])
+  func sendCleanup(statement: String) throws {
+    let backend = try MisbehavingBackend("unruly", ["DONE": statement])
+    let held = try HeldSession("bios-111-none-2ch")
+    let destination = try FakeDestination(channels: 2)
+    let result = try MultiFDProcess.run(
+      [
+        "send", "--store", held.path, "--to", "\(destination.endpoint)", "--timeout", "1",
+      ] + backend.arguments)
+    _ = destination.end()
+    #expect(result.code == 70, "\(result)")
+    #expect(result.errorLine?.contains("the guest runs at its destination") == true, "\(result)")
+    #expect(!result.errors.contains("--force"), "\(result)")
+    #expect(held.state == .handedOver, "\(result)")
+  }
+
+  @Test("inspect: a backend that leaves or hangs is no verdict", arguments: ["exit(0)", "hang()"])
+  func inspect(statement: String) throws {
+    // The one that is looked for by the stream's method.
+    let backend = try MisbehavingBackend(
+      "zlib", ["SETUP": statement, "METHOD": "MULTIFD_QEMU_METHOD_ZLIB"])
+    let session = try #require(Fixtures.session("bios-111-zlib-2ch"))
+    let result = try MultiFDProcess.run([
+      "inspect", "--plugin-dir", backend.folder, "--timeout", "1", session.sourceFiles[1].path,
+    ])
+    #expect(result.code == 70, "\(result)")
+    #expect(result.errorLine?.contains("backend zlib, channel") == true, "\(result)")
+  }
+
   // MARK: Inside
 
   private static func expect(_ fault: Fault, _ callback: String, _ result: MultiFDProcess.Result) {

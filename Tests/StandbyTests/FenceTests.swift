@@ -35,6 +35,39 @@ struct FenceTests {
     }
   }
 
+  @Test("What it leaves running keeps nobody waiting who reads our output")
+  func leavesProcess() throws {
+    let standby = try LostGuest.standby()
+    let folder = try TemporaryFolder()
+    defer { folder.remove() }
+    let fence = "echo fencing; sleep 30 & echo $! >\(folder("pid")); exit 0"
+    let failover = try LostGuest.failover(standby, ["/bin/false"], ["--fence", fence])
+    #expect(failover.errors.contains("fencing\n") && failover.errors.contains("succeeded"))
+    let pid = try #require(pid_t(LostGuest.waitLine(folder("pid"))))
+    // It runs still, and the end of the output has come all the same.
+    #expect(LostGuest.isAlive(pid))
+    kill(pid, SIGKILL)
+    #expect(failover.hasAllErrors)
+  }
+
+  @Test("Time-outs that are none", arguments: [.nan, 0, -1, .infinity, 1e300] as [Double])
+  func timeouts(seconds: Double) throws {
+    var options = FailoverOptions(store: "/nowhere", command: ["qemu"])
+    options.timeout = seconds
+    var fence = FailoverOptions(store: "/nowhere", command: ["qemu"])
+    fence.fenceTimeout = seconds
+    for options in [options, fence] {
+      let run = #expect(throws: Failure.self) {
+        try Failover(options, log: { _ in }).run()
+      }
+      #expect(run?.exit == .usage)
+      let rehearsal = #expect(throws: Failure.self) {
+        try Failover(options, log: { _ in }).rehearse()
+      }
+      #expect(rehearsal?.exit == .usage)
+    }
+  }
+
   @Test("The store stays locked while it runs")
   func locked() throws {
     let standby = try LostGuest.standby()

@@ -19,7 +19,9 @@ public final class FailoverPlace: Sendable {
   private let state = Monitor(State())
 
   /// A place in `version` for a guest of `machine`.
-  public init(_ version: QEMUVersion, _ machine: QEMU.Machine) throws {
+  ///
+  /// - Parameter attaches: connects to the first QEMU that is started here; otherwise see ``attach()``.
+  public init(_ version: QEMUVersion, _ machine: QEMU.Machine, attaches: Bool = true) throws {
     self.version = version
     self.machine = machine
     folder = try TemporaryFolder()
@@ -28,6 +30,11 @@ public final class FailoverPlace: Sendable {
       "chardev:ser", "-qmp", "unix:\(folder("qmp")),server=on,wait=off",
     ]
     command = version.command(machine.arguments + ends, survives: true)
+    if attaches { attach() }
+  }
+
+  /// Connects to the next QEMU that is started here: one that was only rehearsed with has ended.
+  public func attach() {
     let (state, serial, control) = (state, folder("ser"), folder("qmp"))
     // At once when the sockets appear: what the guest says before somebody listens is lost.
     Self.connect(state, serial) { path, alive in

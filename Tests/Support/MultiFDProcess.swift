@@ -12,6 +12,8 @@ public final class MultiFDProcess: Sendable {
     public let errors: String
     /// stdout as one JSON value; null when it is none.
     public let json: JSON
+    /// Nobody has stderr open any more.
+    public let hasAllErrors: Bool
 
     /// The one line `multifd: error: WHAT: WHY`, when there is one.
     public var errorLine: String? {
@@ -76,7 +78,9 @@ public final class MultiFDProcess: Sendable {
       case .code(let code): code
       case .signal(let signal): 128 + signal
       }
-    return Result(code: code, output: output, errors: process.errors.text, json: json)
+    return Result(
+      code: code, output: output, errors: process.errors.text, json: json,
+      hasAllErrors: process.errors.waitForEnd(.zero))
   }
 
   /// Runs it to its end.

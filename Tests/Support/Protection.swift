@@ -59,7 +59,8 @@ public final class Protection: Sendable {
     self.onLoss = onLoss
     folder = try TemporaryFolder(.memory(bytes: primary.machine.memory << 21))
     store = folder("store")
-    place = try FailoverPlace(primary.version, primary.machine)
+    place = try FailoverPlace(
+      primary.version, primary.machine, attaches: onLoss != .failover)
     var words = [
       "receive", "--listen", "tcp:127.0.0.1:0", "--store", store, "--colo", "--cache", cache,
       "--json", "--progress", "none",
@@ -105,6 +106,11 @@ public final class Protection: Sendable {
 
   /// Kills the primary, and lets the guest go on.
   public func failOver() throws -> Survivor {
+    if onLoss == .failover {
+      // The QEMU of the rehearsal has had the same sockets.
+      _ = standby.process.errors.wait(.seconds(60)) { $0.text.contains("rehearsed: ") ? () : nil }
+      place.attach()
+    }
     let killed = Self.wallClock
     primary.killNow()
     let ended = Self.wallClock

@@ -46,6 +46,11 @@ int clinux_join_within(unsigned long thread, double seconds) {
   return pthread_clockjoin_np((pthread_t)thread, NULL, CLOCK_MONOTONIC, &end);
 }
 
+int clinux_pipe(int ends[2]) {
+  if (pipe2(ends, O_CLOEXEC) != 0) return -1;
+  return fcntl(ends[0], F_SETFL, O_NONBLOCK);
+}
+
 int clinux_datagram_pair(int ends[2]) {
   return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
 }
@@ -53,7 +58,25 @@ int clinux_datagram_pair(int ends[2]) {
 /* By number: glibc has the wrappers since 2.36 only. */
 int clinux_pidfd_open(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 
-int clinux_pidfd_getfd(int pidfd, int fd) { return (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0); }
+int clinux_reset_sockets(int pidfd, const int *sockets, int count) {
+  const int pid = fork();
+  if (pid != 0) return pid < 0 ? -1 : 0;
+  /* This process had other threads: system calls only. The first look makes all of them, so that one that waits keeps
+   * only itself; each has a child of its own. */
+  for (int i = 0; i < count; i++) {
+    if (fork() != 0) continue;
+    const int copy = (int)syscall(SYS_pidfd_getfd, pidfd, sockets[i], 0);
+    if (copy >= 0) {
+      /* To cut it is not enough for TCP: a peer's bytes would still find room, and it would never know. To connect to
+       * nowhere resets it (tcp(7)); other families refuse that, and do not need it. */
+      const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
+      shutdown(copy, SHUT_RDWR);
+      connect(copy, &nowhere, sizeof nowhere);
+    }
+    _exit(0);
+  }
+  _exit(0);
+}
 
 int clinux_pidfd_send_signal(int pidfd, int signal) {
   return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);

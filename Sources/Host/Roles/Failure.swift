@@ -114,9 +114,9 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
 
   /// Refuses a time-out that is none.
   ///
-  /// - Parameter seconds: must be a number, and more than 0.
+  /// - Parameter seconds: must be a number, more than 0, and less than thirty years.
   static func check(_ seconds: Double, _ what: String) throws(Failure) {
-    guard seconds > 0, seconds.isFinite else {
+    guard seconds > 0, seconds < 1e9 else {
       throw Failure(
         .usage, what, "a time-out of \(seconds) s is none", hint: "give a number above 0")
     }

@@ -16,7 +16,8 @@ enum Descriptors {
     let open = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd"))?.count ?? 0
     guard limit.rlim_cur < UInt(open + needed) else { return }
     throw StoreError(
-      .system, "only \(limit.rlim_cur) files may be open, \(open) are, and \(needed) more are needed",
+      .system,
+      "only \(limit.rlim_cur) files may be open, \(open) are, and \(needed) more are needed",
       hint: "raise the limit (ulimit -n 1024)")
   }
 }

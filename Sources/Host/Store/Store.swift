@@ -56,6 +56,15 @@ public final class Store: Sendable {
     return store
   }
 
+  /// Removes what a process that was ended has left of a guest that is not to be held: of a migration, or of a standby
+  /// that was never ready.
+  public static func sweepAbandoned(_ path: String) throws(StoreError) {
+    let store = Store(try StoreLock.take(path, for: .reception))
+    let state = try store.folder.manifest()?.state
+    guard [nil, .receiving, .standby].contains(state) else { return }
+    store.sweep()
+  }
+
   /// Opens a folder that holds a guest.
   ///
   /// - Parameter handedOver: also a guest that a destination has taken already (not one that a failover has), or that
@@ -161,6 +170,15 @@ public final class Store: Sendable {
     let data = try Self.json(manifest)
     try makeReserve(for: data.count)
     try folder.replace("manifest.json", with: data)
+  }
+
+  /// The source of a guest that was held as `unsettled` has been told so: from here on it is `held`.
+  public func settle() throws(StoreError) {
+    guard var manifest = try folder.manifest() else {
+      throw StoreError(.empty, "\(path) is no store: there is no manifest.json")
+    }
+    manifest.state = .held
+    try write(manifest)
   }
 
   /// Whether there is a guest here that must not be swept away; so there is if the manifest cannot be read.

@@ -29,6 +29,14 @@ struct SocketFile: Sendable {
   /// - Returns: what is in the way, and stays.
   static func clear(_ path: String) -> String? {
     var status = stat()
+    // Who may rename what is in the folder may put a socket of his own in its place, and gets the guest.
+    guard stat(Self.folder(of: path), &status) == 0 else { return SystemError("stat").reason }
+    guard [0, geteuid()].contains(status.st_uid) else {
+      return "its folder belongs to user \(status.st_uid)"
+    }
+    guard status.st_mode & (S_IWGRP | S_IWOTH) == 0 || status.st_mode & S_ISVTX != 0 else {
+      return "others may rename what is in its folder: chmod go-w \(Self.folder(of: path))"
+    }
     // The file itself: what a link leads to is somebody else's.
     guard lstat(path, &status) == 0 else { return nil }
     guard status.st_mode & S_IFMT == S_IFSOCK else { return "there is a file that is no socket" }
@@ -36,6 +44,11 @@ struct SocketFile: Sendable {
     guard isDead(path) else { return "somebody listens there already" }
     unlink(path)
     return nil
+  }
+
+  private static func folder(of path: String) -> String {
+    let slash = path.lastIndex(of: "/")
+    return slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
   }
 
   /// Whether no process has the socket any more. Whoever listens is not disturbed: a datagram socket that asks for a
@@ -58,9 +71,7 @@ struct SocketFile: Sendable {
 
     /// Waits for it, a second at most: who keeps it longer is no process of ours. nil where it cannot be had.
     init?(_ path: String) {
-      let slash = path.lastIndex(of: "/")
-      let parent = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-      folder = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+      folder = open(SocketFile.folder(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
       guard folder >= 0 else { return nil }
       for _ in 0..<100 {
         if flock(folder, LOCK_EX | LOCK_NB) == 0 { return }

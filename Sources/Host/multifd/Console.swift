@@ -4,8 +4,8 @@ import Foundation
 enum Console {
   /// One line, and a hint where there is one.
   static func error(_ what: String, _ why: String, hint: String?) {
-    note(printable("error: \(what): \(why)"))
-    if let hint { say(printable("hint: \(hint)")) }
+    note("error: \(what): \(why)")
+    if let hint { say("hint: \(hint)") }
   }
 
   /// Text as it may be shown on a terminal: a name in a stream, or a word in somebody else's store, moves no cursor.
@@ -22,15 +22,20 @@ enum Console {
   static func note(_ text: String) { say("multifd: \(text)") }
 
   /// A line on stderr.
-  static func say(_ line: String) { write(line + "\n") }
+  static func say(_ line: String) { write(printable(line) + "\n") }
 
-  /// Text on stderr, as far as it can be written: a log whose file system is full stops nothing.
+  /// Text on stderr, as far as it can be written: a log whose file system is full, or a reader that stands still, stops
+  /// nothing.
   static func write(_ text: String) {
     var text = text
     text.withUTF8 { bytes in
       var done = 0
       // The rest lies within the string's bytes, which stay where they are in this closure.
       while done < bytes.count {
+        var polled = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
+        let isReady = poll(&polled, 1, 1000)
+        if isReady < 0, errno == EINTR { continue }
+        guard isReady > 0 else { return }
         let count = Glibc.write(STDERR_FILENO, bytes.baseAddress! + done, bytes.count - done)
         if count < 0 && errno == EINTR { continue }
         guard count > 0 else { return }

@@ -27,7 +27,28 @@ struct InspectCommand: ParsableCommand {
   @Flag(help: "One JSON object a file, on a line of its own.")
   var json = false
 
+  @Option(help: "Seconds that a backend may take for a payload.")
+  var timeout: Double = 30
+
+  func validate() throws { try FailoverArguments.check(timeout, "--timeout") }
+
   func run() throws {
+    let guardian = try Workers.start("inspect", callLimit: timeout) { _ in
+      var end = WorkerEnd()
+      end.code = inspect()
+      // What was printed may still be in a buffer, and the process ends without looking.
+      fflush(nil)
+      return end
+    }
+    Workers.watchSignals(guardian)
+    let end = guardian.wait()
+    guardian.reapWorker()
+    if let failure = end.failure { throw failure }
+    if end.code != 0 { throw ExitCode(end.code) }
+  }
+
+  /// In the worker.
+  private func inspect() -> Int32 {
     var code: Int32 = 0
     for (index, file) in files.enumerated() {
       var inspector = Inspector(path: file)
@@ -47,7 +68,7 @@ struct InspectCommand: ParsableCommand {
         code = 1
       }
     }
-    if code != 0 { throw ExitCode(code) }
+    return code
   }
 
   private static func encode(_ report: InspectReport) throws -> String {

@@ -85,7 +85,7 @@ struct ReceiveCommand: ParsableCommand {
     let end = guardian.wait()
     guardian.reapWorker()
     try Workers.finish(
-      guardian, end, leftovers, after: .reception(isSettled: guardian.isSettled))
+      guardian, end, leftovers, after: .reception(isSettled: guardian.isSettled, isArrived: guardian.isArrived))
   }
 
   /// In the worker.
@@ -96,7 +96,7 @@ struct ReceiveCommand: ParsableCommand {
     do throws(Failure) {
       let summary = try receiver.run(
         onListening: { Console.note("listening on \($0)") }, onProgress: line.show)
-      end.output = json ? Console.text(json: summary) : summary.description
+      end.output = json ? Console.text(json: summary) : Console.printable(summary.description)
     } catch { end.failure = error }
     line.finish()
     end.isOrderly = !receiver.hasLeftThreads
@@ -127,6 +127,7 @@ struct ReceiveCommand: ParsableCommand {
     var events = ReceiverEvents()
     events.failing = worker.failing
     events.primaryStands = worker.primaryStands
+    events.arrived = worker.isArrived
     events.settled = worker.isSettled
     let receiver = Receiver(options, loader: plugins.loader, events: events, log: Console.note)
     worker.onCancel(receiver.cancel)

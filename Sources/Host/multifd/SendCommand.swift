@@ -74,13 +74,14 @@ struct SendCommand: ParsableCommand {
     do { options = try makeOptions() } catch { throw Failure(error, at: "send") }
     let leftovers = Leftovers(in: store)
     let guardian = try Workers.start("send", callLimit: timeout) { worker in
-      let sender = Sender(options, loader: plugins.loader, onFailure: worker.failing)
+      let sender = Sender(
+        options, loader: plugins.loader, onFailure: worker.failing, settled: worker.isSettled)
       worker.onCancel(sender.cancel)
       var end = WorkerEnd()
       do throws(Failure) {
         let summary = try sender.run()
         if let warning = summary.warning { Console.note("warning: \(warning)") }
-        end.output = json ? Console.text(json: summary) : text(summary)
+        end.output = json ? Console.text(json: summary) : Console.printable(text(summary))
       } catch { end.failure = error }
       end.isOrderly = !sender.hasLeftThreads
       return end
@@ -88,7 +89,7 @@ struct SendCommand: ParsableCommand {
     Workers.watchSignals(guardian)
     let end = guardian.wait()
     guardian.reapWorker()
-    try Workers.finish(guardian, end, leftovers, after: .handOver)
+    try Workers.finish(guardian, end, leftovers, after: .handOver(isSettled: guardian.isSettled))
   }
 
   private func makeOptions() throws -> SendOptions {

@@ -93,20 +93,24 @@ struct StandbyArguments: ParsableArguments {
       policy.ready()
     }
     guard wasReady, var cause = end.failure else {
-      return try Workers.finish(
-        guardian, end, leftovers, after: .reception(isSettled: false))
+      return try Workers.finish(guardian, end, leftovers, after: .precopy)
     }
+    // Its lock goes with it.
+    if !end.isOrderly { guardian.awaitEnd(within: timeout) }
+    let settled = Result { () throws(Failure) in
+      try policy.settle(cause, primaryStands: guardian.primaryStands)
+    }
+    // Not before: whoever reads our output may stand still.
     if !end.output.isEmpty { print(end.output) }
-    if let summary = try policy.settle(cause, primaryStands: guardian.primaryStands) {
+    if let summary = try settled.get() {
       if json { Console.json(summary) } else { print(summary) }
       throw ArgumentParser.ExitCode(Roles.ExitCode.failedOver.rawValue)
     }
     // A worker that waits for storage is not gone, and looking at the store would be to wait with it.
-    if end.isOrderly || guardian.isGone {
-      leftovers.settle(&cause, after: .reception(isSettled: false))
-    }
+    if end.isOrderly || guardian.isGone { leftovers.settle(&cause, after: .standby) }
     if onLoss == .failover, cause.cause == .workerFailed {
-      cause.hint? += "; the primary's guest may go on: end it before 'multifd failover'"
+      let hint = cause.hint.map { $0 + "; " } ?? ""
+      cause.hint = hint + "the primary's guest may go on: end it before 'multifd failover'"
     }
     throw cause
   }

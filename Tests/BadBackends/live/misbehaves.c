@@ -4,7 +4,8 @@
  *   -DRECV=STATEMENT      in recv(), once the payload has been read
  *   -DPREPARE=STATEMENT   in send_prepare()
  *   -DSETUP=STATEMENT     in recv_setup()
- *   -DCLEANUP=STATEMENT   in recv_cleanup() */
+ *   -DCLEANUP=STATEMENT   in recv_cleanup()
+ *   -DDONE=STATEMENT      in send_cleanup() */
 #include <sys/prctl.h>
 #include "../prelude.h"
 
@@ -15,6 +16,9 @@
 #define IS_IT(p) ((p)->id == CHANNEL)
 #else
 #define IS_IT(p) 1
+#endif
+#ifndef METHOD
+#define METHOD MULTIFD_QEMU_METHOD_NONE
 #endif
 #ifndef RECV
 #define RECV
@@ -27,6 +31,9 @@
 #endif
 #ifndef CLEANUP
 #define CLEANUP
+#endif
+#ifndef DONE
+#define DONE
 #endif
 
 /* Packets of the channel so far: its whole state. */
@@ -67,7 +74,10 @@ static int32_t send_setup(MultiFDSendParams *p) {
   return p->compress_data ? MULTIFD_OK : MULTIFD_ERROR_NO_MEMORY;
 }
 
-static void send_cleanup(MultiFDSendParams *p) { free(p->compress_data); }
+static void send_cleanup(MultiFDSendParams *p) {
+  if (IS_IT(p)) { DONE; }
+  free(p->compress_data);
+}
 
 static int32_t send_prepare(MultiFDSendParams *p) {
   State *s = p->compress_data;
@@ -108,7 +118,7 @@ static int32_t receive(MultiFDRecvParams *p) {
 
 static const MultiFDMethods table = {
   MULTIFD_METHODS_HEAD, MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC | MULTIFD_CAP_ZERO_COPY,
-  BACKEND_NAME, "1.0.0", "none/1", "does its work, up to a point", MULTIFD_QEMU_METHOD_NONE, 0,
+  BACKEND_NAME, "1.0.0", "none/1", "does its work, up to a point", METHOD, 0,
   NULL, 0, sizeof(MultiFDOption),
   bound, send_setup, send_cleanup, send_prepare, recv_setup, recv_cleanup, receive,
 };

@@ -30,6 +30,9 @@ void clinux_set_thread_name(const char *name);
 /* pthread_clockjoin_np(3) on the monotonic clock: 0, ETIMEDOUT after `seconds`, or another error number. */
 int clinux_join_within(unsigned long thread, double seconds);
 
+/* pipe2(2), close-on-exec; the reading end, the first, does not block. 0, or -1 with errno. */
+int clinux_pipe(int ends[2]);
+
 /* socketpair(2) of datagrams that keep their order, close-on-exec. 0, or -1 with errno. */
 int clinux_datagram_pair(int ends[2]);
 
@@ -58,8 +61,10 @@ uint64_t clinux_thread(void);
 /* pidfd_open(2): a process by its number, and from then on no other. A descriptor, or -1 with errno. */
 int clinux_pidfd_open(int pid);
 
-/* pidfd_getfd(2): a copy of another process's descriptor. A descriptor, close-on-exec, or -1 with errno. */
-int clinux_pidfd_getfd(int pidfd, int fd);
+/* Takes down sockets of another process, for their peers too: by copies (pidfd_getfd(2)), in a child that is not waited
+ * for, since a thread that is reading into memory which cannot be had holds its socket, and nobody else may touch it
+ * meanwhile. 0, or -1 with errno when there is no such child. */
+int clinux_reset_sockets(int pidfd, const int *sockets, int count);
 
 /* pidfd_send_signal(2) without more. 0, or -1 with errno (ESRCH: it has ended). */
 int clinux_pidfd_send_signal(int pidfd, int signal);

@@ -37,6 +37,7 @@ public final class CheckpointBench: Sendable {
   ///
   /// - Throws: when there is no primary to measure, or at a signal; what goes wrong in a row is told there.
   public func run() throws(Failure) -> CheckpointTable {
+    try Failure.check(options.timeout, "bench")
     var table = CheckpointTable(
       primary: "", secondary: nil, delay: options.delay, checkpoints: options.checkpoints,
       memory: options.guest.isEmpty ? options.memory : nil, compression: options.compression,

@@ -36,6 +36,7 @@ extension Failover {
   private func looking(
     failed: (Rehearsal) -> Void = { _ in }, _ body: (Store.Look) throws -> SpareQEMU
   ) throws(Failure) -> SpareQEMU {
+    try options.check()
     let look: Store.Look
     do { look = try Store.Look(at: options.store, handedOver: options.force) } catch {
       throw Failure(error, at: "failover")

@@ -57,6 +57,7 @@ public final class Failover: Sendable {
   public func run(spare: SpareQEMU? = nil) throws(Failure) -> FailoverSummary {
     var hasGuest = false
     do {
+      try options.check()
       // Locked from here on: a store that is wrong, or in use, must not cost a primary its life.
       let guest = try HeldGuest(openingStore: options.store, force: options.force)
       _ = try QEMUCommandLine(
@@ -107,6 +108,7 @@ public final class Failover: Sendable {
     do {
       if let spare {
         do {
+          try adopt(spare.child)
           try spare.expectWaiting(for: guest.manifest)
           return (spare, try load(guest, into: spare))
         } catch {

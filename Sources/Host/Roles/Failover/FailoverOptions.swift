@@ -15,6 +15,12 @@ public struct FailoverOptions: Sendable {
   /// Start it also from a store whose guest may run elsewhere.
   public var force = false
 
+  /// Refuses time-outs that are none.
+  func check() throws(Failure) {
+    try Failure.check(timeout, "failover")
+    try Failure.check(fenceTimeout, "fence")
+  }
+
   /// The usual options.
   public init(store: String, command: [String]) {
     self.store = store

@@ -7,20 +7,26 @@ struct Fence {
   /// Seconds that it may take.
   let timeout: Double
 
-  /// Runs the command to its end. Its stdin is empty, its stdout is this process's stderr.
+  /// Runs the command to its end. Its stdin is empty, what it prints goes on to this process's stderr: through a pipe,
+  /// so that what it leaves running keeps nobody waiting who reads that.
   ///
   /// - Parameter started: gets the process, which another thread may then end; may refuse it.
   func run(started: (Child) throws -> Void) throws {
     // A group of its own: a shell's children are to end with it.
     let child: Child
-    do { child = try Child(["/bin/sh", "-c", command], leadsGroup: true) } catch {
-      throw Failure(.failed, "fence", Failure(error, at: "fence").why)
-    }
+    let output: OutputPipe
+    do {
+      output = try OutputPipe()
+      child = try Child(["/bin/sh", "-c", command], output: output.input, leadsGroup: true)
+    } catch { throw Failure(.failed, "fence", Failure(error, at: "fence").why) }
     defer { child.kill() }
     try started(child)
     let deadline = ContinuousClock.now + .seconds(timeout)
     while true {
-      if let status = child.status {
+      let status = child.status
+      // What it said before it ended is there by now.
+      output.pass(on: STDERR_FILENO)
+      if let status {
         guard Child.exitCode(status) == 0 else {
           throw Failure(
             .failed, "fence",

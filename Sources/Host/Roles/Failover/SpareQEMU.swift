@@ -10,6 +10,7 @@ public final class SpareQEMU {
   public let rehearsal: Rehearsal
   /// Its process.
   public var pid: pid_t { process.child.pid }
+  var child: Child { process.child }
   /// Blocks that it has mapped.
   var mapped: [String] { rehearsal.mapped }
   private let process: WaitingQEMU

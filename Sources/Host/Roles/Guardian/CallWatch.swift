@@ -4,7 +4,9 @@ import PluginLoader
 struct CallWatch {
   /// Seconds that a callback may take without waiting for payload.
   let limit: Double
-  private var since: [Int: (turn: UInt64, ContinuousClock.Instant)] = [:]
+  /// How often each entry had changed, and seconds that have been seen to pass since.
+  private var since: [Int: (turn: UInt64, seconds: Double)] = [:]
+  private var looked: ContinuousClock.Instant?
   private var hasTold = false
 
   init(limit: Double) { self.limit = limit }
@@ -14,11 +16,16 @@ struct CallWatch {
     _ calls: [BackendCalls.Call] = BackendCalls.shared.inside(), now: ContinuousClock.Instant = .now
   ) -> BackendCalls.Call? {
     guard !hasTold else { return nil }
-    var still: [Int: (turn: UInt64, ContinuousClock.Instant)] = [:]
+    // This process may have been stopped meanwhile, and the worker with it: a long time between two looks counts for a
+    // second.
+    let passed = min(looked.map { (now - $0) / .seconds(1) } ?? 0, 1)
+    looked = now
+    var still: [Int: (turn: UInt64, seconds: Double)] = [:]
     for call in calls where !call.isWaiting {
-      let entered = since[call.entry].flatMap { $0.turn == call.turn ? $0.1 : nil } ?? now
-      still[call.entry] = (call.turn, entered)
-      if now - entered > .seconds(limit) {
+      let before = since[call.entry].flatMap { $0.turn == call.turn ? $0.seconds : nil }
+      let seconds = before.map { $0 + passed } ?? 0
+      still[call.entry] = (call.turn, seconds)
+      if seconds > limit {
         hasTold = true
         return call
       }

@@ -9,24 +9,19 @@ struct Connections {
   /// Of this child, which has not been waited for.
   init(of pid: pid_t) { self.pid = pid }
 
-  /// Takes them all down, for the peers too. Not what this process has as well: the line between the two, and whatever
-  /// both were started with.
+  /// Takes them all down, for the peers too, as far as the kernel lets us have copies of them. Not what this process has
+  /// as well: whatever both were started with.
   func reset() {
     let process = clinux_pidfd_open(pid)
     guard process >= 0 else { return }
     defer { close(process) }
     let ours = Set(Self.sockets(of: "self").values)
-    for (number, name) in Self.sockets(of: "\(pid)") where !ours.contains(name) {
-      let socket = clinux_pidfd_getfd(process, number)
-      guard socket >= 0 else { continue }
-      // To cut it is not enough for TCP: a peer's bytes would still find room here, and it would never know.
-      shutdown(socket, Int32(SHUT_RDWR))
-      var nowhere = sockaddr()
-      nowhere.sa_family = sa_family_t(AF_UNSPEC)
-      // tcp(7): a reset. Other families refuse it, and do not need it. The address lives as long as the call.
-      connect(socket, &nowhere, socklen_t(MemoryLayout<sockaddr>.size))
-      close(socket)
+    let theirs = Self.sockets(of: "\(pid)").filter { !ours.contains($0.value) }.map(\.key)
+    guard !theirs.isEmpty, clinux_reset_sockets(process, theirs, Int32(theirs.count)) == 0 else {
+      return
     }
+    // A moment for those that can be had.
+    usleep(50_000)
   }
 
   /// Descriptors that are sockets, with the sockets' names: `socket:[INODE]`.

@@ -76,15 +76,27 @@ public final class Guardian: Sendable {
     worker.end(work(worker))
   }
 
-  /// The worker has asked a primary to stop its guest, and has not told it to go on: if it ends now, that guest stands
-  /// still until somebody does something about it.
+  /// A primary's guest stands still for a checkpoint, and has not been told to go on: if the worker ends now, it stands
+  /// until somebody does something about it.
   public var primaryStands: Bool { page.primaryStands }
 
-  /// The guest is held, and its source knows: whatever becomes of the worker now.
+  /// All of a guest has come, and its source waited for no verdict.
+  public var isArrived: Bool { page.isArrived }
+
+  /// Where the guest is has been decided, whatever becomes of the worker now: it is held, and its source knows; or it
+  /// runs at its destination, which has said so.
   public var isSettled: Bool { page.isSettled }
 
   /// The worker is gone, with its lock of the store.
   public var isGone: Bool { state.read { $0.isOver } }
+
+  /// Waits for a worker that has been ended.
+  ///
+  /// - Parameter seconds: at the most. It takes as long as the kernel takes to let go of its memory.
+  public func awaitEnd(within seconds: Double) {
+    let deadline = ContinuousClock.now + .seconds(seconds)
+    while reap() == nil, !isGone, .now < deadline { usleep(10_000) }
+  }
 
   /// Has the worker end for a reason of this side's: a signal.
   public func cancel(_ exit: ExitCode, _ why: String) { cancel(Failure(exit, role, why)) }
@@ -101,8 +113,11 @@ public final class Guardian: Sendable {
 
   /// The worker is ending; what was said first counts, and the earliest deadline.
   private func expectEnd(within seconds: Double, _ failure: Failure?) {
+    // A guest that has arrived, and perhaps has left its source, is held, however long that takes.
+    let isArrived = page.isArrived
     state.update { state in
       state.failure = state.failure ?? failure
+      guard !isArrived else { return }
       let deadline = ContinuousClock.now + .seconds(seconds)
       state.deadline = min(state.deadline ?? deadline, deadline)
     }
@@ -116,9 +131,10 @@ public final class Guardian: Sendable {
   public func wait(onReady: () -> Void = {}) -> WorkerEnd {
     var calls = CallWatch(limit: callLimit)
     var stalls = StallWatch(pid: pid, limit: callLimit)
+    var status: Int32?
     while true {
       // Looked at first: what it said before it ended is read below.
-      let status = reap()
+      status = status ?? reap()
       let received: WorkerLine.Received<WorkerMessage> = line.receive(
         milliseconds: status == nil ? 100 : 0)
       switch received {
@@ -133,7 +149,7 @@ public final class Guardian: Sendable {
         // poll(2) would go on saying that the line is closed.
         if case .closed = received { usleep(10_000) }
       }
-      if stalls.isStalled() {
+      if !page.isArrived, stalls.isStalled() {
         cancel(
           Failure(
             .failed, "store", "its storage has not answered for \(callLimit.formatted) s",
@@ -155,6 +171,7 @@ public final class Guardian: Sendable {
 
   /// Ends a worker that does not end by itself.
   private func finish() {
+    guard !isGone else { return }
     // They stay open as long as one of its threads stands, and it could not even be asked to close them: whoever
     // waits for storage may hold what every allocation needs.
     Connections(of: pid).reset()
@@ -193,11 +210,13 @@ public final class Guardian: Sendable {
     let calls = BackendCalls.shared.inside()
     // Written by the worker, which is gone.
     let left = page.words.pointee
-    // What it was doing when it was ended by us, or died of what had failed.
-    if let failure = state.read({ $0.failure }), left.signal == 0, left.exited == 0 {
-      return WorkerEnd(failure: failure, isOrderly: false)
+    let verdict = Self.verdict(status, left, calls)
+    guard var failure = state.read({ $0.failure }) else {
+      return WorkerEnd(failure: verdict, isOrderly: false)
     }
-    return WorkerEnd(failure: Self.verdict(status, left, calls), isOrderly: false)
+    // What a backend does while everything is being ended takes nothing back of why.
+    if left.signal != 0 || left.exited != 0 { failure.why += "; then \(verdict)" }
+    return WorkerEnd(failure: failure, isOrderly: false)
   }
 
   /// One line about a worker that something else than itself has ended.

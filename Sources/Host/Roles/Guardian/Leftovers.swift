@@ -5,10 +5,15 @@ import Store
 public struct Leftovers: Sendable {
   /// What the worker was doing with the store.
   public enum Role: Sendable {
-    /// Filling it; "settled" when the guest is held and its source knows.
-    case reception(isSettled: Bool)
-    /// Handing its guest on.
-    case handOver
+    /// Filling it; "settled" when the guest is held and its source knows, "arrived" when all of it has come from a
+    /// source that waits for no verdict.
+    case reception(isSettled: Bool, isArrived: Bool)
+    /// Filling it with what was not ready to be a standby.
+    case precopy
+    /// Keeping checkpoints in it.
+    case standby
+    /// Handing its guest on; "settled" when its destination has said that it has it.
+    case handOver(isSettled: Bool)
   }
 
   private let store: String
@@ -24,32 +29,47 @@ public struct Leftovers: Sendable {
   /// Puts the store right, and adds to the failure where the guest is now.
   public func settle(_ failure: inout Failure, after role: Role) {
     guard let status = try? Store.status(of: store) else { return }
+    func note(_ hint: String) { failure.hint = (failure.hint.map { $0 + "; " } ?? "") + hint }
     do {
       switch (role, status.manifest?.state) {
-      case (.reception, nil), (.reception, .receiving):
+      case (.reception(isSettled: false, isArrived: true), .receiving),
+        (.reception(isSettled: false, isArrived: true), nil):
+        failure.why += "; what has come of the guest is in \(store), and its source may have let go of it"
+        note("look whether it still runs there, or is paused ('cont'), before you remove the folder")
+      case (.reception, nil), (.reception, .receiving), (.precopy, _):
         // Nothing of it counts: the guest goes on at its source.
-        try Store.prepare(store).sweep()
+        try Store.sweepAbandoned(store)
         // Only if nothing else is in it.
         if isNew { rmdir(store) }
-      case (.reception(isSettled: false), .held):
-        let (store, held) = try Store.open(store)
-        var manifest = held
-        manifest.state = .unsettled
-        try store.write(manifest)
+      case (.reception(isSettled: false, _), .unsettled):
         failure.why += "; the guest is held, and its source may not have been told"
-        failure.hint = "if the guest does not run at its source, send it from here with --force"
-      case (.reception, .standby):
-        failure.hint = "checkpoint \(status.checkpoint?.number ?? 0) is safe in \(store)"
+        note("if the guest does not run at its source, send it from here with --force")
+      case (.reception, .held), (.reception, .unsettled):
+        failure.why += "; the guest is held"
+        try settle(as: .held)
+      case (.standby, .standby):
+        note("checkpoint \(status.checkpoint?.number ?? 0) is safe in \(store)")
+      case (.handOver(isSettled: true), .handingOver), (.handOver(isSettled: true), .handedOver):
+        failure.why += "; the guest runs at its destination"
+        note("do not send or continue it from here again")
+        try settle(as: .handedOver)
       case (.handOver, .handingOver):
         failure.why += "; whether the guest runs there is not known"
-        failure.hint =
-          "look at the destination; if the guest does not run there, send again with --force"
-      case (.reception(isSettled: true), .held), (.handOver, .held), (.handOver, .standby):
-        failure.hint = "the guest is safe in \(store)"
+        note("look at the destination; if the guest does not run there, send again with --force")
+      case (.handOver, .held), (.handOver, .standby):
+        note("the guest is safe in \(store)")
       default: break
       }
     } catch {
       failure.why += "; its store could not be put right: \(error)"
     }
+  }
+
+  /// What was decided is what the store says.
+  private func settle(as state: Manifest.State) throws {
+    let (store, before) = try Store.open(store, handedOver: true)
+    var manifest = before
+    manifest.state = state
+    if manifest != before { try store.write(manifest) }
   }
 }

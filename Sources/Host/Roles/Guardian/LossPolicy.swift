@@ -50,7 +50,8 @@ public final class LossPolicy: Sendable {
     self.log = log
     self.onRehearsal = onRehearsal
     failover = Failover(options, log: log)
-    rehearsal = Failover(options, log: { _ in })
+    let quiet: @Sendable (String) -> Void = { _ in }
+    rehearsal = Failover(options, log: wantsSpare ? log : quiet)
   }
 
   /// Calls a failover off, see ``Failover/cancel(_:_:)``.
@@ -82,7 +83,7 @@ public final class LossPolicy: Sendable {
         onRehearsal(try rehearsal.rehearse())
         return nil
       }
-      let qemu = try failover.makeSpare()
+      let qemu = try rehearsal.makeSpare()
       onRehearsal(qemu.rehearsal)
       log("spare QEMU waits, pid \(qemu.pid)")
       return qemu
@@ -106,7 +107,7 @@ public final class LossPolicy: Sendable {
     _ cause: Failure, primaryStands: Bool
   ) throws(Failure) -> FailoverSummary? {
     isSettled.update { $0 = true }
-    rehearsal.cancel(.failed, "the failover itself has come")
+    if !wantsSpare { rehearsal.cancel(.failed, "the failover itself has come") }
     guard isLoss(cause, primaryStands: primaryStands) else {
       takeSpare()?.kill()
       return nil
@@ -127,8 +128,8 @@ public final class LossPolicy: Sendable {
   }
 
   private func takeSpare() -> SpareQEMU? {
-    // It has its own time limits, and it is the quickest way.
-    spare.wait(seconds: nil) { spare -> SpareQEMU?? in
+    // One that is just being started is the quickest way, unless it hangs.
+    let found = spare.wait(seconds: options.timeout) { spare -> SpareQEMU?? in
       switch spare {
       case .starting: return nil
       case .none: return .some(nil)
@@ -136,6 +137,8 @@ public final class LossPolicy: Sendable {
         spare = .none
         return .some(qemu)
       }
-    } ?? nil
+    }
+    if found == nil { rehearsal.cancel(.failed, "it has taken too long") }
+    return found ?? nil
   }
 }

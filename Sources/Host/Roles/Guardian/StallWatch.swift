@@ -8,7 +8,7 @@ struct StallWatch {
   /// Seconds that a thread may stand.
   private let limit: Double
   private var looked = ContinuousClock.now
-  private var since: [String: (switches: Substring, ContinuousClock.Instant)] = [:]
+  private var since: [String: (switches: Substring, seconds: Double)] = [:]
   private var hasTold = false
 
   init(pid: pid_t, limit: Double) {
@@ -23,16 +23,20 @@ struct StallWatch {
   mutating func isStalled() -> Bool {
     let now = ContinuousClock.now
     // A look costs a file or two a thread.
-    guard !hasTold, now - looked > .seconds(min(limit, 30) / 8) else { return false }
+    let interval = min(limit, 30) / 8
+    guard !hasTold, now - looked > .seconds(interval) else { return false }
+    // As in CallWatch: both processes may have been stopped.
+    let passed = min((now - looked) / .seconds(1), interval + 1)
     looked = now
     let threads = "/proc/\(pid)/task"
     let ids = (try? FileManager.default.contentsOfDirectory(atPath: threads)) ?? []
-    var still: [String: (switches: Substring, ContinuousClock.Instant)] = [:]
+    var still: [String: (switches: Substring, seconds: Double)] = [:]
     for id in ids {
       guard let switches = Self.switches(ofWaiting: "\(threads)/\(id)/status") else { continue }
-      let from = since[id].flatMap { $0.switches == switches ? $0.1 : nil } ?? now
-      still[id] = (switches, from)
-      if now - from > .seconds(limit) { hasTold = true }
+      let before = since[id].flatMap { $0.switches == switches ? $0.seconds : nil }
+      let seconds = before.map { $0 + passed } ?? 0
+      still[id] = (switches, seconds)
+      if seconds > limit { hasTold = true }
     }
     since = still
     return hasTold

@@ -35,10 +35,13 @@ public final class Worker: Sendable {
   /// Something has failed, and all that is going on is being ended: how, ``end(_:)`` says, if it comes to that.
   public func failing(_ failure: Failure) { line.send(WorkerMessage.failing(failure)) }
 
-  /// A primary's guest has to stand still from now on, or has been told to go on.
+  /// A primary's guest stands still for a checkpoint, or is about to be told to go on.
   public func primaryStands(_ stands: Bool) { page.primaryStands = stands }
 
-  /// The guest is held, and its source knows.
+  /// All of a guest has come, and its source waits for no verdict.
+  public func isArrived() { page.isArrived = true }
+
+  /// Where the guest is has been decided, and the peer knows: see ``Guardian/isSettled``.
   public func isSettled() { page.isSettled = true }
 
   /// Ends the process. Nothing that is still running is waited for.

@@ -25,6 +25,8 @@ public struct WorkerEnd: Codable, Sendable {
   public var output = ""
   /// What went wrong; nil if nothing.
   public var failure: Failure?
+  /// For exit(3), where that is not a failure's.
+  public var code: Int32 = 0
   /// Its threads have ended, and the store is closed.
   public var isOrderly = true
 
@@ -75,7 +77,8 @@ final class WorkerLine: Sendable {
     guard poll(&polled, 1, milliseconds) > 0 else { return .nothing }
     var bytes = [UInt8](repeating: 0, count: Self.longest)
     let count = recv(descriptor, &bytes, bytes.count, Int32(MSG_DONTWAIT))
-    if count < 0, errno == EAGAIN || errno == EINTR { return .nothing }
+    // A reset comes before what is still to be read: the other end has left a message of ours unread.
+    if count < 0, [EAGAIN, EINTR, ECONNRESET].contains(errno) { return .nothing }
     guard count > 0 else { return .closed }
     // What cannot be understood was not sent by us: a backend has written to a descriptor that it does not own.
     guard let message = try? JSONDecoder().decode(Message.self, from: Data(bytes[..<count])) else {

@@ -16,7 +16,7 @@ final class WorkerPage: Sendable {
     guard memory != MAP_FAILED, let memory else { throw SystemError("mmap") }
     words = memory.bindMemory(to: clinux_last_words.self, capacity: 1)
     // Half a page further, so aligned and not the words'; zero is an atomic's zero.
-    flags = (memory + 2048).bindMemory(to: Atomic<UInt64>.self, capacity: 2)
+    flags = (memory + 2048).bindMemory(to: Atomic<UInt64>.self, capacity: 3)
   }
 
   /// See ``Guardian/primaryStands``.
@@ -25,7 +25,13 @@ final class WorkerPage: Sendable {
     set { flags[0].store(newValue ? 1 : 0, ordering: .releasing) }
   }
 
-  /// The guest is held, and its source knows, if it wanted to know: what comes now changes nothing about that.
+  /// All of a guest has come, and its source may have let go of it: only a store that is whole is left of it.
+  var isArrived: Bool {
+    get { flags[2].load(ordering: .acquiring) != 0 }
+    set { flags[2].store(newValue ? 1 : 0, ordering: .releasing) }
+  }
+
+  /// See ``Guardian/isSettled``.
   var isSettled: Bool {
     get { flags[1].load(ordering: .acquiring) != 0 }
     set { flags[1].store(newValue ? 1 : 0, ordering: .releasing) }

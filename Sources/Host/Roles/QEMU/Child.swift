@@ -33,16 +33,15 @@ final class Child: Sendable {
     }
   }
 
-  /// Ends it at once, with its process group if it leads one.
+  /// Ends it at once, with its process group if it leads one. One that waits for storage which does not answer dies
+  /// when that does, and is not waited for.
   func kill() {
     ended.update { ended in
-      guard ended == nil else { return }
       // Not reaped while the lock is held: the number is still its own.
-      Glibc.kill(leadsGroup ? -pid : pid, SIGKILL)
-      var status: Int32 = 0
-      while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-      ended = status
+      if ended == nil { _ = Glibc.kill(leadsGroup ? -pid : pid, SIGKILL) }
     }
+    let deadline = ContinuousClock.now + .seconds(2)
+    while status == nil, .now < deadline { usleep(500) }
   }
 
   /// The exit code in what wait(2) tells; nil when a signal ended it.

@@ -32,6 +32,8 @@ final class QEMULog: Sendable {
       why = "it belongs to another user"
     } else if status.st_nlink != 1 {
       why = "it has another name"
+    } else if status.st_mode & 0o022 != 0 {
+      why = "others may write to it (chmod go-w \(path))"
     } else if status.st_mode & 0o077 != 0, fchmod(descriptor, 0o600) != 0 {
       why = SystemError("fchmod").reason
     }
@@ -48,7 +50,7 @@ final class QEMULog: Sendable {
 
   private static func refusal(_ path: String, _ why: String) -> Failure {
     Failure(
-      .failed, "qemu", "its log \(path) cannot be used: \(why)",
+      .refused, "qemu", "its log \(path) cannot be used: \(why)",
       hint: "remove it, or give another with --qemu-log")
   }
 

@@ -56,16 +56,23 @@ extension ReceiveSession {
   /// Counts the primary as lost when no checkpoint is committed for so many seconds, whatever it does meanwhile.
   /// Returns when the reception is over.
   func watchCheckpoints(_ limit: Double) {
+    // Seconds that have been seen to pass: a process that was stopped meanwhile (a debugger, a frozen control group) has
+    // not listened, so its primary may have waited for it.
+    var (last, silent) = (state.read { $0.lastCheckpoint }, 0.0)
     while true {
-      let left = limit - (.now - state.read { $0.lastCheckpoint }) / .seconds(1)
-      guard left > 0 else {
+      guard silent < limit else {
         // A primary that is found to live is not lost, whatever the clock says.
         _ = state.wait(seconds: Self.patience + 1) { state in
           !state.ending || state.over || state.failure != nil ? () : nil
         }
         return fail(.gone("primary", "no checkpoint for \(limit.formatted) s"))
       }
-      if state.wait(seconds: left, { $0.over || $0.failure != nil ? true : nil }) != nil { return }
+      let (before, slice) = (ContinuousClock.now, min(limit - silent, 1))
+      if state.wait(seconds: slice, { $0.over || $0.failure != nil ? true : nil }) != nil { return }
+      let passed = min((.now - before) / .seconds(1), slice + 0.5)
+      let now = state.read { $0.lastCheckpoint }
+      silent = now == last ? silent + passed : min((.now - now) / .seconds(1), passed)
+      last = now
     }
   }
 

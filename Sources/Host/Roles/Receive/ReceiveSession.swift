@@ -68,15 +68,15 @@ final class ReceiveSession: Sendable {
 
   /// The first failure wins, and wakes every thread, wherever it waits.
   func fail(_ failure: Failure) {
-    let isFirst = state.update { state in
+    let (isFirst, channels, main) = state.update { state in
       let isFirst = state.failure == nil
       if isFirst { state.failure = failure }
-      for channel in state.channels.values { channel.socket.cut() }
-      for socket in state.unnamed { socket.cut() }
-      state.main?.cutReading()  // writing stays possible: the source is to be told
-      return isFirst
+      return (isFirst, state.channels.values.map(\.socket) + state.unnamed, state.main)
     }
     if isFirst { events.failing(failure) }
+    // Not under the lock: a socket that a thread is reading into storage which does not answer keeps others waiting.
+    for channel in channels { channel.cut() }
+    main?.cutReading()  // writing stays possible: the source is to be told
   }
 
   var failure: Failure? { state.read { $0.failure } }

@@ -63,13 +63,19 @@ public final class Receiver: Sendable {
       let start = ContinuousClock.now
       return try untilHeld(main, socket, store, onProgress) {
         try main.run()
-        var manifest = main.manifest(uuid: session.uuid)
-        try hold(main, manifest, store, as: .held)
+        if !main.sourceListens { session.events.arrived() }
+        let manifest = main.manifest(uuid: session.uuid)
+        // Whole and durable, and not to be continued before the source knows: if this process ends in between, the
+        // source goes on with its guest.
+        try hold(main, manifest, store, as: main.sourceListens ? .unsettled : .held)
         do {
-          if main.sourceListens { try socket.write(ReturnPathMessage.shut(0).encode()) }
+          if main.sourceListens {
+            try socket.write(ReturnPathMessage.shut(0).encode())
+            try store.settle()
+          }
+        } catch let error as StoreError {
+          throw error
         } catch {
-          manifest.state = .unsettled
-          try store.write(manifest)
           throw Failure(
             .failed, "main channel",
             "the source is gone before it could be told that its guest is held",

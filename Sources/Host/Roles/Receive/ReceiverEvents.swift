@@ -2,9 +2,10 @@
 public struct ReceiverEvents: Sendable {
   /// The first failure: everything is being ended because of it.
   public var failing: @Sendable (Failure) -> Void = { _ in }
-  /// A primary's guest has to stand still from now on (it is about to be told to send a checkpoint), or has been told
-  /// to go on.
+  /// A primary has stopped its guest for a checkpoint, or is about to be told to go on.
   public var primaryStands: @Sendable (Bool) -> Void = { _ in }
+  /// All of the guest has come, and its source waits for no verdict: it may have let go of it.
+  public var arrived: @Sendable () -> Void = {}
   /// The guest is held, and its source knows, if it wanted to know.
   public var settled: @Sendable () -> Void = {}
 

@@ -68,6 +68,9 @@ final class Handover {
       control.fail { offer.failure(error, at: .main, in: $0) }
       throw settle(control.failure!)
     }
+    // From here on it is known, whatever a backend does when its channels are closed.
+    control.settled()
+    defer { withExtendedLifetime(workers) {} }
     var summary = summary(main, workers, start)
     manifest.state = .handedOver
     manifest.handedOverTo = "\(options.to) at \(Date.now.formatted(.iso8601))"

@@ -25,11 +25,20 @@ final class HandoverControl: Sendable {
   private let state = Monitor<(failure: Failure?, sockets: [Socket], stage: Stage)>(
     (nil, [], .waiting))
   private let onFailure: @Sendable (Failure) -> Void
+  /// The destination has the guest.
+  let settled: @Sendable () -> Void
   private let left = Atomic(false)
   private let source = Mutex<PageSource?>(nil)
 
-  /// - Parameter onFailure: told of the first failure, from whatever thread notices it.
-  init(onFailure: @escaping @Sendable (Failure) -> Void) { self.onFailure = onFailure }
+  /// - Parameters:
+  ///   - onFailure: told of the first failure, from whatever thread notices it.
+  ///   - settled: told when the destination has said that it has the guest.
+  init(
+    onFailure: @escaping @Sendable (Failure) -> Void, settled: @escaping @Sendable () -> Void
+  ) {
+    self.onFailure = onFailure
+    self.settled = settled
+  }
 
   /// Threads were left behind: see ``Sender/hasLeftThreads``.
   var hasLeftThreads: Bool { left.load(ordering: .relaxed) }

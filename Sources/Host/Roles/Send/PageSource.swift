@@ -71,7 +71,7 @@ final class PageSource: Sendable {
         defer { state.zero = [] }
         return .some(state.zero)
       }
-      return state.workers == 0 ? .some(nil) : nil
+      return state.workers <= 0 ? .some(nil) : nil
     } ?? nil
   }
 

@@ -22,15 +22,18 @@ public final class Sender: Sendable {
 
   /// A hand-over that has not begun.
   ///
-  /// - Parameter onFailure: told of the first failure, because of which everything is being ended, from whatever
-  ///   thread notices it.
+  /// - Parameters:
+  ///   - onFailure: told of the first failure, because of which everything is being ended, from whatever thread
+  ///     notices it.
+  ///   - settled: told when the destination has said that it has the guest.
   public init(
     _ options: SendOptions, loader: PluginLoader,
-    onFailure: @escaping @Sendable (Failure) -> Void = { _ in }
+    onFailure: @escaping @Sendable (Failure) -> Void = { _ in },
+    settled: @escaping @Sendable () -> Void = {}
   ) {
     self.options = options
     self.loader = loader
-    control = HandoverControl(onFailure: onFailure)
+    control = HandoverControl(onFailure: onFailure, settled: settled)
   }
 
   /// Ends a hand-over from outside: a signal.

@@ -80,10 +80,11 @@ final class Standby {
       }
       replied = .now
       session.openEpoch()
-      session.events.primaryStands(true)
       try socket.write(COLOMessage.checkpointReply.encode())
       change(to: .receiving(number))
-    case .vmstateSend: sent = .now
+    case .vmstateSend:
+      sent = .now
+      session.events.primaryStands(true)
     default:
       throw Failure(.corrupt, "main channel", "the primary sent \(message), which is ours to send")
     }
