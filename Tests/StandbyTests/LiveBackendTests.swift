@@ -83,6 +83,32 @@ struct LiveBackendTests {
     #expect(result.errors.contains("no checkpoint for 1 s"), "\(result)")
   }
 
+  @Test("A standby that was stopped for a while has not lost its primary, nor its backend")
+  func stopped() throws {
+    let session = try Session(
+      "",
+      [
+        "--timeout", "1", "--checkpoint-timeout", "2", "--on-loss", "failover", "--no-fence", "--",
+        "/bin/false",
+      ])
+    try session.primary.play(upTo: 1)
+    try session.primary.request()
+    let process = session.standby.multifd.process
+    let worker = try #require(process.worker)
+    for signal in [SIGSTOP, SIGCONT] {
+      process.kill(signal)
+      kill(worker, signal)
+      if signal == SIGSTOP { Thread.sleep(forTimeInterval: 4) }
+    }
+    Thread.sleep(forTimeInterval: 0.5)
+    try session.primary.send(session.script.checkpoints[1])
+    try session.primary.expectAcknowledgement(2)
+    process.kill(SIGTERM)
+    let result = try session.standby.multifd.wait(.seconds(40))
+    #expect(result.code == 128 + SIGTERM, "\(result)")
+    try StoreCheck.expect(session.standby.store, holds: 2, session.script)
+  }
+
   @Test("A backend that hangs does not stop a signal")
   func signal() throws {
     let session = try Session("hang()", ["--timeout", "600"])

@@ -156,6 +156,10 @@ struct QEMULogTests {
       { try FileManager.default.createSymbolicLink(atPath: log, withDestinationPath: target) },
       { try FileManager.default.linkItem(atPath: target, toPath: log) },
       { mkfifo(log, 0o600) }, { mkdir(log, 0o700) },
+      {
+        try Data().write(to: URL(filePath: log))
+        chmod(log, 0o620)
+      },
     ]
     try "mine\n".write(toFile: target, atomically: false, encoding: .utf8)
     for make in makes {
@@ -168,7 +172,7 @@ struct QEMULogTests {
     #expect(try String(contentsOfFile: target, encoding: .utf8) == "mine\n")
     // One that others could read is closed to them first.
     #expect(FileManager.default.createFile(atPath: log, contents: nil))
-    chmod(log, 0o666)
+    chmod(log, 0o644)
     _ = try LostGuest.failover(standby, ["/bin/false"])
     #expect(try mode(log) == 0o600)
     try StoreCheck.expect(standby.store, holds: 3, LostGuest.script)

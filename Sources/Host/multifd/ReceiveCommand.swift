@@ -85,7 +85,8 @@ struct ReceiveCommand: ParsableCommand {
     let end = guardian.wait()
     guardian.reapWorker()
     try Workers.finish(
-      guardian, end, leftovers, after: .reception(isSettled: guardian.isSettled, isArrived: guardian.isArrived))
+      guardian, end, leftovers,
+      after: .reception(isSettled: guardian.isSettled, isArrived: guardian.isArrived))
   }
 
   /// In the worker.
@@ -127,6 +128,7 @@ struct ReceiveCommand: ParsableCommand {
     var events = ReceiverEvents()
     events.failing = worker.failing
     events.primaryStands = worker.primaryStands
+    events.isStandby = worker.isStandby
     events.arrived = worker.isArrived
     events.settled = worker.isSettled
     let receiver = Receiver(options, loader: plugins.loader, events: events, log: Console.note)

@@ -92,7 +92,8 @@ struct StandbyArguments: ParsableArguments {
       Console.note("ready: the guest can be continued from \(store)")
       policy.ready()
     }
-    guard wasReady, var cause = end.failure else {
+    // What could not be said in order counts from the moment in which the primary could know.
+    guard end.isOrderly ? wasReady : guardian.isStandby, var cause = end.failure else {
       return try Workers.finish(guardian, end, leftovers, after: .precopy)
     }
     // Its lock goes with it.

@@ -80,6 +80,9 @@ public final class Guardian: Sendable {
   /// until somebody does something about it.
   public var primaryStands: Bool { page.primaryStands }
 
+  /// A primary may know that there is a standby: it keeps what was held for it, whatever becomes of the worker.
+  public var isStandby: Bool { page.isStandby }
+
   /// All of a guest has come, and its source waited for no verdict.
   public var isArrived: Bool { page.isArrived }
 

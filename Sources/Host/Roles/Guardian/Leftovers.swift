@@ -34,8 +34,9 @@ public struct Leftovers: Sendable {
       switch (role, status.manifest?.state) {
       case (.reception(isSettled: false, isArrived: true), .receiving),
         (.reception(isSettled: false, isArrived: true), nil):
-        failure.why += "; what has come of the guest is in \(store), and its source may have let go of it"
-        note("look whether it still runs there, or is paused ('cont'), before you remove the folder")
+        failure.why +=
+          "; what has come of the guest is in \(store), and its source may have let go of it"
+        note("look whether it runs or waits there ('cont') before you remove the folder")
       case (.reception, nil), (.reception, .receiving), (.precopy, _):
         // Nothing of it counts: the guest goes on at its source.
         try Store.sweepAbandoned(store)

@@ -38,6 +38,9 @@ public final class Worker: Sendable {
   /// A primary's guest stands still for a checkpoint, or is about to be told to go on.
   public func primaryStands(_ stands: Bool) { page.primaryStands = stands }
 
+  /// A primary is about to be told that there is a standby.
+  public func isStandby() { page.isStandby = true }
+
   /// All of a guest has come, and its source waits for no verdict.
   public func isArrived() { page.isArrived = true }
 

@@ -16,13 +16,19 @@ final class WorkerPage: Sendable {
     guard memory != MAP_FAILED, let memory else { throw SystemError("mmap") }
     words = memory.bindMemory(to: clinux_last_words.self, capacity: 1)
     // Half a page further, so aligned and not the words'; zero is an atomic's zero.
-    flags = (memory + 2048).bindMemory(to: Atomic<UInt64>.self, capacity: 3)
+    flags = (memory + 2048).bindMemory(to: Atomic<UInt64>.self, capacity: 4)
   }
 
   /// See ``Guardian/primaryStands``.
   var primaryStands: Bool {
     get { flags[0].load(ordering: .acquiring) != 0 }
     set { flags[0].store(newValue ? 1 : 0, ordering: .releasing) }
+  }
+
+  /// A primary may know that there is a standby.
+  var isStandby: Bool {
+    get { flags[3].load(ordering: .acquiring) != 0 }
+    set { flags[3].store(newValue ? 1 : 0, ordering: .releasing) }
   }
 
   /// All of a guest has come, and its source may have let go of it: only a store that is whole is left of it.

@@ -4,6 +4,8 @@ public struct ReceiverEvents: Sendable {
   public var failing: @Sendable (Failure) -> Void = { _ in }
   /// A primary has stopped its guest for a checkpoint, or is about to be told to go on.
   public var primaryStands: @Sendable (Bool) -> Void = { _ in }
+  /// A primary is about to be told that there is a standby.
+  public var isStandby: @Sendable () -> Void = {}
   /// All of the guest has come, and its source waits for no verdict: it may have let go of it.
   public var arrived: @Sendable () -> Void = {}
   /// The guest is held, and its source knows, if it wanted to know.

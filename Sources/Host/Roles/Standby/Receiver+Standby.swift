@@ -32,6 +32,7 @@ extension Receiver {
         let standby = try Standby(socket, store, stage, session)
         // Before the primary hears of it: if it dies in between, it is a primary that is lost.
         try session.enterStandby()
+        session.events.isStandby()
         try standby.ready(sourceListens: main.sourceListens)
         return standby
       }
