@@ -67,9 +67,9 @@ extension ReceiveSession {
         }
         return fail(.gone("primary", "no checkpoint for \(limit.formatted) s"))
       }
-      let (before, slice) = (ContinuousClock.now, min(limit - silent, 1))
+      let (before, slice) = (ContinuousClock.now, min(limit - silent, limit / 8, 1))
       if state.wait(seconds: slice, { $0.over || $0.failure != nil ? true : nil }) != nil { return }
-      let passed = min((.now - before) / .seconds(1), slice + 0.5)
+      let passed = min((.now - before) / .seconds(1), 2 * slice)
       let now = state.read { $0.lastCheckpoint }
       silent = now == last ? silent + passed : min((.now - now) / .seconds(1), passed)
       last = now
