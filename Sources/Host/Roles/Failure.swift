@@ -10,7 +10,7 @@ import Wire
 public enum ExitCode: Equatable, Codable, Sendable {
   /// Done.
   case done
-  /// Failed; the guest is safe at its source.
+  /// Failed; the guest is safe where it was.
   case failed
   /// Refused in negotiation: backend, format, capability.
   case refused

@@ -10,6 +10,8 @@ import Memory
 ///     device-state      the devices' sections and the closing EOF byte, as the source sent them
 ///     vm-description    the VM description element
 ///     lock              held by the process that uses the store; what is in it marks the folder as a store
+///     qemu.log          what QEMUs have said that were to continue the guest
+///     spare, rehearsal  which of them waits, and how the last try of a failover went
 ///     reserve           room for what is to be written when there is no other: that the guest has gone
 ///
 /// A guest is here if and only if the manifest says `held`. Everything before that rename is a

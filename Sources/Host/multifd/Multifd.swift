@@ -14,7 +14,7 @@ struct Multifd: ParsableCommand {
       Speaks QEMU's migration stream, multifd included; page payloads go through backends that are \
       loaded at run time.
 
-      Exit codes: 0 done; 1 failed, the guest is safe at its source; 2 refused; \
+      Exit codes: 0 done; 1 failed, the guest is safe where it was; 2 refused; \
       3 peer unreachable or silent; 4 corrupt stream; 5 failover taken; 64 usage; 70 internal; 128+n signal n.
       """,
     version: "0.1.0",

@@ -18,7 +18,7 @@ struct StandbyArguments: ParsableArguments {
   @Option(help: "When the primary is lost: hold the guest, or failover into the QEMU after --.")
   var onLoss: LossPolicy.Action = .hold
 
-  @Flag(help: "Start that QEMU at once and let it wait.")
+  @Flag(help: "Start that QEMU when the standby is ready, and let it wait.")
   var spare = false
 
   @Flag(
