@@ -78,17 +78,17 @@ public final class Guardian: Sendable {
 
   /// A primary's guest stands still for a checkpoint, and has not been told to go on: if the worker ends now, it stands
   /// until somebody does something about it.
-  public var primaryStands: Bool { page.primaryStands }
+  public var primaryStands: Bool { page[.primaryStands] }
 
   /// A primary may know that there is a standby: it keeps what was held for it, whatever becomes of the worker.
-  public var isStandby: Bool { page.isStandby }
+  public var isStandby: Bool { page[.isStandby] }
 
   /// All of a guest has come, and its source waited for no verdict.
-  public var isArrived: Bool { page.isArrived }
+  public var isArrived: Bool { page[.isArrived] }
 
   /// Where the guest is has been decided, whatever becomes of the worker now: it is held, and its source knows; or it
   /// runs at its destination, which has said so.
-  public var isSettled: Bool { page.isSettled }
+  public var isSettled: Bool { page[.isSettled] }
 
   /// The worker is gone, with its lock of the store.
   public var isGone: Bool { state.read { $0.isOver } }
@@ -117,7 +117,7 @@ public final class Guardian: Sendable {
   /// The worker is ending; what was said first counts, and the earliest deadline.
   private func expectEnd(within seconds: Double, _ failure: Failure?) {
     // A guest that has arrived, and perhaps has left its source, is held, however long that takes.
-    let isArrived = page.isArrived
+    let isArrived = page[.isArrived]
     state.update { state in
       state.failure = state.failure ?? failure
       guard !isArrived else { return }
@@ -152,7 +152,7 @@ public final class Guardian: Sendable {
         // poll(2) would go on saying that the line is closed.
         if case .closed = received { usleep(10_000) }
       }
-      if !page.isArrived, stalls.isStalled() {
+      if !page[.isArrived], stalls.isStalled() {
         cancel(
           Failure(
             .failed, "store", "its storage has not answered for \(callLimit.formatted) s",

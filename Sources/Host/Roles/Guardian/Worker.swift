@@ -36,16 +36,16 @@ public final class Worker: Sendable {
   public func failing(_ failure: Failure) { line.send(WorkerMessage.failing(failure)) }
 
   /// A primary's guest stands still for a checkpoint, or is about to be told to go on.
-  public func primaryStands(_ stands: Bool) { page.primaryStands = stands }
+  public func primaryStands(_ stands: Bool) { page[.primaryStands] = stands }
 
   /// A primary is about to be told that there is a standby.
-  public func isStandby() { page.isStandby = true }
+  public func isStandby() { page[.isStandby] = true }
 
   /// All of a guest has come, and its source waits for no verdict.
-  public func isArrived() { page.isArrived = true }
+  public func isArrived() { page[.isArrived] = true }
 
   /// Where the guest is has been decided, and the peer knows: see ``Guardian/isSettled``.
-  public func isSettled() { page.isSettled = true }
+  public func isSettled() { page[.isSettled] = true }
 
   /// Ends the process. Nothing that is still running is waited for.
   func end(_ end: WorkerEnd) -> Never {
