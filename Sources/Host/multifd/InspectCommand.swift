@@ -40,9 +40,7 @@ struct InspectCommand: ParsableCommand {
       fflush(nil)
       return end
     }
-    Workers.watchSignals(guardian)
-    let end = guardian.wait()
-    guardian.reapWorker()
+    let end = Workers.wait(guardian)
     if let failure = end.failure { throw failure }
     if end.code != 0 { throw ExitCode(end.code) }
   }

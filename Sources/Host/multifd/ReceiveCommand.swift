@@ -81,9 +81,7 @@ struct ReceiveCommand: ParsableCommand {
     if standby.colo {
       return try standby.run(guardian, leftovers, store: store, json: json, timeout: timeout)
     }
-    Workers.watchSignals(guardian)
-    let end = guardian.wait()
-    guardian.reapWorker()
+    let end = Workers.wait(guardian)
     try Workers.finish(
       guardian, end, leftovers,
       after: .reception(isSettled: guardian.isSettled, isArrived: guardian.isArrived))
@@ -91,25 +89,16 @@ struct ReceiveCommand: ParsableCommand {
 
   /// In the worker.
   private func receive(_ options: ReceiveOptions, _ worker: Worker) -> WorkerEnd {
-    let line = ProgressLine(progress)
-    let receiver = makeReceiver(options, worker)
-    var end = WorkerEnd()
-    do throws(Failure) {
+    work(options, worker) { (receiver, line, end) throws(Failure) in
       let summary = try receiver.run(
         onListening: { Console.note("listening on \($0)") }, onProgress: line.show)
       end.output = json ? Console.text(json: summary) : Console.printable(summary.description)
-    } catch { end.failure = error }
-    line.finish()
-    end.isOrderly = !receiver.hasLeftThreads
-    return end
+    }
   }
 
   /// In the worker of a standby.
   private func protect(_ options: ReceiveOptions, _ worker: Worker) -> WorkerEnd {
-    let line = ProgressLine(progress)
-    let receiver = makeReceiver(options, worker)
-    var end = WorkerEnd()
-    do throws(Failure) {
+    work(options, worker) { (receiver, line, end) throws(Failure) in
       let outcome = try receiver.runStandby(
         onListening: { Console.note("listening on \($0)") }, onProgress: line.show,
         onReady: {
@@ -118,7 +107,17 @@ struct ReceiveCommand: ParsableCommand {
         })
       end.output = json ? Console.text(json: outcome.report) : outcome.report.description
       end.failure = outcome.cause
-    } catch { end.failure = error }
+    }
+  }
+
+  private func work(
+    _ options: ReceiveOptions, _ worker: Worker,
+    _ body: (Receiver, ProgressLine, inout WorkerEnd) throws(Failure) -> Void
+  ) -> WorkerEnd {
+    let line = ProgressLine(progress)
+    let receiver = makeReceiver(options, worker)
+    var end = WorkerEnd()
+    do throws(Failure) { try body(receiver, line, &end) } catch { end.failure = error }
     line.finish()
     end.isOrderly = !receiver.hasLeftThreads
     return end

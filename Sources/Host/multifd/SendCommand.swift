@@ -86,9 +86,7 @@ struct SendCommand: ParsableCommand {
       end.isOrderly = !sender.hasLeftThreads
       return end
     }
-    Workers.watchSignals(guardian)
-    let end = guardian.wait()
-    guardian.reapWorker()
+    let end = Workers.wait(guardian)
     try Workers.finish(guardian, end, leftovers, after: .handOver(isSettled: guardian.isSettled))
   }
 

@@ -12,12 +12,16 @@ enum Workers {
     return try Guardian(role, callLimit: callLimit, work)
   }
 
-  /// Signals end the worker, and only then this process.
-  static func watchSignals(_ guardian: Guardian) {
+  /// Waits for a worker. Signals end it, and only then this process.
+  static func wait(_ guardian: Guardian) -> WorkerEnd {
     Signals.watch(onSecond: guardian.kill, guardian.cancel)
+    let end = guardian.wait()
+    // What it has used counts as ours when it has been waited for.
+    guardian.awaitEnd(within: 0.2)
+    return end
   }
 
-  /// Waits for a worker and says how it ended.
+  /// Says how a worker ended.
   ///
   /// - Parameter leftovers: what is in the store is looked at, and told, when the worker could not say it.
   static func finish(

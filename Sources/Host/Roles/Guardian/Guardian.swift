@@ -93,12 +93,14 @@ public final class Guardian: Sendable {
   /// The worker is gone, with its lock of the store.
   public var isGone: Bool { state.read { $0.isOver } }
 
-  /// Waits for a worker that has been ended.
+  /// Waits until a worker that has said how it ended, or has been ended, is gone.
   ///
   /// - Parameter seconds: at the most. It takes as long as the kernel takes to let go of its memory.
   public func awaitEnd(within seconds: Double) {
     let deadline = ContinuousClock.now + .seconds(seconds)
-    while reap() == nil, !isGone, .now < deadline { usleep(10_000) }
+    while !isGone, .now < deadline {
+      if reap() == nil { usleep(1000) }
+    }
   }
 
   /// Has the worker end for a reason of this side's: a signal.
@@ -180,16 +182,7 @@ public final class Guardian: Sendable {
     Connections(of: pid).reset()
     kill()
     // One that is waiting for storage which does not answer dies when that does; nobody else waits for it.
-    for _ in 0..<200 where state.read({ !$0.isOver }) {
-      if reap() == nil { usleep(10_000) }
-    }
-  }
-
-  /// Waits until a worker that has said how it ended has left the process table.
-  public func reapWorker() {
-    for _ in 0..<200 where state.read({ !$0.isOver }) {
-      if reap() == nil { usleep(1000) }
-    }
+    awaitEnd(within: 2)
   }
 
   /// The worker's status as of wait(2), once it has ended.

@@ -107,8 +107,10 @@ public final class LossPolicy: Sendable {
     _ cause: Failure, primaryStands: Bool
   ) throws(Failure) -> FailoverSummary? {
     isSettled.update { $0 = true }
-    if !wantsSpare { rehearsal.cancel(.failed, "the failover itself has come") }
-    guard isLoss(cause, primaryStands: primaryStands) else {
+    let isLoss = isLoss(cause, primaryStands: primaryStands)
+    // Of what is still being started, only a spare is worth waiting for, and only for a failover.
+    if !isLoss || !wantsSpare { rehearsal.cancel(.failed, "the standby has ended") }
+    guard isLoss else {
       takeSpare()?.kill()
       return nil
     }
