@@ -62,20 +62,34 @@ let package = Package(
 
     // The host, from the bottom up.
     .target(name: "CLinux", path: "Sources/Host/CLinux"),
-    host("Memory", ["CLinux"]),
+    host("System", ["CLinux"]),
+    host("Memory", ["System", "CLinux"]),
     host("Wire", []),
     host("PluginLoader", ["PluginAPI", "CLinux"]),
-    host("COLO", ["Memory", "Wire", "PluginLoader"]),
-    host("Store", ["Memory", "Wire", "CLinux"]),
-    host("Transport", ["PluginLoader", "Memory", "CLinux"]),
+    host("COLO", ["Memory", "System"]),
+    host("Store", ["Memory", "System", "Wire", "CLinux"]),
+    host("Transport", ["System", "CLinux"]),
     host("Chart", []),
     host("Observe", [.product(name: "Histogram", package: "hdrhistogram-swift")]),
     host(
+      "Migration",
+      [
+        "COLO", "Store", "Transport", "Observe", "PluginLoader", "PluginAPI", "Wire", "Memory",
+        "System",
+      ]),
+    host(
       "Roles",
-      ["COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory", "CLinux"],
+      [
+        "Migration", "COLO", "Store", "Transport", "Observe", "PluginLoader", "PluginAPI", "Wire",
+        "Memory", "System", "CLinux",
+      ],
       exclude: ["Bench/loadguest.s"]),
     .executableTarget(
-      name: "multifd", dependencies: ["Roles", "Chart", "CLinux", argumentParser],
+      name: "multifd",
+      dependencies: [
+        "Roles", "Migration", "Transport", "PluginLoader", "Wire", "System", "Chart", "CLinux",
+        argumentParser,
+      ],
       path: "Sources/Host/multifd"),
 
     // What a backend's author tries a backend with. It knows the C ABI and the loader, not the host.
@@ -117,6 +131,8 @@ let package = Package(
       name: "HarnessTests", dependencies: ["Harness", "CHarness", "TestSupport"],
       path: "Tests/HarnessTests",
       exclude: ["Golden", "GrownHost"]),
+    .testTarget(
+      name: "SystemTests", dependencies: ["System", "TestSupport"], path: "Tests/SystemTests"),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
     .testTarget(
       name: "MemoryTests", dependencies: ["Memory", "TestSupport"], path: "Tests/MemoryTests"),

@@ -2,6 +2,7 @@ import COLO
 import Foundation
 import Memory
 import SessionReplay
+import System
 import TestSupport
 import Testing
 

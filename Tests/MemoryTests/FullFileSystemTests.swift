@@ -1,5 +1,6 @@
 import Foundation
 import Memory
+import System
 import TestSupport
 import Testing
 

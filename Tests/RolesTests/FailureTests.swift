@@ -1,3 +1,4 @@
+import Migration
 import PluginLoader
 import Roles
 import Testing
@@ -8,11 +9,11 @@ struct FailureTests {
   @Test("More than is allowed is no corrupt stream, and the hint says what allows more")
   func limits() {
     let ram = Failure(WireError(.limitExceeded, at: 8, "much", limit: .ram), at: "main channel")
-    #expect(ram.exit == .refused && ram.hint?.contains("--max-ram") == true, "\(ram)")
+    #expect(ram.kind == .refused && ram.hint?.contains("--max-ram") == true, "\(ram)")
     let other = Failure(WireError(.limitExceeded, at: 8, "many"), at: "main channel")
-    #expect(other.exit == .refused && other.hint?.contains("built in") == true, "\(other)")
+    #expect(other.kind == .refused && other.hint?.contains("built in") == true, "\(other)")
     let wrong = Failure(WireError(.badLength, at: 8, "odd"), at: "main channel")
-    #expect(wrong.exit == .corrupt && wrong.hint == nil)
+    #expect(wrong.kind == .corrupt && wrong.hint == nil)
   }
 
   @Test(
@@ -20,7 +21,7 @@ struct FailureTests {
     arguments: PluginError.Kind.allCases)
   func plugins(kind: PluginError.Kind) {
     let failure = Failure(PluginError(kind, what: "x", why: "y"), at: "z")
-    let expected: ExitCode =
+    let expected: Failure.Kind =
       switch kind {
       case .notFound, .refused, .shadowed, .probeCrashed, .setup: .refused
       case .options: .usage
@@ -28,6 +29,6 @@ struct FailureTests {
       case .channel, .noMemory: .failed
       case .internalFault: .internalError
       }
-    #expect(failure.exit == expected && ExitCode(kind) == expected)
+    #expect(failure.kind == expected && Failure.Kind(kind) == expected)
   }
 }

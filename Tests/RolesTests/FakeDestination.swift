@@ -2,6 +2,7 @@ import Foundation
 import Roles
 import SessionReplay
 import Store
+import System
 import TestSupport
 import Testing
 import Transport
@@ -37,7 +38,7 @@ final class FakeDestination: Sendable {
   private let descriptor: Int32
   private let folder: TemporaryFolder?
   private let threads = ThreadGroup()
-  private let state: Transport.Monitor<(heard: [[UInt8]], open: [Int32])>
+  private let state: System.Monitor<(heard: [[UInt8]], open: [Int32])>
 
   /// - Parameters:
   ///   - channels: how many multifd connections are expected.
@@ -57,7 +58,7 @@ final class FakeDestination: Sendable {
       self.folder = folder
       endpoint = .unix(path: folder("incoming"))
     }
-    state = Transport.Monitor(([[UInt8]](repeating: [], count: channels + 1), []))
+    state = System.Monitor(([[UInt8]](repeating: [], count: channels + 1), []))
     try threads.start("destination") { [state, threads, descriptor] in
       for index in 0...channels {
         let accepted = accept(descriptor, nil, nil)
@@ -73,7 +74,7 @@ final class FakeDestination: Sendable {
 
   private static func serve(
     _ descriptor: Int32, _ index: Int, _ answer: Answer, _ sync: SendOptions.Sync, _ hook: Hook,
-    _ state: Transport.Monitor<(heard: [[UInt8]], open: [Int32])>
+    _ state: System.Monitor<(heard: [[UInt8]], open: [Int32])>
   ) {
     if case .speak(let text) = answer { Sockets.write(descriptor, Array(text.utf8)) }
     var buffer = [UInt8](repeating: 0, count: 1 << 16)

@@ -3,6 +3,7 @@
 
 import Foundation
 import SessionReplay
+import System
 import TestSupport
 import Testing
 import Transport
@@ -58,13 +59,13 @@ final class FakeSource: Sendable {
   }
 
   private let threads = ThreadGroup()
-  private let state: Transport.Monitor<(heard: [Heard], open: [Int: Int32])>
+  private let state: System.Monitor<(heard: [Heard], open: [Int: Int32])>
 
   /// Connects all lines to `endpoint`, in order.
   ///
   /// - Parameter manifest: a file that is looked at when a verdict comes.
   init(_ lines: [Line], to endpoint: Endpoint, manifest: String = "", seed: UInt64 = 1) {
-    state = Transport.Monitor((lines.map { _ in Heard() }, [:]))
+    state = System.Monitor((lines.map { _ in Heard() }, [:]))
     try! threads.start("fake source") { [state, threads] in
       for (index, line) in lines.enumerated() {
         if line.connectAfter > 0 { Thread.sleep(forTimeInterval: line.connectAfter) }

@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import PluginLoader
 import Roles
 import SessionReplay
@@ -27,7 +28,7 @@ struct HandoverTests {
     let destination = try FakeDestination(channels: 2, answer: .refuse(ping))
     let failure = try fail(held, destination)
     let heard = destination.end()
-    #expect(failure.exit == .failed && failure.cause == .refusedByDestination, "\(failure)")
+    #expect(failure.kind == .failed && failure.cause == .refusedByDestination, "\(failure)")
     #expect(held.state == .held)
     #expect(heard[0].suffix(9).elementsEqual([8, 0, 2, 0, 4, 0, 0, 0, UInt8(ping)]))
     // QEMU tells a source nothing: the failure says what there is to compare.
@@ -45,7 +46,7 @@ struct HandoverTests {
         channels: 2, answer: .dieAfter(bytes, connection: connection))
       let failure = try fail(held, destination)
       _ = destination.end()
-      #expect(failure.exit == .failed && failure.what == "destination", "\(failure)")
+      #expect(failure.kind == .failed && failure.what == "destination", "\(failure)")
       #expect(failure.why.contains("closed the connection"))
       #expect(failure.hint?.contains("pc.ram 32 MiB") == true, "\(failure.hint ?? "")")
       #expect(held.state == .held)
@@ -58,7 +59,7 @@ struct HandoverTests {
     let destination = try FakeDestination(channels: 2, answer: .speak("SSH-2.0-x\r\n"))
     let failure = try fail(held, destination)
     _ = destination.end()
-    #expect(failure.exit == .corrupt && failure.what == "destination", "\(failure)")
+    #expect(failure.kind == .corrupt && failure.what == "destination", "\(failure)")
     #expect(failure.why.contains("no QEMU") && failure.why.contains("53 53 48 2d"))
     #expect(held.state == .held)
   }
@@ -69,7 +70,7 @@ struct HandoverTests {
     let destination = try FakeDestination(channels: 3, answer: .fewer(2))
     let failure = try fail(held, destination) { $0.channels = 3 }
     _ = destination.end()
-    #expect(failure.exit == .refused && failure.why.contains("channel 2"), "\(failure)")
+    #expect(failure.kind == .refused && failure.why.contains("channel 2"), "\(failure)")
     #expect(failure.hint?.contains("multifd-channels must be 3") == true)
     #expect(held.state == .held)
   }
@@ -83,7 +84,7 @@ struct HandoverTests {
       $0.syncPatience = 10
     }
     let heard = destination.end()
-    #expect(failure.exit == .refused && failure.why.contains("--sync section"), "\(failure)")
+    #expect(failure.kind == .refused && failure.why.contains("--sync section"), "\(failure)")
     #expect(heard.dropFirst().allSatisfy { $0.count == 64 }, "only what names the channel")
     #expect(held.state == .held)
   }
@@ -118,7 +119,7 @@ struct HandoverTests {
     }
     let failure = try fail(held, destination)
     let heard = destination.end()
-    #expect(failure.exit == .failed && failure.what == "store", "\(failure)")
+    #expect(failure.kind == .failed && failure.what == "store", "\(failure)")
     #expect(failure.hint?.contains("nothing was handed over") == true)
     #expect(!failure.why.contains("not known"))
     #expect(heard[0].suffix(9).elementsEqual([8, 0, 2, 0, 4, 0, 0, 0, 3]))

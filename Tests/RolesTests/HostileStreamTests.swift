@@ -158,7 +158,7 @@ struct HostileStreamTests {
       // Not every damage can be seen in a stream without a checksum.
       if case .failure(let failure) = reception.result {
         failures += 1
-        #expect(failure.exit == .corrupt, "\(failure)")
+        #expect(failure.kind == .corrupt, "\(failure)")
         #expect(failure.what.contains("channel 0"), "\(failure)")
         #expect(reception.tree == [])
       }

@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import PluginLoader
 import Roles
 import SessionReplay
@@ -94,14 +95,14 @@ struct ReceiveFailureTests {
 
   @Test("Channels where the operator has said that there are none")
   func notPlain() throws {
-    for (name, exit) in [
-      ("bios-111-none-2ch", ExitCode.refused), ("bios-72-none-2ch", .corrupt),
+    for (name, kind) in [
+      ("bios-111-none-2ch", Failure.Kind.refused), ("bios-72-none-2ch", .corrupt),
     ] {
       var session = try Tampered(name)
       session.lines.removeLast(2)
       let reception = try Reception(session.lines) { $0.channels = 0 }
       // With legacy sync only the missing pages tell.
-      reception.expectFailure(exit)
+      reception.expectFailure(kind)
       expectShut1(reception)
     }
   }
@@ -290,7 +291,7 @@ struct ReceiveFailureTests {
       receiver.cancel(.signal(signal), "interrupted")
     }
     reception.expectFailure(.signal(signal), "interrupted")
-    #expect(reception.failure()?.exit.rawValue == 128 + signal)
+    #expect(reception.failure()?.kind == .signal(signal))
     expectShut1(reception)
   }
 
@@ -313,7 +314,7 @@ struct ReceiveFailureTests {
     switch reception.result {
     case .success: #expect(reception.tree.contains("manifest.json"))
     case .failure(let failure):
-      #expect(failure.exit == .failed || failure.exit == .unreachable, "\(failure)")
+      #expect(failure.kind == .failed || failure.kind == .unreachable, "\(failure)")
     }
   }
 

@@ -174,7 +174,7 @@ struct ReceiveTests {
     let first = try Reception(session.lines, in: folder("store"))
     try first.expectHeld(session.script)
     let second = try Reception(session.lines, in: folder("store"))
-    #expect(second.failure()?.exit == .failed)
+    #expect(second.failure()?.kind == .failed)
     #expect(second.failure()?.what == "store")
     #expect(second.heard.isEmpty, "nobody was let in")
     try Reception.expectHeld(folder("store"), session.script)

@@ -1,8 +1,10 @@
 import Foundation
+import Migration
 import PluginLoader
 import Roles
 import SessionReplay
 import Store
+import System
 import TestSupport
 import Testing
 import Transport
@@ -76,10 +78,10 @@ struct Reception {
 
   /// Expects a failure with this exit code, whose text has all of these words, and no trace in the store.
   func expectFailure(
-    _ exit: ExitCode, _ words: String..., location: SourceLocation = #_sourceLocation
+    _ kind: Failure.Kind, _ words: String..., location: SourceLocation = #_sourceLocation
   ) {
     guard let failure = failure(location) else { return }
-    #expect(failure.exit == exit, "\(failure)", sourceLocation: location)
+    #expect(failure.kind == kind, "\(failure)", sourceLocation: location)
     for word in words {
       #expect(
         failure.description.contains(word), "'\(word)' is not in: \(failure)",

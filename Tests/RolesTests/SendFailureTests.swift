@@ -1,8 +1,10 @@
 import Foundation
+import Migration
 import PluginLoader
 import Roles
 import SessionReplay
 import Store
+import System
 import TestSupport
 import Testing
 import Transport
@@ -30,7 +32,7 @@ struct SendFailureTests {
     let failure = #expect(throws: Failure.self) {
       try Sender(options, loader: TestBackends.loader).run()
     }
-    #expect(failure?.exit == .usage && failure?.what == "send", "\(failure!)")
+    #expect(failure?.kind == .usage && failure?.what == "send", "\(failure!)")
   }
 
   @Test("A destination that says no: the guest stays, and can be sent again")
@@ -39,7 +41,7 @@ struct SendFailureTests {
     let no = try FakeDestination(channels: 2, answer: .shut(1))
     let failure = try #require(fail(held, no))
     _ = no.end()
-    #expect(failure.exit == .failed && failure.what == "destination", "\(failure)")
+    #expect(failure.kind == .failed && failure.what == "destination", "\(failure)")
     #expect(held.state == .held)
     let yes = try FakeDestination(channels: 2)
     let second = SendTests.send(held, to: yes)
@@ -56,14 +58,14 @@ struct SendFailureTests {
     let destination = try FakeDestination(channels: 2, answer: answer)
     let failure = try #require(fail(held, destination) { $0.timeout = 0.4 })
     _ = destination.end()
-    #expect(failure.exit == (answer == .close ? .failed : .unreachable), "\(failure)")
+    #expect(failure.kind == (answer == .close ? .failed : .unreachable), "\(failure)")
     #expect(failure.why.contains("whether the guest runs there is not known"))
     #expect(failure.hint?.contains("--force") == true)
     #expect(held.state == .handingOver)
 
     let next = try FakeDestination(channels: 2)
     let refusal = try #require(fail(held, next))
-    #expect(refusal.exit == .failed && refusal.what == "store", "\(refusal)")
+    #expect(refusal.kind == .failed && refusal.what == "store", "\(refusal)")
     #expect(refusal.why.contains("\(destination.endpoint)"))
     #expect(refusal.hint?.contains("--force") == true)
     #expect(held.state == .handingOver)
@@ -105,7 +107,7 @@ struct SendFailureTests {
         $0.timeout = 5
       })
     _ = destination.end()
-    #expect(failure.exit == .failed || failure.exit == .unreachable, "\(failure)")
+    #expect(failure.kind == .failed || failure.kind == .unreachable, "\(failure)")
     // With little left to send, the end may have been on its way before the loss was noticed.
     #expect(held.state == .held || failure.why.contains("not known"), "\(failure)")
   }
@@ -120,7 +122,7 @@ struct SendFailureTests {
         $0.compression = try? .init(parsing: "nocomp")
       })
     _ = destination.end()
-    #expect(failure.exit == .unreachable, "\(failure)")
+    #expect(failure.kind == .unreachable, "\(failure)")
     #expect(failure.what == "destination" && failure.why.contains("before it began to load"))
     #expect(failure.hint?.contains("multifd-channels") == true)
     #expect(held.state == .held)
@@ -132,7 +134,7 @@ struct SendFailureTests {
     let destination = try FakeDestination(channels: 0)
     _ = destination.end()
     let failure = try #require(fail(held, destination) { $0.channels = 0 })
-    #expect(failure.exit == .unreachable && failure.why.contains("\(destination.endpoint)"))
+    #expect(failure.kind == .unreachable && failure.why.contains("\(destination.endpoint)"))
     #expect(held.state == .held)
   }
 
@@ -151,15 +153,15 @@ struct SendFailureTests {
     let failure = #expect(throws: Failure.self) { try sender.run() }
     helper.joinAll()
     _ = destination.end()
-    #expect(failure?.exit == .signal(15))
+    #expect(failure?.kind == .signal(15))
     #expect(held.state == .held)
   }
 
   @Test("What cannot be sent at all is refused before anybody is connected to")
   func refusedAtOnce() throws {
     let held = try HeldSession("bios-100-main-only")
-    for (channels, compression, exit, word) in [
-      (2, "lz4", ExitCode.refused, "stock QEMU does not know"),
+    for (channels, compression, kind, word) in [
+      (2, "lz4", Failure.Kind.refused, "stock QEMU does not know"),
       (0, "zlib", .usage, "--channels is 0"), (2, "nothing", .refused, "nothing"),
       (2, "zlib,level=99", .usage, "level"),
     ] {
@@ -169,7 +171,7 @@ struct SendFailureTests {
           $0.channels = channels
           $0.compression = try? .init(parsing: compression)
         })
-      #expect(failure.exit == exit && failure.description.contains(word), "\(failure)")
+      #expect(failure.kind == kind && failure.description.contains(word), "\(failure)")
       #expect(destination.end().allSatisfy { $0.isEmpty })
       #expect(held.state == .held)
     }
@@ -182,12 +184,12 @@ struct SendFailureTests {
     defer { _ = destination.end() }
     truncate(held.path + "/ram/pc.ram", 4096)
     let damaged = try #require(fail(held, destination) { $0.channels = 0 })
-    #expect(damaged.exit == .failed && damaged.why.contains("pc.ram has 4096 bytes"), "\(damaged)")
+    #expect(damaged.kind == .failed && damaged.why.contains("pc.ram has 4096 bytes"), "\(damaged)")
     let empty = try #require(
       fail(held, destination) {
         $0.channels = 0
         $0.store = held.path + "/ram"
       })
-    #expect(empty.exit == .failed && empty.why.contains("no store"), "\(empty)")
+    #expect(empty.kind == .failed && empty.why.contains("no store"), "\(empty)")
   }
 }

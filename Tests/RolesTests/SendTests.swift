@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import PluginLoader
 import Roles
 import SessionReplay

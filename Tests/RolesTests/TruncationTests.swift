@@ -30,7 +30,7 @@ struct TruncationTests {
         Issue.record("\(cut) of \(bytes.count) bytes")
         continue
       }
-      #expect([.failed, .unreachable].contains(failure.exit), "\(cut): \(failure)")
+      #expect([.failed, .unreachable].contains(failure.kind), "\(cut): \(failure)")
       #expect(failure.what.contains("main channel"), "\(cut): \(failure)")
       #expect(reception.tree == [], "\(cut)")
     }
@@ -74,7 +74,7 @@ struct TruncationTests {
         continue
       }
       // Less than an init packet is nobody's connection: then the channel is one that is missing.
-      #expect([.failed, .unreachable].contains(failure.exit), "\(cut): \(failure)")
+      #expect([.failed, .unreachable].contains(failure.kind), "\(cut): \(failure)")
       #expect(failure.what.contains("channel"), "\(cut): \(failure)")
       #expect(reception.tree == [], "\(cut)")
       #expect(reception.heard[0].messages.last == .shut(1), "\(cut)")

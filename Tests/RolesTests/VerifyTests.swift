@@ -104,7 +104,7 @@ struct VerifyTests {
       Issue.record("it was sent")
       return
     }
-    #expect(failure.exit == .internalError, "\(failure)")
+    #expect(failure.kind == .internalError, "\(failure)")
     #expect(failure.why.contains("does not survive its own codec"), "\(failure)")
     #expect(held.state == .held)
     // Not one page went out: init packets and SYNCs only.

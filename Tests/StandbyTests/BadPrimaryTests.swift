@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import Roles
 import SessionReplay
 import Store
@@ -15,7 +16,7 @@ struct BadPrimaryTests {
   /// What it says instead of its third checkpoint.
   struct Wrong: Sendable, CustomStringConvertible {
     let description: String
-    let exit: ExitCode
+    let kind: Failure.Kind
     /// A part of the error.
     let says: String
     var script = BadPrimaryTests.script
@@ -26,7 +27,7 @@ struct BadPrimaryTests {
   func wrong(_ wrong: Wrong) throws {
     for cache in Manifest.Cache.allCases {
       let standby = try LocalStandby(cache: cache) {
-        $0.timeout = wrong.exit == .unreachable ? 0.5 : 10
+        $0.timeout = wrong.kind == .unreachable ? 0.5 : 10
       }
       let primary = try Primary(wrong.script, to: standby.uri)
       try primary.play(upTo: 2)
@@ -35,7 +36,7 @@ struct BadPrimaryTests {
       // Nothing is acknowledged: the connection ends without a word, and the primary can go on alone.
       #expect(primary.readToEnd() == [], "\(wrong), \(cache)")
       let outcome = try standby.outcome()
-      #expect(outcome.cause.exit == wrong.exit, "\(wrong), \(cache): \(outcome.cause)")
+      #expect(outcome.cause.kind == wrong.kind, "\(wrong), \(cache): \(outcome.cause)")
       #expect("\(outcome.cause)".contains(wrong.says), "\(wrong), \(cache): \(outcome.cause)")
       // It lives: nobody may start a second copy by himself.
       #expect(!outcome.cause.peerIsGone, "\(wrong), \(cache): \(outcome.cause)")
@@ -45,19 +46,19 @@ struct BadPrimaryTests {
 
   static let wrongs: [Wrong] =
     [
-      Wrong(description: "device state shorter than announced", exit: .unreachable, says: "silent")
+      Wrong(description: "device state shorter than announced", kind: .unreachable, says: "silent")
       {
         try $0.request()
         var burst = $1
         burst.main.removeLast(40)
         try $0.send(burst)
       },
-      Wrong(description: "announced longer than it is", exit: .unreachable, says: "silent") {
+      Wrong(description: "announced longer than it is", kind: .unreachable, says: "silent") {
         try $0.request()
         try $0.send(Self.resized($1, by: 1))
       },
       Wrong(
-        description: "announced longer, the next request fills it", exit: .corrupt,
+        description: "announced longer, the next request fills it", kind: .corrupt,
         says: "device state"
       ) {
         try $0.request()
@@ -65,13 +66,13 @@ struct BadPrimaryTests {
         try $0.send(main: COLOMessage.checkpointRequest.encode())
       },
       Wrong(
-        description: "announced a byte shorter than it is", exit: .corrupt, says: "device state"
+        description: "announced a byte shorter than it is", kind: .corrupt, says: "device state"
       ) {
         try $0.request()
         try $0.send(Self.resized($1, by: -1))
       },
       Wrong(
-        description: "announced shorter, and a zero byte is its last", exit: .corrupt,
+        description: "announced shorter, and a zero byte is its last", kind: .corrupt,
         says: "device state"
       ) {
         try $0.request()
@@ -80,14 +81,14 @@ struct BadPrimaryTests {
         let zero = try #require($1.main[start..<start + size - 1].lastIndex(of: 0))
         try $0.send(Self.resized($1, by: zero + 1 - start - size))
       },
-      Wrong(description: "device state without end", exit: .refused, says: "are allowed") {
+      Wrong(description: "device state without end", kind: .refused, says: "are allowed") {
         try $0.request()
         var burst = $1
         let (start, _) = try Self.blob(burst)
         burst.main.replaceSubrange(start - 8..<start, with: [0, 0, 0, 1, 0, 0, 0, 0])
         try $0.send(burst)
       },
-      Wrong(description: "no device state", exit: .corrupt, says: "without device state") {
+      Wrong(description: "no device state", kind: .corrupt, says: "without device state") {
         try $0.request()
         var burst = $1
         let (start, _) = try Self.blob(burst)
@@ -95,52 +96,52 @@ struct BadPrimaryTests {
         try $0.send(burst)
       },
       Wrong(
-        description: "a page beyond the end of its block", exit: .corrupt, says: "offset 0xc8000"
+        description: "a page beyond the end of its block", kind: .corrupt, says: "offset 0xc8000"
       ) { primary, _ in
         try primary.request()
         try primary.send(Self.packet(normal: [200 * 4096]))
       },
-      Wrong(description: "a page that is none", exit: .corrupt, says: "offset 0x801") {
+      Wrong(description: "a page that is none", kind: .corrupt, says: "offset 0x801") {
         primary, _ in
         try primary.request()
         try primary.send(Self.packet(normal: [0x801]))
       },
       Wrong(
-        description: "a zero page far beyond", exit: .corrupt, says: "offset 0xfffffffffffff000"
+        description: "a zero page far beyond", kind: .corrupt, says: "offset 0xfffffffffffff000"
       ) { primary, _ in
         try primary.request()
         try primary.send(Self.packet(zero: [0xffff_ffff_ffff_f000]))
       },
-      Wrong(description: "a page of no block", exit: .corrupt, says: "no RAM block 'vga.vram'") {
+      Wrong(description: "a page of no block", kind: .corrupt, says: "no RAM block 'vga.vram'") {
         primary, _ in
         try primary.request()
         try primary.send(Self.packet(normal: [0], block: "vga.vram"))
       },
-      Wrong(description: "a packet with too many pages", exit: .corrupt, says: "pages_alloc 129") {
+      Wrong(description: "a packet with too many pages", kind: .corrupt, says: "pages_alloc 129") {
         primary, _ in
         try primary.request()
         try primary.send(Self.packet(normal: [0], allocated: 129))
       },
       Wrong(
-        description: "a plain page beyond the end of its block", exit: .corrupt,
+        description: "a plain page beyond the end of its block", kind: .corrupt,
         says: "offset 0xc8000", script: plain
       ) { primary, _ in
         try primary.request()
         try primary.send(main: Self.page(offset: 200 * 4096))
       },
       Wrong(
-        description: "a plain page of no block", exit: .corrupt, says: "vga.vram", script: plain
+        description: "a plain page of no block", kind: .corrupt, says: "vga.vram", script: plain
       ) { primary, _ in
         try primary.request()
         try primary.send(main: Self.page(offset: 0, block: "vga.vram"))
       },
-      Wrong(description: "fewer SYNCs than markers", exit: .unreachable, says: "channel 1") {
+      Wrong(description: "fewer SYNCs than markers", kind: .unreachable, says: "channel 1") {
         try $0.request()
         var burst = $1
         burst.channels[1].removeLast(MultiFDPacketHeader.size(pageSize: 4096))
         try $0.send(burst)
       },
-      Wrong(description: "more SYNCs than markers", exit: .corrupt, says: "more SYNCs") {
+      Wrong(description: "more SYNCs than markers", kind: .corrupt, says: "more SYNCs") {
         try $0.request()
         var burst = $1
         let next = BadPrimaryTests.script.checkpoints[3]
@@ -153,13 +154,13 @@ struct BadPrimaryTests {
         try $0.send(main: Array(burst.main[start..<start + size]))
       },
       Wrong(
-        description: "pages before the checkpoint is asked for", exit: .corrupt,
+        description: "pages before the checkpoint is asked for", kind: .corrupt,
         says: "outside of a checkpoint"
       ) { primary, _ in
         try primary.send(PrimaryScript.Burst(channels: Self.packet(normal: [0]).channels))
       },
       Wrong(
-        description: "pages after the last SYNC", exit: .corrupt, says: "after the last SYNC"
+        description: "pages after the last SYNC", kind: .corrupt, says: "after the last SYNC"
       ) {
         try $0.request()
         let (start, size) = try Self.blob($1)
@@ -171,43 +172,43 @@ struct BadPrimaryTests {
         Thread.sleep(forTimeInterval: 0.2)
         try $0.send(main: Array($1.main[start..<start + size]))
       },
-      Wrong(description: "another compression than before", exit: .corrupt, says: "compression") {
+      Wrong(description: "another compression than before", kind: .corrupt, says: "compression") {
         primary, _ in
         try primary.request()
         try primary.send(Self.packet(normal: [0], flags: MultiFDFlags(rawValue: 4)))
       },
-      Wrong(description: "a second REQUEST", exit: .corrupt, says: "checkpointRequest") {
+      Wrong(description: "a second REQUEST", kind: .corrupt, says: "checkpointRequest") {
         try $0.request()
         try $0.send(main: COLOMessage.checkpointRequest.encode() + $1.main)
       },
-      Wrong(description: "VMSTATE_SEND without a REQUEST", exit: .corrupt, says: "vmstateSend") {
+      Wrong(description: "VMSTATE_SEND without a REQUEST", kind: .corrupt, says: "vmstateSend") {
         try $0.send(main: $1.main)
       },
-      Wrong(description: "VMSTATE_SIZE before the RAM", exit: .corrupt, says: "EOF before") {
+      Wrong(description: "VMSTATE_SIZE before the RAM", kind: .corrupt, says: "EOF before") {
         primary, _ in
         try primary.request()
         try primary.send(
           main: COLOMessage.vmstateSend.encode() + COLOMessage.vmstateSize.encode()
             + [0, 0, 0, 0, 0, 0, 0, 1, 0])
       },
-      Wrong(description: "no message", exit: .corrupt, says: "0 to 6") { primary, _ in
+      Wrong(description: "no message", kind: .corrupt, says: "0 to 6") { primary, _ in
         try primary.send(main: [0, 0, 0, 7])
       },
       Wrong(
-        description: "a migration's section between checkpoints", exit: .corrupt,
+        description: "a migration's section between checkpoints", kind: .corrupt,
         says: "COLO message"
       ) {
         primary, _ in try primary.send(main: [1, 0, 0, 0])
       },
-      Wrong(description: "silence after REQUEST", exit: .unreachable, says: "silent") {
+      Wrong(description: "silence after REQUEST", kind: .unreachable, says: "silent") {
         primary, _ in
         try primary.request()
       },
-      Wrong(description: "silence inside a message", exit: .unreachable, says: "silent") {
+      Wrong(description: "silence inside a message", kind: .unreachable, says: "silent") {
         primary, _ in
         try primary.send(main: [0, 0])
       },
-      Wrong(description: "silence inside a packet", exit: .unreachable, says: "silent") {
+      Wrong(description: "silence inside a packet", kind: .unreachable, says: "silent") {
         try $0.request()
         var burst = $1
         let count = burst.channels[0].count
@@ -219,7 +220,7 @@ struct BadPrimaryTests {
     + [
       COLOMessage.checkpointReady, .checkpointReply, .vmstateReceived, .vmstateLoaded,
     ].map { message in
-      Wrong(description: "\(message)", exit: .corrupt, says: "\(message)") { primary, _ in
+      Wrong(description: "\(message)", kind: .corrupt, says: "\(message)") { primary, _ in
         try primary.send(main: message.encode())
       }
     }

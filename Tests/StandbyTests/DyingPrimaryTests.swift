@@ -72,7 +72,7 @@ struct DyingPrimaryTests {
       return try expectNothingOrPrecopy(standby, script, what)
     }
     let outcome = try standby.outcome()
-    #expect(outcome.cause.exit == .unreachable, "\(what): \(outcome.cause)")
+    #expect(outcome.cause.kind == .unreachable, "\(what): \(outcome.cause)")
     let found = outcome.report.checkpoint
     // The whole of a checkpoint may have been sent by a primary that did not live to read the answer.
     #expect(found == acknowledged || found == acknowledged + 1, what)

@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import Roles
 import SessionReplay
 import Store
@@ -60,11 +61,11 @@ struct FenceTests {
       let run = #expect(throws: Failure.self) {
         try Failover(options, log: { _ in }).run()
       }
-      #expect(run?.exit == .usage)
+      #expect(run?.kind == .usage)
       let rehearsal = #expect(throws: Failure.self) {
         try Failover(options, log: { _ in }).rehearse()
       }
-      #expect(rehearsal?.exit == .usage)
+      #expect(rehearsal?.kind == .usage)
     }
   }
 

@@ -44,7 +44,7 @@ struct FullStandbyTests {
     #expect(primary.acknowledged == fits)
     primary.close()
     let outcome = try standby.outcome()
-    #expect(outcome.cause.exit == .failed && !outcome.cause.peerIsGone, "\(outcome.cause)")
+    #expect(outcome.cause.kind == .failed && !outcome.cause.peerIsGone, "\(outcome.cause)")
     #expect("\(outcome.cause)".contains("No space left"), "\(outcome.cause)")
     #expect(outcome.report.checkpoint == fits)
     try StoreCheck.expect(standby.store, holds: fits, script)

@@ -23,7 +23,7 @@ struct LeavingPrimaryTests {
       primary.end(0)
       let outcome = try standby.outcome()
       #expect(outcome.cause.cause == .peerLives, "\(outcome.cause)")
-      #expect(outcome.cause.exit == .failed && "\(outcome.cause)".contains("it lives"))
+      #expect(outcome.cause.kind == .failed && "\(outcome.cause)".contains("it lives"))
       try StoreCheck.expect(standby.store, holds: 2, Self.script)
     }
   }
@@ -56,7 +56,7 @@ struct LeavingPrimaryTests {
         Thread.sleep(forTimeInterval: 0.3)
       }
       let outcome = try standby.outcome()
-      #expect(outcome.cause.peerIsGone && outcome.cause.exit == .unreachable, "\(outcome.cause)")
+      #expect(outcome.cause.peerIsGone && outcome.cause.kind == .unreachable, "\(outcome.cause)")
       try StoreCheck.expect(standby.store, holds: 2, script)
     }
   }
@@ -92,7 +92,7 @@ struct LeavingPrimaryTests {
   func noNumber() throws {
     for seconds in [Double.nan, 0, -1] {
       let standby = try LocalStandby { $0.standby?.checkpointTimeout = seconds }
-      #expect(try standby.refusal().exit == .usage)
+      #expect(try standby.refusal().kind == .usage)
     }
   }
 

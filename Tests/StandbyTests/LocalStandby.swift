@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import Roles
 import SessionReplay
 import Store
@@ -45,7 +46,7 @@ final class LocalStandby {
         if !isStandby {
           _ = try receiver.run(
             onListening: { _ in listening.update { $0 = true } }, onProgress: { _ in })
-          throw Failure(.done, "receive", "a plain guest was held")
+          throw Failure(.failed, "receive", "a plain guest was held")
         }
         ended = .success(
           try receiver.runStandby(

@@ -1,3 +1,4 @@
+import Migration
 import Roles
 import Store
 import Testing
@@ -69,7 +70,7 @@ struct MemoryFitTests {
   @Test("Memory that the guest has and the QEMU has not: what to change")
   func lacks() throws {
     let dimm = #expect(throws: Failure.self) { try fit([("d", Self.mega)], mapped: []) }
-    #expect(dimm?.exit == .failed && dimm?.why.contains("'d' of 1 MiB") == true)
+    #expect(dimm?.kind == .failed && dimm?.why.contains("'d' of 1 MiB") == true)
     #expect(dimm?.hint?.contains("pc-dimm,memdev=d") == true)
     let vga = #expect(throws: Failure.self) { try fit([("0:2/vga", 4096)], mapped: []) }
     #expect(vga?.hint?.contains("all devices") == true)

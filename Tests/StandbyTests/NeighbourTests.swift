@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import Roles
 import SessionReplay
 import Store
@@ -61,7 +62,7 @@ struct NeighbourTests {
       let primary = try Primary(Self.script, to: standby.uri)
       try primary.play(upTo: last)
       let outcome = try standby.outcome()
-      #expect(outcome.cause.exit == .unreachable && outcome.cause.peerIsGone)
+      #expect(outcome.cause.kind == .unreachable && outcome.cause.peerIsGone)
       #expect("\(outcome.cause)" == "primary: no checkpoint for 0.3 s")
       // It is cut off, so that it cannot believe to be protected.
       #expect(primary.readToEnd() == [])
@@ -103,7 +104,7 @@ struct NeighbourTests {
       let outcome = try standby.outcome()
       let time = start.duration(to: .now)
       #expect("\(outcome.cause)" == "primary: no checkpoint for \(limit) s")
-      #expect(outcome.cause.exit == .unreachable && outcome.cause.peerIsGone)
+      #expect(outcome.cause.kind == .unreachable && outcome.cause.peerIsGone)
       #expect(time > .seconds(limit * 0.8), "\(time)")
       try StoreCheck.expect(standby.store, holds: 1, Self.script)
     }
@@ -171,7 +172,7 @@ struct NeighbourTests {
       // As far as the first page: its guest still runs.
       Sockets.write(socket, try Fixtures.bytes(ordinary.main).prefix(20_000))
       let refusal = try standby.refusal()
-      #expect(refusal.exit == .refused && "\(refusal)".contains("is no COLO primary"), "\(refusal)")
+      #expect(refusal.kind == .refused && "\(refusal)".contains("is no COLO primary"), "\(refusal)")
       #expect(SmallFileSystem.tree(standby.store) == [])
     }
     do {
@@ -180,7 +181,7 @@ struct NeighbourTests {
       defer { close(socket) }
       Sockets.write(socket, colo.precopy.main.prefix(200))
       let refusal = try standby.refusal()
-      #expect(refusal.exit == .refused && refusal.hint?.contains("--colo") == true, "\(refusal)")
+      #expect(refusal.kind == .refused && refusal.hint?.contains("--colo") == true, "\(refusal)")
       #expect(SmallFileSystem.tree(standby.store) == [])
     }
   }
@@ -199,7 +200,7 @@ struct NeighbourTests {
     encoder.beginSection(.start, id: 2, name: "ram", instance: 0, version: 4)
     Sockets.write(socket, encoder.take())
     let refusal = try standby.refusal()
-    #expect(refusal.exit == .refused && "\(refusal)".contains("return-path"), "\(refusal)")
+    #expect(refusal.kind == .refused && "\(refusal)".contains("return-path"), "\(refusal)")
   }
 
   @Test("Looking at a store never makes it busy for those who use it")
@@ -228,7 +229,7 @@ struct NeighbourTests {
     let busy = #expect(throws: Failure.self) {
       try LocalStandby(store: standby.store).wait().get()
     }
-    #expect(busy?.exit == .failed && "\(busy!)".contains("in use by another process"), "\(busy!)")
+    #expect(busy?.kind == .failed && "\(busy!)".contains("in use by another process"), "\(busy!)")
     let primary = try Primary(Self.script, to: standby.uri)
     try primary.play(upTo: 2)
     primary.close()
@@ -242,7 +243,7 @@ struct NeighbourTests {
         let failure = #expect(throws: Failure.self) {
           try LocalStandby(store: standby.store) { if !colo { $0.standby = nil } }.wait().get()
         }
-        #expect(failure?.exit == .failed, "\(state)")
+        #expect(failure?.kind == .failed, "\(state)")
         #expect("\(failure!)".contains("holds a guest"), "\(state): \(failure!)")
       }
       store = try Store.open(standby.store, handedOver: true).store

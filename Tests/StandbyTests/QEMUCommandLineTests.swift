@@ -1,3 +1,4 @@
+import Migration
 import Roles
 import Store
 import Testing
@@ -220,6 +221,6 @@ struct QEMUCommandLineTests {
         command, store: "/s",
         blocks: [Manifest.Block(name: "pc.ram", length: Self.mega)], qmp: "/q")
     }
-    #expect(failure?.exit == .usage)
+    #expect(failure?.kind == .usage)
   }
 }

@@ -59,7 +59,7 @@ struct RecordedSessionTests {
         try primary.send(half)
         primary.close()
         let outcome = try standby.outcome()
-        #expect(outcome.cause.exit == .unreachable, "\(outcome.cause)")
+        #expect(outcome.cause.kind == .unreachable, "\(outcome.cause)")
         #expect(outcome.report.checkpoint == last)
         try StoreCheck.expect(standby.store, holds: last, script, "\(cache)")
       }

@@ -26,7 +26,7 @@ struct SyntheticSessionTests {
     }
     primary.close()
     let outcome = try standby.outcome()
-    #expect(outcome.cause.exit == .unreachable, "\(outcome.cause)")
+    #expect(outcome.cause.kind == .unreachable, "\(outcome.cause)")
     #expect(outcome.report.checkpoint == checkpoints)
     #expect(outcome.report.pages > 0)
     try StoreCheck.expect(standby.store, holds: checkpoints, script)

@@ -1,4 +1,5 @@
 import Foundation
+import System
 import TestSupport
 import Testing
 import Transport
@@ -177,7 +178,7 @@ struct ListenerTests {
     for round in 0..<30 {
       let path = folder("socket-\(round)")
       close(try Connection.listen(unix: path))
-      let listeners = Transport.Monitor<[Listener]>([])
+      let listeners = System.Monitor<[Listener]>([])
       inThreads(6) { _ in
         guard let listener = try? Listener(on: .unix(path: path), timeout: 1) else { return }
         listeners.update { $0.append(listener) }

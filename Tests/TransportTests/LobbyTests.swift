@@ -1,4 +1,5 @@
 import Foundation
+import System
 import TestSupport
 import Testing
 import Transport
@@ -196,7 +197,7 @@ struct LobbyTests {
     private let listener: Listener
     private let lobby: Lobby
     private let threads = ThreadGroup()
-    private let state = Transport.Monitor<(arrivals: [Lobby.Arrival], connections: Int)>(([], 0))
+    private let state = System.Monitor<(arrivals: [Lobby.Arrival], connections: Int)>(([], 0))
     private var visitors: Set<Int32> = []
     private var taken = 0
     private let folder: TemporaryFolder

@@ -4,6 +4,7 @@
 import Glibc
 import Memory
 import Synchronization
+import System
 
 /// The shared stage between the backends' `recv` and memory: prepare before, process after.
 ///

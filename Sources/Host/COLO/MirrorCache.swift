@@ -1,4 +1,5 @@
 import Memory
+import System
 
 /// A second copy of the guest's RAM, and two bitmaps a block: one records the checkpoint that comes in,
 /// the other says what of the last one is still to be copied. QEMU's own layout of a COLO secondary.

@@ -1,6 +1,7 @@
 import Glibc
 import Memory
 import Synchronization
+import System
 
 /// The pages of one checkpoint in the order in which they came, and a journal of what each is: the
 /// sparse cache.

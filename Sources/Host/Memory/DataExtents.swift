@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import System
 
 extension RAMBlock {
   /// The parts of the file that hold data, in order, in whole pages; everything else is hole and

@@ -1,4 +1,5 @@
 import Synchronization
+import System
 
 /// One bit a page, which any number of threads set at once without a lock.
 ///

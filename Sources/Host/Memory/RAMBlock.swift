@@ -1,5 +1,8 @@
+// Memory: RAM blocks, dirty bitmaps, zero pages. Knows no wire and no file format.
+
 import CLinux
 import Glibc
+import System
 
 /// One RAM block of a guest, in a file: a memfd, or a file in a store's folder, so that a stock QEMU
 /// can later map the very same pages.

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Memory
+import System
 
 extension Store {
   /// A store as somebody sees it who does not lock it: a process may be using it meanwhile. What a rehearsal

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Memory
+import System
 
 /// A guest held outside QEMU, in a folder:
 ///

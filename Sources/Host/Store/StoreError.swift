@@ -2,6 +2,7 @@
 
 import Glibc
 import Memory
+import System
 
 /// Why a store cannot be used.
 public struct StoreError: Error, Equatable, Sendable, CustomStringConvertible {

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Memory
+import System
 
 /// A store's folder as its files are reached: each is opened by its name below the open folder, without following
 /// links, and used only when it is this user's own and nobody else's to write; new ones are made exclusively.

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Memory
+import System
 
 /// The file `lock` of a store: held by the process that uses it, and what is written in it is the mark by which a
 /// folder is known for a store, so that nobody else's `cache` or `ram` is ever swept.

@@ -1,5 +1,6 @@
 import Glibc
 import Memory
+import System
 
 /// Whose folders and files are used: a store holds a guest's memory, and whoever can put a link into it decides
 /// which file that is written over. So a store's folder, the folders in it and its files belong to the effective

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Memory
+import System
 
 /// A listening socket.
 public final class Listener: Sendable {

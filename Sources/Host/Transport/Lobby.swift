@@ -1,5 +1,5 @@
 import Glibc
-import Memory
+import System
 
 /// Accepts connections and keeps each of them until it has introduced itself.
 ///

@@ -1,4 +1,5 @@
 import Glibc
+import System
 
 extension Socket {
   /// Waits until a read would not block: something has come, or the connection has ended.

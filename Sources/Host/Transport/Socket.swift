@@ -1,5 +1,5 @@
 import Glibc
-import Memory
+import System
 
 /// One connected stream socket, blocking, with a time limit on silence in the middle of something.
 ///
@@ -280,10 +280,4 @@ extension timeval {
     let micros = Int(max(seconds.timeLimit, 0.001) * 1_000_000)
     self.init(tv_sec: micros / 1_000_000, tv_usec: micros % 1_000_000)
   }
-}
-
-extension Double {
-  /// Seconds that a timer can count, whatever was asked for: 0 to ten years. What is no number is 0, for a limit that
-  /// nobody meant must show at once.
-  var timeLimit: Double { isNaN ? 0 : min(max(self, 0), 3e8) }
 }

@@ -1,5 +1,5 @@
 import Glibc
-import Memory
+import System
 
 /// The file that a UNIX socket listens at. It is removed by whoever made it, and replaced by nobody while it is live.
 struct SocketFile: Sendable {

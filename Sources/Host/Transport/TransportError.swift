@@ -1,6 +1,4 @@
-// Transport: sockets, URIs, threads. Moves bytes; knows no format.
-
-import Memory
+// Transport: sockets and URIs. Moves bytes; knows no format.
 
 /// A connection that did not do what it should.
 public struct TransportError: Error, Equatable, Sendable, CustomStringConvertible {

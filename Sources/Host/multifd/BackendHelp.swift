@@ -1,4 +1,6 @@
+import ArgumentParser
 import Foundation
+import Migration
 import PluginLoader
 import Roles
 
@@ -23,7 +25,7 @@ enum BackendHelp {
       return true
     } catch {
       Console.error(error.what, error.why, hint: error.hint)
-      exit(Roles.ExitCode(error.kind).rawValue)
+      exit(ExitCode(error.kind).rawValue)
     }
   }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Migration
 import Roles
 import Store
 
@@ -114,7 +115,7 @@ struct BenchCommand: ParsableCommand {
             toFile: svg, atomically: true, encoding: .utf8)
         } catch { throw Failure(.failed, "bench", "cannot write \(svg)") }
       }
-      if table.rows.contains(where: { $0.failure != nil }) { throw ArgumentParser.ExitCode(1) }
+      if table.rows.contains(where: { $0.failure != nil }) { throw ExitCode(1) }
     }
 
     private var options: CheckpointBenchOptions {

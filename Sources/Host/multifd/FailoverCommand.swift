@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Migration
 import Roles
 
 /// What `failover` and `receive --on-loss failover` have in common.
@@ -94,7 +95,7 @@ struct FailoverCommand: ParsableCommand {
     guard !check else { return try rehearse(failover) }
     let summary = try failover.run()
     if json { Console.json(summary) } else { print(summary) }
-    throw ArgumentParser.ExitCode(Roles.ExitCode.failedOver.rawValue)
+    throw ExitCode.failedOver
   }
 
   private func rehearse(_ failover: Failover) throws {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Migration
 import Roles
 
 /// `multifd inspect FILE…`: see `Inspector`.

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Foundation
+import Migration
 import PluginLoader
 import Roles
 
@@ -38,19 +39,19 @@ enum Main {
         exit(0)
       }
       Console.error("usage", Multifd.message(for: error), hint: "multifd --help")
-      exit(Roles.ExitCode.usage.rawValue)
+      exit(ExitCode.usage.rawValue)
     }
     do {
       try command.run()
     } catch let failure as Failure {
       Console.error(failure.what, failure.why, hint: failure.hint)
-      exit(failure.exit.rawValue)
-    } catch let code as ArgumentParser.ExitCode {
+      exit(ExitCode(failure.kind).rawValue)
+    } catch let code as ExitCode {
       exit(code.rawValue)
     } catch {
       if Multifd.exitCode(for: error).isSuccess { Multifd.exit(withError: error) }
       Console.error("usage", Multifd.message(for: error), hint: nil)
-      exit(Roles.ExitCode.usage.rawValue)
+      exit(ExitCode.usage.rawValue)
     }
   }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Migration
 import PluginLoader
 import Roles
 
@@ -81,7 +82,7 @@ struct PluginsCommand: ParsableCommand {
         } else {
           printError(error)
         }
-        throw ArgumentParser.ExitCode(2)
+        throw ExitCode(2)
       }
     }
 
@@ -139,6 +140,6 @@ private func reportingErrors<R>(_ body: () throws(PluginError) -> R) throws -> R
     return try body()
   } catch {
     printError(error)
-    throw ArgumentParser.ExitCode(Roles.ExitCode(error.kind).rawValue)
+    throw ExitCode(error.kind)
   }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Migration
 import Roles
 
 extension Skeleton.Language: ExpressibleByArgument {}

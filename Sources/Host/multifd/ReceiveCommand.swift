@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Migration
 import PluginLoader
 import Roles
 import Transport

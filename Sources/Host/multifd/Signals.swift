@@ -1,6 +1,8 @@
 import CLinux
 import Foundation
+import Migration
 import Roles
+import System
 import Transport
 
 /// Turns SIGINT, SIGTERM and SIGHUP into an orderly end: the peer is told, the store swept.
@@ -23,7 +25,7 @@ enum Signals {
   ///   - onSignal: called for the first one.
   static func watch(
     onSecond: @escaping @Sendable () -> Void = {},
-    _ onSignal: @escaping @Sendable (Roles.ExitCode, String) -> Void
+    _ onSignal: @escaping @Sendable (Failure.Kind, String) -> Void
   ) {
     block()
     do {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Migration
 import Observe
 import Roles
 import Store
@@ -105,7 +106,7 @@ struct StandbyArguments: ParsableArguments {
     if !end.output.isEmpty { print(end.output) }
     if let summary = try settled.get() {
       if json { Console.json(summary) } else { print(summary) }
-      throw ArgumentParser.ExitCode(Roles.ExitCode.failedOver.rawValue)
+      throw ExitCode.failedOver
     }
     // A worker that waits for storage is not gone, and looking at the store would be to wait with it.
     if end.isOrderly || guardian.isGone { leftovers.settle(&cause, after: .standby) }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Migration
 import Roles
 import Store
 
@@ -55,7 +56,7 @@ struct StatusCommand: ParsableCommand {
       })
     if json { Console.json(report) } else { print(text(report)) }
     guard manifest?.state == .held || isStandby, !report.stale else {
-      throw ArgumentParser.ExitCode(1)
+      throw ExitCode(1)
     }
   }
 

@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import Roles
 
 /// How a command has its role work in a process of its own, see ``Guardian``.

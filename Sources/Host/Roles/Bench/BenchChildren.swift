@@ -1,8 +1,10 @@
+import Migration
+import System
 import Transport
 
 /// The QEMUs that a benchmark has started, so that a signal can end them from another thread.
 final class BenchChildren: Sendable {
-  private let state = Transport.Monitor<(all: [Child], isClosed: Bool)>(([], false))
+  private let state = System.Monitor<(all: [Child], isClosed: Bool)>(([], false))
 
   /// Starts one, unless all are to end.
   func start(_ arguments: [String]) throws -> Child {

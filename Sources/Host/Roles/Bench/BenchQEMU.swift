@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import Transport
 
 /// A stock QEMU under measurement: a COLO primary, or its stock secondary.

@@ -1,7 +1,9 @@
 import Foundation
 import Glibc
+import Migration
 import Observe
 import PluginLoader
+import System
 import Transport
 
 /// `multifd bench checkpoint`: what COLO checkpoints cost a guest of a stock QEMU, with our standby and with a
@@ -14,7 +16,7 @@ public final class CheckpointBench: Sendable {
   private let options: CheckpointBenchOptions
   private let loader: PluginLoader
   private let log: @Sendable (String) -> Void
-  private let failure = Transport.Monitor<Failure?>(nil)
+  private let failure = System.Monitor<Failure?>(nil)
   private let children = BenchChildren()
 
   /// - Parameter log: gets a line for everything that begins.
@@ -28,8 +30,8 @@ public final class CheckpointBench: Sendable {
   }
 
   /// Ends it from outside: a signal. QEMU's end makes whoever waits for it give up.
-  public func cancel(_ exit: ExitCode, _ why: String) {
-    failure.update { if $0 == nil { $0 = Failure(exit, "bench", why) } }
+  public func cancel(_ kind: Failure.Kind, _ why: String) {
+    failure.update { if $0 == nil { $0 = Failure(kind, "bench", why) } }
     children.killAll()
   }
 
@@ -131,8 +133,8 @@ public final class CheckpointBench: Sendable {
     receive.standby?.cache = options.cache
     let receiver = Receiver(receive, loader: loader)
 
-    let place = Transport.Monitor<Result<Endpoint, Failure>?>(nil)
-    let outcome = Transport.Monitor<Result<StandbyOutcome, Failure>?>(nil)
+    let place = System.Monitor<Result<Endpoint, Failure>?>(nil)
+    let outcome = System.Monitor<Result<StandbyOutcome, Failure>?>(nil)
     let threads = ThreadGroup()
     try threads.start("standby") {
       let result = Result { () throws(Failure) in
@@ -152,10 +154,11 @@ public final class CheckpointBench: Sendable {
       try primary.protect(to: endpoint, checkpoints: options.checkpoints)
       primary.end()
     } catch {
-      receiver.cancel(.done, "the measurement has ended")
+      let end = Failure(.failed, "receive", "the measurement has ended")
+      receiver.cancel(end)
       // Why the standby let go says more than that the primary was alone then.
       if case .failure(let failure) = outcome.wait(seconds: options.timeout, { $0 }),
-        failure.exit != .done
+        failure != end
       {
         throw failure
       }

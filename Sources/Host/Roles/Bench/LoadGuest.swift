@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 
 /// A guest that does nothing but rewrite memory: text-like pages at a given rate, asleep in between. It boots at
 /// once, from half a kilobyte that `-kernel` loads (loadguest.s), on machines of the PC kind.

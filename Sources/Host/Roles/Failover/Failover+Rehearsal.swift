@@ -1,3 +1,4 @@
+import Migration
 import Store
 
 /// A failover up to the devices: to be ready for it, or to know whether it will work.

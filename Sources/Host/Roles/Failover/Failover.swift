@@ -2,7 +2,9 @@ import COLO
 import Foundation
 import Glibc
 import Memory
+import Migration
 import Store
+import System
 import Transport
 
 /// A stock QEMU continues a guest from a store, on the RAM that is already there.
@@ -40,10 +42,10 @@ public final class Failover: Sendable {
   /// Ends it from outside, before or while it runs: a signal. The fence is killed, or a QEMU that could not
   /// have started the guest, and the store says what it said before. Later than that it does nothing: how
   /// the failover ends is known within the time-out.
-  public func cancel(_ exit: ExitCode, _ why: String) {
+  public func cancel(_ kind: Failure.Kind, _ why: String) {
     let isFed = control.update { control in
       if !control.isFed {
-        if control.stop == nil { control.stop = Failure(exit, "failover", why) }
+        if control.stop == nil { control.stop = Failure(kind, "failover", why) }
         control.child?.kill()
       }
       return control.isFed

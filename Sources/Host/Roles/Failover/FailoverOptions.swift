@@ -1,3 +1,5 @@
+import Migration
+
 /// What an operator decides about a failover.
 public struct FailoverOptions: Sendable {
   /// The folder that holds the guest.

@@ -1,4 +1,5 @@
 import Glibc
+import Migration
 
 /// The operator's command that makes sure that the primary is dead. Unless it exits 0, in time, nothing
 /// is started.

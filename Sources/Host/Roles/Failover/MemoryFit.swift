@@ -1,3 +1,4 @@
+import Migration
 import Store
 
 /// How the blocks of a guest come into a QEMU that waits, block by block: mapped where QEMU has the store's file,

@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import Store
 
 /// The operator's own QEMU command, made to run on the RAM files of a store.
@@ -91,7 +92,7 @@ package struct QEMUCommandLine {
 
   /// Refuses a command that no store could make right.
   ///
-  /// - Throws: with ``ExitCode/usage``, so it can be called while arguments are parsed.
+  /// - Throws: with ``Failure/Kind/usage``, so it can be called while arguments are parsed.
   package static func check(_ command: [String]) throws(Failure) {
     guard !command.isEmpty else {
       throw Failure(

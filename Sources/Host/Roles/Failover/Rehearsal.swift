@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import Store
 
 /// How a failover went that was played up to the devices: whether this command can continue this guest, and if not,
@@ -12,8 +13,8 @@ public struct Rehearsal: Codable, Equatable, Sendable {
   public var why: String?
   /// What to change.
   public var hint: String?
-  /// The exit code that the failover would have ended with.
-  public var exit: Int32?
+  /// How the failover would have ended.
+  public var kind: Failure.Kind?
   /// Blocks that QEMU has mapped from the store.
   public var mapped: [String] = []
   /// Blocks that are sent to it; the failover's time grows with them.
@@ -28,7 +29,7 @@ public struct Rehearsal: Codable, Equatable, Sendable {
   public var guest: String?
 
   enum CodingKeys: String, CodingKey {
-    case fits, what, why, hint, exit, mapped, streamed, time, at, guest
+    case fits, what, why, hint, kind, mapped, streamed, time, at, guest
     case streamedBytes = "streamed-bytes"
   }
 
@@ -43,17 +44,15 @@ public struct Rehearsal: Codable, Equatable, Sendable {
   init(_ failure: Failure, time: Double = 0) {
     fits = false
     (what, why, hint) = (failure.what, failure.why, failure.hint)
-    exit = failure.exit.rawValue
+    kind = failure.kind
     self.time = time
   }
 
   /// As what a failover would have failed; nil when it fits.
   public var failure: Failure? {
     guard !fits else { return nil }
-    let codes: [ExitCode] = [.failed, .refused, .unreachable, .corrupt, .usage, .internalError]
     return Failure(
-      codes.first { $0.rawValue == exit } ?? .failed, what ?? "failover", why ?? "it did not fit",
-      hint: hint)
+      kind ?? .failed, what ?? "failover", why ?? "it did not fit", hint: hint)
   }
 
   /// The last one of the guest that a store holds; nil if there was none.

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Memory
+import Migration
 import Store
 import Transport
 

@@ -2,7 +2,9 @@ import CLinux
 import Foundation
 import Glibc
 import Memory
+import Migration
 import Store
+import System
 
 /// The file `spare` of a store: which QEMU has the RAM files mapped and has not been fed.
 ///

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Memory
+import Migration
 import Store
 import Transport
 
@@ -131,7 +132,7 @@ final class WaitingQEMU {
     // A signal's doing, or the store's, is none of QEMU's.
     guard !failure.isSignal, !(error is StoreError) else { return failure }
     // One that ends for a fault says so before; a moment, for it may still be ending.
-    for _ in 0..<100 where child.isAlive && failure.exit == .failed { usleep(2000) }
+    for _ in 0..<100 where child.isAlive && failure.kind == .failed { usleep(2000) }
     guard let words = output.lastWords else { return failure }
     if !child.isAlive, failure.cause == .other, failure.hint == nil {
       (failure.what, failure.why) = ("qemu", "it has ended: \(words)")

@@ -1,7 +1,9 @@
 import CLinux
 import Glibc
 import Memory
+import Migration
 import PluginLoader
+import System
 import Transport
 
 /// The parent of the process that does a role's work.
@@ -104,7 +106,7 @@ public final class Guardian: Sendable {
   }
 
   /// Has the worker end for a reason of this side's: a signal.
-  public func cancel(_ exit: ExitCode, _ why: String) { cancel(Failure(exit, role, why)) }
+  public func cancel(_ kind: Failure.Kind, _ why: String) { cancel(Failure(kind, role, why)) }
 
   /// Ends the worker at once: whoever asks twice does not want to wait.
   public func kill() {

@@ -1,4 +1,5 @@
 import Glibc
+import Migration
 import Store
 
 /// The store of a worker that could not say how it ended: looked at, put right, and told.

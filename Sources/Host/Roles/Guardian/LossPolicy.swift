@@ -1,4 +1,6 @@
+import Migration
 import Store
+import System
 import Transport
 
 /// What a standby has promised for the day on which its primary is lost. Lives in the guardian, so that nothing that
@@ -17,8 +19,12 @@ public final class LossPolicy: Sendable {
     case none
     /// It is being started, or a rehearsal is going on.
     case starting
-    case waits(SpareQEMU)
+    case waits(Handed)
   }
+
+  /// A QEMU on its way from the thread that has started it to the one that uses it: the first lets go of it when the
+  /// second can have it, so one thread at a time has it.
+  private struct Handed: @unchecked Sendable { let qemu: SpareQEMU }
 
   private let action: Action
   private let options: FailoverOptions
@@ -55,9 +61,9 @@ public final class LossPolicy: Sendable {
   }
 
   /// Calls a failover off, see ``Failover/cancel(_:_:)``.
-  public func cancel(_ exit: ExitCode, _ why: String) {
-    rehearsal.cancel(exit, why)
-    failover.cancel(exit, why)
+  public func cancel(_ kind: Failure.Kind, _ why: String) {
+    rehearsal.cancel(kind, why)
+    failover.cancel(kind, why)
   }
 
   /// The guest is in the store as of the end of precopy: tries whether the promise can be kept, and gets the spare
@@ -67,8 +73,8 @@ public final class LossPolicy: Sendable {
     spare.update { $0 = .starting }
     do {
       try threads.start("rehearsal") { [self] in
-        let made = rehearse()
-        spare.update { $0 = made.map(Spare.waits) ?? .none }
+        let made = rehearse().map(Handed.init)
+        spare.update { $0 = made.map { .waits($0) } ?? .none }
       }
     } catch {
       log("the failover could not be rehearsed: \(error)")
@@ -131,16 +137,16 @@ public final class LossPolicy: Sendable {
 
   private func takeSpare() -> SpareQEMU? {
     // One that is just being started is the quickest way, unless it hangs.
-    let found = spare.wait(seconds: options.timeout) { spare -> SpareQEMU?? in
+    let found = spare.take(seconds: options.timeout) { spare -> Handed?? in
       switch spare {
       case .starting: return nil
       case .none: return .some(nil)
-      case .waits(let qemu):
+      case .waits(let handed):
         spare = .none
-        return .some(qemu)
+        return .some(handed)
       }
     }
     if found == nil { rehearsal.cancel(.failed, "it has taken too long") }
-    return found ?? nil
+    return (found ?? nil)?.qemu
   }
 }

@@ -1,5 +1,7 @@
 import CLinux
 import Glibc
+import Migration
+import System
 import Transport
 
 /// The process in which a role does its work, and in which alone backends run. See ``Guardian``.

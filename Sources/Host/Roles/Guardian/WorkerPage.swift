@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import Memory
 import Synchronization
+import System
 
 /// What a worker leaves for its guardian without having to say it: a page that both have mapped.
 final class WorkerPage: Sendable {

@@ -1,4 +1,5 @@
 import Glibc
+import System
 import Transport
 
 /// A child process that any thread may end. It is signalled only until it has been reaped, so no other

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Memory
+import System
 
 /// What a child prints, passed on: a copy of our own descriptor would keep whoever reads that waiting for all that the
 /// child leaves running.

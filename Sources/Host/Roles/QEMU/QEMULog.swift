@@ -1,5 +1,7 @@
 import Glibc
 import Memory
+import Migration
+import System
 
 /// The file that a QEMU's stdout and stderr go to: whoever waits for the end of our own output must not wait
 /// for QEMU's end, and what it said is there when nobody has watched.

@@ -1,6 +1,8 @@
 import Foundation
 import Glibc
 import Memory
+import Migration
+import System
 
 /// Starting QEMU processes. ``Child`` ends them.
 enum QEMUProcess {

@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import Transport
 
 /// A connection to a QEMU's monitor: one command at a time, events as they come.

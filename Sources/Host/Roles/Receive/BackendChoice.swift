@@ -1,3 +1,4 @@
+import Migration
 import PluginLoader
 import Synchronization
 import Wire

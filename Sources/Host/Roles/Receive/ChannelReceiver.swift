@@ -1,6 +1,7 @@
 import COLO
 import Glibc
 import Memory
+import Migration
 import Observe
 import PluginAPI
 import PluginLoader

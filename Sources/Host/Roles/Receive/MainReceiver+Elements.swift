@@ -1,6 +1,7 @@
 import COLO
 import Foundation
 import Memory
+import Migration
 import Store
 import Wire
 

@@ -2,6 +2,7 @@ import COLO
 import Foundation
 import Glibc
 import Memory
+import Migration
 import Store
 import Transport
 import Wire

@@ -1,4 +1,5 @@
 import COLO
+import Migration
 import PluginAPI
 import PluginLoader
 import Wire

@@ -1,3 +1,4 @@
+import Migration
 import Synchronization
 import Transport
 

@@ -1,3 +1,4 @@
+import Migration
 import Synchronization
 
 /// Sync points: which epoch the channels and the main channel are in, and how many channels there are.
@@ -49,7 +50,7 @@ extension ReceiveSession {
     while true {
       // A little longer than a channel waits for the rest of a packet: it knows better where it stopped.
       let patience = options.timeout * 1.25
-      let passed = state.wait(seconds: patience) { state -> Passage? in
+      let passed = state.take(seconds: patience) { state -> Passage? in
         if let failure = state.failure { return .failure(failure) }
         let expected = state.expected ?? 0
         if let ended = state.channels.first(where: { $1.ended && $1.syncs < marker }) {
@@ -96,7 +97,7 @@ extension ReceiveSession {
     }
     // A connection that has not said what it is yet may be a channel: without it, pages would be missing
     // and nobody would notice.
-    _ = state.wait(seconds: options.timeout) { state -> Void? in
+    _ = state.take(seconds: options.timeout) { state -> Void? in
       guard state.failure != nil || (state.unnamed.isEmpty && state.anonymous == 0) else {
         return nil
       }

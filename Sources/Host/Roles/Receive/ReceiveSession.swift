@@ -1,6 +1,8 @@
 import COLO
+import Migration
 import Observe
 import Synchronization
+import System
 import Transport
 import Wire
 

@@ -1,9 +1,11 @@
 import Foundation
 import Memory
+import Migration
 import Observe
 import PluginLoader
 import Store
 import Synchronization
+import System
 import Transport
 import Wire
 
@@ -45,7 +47,7 @@ public final class Receiver: Sendable {
   public var hasLeftThreads: Bool { left.load(ordering: .relaxed) }
 
   /// Ends a reception from outside: a signal.
-  public func cancel(_ exit: ExitCode, _ why: String) { cancel(Failure(exit, "receive", why)) }
+  public func cancel(_ kind: Failure.Kind, _ why: String) { cancel(Failure(kind, "receive", why)) }
 
   /// Ends it for any reason.
   public func cancel(_ failure: Failure) { session.fail(failure) }

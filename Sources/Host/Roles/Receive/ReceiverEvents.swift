@@ -1,3 +1,5 @@
+import Migration
+
 /// What a reception tells while it goes on, from whatever thread notices it. Must return at once.
 public struct ReceiverEvents: Sendable {
   /// The first failure: everything is being ended because of it.

@@ -1,6 +1,7 @@
 import Foundation
 import Memory
 import Synchronization
+import System
 import Transport
 
 /// Tells the operator of connections that are none of the source's: a line for the first of a kind, then one a minute

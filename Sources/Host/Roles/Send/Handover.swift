@@ -1,8 +1,10 @@
 import Foundation
 import Memory
+import Migration
 import Observe
 import PluginLoader
 import Store
+import System
 import Transport
 import Wire
 

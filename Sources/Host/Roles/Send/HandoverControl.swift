@@ -1,4 +1,6 @@
+import Migration
 import Synchronization
+import System
 import Transport
 
 /// What the threads of a hand-over share, and a signal: how far it is, and why it ends.

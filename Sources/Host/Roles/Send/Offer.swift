@@ -1,3 +1,4 @@
+import Migration
 import Store
 import Transport
 import Wire

@@ -1,5 +1,6 @@
 import Memory
 import Synchronization
+import System
 import Transport
 
 /// A held guest's pages, dealt out to the channels in pieces, and the zero pages that they find.
@@ -66,7 +67,7 @@ final class PageSource: Sendable {
   /// Zero pages that have been found and not been taken yet; waits for some. Nil when there are none
   /// left and all workers are done.
   func takeZero() -> [Piece]? {
-    found.wait(seconds: nil) { state -> [Piece]?? in
+    found.take(seconds: nil) { state -> [Piece]?? in
       if !state.zero.isEmpty {
         defer { state.zero = [] }
         return .some(state.zero)

@@ -1,4 +1,5 @@
 import Glibc
+import Migration
 import PluginLoader
 
 /// Decodes a channel's payloads before they are sent, and compares them with the pages.

@@ -1,3 +1,4 @@
+import Migration
 import PluginLoader
 import Store
 import Transport
@@ -37,7 +38,7 @@ public final class Sender: Sendable {
   }
 
   /// Ends a hand-over from outside: a signal.
-  public func cancel(_ exit: ExitCode, _ why: String) { cancel(Failure(exit, "send", why)) }
+  public func cancel(_ kind: Failure.Kind, _ why: String) { cancel(Failure(kind, "send", why)) }
 
   /// Ends it for any reason.
   public func cancel(_ failure: Failure) { control.fail { _ in failure } }

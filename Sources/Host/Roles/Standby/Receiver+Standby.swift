@@ -1,4 +1,6 @@
+import Migration
 import Store
+import System
 import Transport
 import Wire
 

@@ -1,6 +1,7 @@
 import COLO
 import Memory
 import Store
+import System
 import Transport
 
 /// Copies committed checkpoints from the cache to the guest's RAM files, behind the running primary, one
@@ -29,7 +30,7 @@ final class RedoWorker: Sendable {
     self.stage = stage
     self.store = store
     try thread.start("redo") { [self] in
-      while let next = state.wait(
+      while let next = state.take(
         seconds: nil,
         { state -> Job?? in
           if !state.queue.isEmpty { return .some(state.queue.removeFirst()) }

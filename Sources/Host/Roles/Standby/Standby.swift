@@ -1,9 +1,11 @@
 import COLO
 import Foundation
 import Memory
+import Migration
 import Observe
 import Store
 import Synchronization
+import System
 import Transport
 import Wire
 

@@ -1,3 +1,5 @@
+import Migration
+
 // The skeleton in Rust: the border to the host.
 
 extension Skeleton {

@@ -1,3 +1,5 @@
+import Migration
+
 // The skeleton in Swift: the codec, the services, and what builds it.
 
 extension Skeleton {

@@ -1,5 +1,3 @@
-// Memory: RAM blocks, dirty bitmaps, zero pages. Knows no wire and no file format.
-
 import Glibc
 
 /// A system call that failed.

@@ -1,6 +1,5 @@
 import CLinux
 import Glibc
-import Memory
 import Synchronization
 
 /// Threads of the host (channels, lobby, workers) that are started one by one and waited for together.

@@ -1,7 +1,7 @@
 import Foundation
-import TestSupport
+import System
 import Testing
-import Transport
+import System
 
 @Suite("Monitor and threads")
 struct MonitorTests {
@@ -9,13 +9,13 @@ struct MonitorTests {
     "What is there already is given at once, whatever the time limit",
     arguments: [nil, 0, 1000.5] as [Double?])
   func atOnce(seconds: Double?) {
-    let monitor = Transport.Monitor(7)
+    let monitor = System.Monitor(7)
     #expect(monitor.wait(seconds: seconds) { $0 == 7 ? "seven" : nil } == "seven")
   }
 
   @Test("When the time is over there is nothing", arguments: [0, 0.001, 0.05, 0.999_999_9])
   func timeout(seconds: Double) {
-    let monitor = Transport.Monitor(0)
+    let monitor = System.Monitor(0)
     let start = ContinuousClock.now
     #expect(monitor.wait(seconds: seconds) { $0 == 1 ? true : nil } == nil)
     // Not earlier than told; how much later is the machine's affair.
@@ -24,12 +24,12 @@ struct MonitorTests {
 
   @Test("An update wakes everybody who waits, and waiting may change the value")
   func update() throws {
-    let monitor = Transport.Monitor(0)
-    let got = Transport.Monitor<[Int]>([])
+    let monitor = System.Monitor(0)
+    let got = System.Monitor<[Int]>([])
     let threads = ThreadGroup()
     for _ in 0..<6 {
       try threads.start("waiter") {
-        let ticket = monitor.wait(seconds: nil) { value -> Int? in
+        let ticket = monitor.take(seconds: nil) { value -> Int? in
           guard value > 0 else { return nil }
           defer { value -= 1 }
           return value
@@ -49,11 +49,11 @@ struct MonitorTests {
 
   @Test("A change by one who waits wakes the others")
   func chain() throws {
-    let monitor = Transport.Monitor(0)
+    let monitor = System.Monitor(0)
     let threads = ThreadGroup()
     for turn in 0..<20 {
       try threads.start("turn \(turn)") {
-        _ = monitor.wait(seconds: nil) { value -> Void? in
+        _ = monitor.take(seconds: nil) { value -> Void? in
           guard value == turn else { return nil }
           value += 1
           return ()
@@ -67,7 +67,7 @@ struct MonitorTests {
   @Test("Joining waits for every thread, and a group can be used again")
   func threads() throws {
     let threads = ThreadGroup()
-    let count = Transport.Monitor(0)
+    let count = System.Monitor(0)
     for _ in 0..<4 {
       try threads.start("a name that is longer than fifteen bytes") {
         Thread.sleep(forTimeInterval: 0.02)
@@ -85,8 +85,8 @@ struct MonitorTests {
   @Test("A thread that does not end is waited for as long as was said, and no longer")
   func joinWithin() throws {
     let threads = ThreadGroup()
-    let go = Transport.Monitor(false)
-    let ended = Transport.Monitor(false)
+    let go = System.Monitor(false)
+    let ended = System.Monitor(false)
     try threads.start("stuck") {
       _ = go.wait(seconds: nil) { $0 ? () : nil }
       ended.update { $0 = true }
@@ -100,6 +100,6 @@ struct MonitorTests {
 
   @Test("A time limit that is no number ends nothing but the wait", arguments: [Double.nan, -1, 0])
   func noTime(seconds: Double) {
-    #expect(Transport.Monitor(0).wait(seconds: seconds) { _ -> Void? in nil } == nil)
+    #expect(System.Monitor(0).wait(seconds: seconds) { _ -> Void? in nil } == nil)
   }
 }

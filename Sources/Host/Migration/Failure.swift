@@ -1,72 +1,39 @@
-// Roles: each wires memory, wire, plug-ins, stage, store and transport into one flow.
+// Migration: packets in, packets out, and what holds one migration together.
 
-import Memory
 import PluginLoader
 import Store
+import System
 import Transport
 import Wire
 
-/// What a process ends with.
-public enum ExitCode: Equatable, Codable, Sendable {
-  /// Done.
-  case done
-  /// Failed; the guest is safe where it was.
-  case failed
-  /// Refused in negotiation: backend, format, capability.
-  case refused
-  /// The peer is unreachable or silent.
-  case unreachable
-  /// The stream is corrupt.
-  case corrupt
-  /// The guest runs here now.
-  case failedOver
-  /// The command line is wrong.
-  case usage
-  /// A fault of this program.
-  case internalError
-  /// A signal ended it.
-  case signal(Int32)
-
-  /// The number for exit(3).
-  public var rawValue: Int32 {
-    switch self {
-    case .done: 0
-    case .failed: 1
-    case .refused: 2
-    case .unreachable: 3
-    case .corrupt: 4
-    case .failedOver: 5
-    case .usage: 64
-    case .internalError: 70
-    case .signal(let number): 128 + number
-    }
-  }
-}
-
-extension ExitCode {
-  /// What a command ends with when a backend cannot be found, opened, set up or used. There is no other map.
-  public init(_ kind: PluginError.Kind) {
-    self =
-      switch kind {
-      case .notFound, .refused, .shadowed, .probeCrashed, .setup: .refused
-      case .options: .usage
-      case .corrupt: .corrupt
-      case .channel, .noMemory: .failed
-      case .internalFault: .internalError
-      }
-  }
-}
-
-/// How a role ended that did not end well: one line, an exit code, perhaps a hint.
+/// How a role ended that did not end well: of what kind, one line, perhaps a hint.
 public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConvertible {
-  /// For exit(3).
-  public var exit: ExitCode
+  /// What kind of end it is; what a process ends with because of it is the command line's to say.
+  public var kind: Kind
   /// What failed: `receive`, `channel 1, packet 17, byte 9034`.
   public var what: String
   /// Why.
   public var why: String
   /// What the operator could do.
   public var hint: String?
+
+  /// Kinds of failure.
+  public enum Kind: Equatable, Sendable {
+    /// Failed; the guest is safe where it was.
+    case failed
+    /// Refused in negotiation: backend, format, capability.
+    case refused
+    /// The peer is unreachable or silent.
+    case unreachable
+    /// The stream is corrupt.
+    case corrupt
+    /// The command line is wrong.
+    case usage
+    /// A fault of this program.
+    case internalError
+    /// A signal ended it.
+    case signal(Int32)
+  }
 
   /// What a failure proves about the other side. Set where it is found out, and what is decided is decided by it,
   /// never by a text.
@@ -91,22 +58,22 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
   public var peerIsGone: Bool { cause == .peerIsGone }
 
   /// A failure with its texts.
-  public init(_ exit: ExitCode, _ what: String, _ why: String, hint: String? = nil) {
-    self.exit = exit
+  public init(_ kind: Kind, _ what: String, _ why: String, hint: String? = nil) {
+    self.kind = kind
     self.what = what
     self.why = why
     self.hint = hint
   }
 
   /// The peer is gone.
-  static func gone(_ what: String, _ why: String) -> Failure {
+  public static func gone(_ what: String, _ why: String) -> Failure {
     var failure = Failure(.unreachable, what, why)
     failure.cause = .peerIsGone
     return failure
   }
 
   /// The peer has left, and lives.
-  static func alive(_ what: String, _ why: String) -> Failure {
+  public static func alive(_ what: String, _ why: String) -> Failure {
     var failure = Failure(.failed, what, why)
     failure.cause = .peerLives
     return failure
@@ -115,7 +82,7 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
   /// Refuses a time-out that is none.
   ///
   /// - Parameter seconds: must be a number, more than 0, and less than thirty years.
-  static func check(_ seconds: Double, _ what: String) throws(Failure) {
+  public static func check(_ seconds: Double, _ what: String) throws(Failure) {
     guard seconds > 0, seconds < 1e9 else {
       throw Failure(
         .usage, what, "a time-out of \(seconds) s is none", hint: "give a number above 0")
@@ -123,7 +90,7 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
   }
 
   /// The operator ended it, nobody else.
-  public var isSignal: Bool { if case .signal = exit { true } else { false } }
+  public var isSignal: Bool { if case .signal = kind { true } else { false } }
 
   /// `WHAT: WHY`, as the command line prints it after `multifd: error: `.
   public var description: String { "\(what): \(why)" }
@@ -134,7 +101,7 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
     case let error as Failure: self = error
     case let error as WireError:
       self.init(
-        Self.exit(error.code), place,
+        Self.kind(error.code), place,
         "\(error.message) (\(error.code.rawValue) at byte \(error.offset))",
         hint: Self.hint(error))
     case let error as TransportError:
@@ -143,24 +110,24 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
       case .closed, .reset, .local: self.init(.failed, place, error.message)
       case .badURI: self.init(.usage, place, error.message)
       }
+    case let error as SystemError: self.init(.failed, place, error.description)
+    case let error as PluginError: self.init(plugin: error, at: place)
     case let error as StoreError:
       let refused = error.kind == .foreign || error.kind == .untrusted
       self.init(
         refused ? .refused : .failed, "store", error.message, hint: error.hint ?? Self.hint(error))
-    case let error as SystemError: self.init(.failed, place, error.description)
-    case let error as PluginError: self.init(plugin: error, at: place)
     default: self.init(.internalError, place, "\(error)")
     }
   }
 
   private init(plugin error: PluginError, at place: String) {
-    let exit = ExitCode(error.kind)
-    let what = exit == .refused || exit == .usage ? error.what : "\(place): \(error.what)"
-    self.init(exit, what, error.why, hint: error.hint)
+    let kind = Kind(error.kind)
+    let what = kind == .refused || kind == .usage ? error.what : "\(place): \(error.what)"
+    self.init(kind, what, error.why, hint: error.hint)
   }
 
   /// Bytes that contradict the format are corrupt; what this program will not take is refused.
-  private static func exit(_ code: WireError.Code) -> ExitCode {
+  private static func kind(_ code: WireError.Code) -> Kind {
     switch code {
     case .unsupported, .limitExceeded: .refused
     default: .corrupt
@@ -184,5 +151,43 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
     case .occupied: "choose another --store, or remove the folder if the guest is not needed"
     default: nil
     }
+  }
+}
+
+extension Failure.Kind {
+  /// What it means when a backend cannot be found, opened, set up or used. There is no other map.
+  public init(_ kind: PluginError.Kind) {
+    self =
+      switch kind {
+      case .notFound, .refused, .shadowed, .probeCrashed, .setup: .refused
+      case .options: .usage
+      case .corrupt: .corrupt
+      case .channel, .noMemory: .failed
+      case .internalFault: .internalError
+      }
+  }
+}
+
+extension Failure.Kind: Codable, RawRepresentable {
+  private static let names: [(Failure.Kind, String)] = [
+    (.failed, "failed"), (.refused, "refused"), (.unreachable, "unreachable"),
+    (.corrupt, "corrupt"), (.usage, "usage"), (.internalError, "internal"),
+  ]
+
+  /// As it is written down: `refused`, `signal 15`.
+  public init?(rawValue: String) {
+    if let (kind, _) = Self.names.first(where: { $1 == rawValue }) {
+      self = kind
+      return
+    }
+    let words = rawValue.split(separator: " ")
+    guard words.count == 2, words[0] == "signal", let number = Int32(words[1]) else { return nil }
+    self = .signal(number)
+  }
+
+  /// As it is written down.
+  public var rawValue: String {
+    if case .signal(let number) = self { return "signal \(number)" }
+    return Self.names.first { $0.0 == self }!.1
   }
 }
