@@ -148,6 +148,10 @@ let package = Package(
     .testTarget(
       name: "ObserveTests", dependencies: ["Observe"], path: "Tests/ObserveTests"),
     .testTarget(
+      name: "MigrationTests",
+      dependencies: ["Migration", "PluginLoader", "Wire", "TestSupport"],
+      path: "Tests/MigrationTests"),
+    .testTarget(
       name: "RolesTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
       path: "Tests/RolesTests"),
     .testTarget(

@@ -168,26 +168,43 @@ extension Failure.Kind {
   }
 }
 
-extension Failure.Kind: Codable, RawRepresentable {
-  private static let names: [(Failure.Kind, String)] = [
-    (.failed, "failed"), (.refused, "refused"), (.unreachable, "unreachable"),
-    (.corrupt, "corrupt"), (.usage, "usage"), (.internalError, "internal"),
+extension Failure.Kind: Codable, CustomStringConvertible {
+  private static let plain: [Failure.Kind] = [
+    .failed, .refused, .unreachable, .corrupt, .usage, .internalError,
   ]
 
   /// As it is written down: `refused`, `signal 15`.
-  public init?(rawValue: String) {
-    if let (kind, _) = Self.names.first(where: { $1 == rawValue }) {
-      self = kind
-      return
+  public var description: String {
+    switch self {
+    case .failed: "failed"
+    case .refused: "refused"
+    case .unreachable: "unreachable"
+    case .corrupt: "corrupt"
+    case .usage: "usage"
+    case .internalError: "internal"
+    case .signal(let number): "signal \(number)"
     }
-    let words = rawValue.split(separator: " ")
-    guard words.count == 2, words[0] == "signal", let number = Int32(words[1]) else { return nil }
-    self = .signal(number)
   }
 
-  /// As it is written down.
-  public var rawValue: String {
-    if case .signal(let number) = self { return "signal \(number)" }
-    return Self.names.first { $0.0 == self }!.1
+  /// Writes its description.
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(description)
+  }
+
+  /// Reads a description.
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    let text = try container.decode(String.self)
+    let number = text.split(separator: " ").last.flatMap { Int32($0) }
+    guard
+      let kind = (Self.plain + (number.map { [.signal($0)] } ?? [])).first(where: {
+        $0.description == text
+      })
+    else {
+      throw DecodingError.dataCorruptedError(
+        in: container, debugDescription: "'\(text)' is no kind of failure")
+    }
+    self = kind
   }
 }

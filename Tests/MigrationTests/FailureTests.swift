@@ -1,10 +1,10 @@
+import Foundation
 import Migration
 import PluginLoader
-import Roles
 import Testing
 import Wire
 
-@Suite("Exit codes")
+@Suite("Failures")
 struct FailureTests {
   @Test("More than is allowed is no corrupt stream, and the hint says what allows more")
   func limits() {
@@ -17,7 +17,7 @@ struct FailureTests {
   }
 
   @Test(
-    "A plug-in's error has one exit code, wherever it ends a command",
+    "A plug-in's error is of one kind, wherever it ends a command",
     arguments: PluginError.Kind.allCases)
   func plugins(kind: PluginError.Kind) {
     let failure = Failure(PluginError(kind, what: "x", why: "y"), at: "z")
@@ -30,5 +30,20 @@ struct FailureTests {
       case .internalFault: .internalError
       }
     #expect(failure.kind == expected && Failure.Kind(kind) == expected)
+  }
+
+  @Test("A kind is written down as one word, and read again")
+  func kinds() throws {
+    let kinds: [Failure.Kind] = [
+      .failed, .refused, .unreachable, .corrupt, .usage, .internalError, .signal(15),
+    ]
+    let text = try JSONEncoder().encode(kinds)
+    #expect(
+      String(decoding: text, as: UTF8.self)
+        == #"["failed","refused","unreachable","corrupt","usage","internal","signal 15"]"#)
+    #expect(try JSONDecoder().decode([Failure.Kind].self, from: text) == kinds)
+    #expect(throws: DecodingError.self) {
+      try JSONDecoder().decode([Failure.Kind].self, from: Data(#"["signal"]"#.utf8))
+    }
   }
 }
