@@ -149,7 +149,9 @@ let package = Package(
       name: "ObserveTests", dependencies: ["Observe"], path: "Tests/ObserveTests"),
     .testTarget(
       name: "MigrationTests",
-      dependencies: ["Migration", "PluginLoader", "Wire", "TestSupport"],
+      dependencies: [
+        "Migration", "SessionReplay", "PluginLoader", "Transport", "Wire", "System", "TestSupport",
+      ],
       path: "Tests/MigrationTests"),
     .testTarget(
       name: "RolesTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],

@@ -8,7 +8,7 @@ import Testing
 @Suite("Interop with stock QEMU", .serialized)
 struct InteropTests {
   /// Guests that were booted once and saved, for all the tests.
-  static let guests = SavedGuests()
+  static let guests = SavedGuests.shared
 
   /// The QEMUs that `make test` sets up.
   static let versions: [QEMUVersion] = [.v72, .v111]

@@ -1,5 +1,7 @@
 import Foundation
+import Migration
 import Roles
+import SessionReplay
 import TestSupport
 import Testing
 import Wire
@@ -144,27 +146,47 @@ struct InspectTests {
   func payloads() throws {
     let session = try #require(Fixtures.session("bios-111-zlib-2ch"))
     let file = try #require(session.channels.first)
-    struct Refusal: Error, CustomStringConvertible {
-      var description: String { "refused" }
-    }
-    nonisolated(unsafe) var seen: (packets: Int, bytes: UInt64, ids: [UInt8]) = (0, 0, [])
+    let choice = try BackendChoice(TestBackends.loader, nil)
+    let pages = CountingPages()
     var inspector = Inspector(path: file.path)
-    inspector.payloadCheck = { start in
-      seen.ids.append(start.id)
-      return { header, block, payload in
-        #expect(header.flags.method == .zlib && !block.isEmpty)
-        seen.packets += 1
-        seen.bytes += UInt64(payload.count)
-      }
-    }
+    nonisolated(unsafe) let counted = pages
+    inspector.decoding = { Inspector.Decoding(choice, into: counted) { Issue.record($0) } }
     let channel = try #require(try inspector.run { _ in }.channel)
-    #expect(seen.ids == [channel.id])
-    #expect(seen.bytes == channel.payloadBytes && seen.bytes > 0)
-    #expect(seen.packets > 1)
-    inspector.payloadCheck = { _ in { _, _, _ in throw Refusal() } }
+    #expect(pages.payload == channel.payloadBytes && pages.payload > 0)
+    #expect(pages.packets > 1)
+    inspector.decoding = {
+      Inspector.Decoding(choice, into: RefusingPages()) { Issue.record($0) }
+    }
     let verdict = try inspector.run { _ in }.verdict
     #expect(verdict.ending == .corrupt && verdict.offset > 64)
     #expect(verdict.reason?.hasSuffix(": refused") == true)
+  }
+
+  /// Counts what it takes.
+  private final class CountingPages: PageDestination {
+    private let scratch = ScratchPages(pageSize: 4096)
+    var packets = 0
+    var payload: UInt64 = 0
+
+    func block(named name: UnsafeRawBufferPointer) -> (index: Int, length: UInt64)? { (0, .max) }
+    func prepare(_ packet: inout Packet) { scratch.prepare(&packet) }
+
+    func process(_ packet: borrowing Packet) {
+      #expect(packet.header.flags.method == .zlib && !packet.blockName.isEmpty)
+      packets += 1
+      payload += UInt64(packet.header.payloadSize)
+    }
+  }
+
+  /// Takes nothing.
+  private struct RefusingPages: PageDestination {
+    struct Refusal: Error, CustomStringConvertible {
+      var description: String { "refused" }
+    }
+
+    func block(named name: UnsafeRawBufferPointer) -> (index: Int, length: UInt64)? { (0, .max) }
+    func prepare(_ packet: inout Packet) throws { throw Refusal() }
+    func process(_ packet: borrowing Packet) {}
   }
 
   @Test("A report is an object of JSON with the names of QMP")

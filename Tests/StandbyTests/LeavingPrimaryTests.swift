@@ -13,10 +13,7 @@ struct LeavingPrimaryTests {
   @Test("It ends its main channel only, as migrate_cancel does: nothing to fail over to")
   func mainOnly() throws {
     for (isInside, limit) in [(false, nil), (true, nil), (false, 0.4)] {
-      let standby = try LocalStandby {
-        $0.timeout = 0.8
-        $0.standby?.checkpointTimeout = limit
-      }
+      let standby = try LocalStandby(checkpointTimeout: limit) { $0.timeout = 0.8 }
       let primary = try Primary(Self.script, to: standby.uri)
       try primary.play(upTo: 2)
       if isInside { try primary.request() }
@@ -91,7 +88,7 @@ struct LeavingPrimaryTests {
   @Test("A --checkpoint-timeout that is no number would be over at once: refused")
   func noNumber() throws {
     for seconds in [Double.nan, 0, -1] {
-      let standby = try LocalStandby { $0.standby?.checkpointTimeout = seconds }
+      let standby = try LocalStandby(checkpointTimeout: seconds)
       #expect(try standby.refusal().kind == .usage)
     }
   }

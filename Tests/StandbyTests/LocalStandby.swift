@@ -21,9 +21,11 @@ final class LocalStandby {
   ///
   /// - Parameters:
   ///   - store: nil makes one.
-  ///   - adjust: changes the options; without `standby` it is a plain reception.
+  ///   - isStandby: if not, it is a plain reception.
+  ///   - adjust: changes the options.
   init(
-    store: String? = nil, cache: Manifest.Cache = .sparse,
+    store: String? = nil, cache: Manifest.Cache = .sparse, isStandby: Bool = true,
+    checkpointTimeout: Double? = nil,
     _ adjust: (inout ReceiveOptions) -> Void = { _ in }
   ) throws {
     folder = try TemporaryFolder(.memory(bytes: 256 << 20))
@@ -33,14 +35,13 @@ final class LocalStandby {
     options.timeout = 20
     var standby = StandbyOptions()
     standby.cache = cache
-    options.standby = standby
+    standby.checkpointTimeout = checkpointTimeout
     adjust(&options)
-    let isStandby = options.standby != nil
     let receiver = Receiver(options, loader: TestBackends.loader)
     self.receiver = receiver
     let listening = Monitor(false)
     let result = result
-    Thread.detachNewThread {
+    Thread.detachNewThread { [standby] in
       let ended: Result<StandbyOutcome, Failure>
       do throws(Failure) {
         if !isStandby {
@@ -50,7 +51,8 @@ final class LocalStandby {
         }
         ended = .success(
           try receiver.runStandby(
-            onListening: { _ in listening.update { $0 = true } }, onProgress: { _ in }, onReady: {})
+            standby, onListening: { _ in listening.update { $0 = true } }, onProgress: { _ in },
+            onReady: {})
         )
       } catch { ended = .failure(error) }
       result.update { $0 = ended }

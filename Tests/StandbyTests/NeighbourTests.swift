@@ -58,7 +58,7 @@ struct NeighbourTests {
   @Test("--checkpoint-timeout: a primary that asks for no checkpoint is lost")
   func checkpointTimeout() throws {
     for last in [0, 2] {
-      let standby = try LocalStandby { $0.standby?.checkpointTimeout = 0.3 }
+      let standby = try LocalStandby(checkpointTimeout: 0.3)
       let primary = try Primary(Self.script, to: standby.uri)
       try primary.play(upTo: last)
       let outcome = try standby.outcome()
@@ -93,10 +93,7 @@ struct NeighbourTests {
   func silentInside(stall: Stall) throws {
     // Whichever of the two is longer.
     for (timeout, limit) in [(0.1, 0.8), (30, 0.5)] {
-      let standby = try LocalStandby {
-        $0.timeout = timeout
-        $0.standby?.checkpointTimeout = limit
-      }
+      let standby = try LocalStandby(checkpointTimeout: limit) { $0.timeout = timeout }
       let primary = try Primary(Self.script, to: standby.uri)
       try primary.play(upTo: 1)
       let start = ContinuousClock.now
@@ -112,7 +109,7 @@ struct NeighbourTests {
 
   @Test("With it, bytes that trickle in are no checkpoint either")
   func trickle() throws {
-    let standby = try LocalStandby { $0.standby?.checkpointTimeout = 0.6 }
+    let standby = try LocalStandby(checkpointTimeout: 0.6)
     let primary = try Primary(Self.script, to: standby.uri)
     try primary.play(upTo: 1)
     try primary.request()
@@ -129,10 +126,7 @@ struct NeighbourTests {
 
   @Test("A silence that is shorter than it is nothing, whatever --timeout says")
   func shorterSilence() throws {
-    let standby = try LocalStandby {
-      $0.timeout = 0.2
-      $0.standby?.checkpointTimeout = 30
-    }
+    let standby = try LocalStandby(checkpointTimeout: 30) { $0.timeout = 0.2 }
     let primary = try Primary(Self.script, to: standby.uri)
     try primary.play(upTo: 1)
     try primary.request()
@@ -176,7 +170,7 @@ struct NeighbourTests {
       #expect(SmallFileSystem.tree(standby.store) == [])
     }
     do {
-      let standby = try LocalStandby { $0.standby = nil }
+      let standby = try LocalStandby(isStandby: false)
       let socket = try Primary.connect(standby.uri)
       defer { close(socket) }
       Sockets.write(socket, colo.precopy.main.prefix(200))
@@ -241,7 +235,7 @@ struct NeighbourTests {
       store = try Store.prepare(standby.beside("other"))  // lets go of the lock
       for colo in [true, false] {
         let failure = #expect(throws: Failure.self) {
-          try LocalStandby(store: standby.store) { if !colo { $0.standby = nil } }.wait().get()
+          try LocalStandby(store: standby.store, isStandby: colo).wait().get()
         }
         #expect(failure?.kind == .failed, "\(state)")
         #expect("\(failure!)".contains("holds a guest"), "\(state): \(failure!)")

@@ -5,6 +5,9 @@ public final class SavedGuests: Sendable {
   private let made = Monitor<[String: SavedGuest]>([:])
   private let adjust: @Sendable (inout QEMU.Machine) -> Void
 
+  /// The usual ones, for all the tests of a run.
+  public static let shared = SavedGuests()
+
   /// An empty collection; `adjust` changes the machine before it is booted.
   public init(adjust: @escaping @Sendable (inout QEMU.Machine) -> Void = { _ in }) {
     self.adjust = adjust

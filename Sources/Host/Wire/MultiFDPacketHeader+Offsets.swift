@@ -74,6 +74,18 @@ extension MultiFDPacketHeader {
     }
   }
 
+  /// Writes a block's name where a header has it, for ``blockName(in:)``.
+  ///
+  /// - Parameters:
+  ///   - blockName: 255 bytes at most.
+  ///   - header: 320 bytes or more.
+  public static func write(blockName: String, into header: UnsafeMutableRawBufferPointer) {
+    precondition(header.count >= fixedSize && blockName.utf8.count < nameRange.count)
+    let field = UnsafeMutableRawBufferPointer(rebasing: header[nameRange])
+    field.initializeMemory(as: UInt8.self, repeating: 0)
+    field.copyBytes(from: blockName.utf8)
+  }
+
   /// The same with the name as text.
   public func encode(
     into header: UnsafeMutableRawBufferPointer, blockName: String,

@@ -101,6 +101,7 @@ struct ReceiveCommand: ParsableCommand {
   private func protect(_ options: ReceiveOptions, _ worker: Worker) -> WorkerEnd {
     work(options, worker) { (receiver, line, end) throws(Failure) in
       let outcome = try receiver.runStandby(
+        standby.options,
         onListening: { Console.note("listening on \($0)") }, onProgress: line.show,
         onReady: {
           line.finish()
@@ -142,7 +143,6 @@ struct ReceiveCommand: ParsableCommand {
       options.channels = channels
       options.compression = try compression.map { try CompressionSpec(parsing: $0) }
       options.timeout = timeout
-      options.standby = standby.options
       options.limits.maxRAM = maxRam.bytes
       options.switchoverAck = switchoverAck
       options.uuid = uuid.flatMap { VMUUID($0) }

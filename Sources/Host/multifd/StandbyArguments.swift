@@ -63,8 +63,7 @@ struct StandbyArguments: ParsableArguments {
   }
 
   /// For the receiver; nil for a plain reception.
-  var options: StandbyOptions? {
-    guard colo else { return nil }
+  var options: StandbyOptions {
     var options = StandbyOptions()
     options.cache = cache
     options.checkpointTimeout = checkpointTimeout

@@ -129,16 +129,17 @@ public final class CheckpointBench: Sendable {
       listen: .tcp(host: "127.0.0.1", port: 0), store: folder + "/store")
     receive.channels = row.channels
     receive.timeout = options.timeout
-    receive.standby = StandbyOptions()
-    receive.standby?.cache = options.cache
+    var standby = StandbyOptions()
+    standby.cache = options.cache
     let receiver = Receiver(receive, loader: loader)
 
     let place = System.Monitor<Result<Endpoint, Failure>?>(nil)
     let outcome = System.Monitor<Result<StandbyOutcome, Failure>?>(nil)
     let threads = ThreadGroup()
-    try threads.start("standby") {
+    try threads.start("standby") { [standby] in
       let result = Result { () throws(Failure) in
         try receiver.runStandby(
+          standby,
           onListening: { endpoint in place.update { $0 = .success(endpoint) } },
           onProgress: { _ in },
           onReady: {})

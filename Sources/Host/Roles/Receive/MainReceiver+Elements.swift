@@ -13,7 +13,7 @@ extension MainReceiver {
         .refused, "main channel", "the source uses the capability \(capability)",
         hint: "turn it off: a guest is held with all of its RAM")
     }
-    if let expected = session.options.uuid, let uuid = configuration.uuid, uuid != expected {
+    if let expected = options.uuid, let uuid = configuration.uuid, uuid != expected {
       throw Failure(.corrupt, "main channel", "the guest's UUID is \(uuid), expected \(expected)")
     }
   }
@@ -24,16 +24,13 @@ extension MainReceiver {
       guard sourceListens else { break }
       try socket.write(ReturnPathMessage.pong(value).encode())
     case .enableCOLO:
-      guard !isStandby else { break }
-      throw Failure(
-        .refused, "main channel", "the source is a COLO primary, this is a plain reception",
-        hint: "be its secondary with --colo, or turn off x-colo at the source")
+      try delegate.coloBegins()
     case .switchoverStart: stopped = .now
     case .openReturnPath:
       // A source with the capability switchover-ack waits for one, and does not say that it does.
       let version = MachineVersion(machine: decoder.configuration?.machine ?? "")
       let expected = version.map(MachineVersion.withUnaskedSwitchoverAck.contains) ?? false
-      guard session.options.switchoverAck || expected else { break }
+      guard options.switchoverAck || expected else { break }
       try acknowledgeSwitchover()
     }
   }
@@ -49,23 +46,8 @@ extension MainReceiver {
     try socket.write(ReturnPathMessage.switchoverAck.encode())
   }
 
-  /// Told before the primary stops its guest: what the stream shows of whether it is a COLO primary.
-  func checkDialect() throws {
-    guard isStandby else { return }
-    if decoder.coloEnabled && decoder.returnPathRequested {
-      throw Failure(
-        .refused, "main channel", "a COLO primary up to 10.2 cannot use return-path",
-        hint: "turn off return-path at the primary: it would cut its own COLO connection")
-    }
-    guard decoder.coloEnabled || decoder.returnPathRequested else {
-      throw Failure(
-        .refused, "main channel", "the source is no COLO primary",
-        hint: "turn on x-colo at the source (with QEMU 11 also return-path), or leave out --colo")
-    }
-  }
-
   func makeMemory(_ list: [RAMBlockDescription]) throws {
-    let size = session.options.limits.pageSize
+    let size = options.limits.pageSize
     var blocks: [RAMBlock] = []
     for block in list {
       guard block.usedLength > 0, block.usedLength % UInt64(size) == 0,
@@ -79,9 +61,8 @@ extension MainReceiver {
         try store.makeBlock(
           Manifest.Block(name: block.name, length: block.usedLength), pageSize: size))
     }
-    let cache = try CacheFiles(store, blocks, pageSize: size)
     let stage = COLOStage(
-      guest: blocks, cache: try cache.make(session.options.standby?.cache))
+      guest: blocks, cache: try delegate.makeCache(store, blocks, pageSize: size))
     self.stage = stage
     session.publish(stage)
   }
@@ -92,11 +73,11 @@ extension MainReceiver {
         .refused, "main channel", "cannot hold what '\(header.name)' sends in several parts",
         hint: "only RAM may be iterated; detach the device or turn off the capability")
     }
-    guard standby == nil else {
+    guard !session.isHeld else {
       throw Failure(
         .corrupt, "main channel", "the section '\(header.name)' among a checkpoint's pages")
     }
-    let limit = session.options.limits.maxDeviceState
+    let limit = options.limits.maxDeviceState
     guard earlyState.count + deviceState.count + size <= limit else {
       throw WireError(
         .limitExceeded, at: decoder.position, "the devices have more than \(limit) bytes of state")

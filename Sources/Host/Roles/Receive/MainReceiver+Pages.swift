@@ -7,7 +7,7 @@ import Wire
 extension MainReceiver {
   func page(_ block: Int, _ offset: UInt64) throws {
     let stage = stage!  // records come after the block list: the decoder sees to that
-    let size = session.options.limits.pageSize
+    let size = options.limits.pageSize
     notePass(block, offset)
     one[0] = offset
     let pages = UnsafeBufferPointer(one)
@@ -34,7 +34,7 @@ extension MainReceiver {
     // Old sources may name another byte than zero.
     let target = try stage.prepare(block: block, normal: pages, zero: none, slots: slot)
     memset(
-      target.host + Int(target.normal[0]), Int32(fill), session.options.limits.pageSize)
+      target.host + Int(target.normal[0]), Int32(fill), options.limits.pageSize)
     try stage.process(block: block, normal: pages, zero: none)
   }
 

@@ -11,11 +11,10 @@ import Wire
 /// and the answers on the return path.
 final class MainReceiver {
   let socket: Socket
-  let session: ReceiveSession
+  let session: Session
+  let options: ReceiveOptions
   let store: Store
-  let isStandby: Bool
-  /// Takes over at the end of precopy.
-  var standby: Standby?
+  let delegate: any ReceptionDelegate
   var input: InputBuffer
   var decoder: StreamDecoder
   /// One page at a time passes the stage here; these hold its offset in the block and in the target.
@@ -36,13 +35,17 @@ final class MainReceiver {
   /// When the source stopped its guest, as far as the stream tells.
   var stopped: ContinuousClock.Instant?
 
-  init(_ socket: Socket, _ session: ReceiveSession, _ store: Store) {
+  init(
+    _ socket: Socket, _ session: Session, _ options: ReceiveOptions, _ store: Store,
+    _ delegate: any ReceptionDelegate
+  ) {
     self.socket = socket
     self.session = session
+    self.options = options
     self.store = store
-    isStandby = session.options.standby != nil
+    self.delegate = delegate
     input = InputBuffer(socket, acknowledgesAtOnce: true)
-    decoder = StreamDecoder(limits: session.options.limits)
+    decoder = StreamDecoder(limits: options.limits)
   }
 
   deinit {
@@ -59,11 +62,10 @@ final class MainReceiver {
   func manifest(uuid: VMUUID?) -> Manifest {
     var manifest = Manifest(
       state: .receiving, machine: decoder.configuration?.machine ?? "",
-      pageSize: session.options.limits.pageSize, ramSection: decoder.ramSectionID ?? 0,
+      pageSize: options.limits.pageSize, ramSection: decoder.ramSectionID ?? 0,
       blocks: decoder.blocks.map { Manifest.Block(name: $0.name, length: $0.usedLength) })
     manifest.pageBits = decoder.configuration?.pageBits
-    manifest.cache = session.options.standby?.cache
-    if isStandby { manifest.boot = Manifest.thisBoot }
+    delegate.describe(&manifest)
     manifest.validateUUID = decoder.configuration?.uuid != nil
     manifest.uuid = (uuid ?? decoder.configuration?.uuid)?.description
     if session.channelCount > 0 {
@@ -83,15 +85,8 @@ final class MainReceiver {
     }
   }
 
-  /// Reads checkpoints, for as long as the primary sends them.
-  ///
-  /// - Throws: always: the way in which the primary was lost.
-  func runCheckpoints() throws {
-    try decode { _ in true }
-    throw session.ended("primary", "it closed the connection")
-  }
-
-  private func decode(while goOn: (StreamDecoder.Element) -> Bool) throws {
+  /// Reads elements until one is the last, or the stream ends where it may.
+  func decode(while goOn: (StreamDecoder.Element) -> Bool) throws {
     do {
       while true {
         switch try decoder.next(input.bytes) {
@@ -105,7 +100,7 @@ final class MainReceiver {
     } catch {
       // A source that has lost a channel closes all of them: what happened to that one is the news.
       if let kind = (error as? TransportError)?.kind, kind == .closed || kind == .reset,
-        standby == nil
+        !session.isHeld
       {
         _ = session.waitUntilOver(seconds: 0.2)
       }
@@ -116,7 +111,7 @@ final class MainReceiver {
 
   /// - Returns: false if the stream has ended where it may.
   private func arrive(_ missing: Int) throws -> Bool {
-    if standby != nil { return try arriveAsStandby(missing) }
+    if let arrived = try delegate.arrive(missing, at: self) { return arrived }
     do {
       // Between elements a source may pause (pre-switchover, a bandwidth limit); inside one, or after
       // the guest was stopped, it may not.
@@ -143,16 +138,6 @@ final class MainReceiver {
     return false
   }
 
-  private func arriveAsStandby(_ missing: Int) throws -> Bool {
-    let between = input.bytes.isEmpty && (decoder.phase == .idle || decoder.phase == .afterEOF)
-    if try input.require(input.bytes.count + missing, idle: between) { return true }
-    if let failure = session.failure { throw failure }
-    guard between else {
-      throw session.ended("primary", "it closed the connection inside a checkpoint")
-    }
-    return false
-  }
-
   private func handle(_ element: StreamDecoder.Element, _ consumed: Int) throws {
     session.mainCounters.moved(bytes: consumed)
     switch element {
@@ -166,7 +151,7 @@ final class MainReceiver {
       return
     case .section(let header): try section(header, consumed)
     case .vmDescription: vmDescription = Data(input.bytes[..<consumed])
-    case .eof: if standby == nil { deviceState.append(0) }
+    case .eof: if !session.isHeld { deviceState.append(0) }
     default: break
     }
     input.consume(consumed)
@@ -175,7 +160,7 @@ final class MainReceiver {
     case .command(let command): try answer(command)
     case .ramBlocks(let blocks): try makeMemory(blocks)
     case .ramBegin(let header):
-      if header.kind == .start { try checkDialect() }
+      if header.kind == .start { try delegate.ramBegins(self) }
       if header.kind == .part { try watchForSwitchover() }
       if header.kind == .end, stopped == nil { stopped = .now }
     case .multifdFlush:
@@ -184,13 +169,9 @@ final class MainReceiver {
     case .endOfRAMSection:
       if decoder.syncMode == .perSection { try session.mainReachedMarker(needsChannels: false) }
       ramIsComplete = stopped != nil
-    case .colo(let message):
-      guard let standby else {
-        throw Failure(.refused, "main channel", "the source runs COLO, this is a plain reception")
-      }
-      try standby.handle(message)
+    case .colo(let message): try delegate.coloMessage(message)
     case .deviceState(let size):
-      try standby?.deviceState(size: Int(size)) { buffer in
+      try delegate.deviceState(size: Int(size)) { buffer in
         try input.take(into: buffer)
         decoder.didTake(buffer.count)
         session.mainCounters.moved(bytes: buffer.count)

@@ -18,8 +18,6 @@ public struct ReceiveOptions: Sendable {
   public var uuid: VMUUID?
   /// Tell the source at once that it may switch over, whatever its machine type.
   public var switchoverAck = false
-  /// Be the secondary of a COLO primary; nil: a plain reception.
-  public var standby: StandbyOptions?
   /// What a stream may make this process hold.
   public var limits = StreamDecoder.Limits()
 

@@ -1,3 +1,4 @@
+import Migration
 import Observe
 
 /// How far a reception is: what a progress line shows.
@@ -18,14 +19,14 @@ public struct ReceiveProgress: Codable, Sendable {
   public var seconds: Double
 }
 
-extension ReceiveSession {
-  func progress(since start: ContinuousClock.Instant) -> ReceiveProgress {
+extension Session {
+  func progress(since start: ContinuousClock.Instant, pageSize: Int) -> ReceiveProgress {
     let all = [mainCounters] + channelCounters.map(\.counters)
     let transferred = all.reduce(0) { $0 + $1.bytes }
     let normal = all.reduce(0) { $0 + $1.normal }
     let duplicate = all.reduce(0) { $0 + $1.duplicate }
     let total = ramSize
-    let done = (normal + duplicate) * UInt64(options.limits.pageSize)
+    let done = (normal + duplicate) * UInt64(pageSize)
     let seconds = (ContinuousClock.now - start) / .seconds(1)
     return ReceiveProgress(
       transferred: transferred, total: total, remaining: total > done ? total - done : 0,

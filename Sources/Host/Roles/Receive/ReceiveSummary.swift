@@ -1,3 +1,4 @@
+import Migration
 import Observe
 import PluginLoader
 import Store
@@ -93,16 +94,16 @@ public struct ReceiveSummary: Codable, Sendable {
   }
 
   init(
-    session: ReceiveSession, main: MainReceiver, manifest: Manifest, backend: Backend?,
+    session: Session, main: MainReceiver, manifest: Manifest, backend: Backend?,
     start: ContinuousClock.Instant
   ) {
     let now = ContinuousClock.now
     let counters = session.channelCounters
-    let progress = session.progress(since: start)
     let channelNormal = counters.reduce(0) { $0 + $1.counters.normal }
     let payload = counters.reduce(0) { $0 + $1.counters.payloadBytes }
-    let pageSize = session.options.limits.pageSize
-    store = session.options.store
+    let pageSize = main.options.limits.pageSize
+    let progress = session.progress(since: start, pageSize: pageSize)
+    store = main.options.store
     machine = manifest.machine
     totalTime = (now - start) / .milliseconds(1)
     downtime = main.stopped.map { (now - $0) / .milliseconds(1) }

@@ -21,7 +21,8 @@ public final class Receiver: Sendable {
   let options: ReceiveOptions
   private let loader: PluginLoader
   private let strangers: StrangerLog
-  let session: ReceiveSession
+  let session: Session
+  let events: ReceiverEvents
 
   /// Seconds that threads may take to end once their connections have been cut. One that takes longer is inside a
   /// backend that does not come back, or waits for storage that does not answer.
@@ -40,7 +41,10 @@ public final class Receiver: Sendable {
     self.options = options
     self.loader = loader
     strangers = StrangerLog(log)
-    session = ReceiveSession(options, events)
+    self.events = events
+    session = Session(
+      timeout: options.timeout, channels: options.channels, uuid: options.uuid,
+      onFailure: events.failing)
   }
 
   /// Threads were left behind when it ended: they may be inside the guest's memory still, and end with the process.
@@ -61,11 +65,11 @@ public final class Receiver: Sendable {
   public func run(
     onListening: (Endpoint) -> Void, onProgress: @escaping @Sendable (ReceiveProgress) -> Void
   ) throws(Failure) -> ReceiveSummary {
-    try serve(onListening) { (main, socket, store, choice) throws(Failure) in
+    try serve(onListening, PlainReception()) { (main, socket, store, choice) throws(Failure) in
       let start = ContinuousClock.now
       return try untilHeld(main, socket, store, onProgress) {
         try main.run()
-        if !main.sourceListens { session.events.arrived() }
+        if !main.sourceListens { events.arrived() }
         let manifest = main.manifest(uuid: session.uuid)
         // Whole and durable, and not to be continued before the source knows: if this process ends in between, the
         // source goes on with its guest.
@@ -83,7 +87,7 @@ public final class Receiver: Sendable {
             "the source is gone before it could be told that its guest is held",
             hint: "if the guest does not run at its source, send it from here with --force")
         }
-        session.events.settled()
+        events.settled()
         let summary = ReceiveSummary(
           session: session, main: main, manifest: manifest, backend: choice.backend, start: start)
         session.finish()
@@ -96,11 +100,10 @@ public final class Receiver: Sendable {
 
   /// Listens, lets `body` serve the source that connects, and cleans up.
   func serve<Result>(
-    _ onListening: (Endpoint) -> Void,
+    _ onListening: (Endpoint) -> Void, _ delegate: any ReceptionDelegate,
     _ body: (MainReceiver, Socket, Store, BackendChoice) throws(Failure) -> Result
   ) throws(Failure) -> Result {
     try Failure.check(options.timeout, "receive")
-    if let limit = options.standby?.checkpointTimeout { try Failure.check(limit, "receive") }
     let choice = try BackendChoice(loader, options.compression)
     let store: Store
     let listener: Listener
@@ -111,13 +114,13 @@ public final class Receiver: Sendable {
     onListening(listener.endpoint)
 
     let lobby = Lobby(listener, examine: Introduction(limits: options.limits).examine)
-    let (session, strangers) = (session, strangers)
+    let (session, strangers, pageSize) = (session, strangers, options.limits.pageSize)
     let threads = ThreadGroup()
     do {
       try threads.start("lobby") { [self] in
         let channels = ThreadGroup()
         lobby.run(onConnect: session.connected, onLeave: session.identified) { arrival in
-          Self.admit(arrival, session, choice, channels, strangers)
+          Self.admit(arrival, session, choice, pageSize, channels, strangers)
         }
         if !channels.joinAll(within: Self.patience) { left.store(true, ordering: .relaxed) }
       }
@@ -134,7 +137,8 @@ public final class Receiver: Sendable {
       store.sweep()
       throw error
     }
-    return try body(MainReceiver(socket, session, store), socket, store, choice)
+    return try body(
+      MainReceiver(socket, session, options, store, delegate), socket, store, choice)
   }
 
   /// Does what leads to a held guest. If it fails, the source is told and the store swept, unless the
@@ -144,13 +148,13 @@ public final class Receiver: Sendable {
     _ onProgress: @escaping @Sendable (ReceiveProgress) -> Void, _ body: () throws -> Result
   ) throws(Failure) -> Result {
     let start = ContinuousClock.now
-    let session = session
+    let (session, pageSize) = (session, options.limits.pageSize)
     let reporter = ThreadGroup()
     let held = Atomic(false)
     // Without a thread for it there is no progress to see, and nothing else is missing.
     try? reporter.start("progress") {
       while !session.waitUntilOver(seconds: 0.2), !held.load(ordering: .relaxed) {
-        onProgress(session.progress(since: start))
+        onProgress(session.progress(since: start, pageSize: pageSize))
       }
     }
     defer {
@@ -162,8 +166,7 @@ public final class Receiver: Sendable {
     } catch {
       let failure = session.failure ?? Failure(error, at: "receive")
       session.fail(failure)
-      // A standby whose primary has not been told that it is ready is none.
-      if options.standby != nil || !store.holdsGuest { store.sweep() }
+      if !main.delegate.keeps(store) { store.sweep() }
       if main.sourceListens, (try? socket.write(ReturnPathMessage.shut(1).encode())) != nil {
         socket.finishWriting()
       }
@@ -183,7 +186,7 @@ public final class Receiver: Sendable {
   }
 
   private static func admit(
-    _ arrival: Lobby.Arrival, _ session: ReceiveSession, _ choice: BackendChoice,
+    _ arrival: Lobby.Arrival, _ session: Session, _ choice: BackendChoice, _ pageSize: Int,
     _ threads: ThreadGroup, _ strangers: StrangerLog
   ) {
     switch arrival {
@@ -197,7 +200,11 @@ public final class Receiver: Sendable {
         strangers.note(.second)
         return socket.cut()
       }
-      do { try threads.start("multifd") { ChannelReceiver(socket, session, choice).run() } } catch {
+      do {
+        try threads.start("multifd") {
+          ChannelReceiver(socket, session, choice, pageSize: pageSize).run()
+        }
+      } catch {
         session.fail(Failure(error, at: "multifd channel"))
       }
     case .stranger(let stranger):

@@ -1,9 +1,7 @@
-import Glibc
 import Memory
+import Migration
 import Observe
-import PluginAPI
 import PluginLoader
-import Synchronization
 import Transport
 import Wire
 
@@ -11,66 +9,30 @@ import Wire
 /// not zero.
 final class ChannelSender {
   private let id: Int
-  private let socket: Socket
   private let source: PageSource
-  private let channel: SendChannel
-  private let check: PayloadCheck?
-  private let flags: MultiFDFlags
+  private let writer: PacketWriter
+  private let numbers: PacketWriter.Numbers
   private let pageSize: Int
-  private let capacity: Int
-  private let packetNumber: PacketNumber
-  let counters = Counters()
-
-  private let header: UnsafeMutableRawBufferPointer
-  private let pages: UnsafeMutableBufferPointer<UInt64>
-  private let pieces: UnsafeMutableBufferPointer<iovec>
-  private var count = 0
-  private var block = -1
-
-  /// Packets of all channels are numbered together.
-  final class PacketNumber: Sendable {
-    private let last = Atomic<UInt64>(0)
-    func next() -> UInt64 { last.wrappingAdd(1, ordering: .relaxed).newValue }
-  }
+  private var packet: Packet
+  var counters: Counters { writer.counters }
 
   init(
     id: Int, channels: Int, socket: Socket, source: PageSource, backend: Backend,
-    options: OptionValues, pageSize: Int, verify: Bool, packetNumber: PacketNumber
+    options: OptionValues, pageSize: Int, verify: Bool, numbers: PacketWriter.Numbers
   ) throws {
     self.id = id
-    self.socket = socket
     self.source = source
     self.pageSize = pageSize
-    self.packetNumber = packetNumber
-    capacity = MultiFDPacketHeader.capacity(pageSize: pageSize)
-    flags = MultiFDFlags(rawValue: backend.qemuMethod ?? 0)
-    channel = try backend.makeSender(
-      id: id, channels: channels, pageSize: pageSize, pageCount: capacity, options: options,
-      inputMayChange: false)
-    // nocomp's payload is the pages themselves: there is nothing that could fail to decode.
-    check =
-      verify && !backend.capabilities.contains(.zeroCopy)
-      ? try PayloadCheck(
-        backend: backend, options: options, id: id, channels: channels, pageSize: pageSize,
-        pageCount: capacity) : nil
-    // All three belong to this object and its one thread.
-    header = .allocate(byteCount: MultiFDPacketHeader.size(pageSize: pageSize), alignment: 8)
-    pages = .allocate(capacity: capacity)
-    pieces = .allocate(capacity: capacity + 32)
-  }
-
-  deinit {
-    channel.close()
-    header.deallocate()
-    pages.deallocate()
-    pieces.deallocate()
+    self.numbers = numbers
+    let encoder = try PacketEncoder(
+      backend: backend, options: options, id: id, channels: channels, pageSize: pageSize,
+      verify: verify)
+    writer = PacketWriter(socket, encoder, pageSize: pageSize)
+    packet = Packet(pageSize: pageSize)
   }
 
   /// Sends the init packet.
-  func begin(_ uuid: VMUUID) throws {
-    try socket.write(MultiFDInit(uuid: uuid, id: UInt8(id)).encode())
-    counters.moved(bytes: MultiFDInit.size)
-  }
+  func begin(_ uuid: VMUUID) throws { try writer.begin(MultiFDInit(uuid: uuid, id: UInt8(id))) }
 
   /// Sends a SYNC for each sync point before the pages, pages until there are none left, then a SYNC for each sync
   /// point that is to come.
@@ -78,12 +40,16 @@ final class ChannelSender {
     defer { source.workerDone() }
     for _ in 0..<syncs.before { try sync() }
     while let piece = source.piece() {
-      if piece.block != block { try flush() }
-      block = piece.block
+      if piece.block != packet.block {
+        try flush()
+        begin(piece.block)
+      }
       let zero = try source.scan(piece) { (offset) throws -> Void in
-        pages[count] = UInt64(offset)
-        count += 1
-        if count == capacity { try flush() }
+        packet.append(normal: UInt64(offset))
+        if packet.normal.count == packet.capacity {
+          try flush()
+          begin(piece.block)
+        }
       }
       source.foundZero(zero)
       counters.zeroPages(zero.reduce(0) { $0 + $1.range.count / pageSize })
@@ -92,40 +58,18 @@ final class ChannelSender {
     for _ in 0..<syncs.after { try sync() }
   }
 
-  private func flush() throws {
-    guard count > 0 else { return }
-    defer { count = 0 }
-    let block = source.blocks[block]
-    let number = packetNumber.next()
-    let normal = UnsafeBufferPointer(rebasing: pages[..<count])
-    let payload = try channel.prepare(
-      host: block.base, normal: normal, zero: UnsafeBufferPointer(start: nil, count: 0),
-      flags: flags.rawValue, packetNumber: number)
-    try check?.check(
-      payload, host: block.base, normal: normal, flags: flags.rawValue, packet: number)
-    let fields = MultiFDPacketHeader(
-      flags: flags, pagesAllocated: UInt32(capacity), normalCount: UInt32(count),
-      nextPacketSize: UInt32(payload.size), packetNumber: number, zeroCount: 0, pageSize: pageSize)
-    fields.encode(into: header, blockName: block.name, offsets: normal, pageSize: pageSize)
-    pieces[0] = iovec(iov_base: header.baseAddress, iov_len: header.count)
-    for (index, piece) in payload.iov.enumerated() {
-      pieces[index + 1] = iovec(iov_base: piece.iov_base, iov_len: piece.iov_len)
-    }
-    try socket.write(
-      pieces: UnsafeMutableBufferPointer(rebasing: pieces[...payload.iov.count]))
-    counters.packet(
-      bytes: header.count + payload.size, payload: payload.size, normal: count, duplicate: 0,
-      sync: false)
+  private func begin(_ index: Int) {
+    let block = source.blocks[index]
+    // The block's mapping lives as long as the source, and this object has that.
+    packet.begin(block: index, named: block.name, host: block.base)
   }
 
-  private func sync() throws {
-    let fields = MultiFDPacketHeader(
-      flags: .sync, pagesAllocated: 0, normalCount: 0, nextPacketSize: 0,
-      packetNumber: packetNumber.next(), zeroCount: 0, pageSize: pageSize)
-    fields.encode(
-      into: header, blockName: "", offsets: UnsafeBufferPointer(start: nil, count: 0),
-      pageSize: pageSize)
-    try socket.write(UnsafeRawBufferPointer(header))
-    counters.packet(bytes: header.count, payload: 0, normal: 0, duplicate: 0, sync: true)
+  private func flush() throws {
+    guard packet.hasPages else { return }
+    packet.header.pagesAllocated = UInt32(packet.capacity)
+    packet.header.packetNumber = numbers.next()
+    try writer.write(packet)
   }
+
+  private func sync() throws { try writer.sync(number: numbers.next(), in: &packet) }
 }

@@ -47,12 +47,12 @@ final class Handover {
     let main = MainSender(
       socket, manifest, source, sync: SyncPoints(options.sync, manifest),
       channels: options.channels)
-    let number = ChannelSender.PacketNumber()
+    let numbers = PacketWriter.Numbers()
     let workers = try sockets.enumerated().map { id, socket in
       try ChannelSender(
         id: id, channels: options.channels, socket: socket, source: source,
         backend: backend!.backend, options: backend!.options, pageSize: manifest.pageSize,
-        verify: options.verify, packetNumber: number)
+        verify: options.verify, numbers: numbers)
     }
     let threads = ThreadGroup()
     // After a failure has cut their connections.

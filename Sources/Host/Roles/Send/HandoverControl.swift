@@ -3,7 +3,7 @@ import Synchronization
 import System
 import Transport
 
-/// What the threads of a hand-over share, and a signal: how far it is, and why it ends.
+/// What the threads of a hand-over share beside their session, and a signal: how far it is.
 final class HandoverControl: Sendable {
   /// How far a destination has come, by its own word.
   enum Stage: Sendable {
@@ -24,9 +24,8 @@ final class HandoverControl: Sendable {
     }
   }
 
-  private let state = Monitor<(failure: Failure?, sockets: [Socket], stage: Stage)>(
-    (nil, [], .waiting))
-  private let onFailure: @Sendable (Failure) -> Void
+  private let session: Session
+  private let now = Mutex(Stage.waiting)
   /// The destination has the guest.
   let settled: @Sendable () -> Void
   private let left = Atomic(false)
@@ -36,9 +35,10 @@ final class HandoverControl: Sendable {
   ///   - onFailure: told of the first failure, from whatever thread notices it.
   ///   - settled: told when the destination has said that it has the guest.
   init(
-    onFailure: @escaping @Sendable (Failure) -> Void, settled: @escaping @Sendable () -> Void
+    timeout: Double, onFailure: @escaping @Sendable (Failure) -> Void,
+    settled: @escaping @Sendable () -> Void
   ) {
-    self.onFailure = onFailure
+    session = Session(timeout: timeout, onFailure: onFailure)
     self.settled = settled
   }
 
@@ -51,42 +51,25 @@ final class HandoverControl: Sendable {
   }
 
   /// The first failure.
-  var failure: Failure? { state.read { $0.failure } }
+  var failure: Failure? { session.failure }
   /// How far it is.
-  var stage: Stage { state.read { $0.stage } }
+  var stage: Stage { now.withLock { $0 } }
 
   /// Pages that nobody waits for after a failure: one of the workers may be inside a backend for ever.
   func adopt(_ pages: PageSource) { source.withLock { $0 = pages } }
 
   /// A connection that a failure cuts from now on.
-  func adopt(_ socket: Socket) throws(Failure) {
-    try check { $0.sockets.append(socket) }
-  }
+  func adopt(_ socket: Socket) throws(Failure) { try session.adopt(socket) }
 
   /// It goes on, if nothing has failed.
   func enter(_ stage: Stage) throws(Failure) {
-    try check { if $0.failure == nil { $0.stage = stage } }
-  }
-
-  private func check(
-    _ change: (inout (failure: Failure?, sockets: [Socket], stage: Stage)) -> Void
-  ) throws(Failure) {
-    let failure = state.update { state in
-      change(&state)
-      return state.failure
-    }
     if let failure { throw failure }
+    now.withLock { $0 = stage }
   }
 
   /// Ends it. Only the first failure counts: those after it are made by the connections that it cuts.
   func fail(_ failure: (Stage) -> Failure) {
-    let first = state.update { state -> Failure? in
-      let first = state.failure == nil ? failure(state.stage) : nil
-      state.failure = state.failure ?? first
-      for socket in state.sockets { socket.cut() }
-      return first
-    }
+    session.fail(failure(stage))
     source.withLock { $0 }?.abandon()
-    if let first { onFailure(first) }
   }
 }

@@ -34,7 +34,8 @@ public final class Sender: Sendable {
   ) {
     self.options = options
     self.loader = loader
-    control = HandoverControl(onFailure: onFailure, settled: settled)
+    control = HandoverControl(
+      timeout: options.timeout, onFailure: onFailure, settled: settled)
   }
 
   /// Ends a hand-over from outside: a signal.

@@ -1,8 +1,8 @@
+import COLO
 import Migration
 import Store
 import System
 import Transport
-import Wire
 
 /// How a standby ended: the guest is in the store as of the last committed checkpoint.
 public struct StandbyOutcome: Sendable {
@@ -16,45 +16,51 @@ extension Receiver {
   /// Listens, receives a COLO primary's guest and its checkpoints, until the primary is lost.
   ///
   /// - Parameters:
+  ///   - standby: how.
   ///   - onListening: called once the primary may connect.
   ///   - onProgress: called a few times a second during precopy.
   ///   - onReady: called when precopy is held; from here on the guest can be continued.
   /// - Throws: before that, after the primary has been told and the store swept.
   public func runStandby(
-    onListening: (Endpoint) -> Void, onProgress: @escaping @Sendable (ReceiveProgress) -> Void,
-    onReady: () -> Void
+    _ standby: StandbyOptions, onListening: (Endpoint) -> Void,
+    onProgress: @escaping @Sendable (ReceiveProgress) -> Void, onReady: () -> Void
   ) throws(Failure) -> StandbyOutcome {
-    try serve(onListening) { (main, socket, store, _) throws(Failure) in
-      let standby = try untilHeld(main, socket, store, onProgress) {
+    if let limit = standby.checkpointTimeout { try Failure.check(limit, "receive") }
+    let watch = PrimaryWatch(session)
+    let reception = StandbyReception(standby, watch)
+    return try serve(onListening, reception) { (main, socket, store, _) throws(Failure) in
+      let secondary = try untilHeld(main, socket, store, onProgress) {
         try main.run()
         guard let stage = main.stage else {
           throw Failure(.corrupt, "main channel", "the primary sent no RAM")
         }
         try hold(main, main.manifest(uuid: session.uuid), store, as: .standby)
-        let standby = try Standby(socket, store, stage, session)
+        let secondary = try Standby(socket, store, stage, session, watch, events)
+        // No pages before the first checkpoint is answered.
+        try session.closeEpoch()
         // Before the primary hears of it: if it dies in between, it is a primary that is lost.
-        try session.enterStandby()
-        session.events.isStandby()
-        try standby.ready(sourceListens: main.sourceListens)
-        return standby
+        watch.begin(patient: standby.checkpointTimeout != nil)
+        events.isStandby()
+        try secondary.ready(sourceListens: main.sourceListens)
+        return secondary
       }
       onReady()
-      main.standby = standby
+      reception.standby = secondary
       let watchdog = ThreadGroup()
-      if let limit = options.standby?.checkpointTimeout {
-        do {
-          try watchdog.start("checkpoints") { [session] in session.watchCheckpoints(limit) }
-        } catch { session.fail(Failure(error, at: "receive")) }
+      if let limit = standby.checkpointTimeout {
+        do { try watchdog.start("checkpoints") { watch.watch(limit) } } catch {
+          session.fail(Failure(error, at: "receive"))
+        }
       }
       defer { watchdog.joinAll() }
       var cause = Failure(.unreachable, "primary", "it is gone")
-      do { try main.runCheckpoints() } catch {
+      do { try reception.runCheckpoints(main) } catch {
         cause = session.failure ?? Failure(error, at: "primary")
       }
       session.fail(cause)
       socket.cut()
-      _ = standby.lose()
-      return StandbyOutcome(report: standby.report.summed, cause: cause)
+      _ = secondary.lose()
+      return StandbyOutcome(report: secondary.report.summed, cause: cause)
     }
   }
 }

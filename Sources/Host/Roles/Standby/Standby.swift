@@ -26,7 +26,9 @@ final class Standby {
   private let socket: Socket
   private let store: Store
   private let stage: COLOStage
-  private let session: ReceiveSession
+  private let session: Session
+  private let watch: PrimaryWatch
+  private let events: ReceiverEvents
   private let worker: RedoWorker
   private let cacheIsMirror: Bool
   private(set) var state = StandbyState.listening
@@ -38,12 +40,15 @@ final class Standby {
   private(set) var report = StandbyReport()
 
   init(
-    _ socket: Socket, _ store: Store, _ stage: COLOStage, _ session: ReceiveSession
+    _ socket: Socket, _ store: Store, _ stage: COLOStage, _ session: Session,
+    _ watch: PrimaryWatch, _ events: ReceiverEvents
   ) throws(SystemError) {
     self.socket = socket
     self.store = store
     self.stage = stage
     self.session = session
+    self.watch = watch
+    self.events = events
     if case .mirror = stage.cache { cacheIsMirror = true } else { cacheIsMirror = false }
     worker = try RedoWorker(stage, store) { error in
       session.fail(Failure(error, at: "copying a checkpoint to the guest"))
@@ -86,7 +91,7 @@ final class Standby {
       change(to: .receiving(number))
     case .vmstateSend:
       sent = .now
-      session.events.primaryStands(true)
+      events.primaryStands(true)
     default:
       throw Failure(.corrupt, "main channel", "the primary sent \(message), which is ours to send")
     }
@@ -141,13 +146,13 @@ final class Standby {
     defer {
       change(to: .committed(number))
       worker.enqueue(number, sealed)
-      session.noteCheckpoint()
+      watch.noteCheckpoint()
       report.add(
         number, pause: .now - replied, transfer: complete - sent, commit: committed - complete,
         pages: pages - before, cacheBytes: cacheBytes)
     }
     // Before the primary can go on: what is not known for certain counts as going on.
-    session.events.primaryStands(false)
+    events.primaryStands(false)
     try socket.write(
       COLOMessage.vmstateReceived.encode() + COLOMessage.vmstateLoaded.encode())
   }

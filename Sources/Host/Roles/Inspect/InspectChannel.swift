@@ -1,3 +1,4 @@
+import Migration
 import Wire
 
 extension Inspector {
@@ -7,39 +8,61 @@ extension Inspector {
   func inspectChannel(
     _ bytes: UnsafeRawBufferPointer, _ report: inout InspectReport, _ line: (InspectLine) -> Void
   ) throws -> String? {
-    var decoder = ChannelDecoder(pageSize: limits.pageSize, maxPayload: maxPayload)
+    let decoding = try decoding?()
+    let reader = PacketReader(
+      .recording(bytes), pageSize: limits.pageSize, choice: decoding?.choice,
+      maxPayload: maxPayload, takesDeviceState: true)
+    // The backend's channel and the reader know each other.
+    defer { reader.close() }
     var walk = InspectChannel(pageSize: limits.pageSize, isVerbose: isVerbose)
     defer { report.channel = walk.channel }
-    var start = 0
-    func rest() -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: bytes[start...]) }
-    while decoder.rawBytesDue == 0,
-      case .element(let element, let consumed) = try decoder.next(rest())
-    {
-      let header = UnsafeRawBufferPointer(rebasing: bytes[start..<start + consumed])
-      let offset = UInt64(start)
-      start += consumed
-      let payload = UnsafeRawBufferPointer(
-        rebasing: bytes[start..<min(bytes.count, start + decoder.rawBytesDue)])
-      switch element {
-      case .start(let found):
-        report.count("init-packets")
-        walk.start(found, line)
-        do { walk.check = try payloadCheck?(found) } catch {
-          throw InspectPayloadError(offset: offset, reason: "\(error)")
-        }
-      case .packet(let packet, let size):
-        report.count("packets")
-        try walk.packet(packet, header, payload, isWhole: payload.count == size, at: offset, line)
-      case .deviceState(let found):
+    let hello = try reader.begin()
+    report.count("init-packets")
+    walk.start(hello, line)
+    var packet = Packet(pageSize: limits.pageSize)
+    var decodes = decoding != nil
+    while try reader.next(&packet) {
+      let rest = UInt64(bytes.count) - reader.position
+      if let state = packet.deviceState {
         report.count("device-state-packets")
-        walk.deviceState(found, at: offset, line)
+        walk.deviceState(state, at: packet.offset, line)
+        guard try reader.skip(packet) else { break }
+        continue
       }
-      decoder.didTake(payload.count)
-      start += payload.count
+      report.count("packets")
+      // The block's length is on the main channel: here only alignment can be judged.
+      try packet.decodeOffsets(blockLength: .max)
+      let size = packet.header.payloadSize
+      let isWhole = rest >= UInt64(size)
+      // Pages as they are cannot be wrong.
+      let isCoded = size > 0 && isWhole && packet.header.flags.method != .none
+      if decodes, isCoded, let decoding {
+        decodes = try check(&packet, reader, decoding)
+      }
+      walk.packet(packet, line)
+      guard try reader.skip(packet) else { break }
     }
     walk.endRun(line)
-    try decoder.finish(remaining: rest())
+    try reader.finish()
     return nil
+  }
+
+  /// Decodes a payload.
+  ///
+  /// - Returns: whether there is a backend for it.
+  private func check(
+    _ packet: inout Packet, _ reader: PacketReader, _ decoding: Decoding
+  ) throws -> Bool {
+    do { try reader.open(packet.header.flags.method) } catch let error where !(error is WireError) {
+      decoding.onMissing(error)
+      return false
+    }
+    let place = reader.position
+    do { try reader.take(&packet, into: decoding.pages) } catch {
+      let block = String(decoding: packet.blockName, as: UTF8.self)
+      throw InspectPayloadError(offset: place, reason: "payload of \(block): \(error)")
+    }
+    return true
   }
 }
 
@@ -48,8 +71,6 @@ struct InspectChannel {
   let pageSize: Int
   let isVerbose: Bool
   var channel: InspectReport.Channel?
-  var check: Inspector.PayloadCheck?
-  private var offsets: [UInt64]
   /// Packets since the last line.
   private var run = Run()
 
@@ -64,7 +85,6 @@ struct InspectChannel {
   init(pageSize: Int, isVerbose: Bool) {
     self.pageSize = pageSize
     self.isVerbose = isVerbose
-    offsets = .init(repeating: 0, count: MultiFDPacketHeader.capacity(pageSize: pageSize))
   }
 
   mutating func start(_ found: MultiFDInit, _ line: (InspectLine) -> Void) {
@@ -74,39 +94,26 @@ struct InspectChannel {
         offset: 0, depth: 0, what: "init", detail: "channel \(found.id), uuid \(found.uuid)"))
   }
 
-  mutating func packet(
-    _ packet: MultiFDPacketHeader, _ header: UnsafeRawBufferPointer,
-    _ payload: UnsafeRawBufferPointer, isWhole: Bool, at offset: UInt64,
-    _ line: (InspectLine) -> Void
-  ) throws {
-    // The block's length is on the main channel: here only alignment can be judged.
-    try offsets.withUnsafeMutableBufferPointer {
-      try packet.decodeOffsets(from: header, into: $0, blockLength: .max, at: offset)
-    }
-    let block = String(decoding: MultiFDPacketHeader.blockName(in: header), as: UTF8.self)
-    let isSync = packet.flags.contains(.sync)
-    if isWhole && packet.normalCount > 0 {
-      do { try check?(packet, block, payload) } catch {
-        throw InspectPayloadError(
-          offset: offset + UInt64(header.count), reason: "payload of \(block): \(error)")
-      }
-    }
-    count(packet, block)
+  mutating func packet(_ packet: borrowing Packet, _ line: (InspectLine) -> Void) {
+    let header = packet.header
+    let block = String(decoding: packet.blockName, as: UTF8.self)
+    count(header, block)
     if isVerbose {
       line(
         InspectLine(
-          offset: offset, depth: 0, what: "packet \(packet.packetNumber)",
-          detail: detail(packet, block)))
+          offset: packet.offset, depth: 0, what: "packet \(header.packetNumber)",
+          detail: detail(header, block)))
     } else {
-      if run.packets == 0 { run.offset = offset }
+      if run.packets == 0 { run.offset = packet.offset }
       run.packets += 1
-      run.normal += UInt64(packet.normalCount)
-      run.duplicate += UInt64(packet.zeroCount)
-      run.payload += UInt64(packet.payloadSize)
-      guard isSync else { return }
+      run.normal += UInt64(header.normalCount)
+      run.duplicate += UInt64(header.zeroCount)
+      run.payload += UInt64(header.payloadSize)
+      guard packet.isSync else { return }
       endRun(line)
       let number = channel?.syncs ?? 0
-      line(InspectLine(offset: offset, depth: 0, what: "SYNC", detail: "sync point \(number)"))
+      line(
+        InspectLine(offset: packet.offset, depth: 0, what: "SYNC", detail: "sync point \(number)"))
     }
   }
 

@@ -1,11 +1,10 @@
-import Migration
 import PluginLoader
 import Synchronization
 import Wire
 
 /// The one backend of a reception: what the operator named, or what the first packet's method bits ask
 /// for. Loaded when the first page comes, once, whichever channel brings it.
-final class BackendChoice: Sendable {
+public final class BackendChoice: Sendable {
   private struct Chosen {
     var backend: Backend
     var options: OptionValues
@@ -16,7 +15,7 @@ final class BackendChoice: Sendable {
   private let chosen: Mutex<Chosen?>
 
   /// - Throws: when the operator's choice cannot be loaded, or no stock QEMU speaks its format.
-  init(_ loader: PluginLoader, _ spec: CompressionSpec?) throws(Failure) {
+  public init(_ loader: PluginLoader, _ spec: CompressionSpec?) throws(Failure) {
     self.loader = loader
     guard let spec else {
       chosen = Mutex(nil)
@@ -36,13 +35,13 @@ final class BackendChoice: Sendable {
     } catch { throw Failure(error, at: "backend \(spec.name)") }
   }
 
-  /// The name of the backend, once there is one.
-  var backend: Backend? { chosen.withLock { $0?.backend } }
+  /// The backend, once there is one.
+  public var backend: Backend? { chosen.withLock { $0?.backend } }
 
   /// The backend for packets of a method.
   ///
   /// - Throws: when the packets are not what the operator chose, or nothing can decode them.
-  func backend(for method: MultiFDMethod) throws -> (Backend, OptionValues) {
+  public func backend(for method: MultiFDMethod) throws -> (Backend, OptionValues) {
     try chosen.withLock { chosen in
       if let chosen {
         guard chosen.method == method else {

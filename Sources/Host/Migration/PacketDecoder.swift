@@ -1,10 +1,8 @@
-import COLO
-import Migration
 import PluginAPI
 import PluginLoader
 import Wire
 
-/// A channel's backend: what turns a packet's payload into pages.
+/// A channel's backend on the receive side: what turns a packet's payload into pages.
 struct PacketDecoder {
   let method: MultiFDMethod
   private let channel: ReceiveChannel
@@ -28,22 +26,16 @@ struct PacketDecoder {
   }
 
   /// Fills the normal pages of a packet from the channel.
-  ///
-  /// - Parameter offset: where in the channel the packet begins.
-  func receive(
-    _ target: COLOStage.Target, _ zero: UnsafeBufferPointer<UInt64>,
-    _ fields: MultiFDPacketHeader, at offset: UInt64
-  ) throws {
-    let size = fields.payloadSize
+  func receive(_ packet: borrowing Packet) throws {
+    let size = packet.header.payloadSize
     guard size > 0, size <= bound else {
       throw WireError(
-        .badLength, at: offset + 20,
-        "a payload of \(size) bytes for \(target.normal.count) pages; 1 to \(bound) are possible")
+        .badLength, at: packet.offset + 20,
+        "a payload of \(size) bytes for \(packet.normal.count) pages; 1 to \(bound) are possible")
     }
     try channel.receive(
-      host: target.host, normal: target.normal, zero: zero, payloadSize: size,
-      flags: fields.flags.rawValue,
-      packetNumber: fields.packetNumber)
+      host: packet.host, normal: packet.places, zero: packet.zero, payloadSize: size,
+      flags: packet.header.flags.rawValue, packetNumber: packet.header.packetNumber)
   }
 
   /// Ends the backend's channel, which lets go of its source.

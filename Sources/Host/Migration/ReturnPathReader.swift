@@ -1,22 +1,22 @@
 import Foundation
-import Migration
 import Transport
 import Wire
 
 /// What a destination says on the return path, message by message. One for each connection: it may have read further
 /// than the message that it gives.
-struct ReturnPathReader: ~Copyable {
+public struct ReturnPathReader: ~Copyable {
   private let socket: Socket
   private var input: InputBuffer
   private var offset: UInt64 = 0
 
-  init(_ socket: Socket) {
+  /// For a connection from its first answer on.
+  public init(_ socket: Socket) {
     self.socket = socket
     input = InputBuffer(socket, capacity: 4096)
   }
 
   /// The next message; nil when the destination has closed the connection.
-  mutating func next() throws -> ReturnPathMessage? {
+  public mutating func next() throws -> ReturnPathMessage? {
     while true {
       switch try decode() {
       case .needMore(let missing):
@@ -43,7 +43,7 @@ struct ReturnPathReader: ~Copyable {
   /// Waits until a destination has taken all that was sent before PING `value`.
   ///
   /// - Throws: when it ends the load instead, or is silent for longer than its socket allows.
-  mutating func awaitPong(_ value: UInt32) throws {
+  public mutating func awaitPong(_ value: UInt32) throws {
     while let message = try next() {
       if message == .pong(value) { return }
       if case .shut(let value) = message { throw Self.refusal(value) }
@@ -54,7 +54,7 @@ struct ReturnPathReader: ~Copyable {
   /// Whether PONG `value` comes within so many seconds.
   ///
   /// - Throws: when the destination ends the load instead.
-  mutating func hearsPong(_ value: UInt32, within seconds: Double) throws -> Bool {
+  public mutating func hearsPong(_ value: UInt32, within seconds: Double) throws -> Bool {
     let deadline = ContinuousClock.now + .seconds(seconds)
     while !input.bytes.isEmpty || socket.waitReadable(seconds: (deadline - .now) / .seconds(1)) {
       guard let message = try next() else {
@@ -69,12 +69,12 @@ struct ReturnPathReader: ~Copyable {
   /// Looks for so long whether the destination ends the load, or the connection.
   ///
   /// - Throws: when it does.
-  mutating func expectOpen(seconds: Double) throws { _ = try hearsPong(0, within: seconds) }
+  public mutating func expectOpen(seconds: Double) throws { _ = try hearsPong(0, within: seconds) }
 
   /// Waits for the verdict of a destination that has all it needs.
   ///
   /// - Throws: when it is not 0, or does not come.
-  mutating func awaitVerdict() throws {
+  public mutating func awaitVerdict() throws {
     while let message = try next() {
       guard case .shut(let value) = message else { continue }
       guard value == 0 else { throw Self.refusal(value) }

@@ -4,13 +4,16 @@ import Wire
 /// What a connection must have said before it counts as a source's: on the main channel the file header and a whole
 /// configuration, on a multifd channel the whole init packet. Before that nothing is taken from it, and nothing that
 /// it does ends a reception.
-struct Introduction: Sendable {
-  let limits: StreamDecoder.Limits
+public struct Introduction: Sendable {
+  private let limits: StreamDecoder.Limits
   private static let mainMagic: [UInt8] = [0x51, 0x45, 0x56, 0x4d]
   private static let channelMagic: [UInt8] = [0x11, 0x22, 0x33, 0x44]
 
+  /// For streams that keep to these limits.
+  public init(limits: StreamDecoder.Limits) { self.limits = limits }
+
   /// Tells what the first bytes of a connection say.
-  func examine(_ bytes: UnsafeRawBufferPointer) -> Lobby.Verdict {
+  public func examine(_ bytes: UnsafeRawBufferPointer) -> Lobby.Verdict {
     let first = Array(bytes.prefix(4))
     if Self.mainMagic.starts(with: first) {
       return first.count < 4 ? .undecided(needs: 4) : main(bytes)

@@ -1,4 +1,6 @@
 import Foundation
+import Migration
+import PluginLoader
 import Wire
 
 /// Tells a recorded stream element by element, and judges it.
@@ -11,10 +13,23 @@ import Wire
 /// print(report.verdict)
 /// ```
 public struct Inspector: Sendable {
-  /// Looks at the payload of one packet; what it throws makes the channel corrupt there.
-  public typealias PayloadCheck = (
-    _ header: MultiFDPacketHeader, _ block: String, _ payload: UnsafeRawBufferPointer
-  ) throws -> Void
+  /// How the payloads of a channel are decoded: by which backends, and where the pages go.
+  public struct Decoding {
+    /// The backends.
+    public var choice: BackendChoice
+    /// Gets the pages; what it throws makes the channel corrupt there.
+    public var pages: any PageDestination
+    /// Told once when there is no backend for the channel's method: then nothing is decoded.
+    public var onMissing: (any Error) -> Void
+
+    /// A way to decode.
+    public init(
+      _ choice: BackendChoice, into pages: any PageDestination,
+      onMissing: @escaping (any Error) -> Void
+    ) {
+      (self.choice, self.pages, self.onMissing) = (choice, pages, onMissing)
+    }
+  }
 
   /// The file.
   public var path: String
@@ -24,9 +39,23 @@ public struct Inspector: Sendable {
   public var limits = StreamDecoder.Limits()
   /// Bytes of payload that a packet may have.
   public var maxPayload = 1 << 20
-  /// Makes the check of one channel's payloads, which may keep state from packet to packet as the
-  /// methods do. Nil looks at no payload.
-  public var payloadCheck: (@Sendable (MultiFDInit) throws -> PayloadCheck)?
+  /// How a channel's payloads are decoded. Nil looks at none.
+  public var decoding: (@Sendable () throws -> Decoding)?
+
+  /// Decodes every payload with the backend for its method, into pages that nobody keeps: what a
+  /// receiver would find wrong shows here.
+  ///
+  /// - Parameter onMissing: told once a channel when there is no backend for its method.
+  public mutating func checkPayloads(
+    _ loader: PluginLoader, onMissing: @escaping @Sendable (any Error) -> Void
+  ) {
+    let pageSize = limits.pageSize
+    decoding = {
+      Decoding(
+        try BackendChoice(loader, nil), into: ScratchPages(pageSize: pageSize),
+        onMissing: onMissing)
+    }
+  }
 
   /// An inspection of the file at `path`.
   public init(path: String) { self.path = path }
@@ -111,7 +140,7 @@ public struct InspectFileError: Error, CustomStringConvertible {
   public var description: String { String(cString: strerror(code)) }
 }
 
-/// What a payload check has thrown, with the place of the payload.
+/// What was wrong with a payload, with its place.
 struct InspectPayloadError: Error {
   var offset: UInt64
   var reason: String

@@ -1,0 +1,48 @@
+import PluginLoader
+import Wire
+
+/// A channel's backend on the send side: what turns a packet's pages into a payload, and makes sure that it will be
+/// pages again.
+public final class PacketEncoder {
+  /// For the header of a packet that it has encoded.
+  let flags: MultiFDFlags
+  private let channel: SendChannel
+  private let check: PayloadCheck?
+
+  /// One for a channel.
+  ///
+  /// - Parameters:
+  ///   - id: the channel's number, of `channels`.
+  ///   - verify: every payload is decoded once before it goes out.
+  ///   - inputMayChange: somebody writes to the pages while they are encoded.
+  public init(
+    backend: Backend, options: OptionValues, id: Int, channels: Int, pageSize: Int, verify: Bool,
+    inputMayChange: Bool = false
+  ) throws {
+    let capacity = MultiFDPacketHeader.capacity(pageSize: pageSize)
+    flags = MultiFDFlags(rawValue: backend.qemuMethod ?? 0)
+    channel = try backend.makeSender(
+      id: id, channels: channels, pageSize: pageSize, pageCount: capacity, options: options,
+      inputMayChange: inputMayChange)
+    // nocomp's payload is the pages themselves: there is nothing that could fail to decode.
+    check =
+      verify && !backend.capabilities.contains(.zeroCopy)
+      ? try PayloadCheck(
+        backend: backend, options: options, id: id, channels: channels, pageSize: pageSize)
+      : nil
+  }
+
+  deinit { channel.close() }
+
+  /// Encodes the normal pages of a packet that has some.
+  ///
+  /// - Returns: valid until the next call.
+  func encode(_ packet: borrowing Packet) throws -> SendChannel.Payload {
+    let number = packet.header.packetNumber
+    let payload = try channel.prepare(
+      host: packet.host.map { UnsafeRawPointer($0) }, normal: packet.places, zero: packet.zero,
+      flags: flags.rawValue, packetNumber: number)
+    try check?.check(payload, of: packet, flags: flags)
+    return payload
+  }
+}

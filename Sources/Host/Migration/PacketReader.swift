@@ -1,0 +1,210 @@
+import PluginLoader
+import Transport
+import Wire
+
+/// The one reader of multifd packets: of a connection or of a recording, for whoever takes their pages.
+///
+///     while try reader.next(&packet, into: destination) { … }
+///
+/// It has the channel's bytes and its backend's state, and *is* what the backend reads its payload from, so a page goes
+/// from the socket to where it belongs without another copy. It belongs to one thread.
+public final class PacketReader {
+  let input: PacketInput
+  /// Bytes of a recording that were taken.
+  var taken = 0
+  private let pageSize: Int
+  private let choice: BackendChoice?
+  private let channels: () -> Int
+  private let takesDeviceState: Bool
+  private var wire: ChannelDecoder
+  private var decoder: PacketDecoder?
+  /// The number that the channel gave itself; -1 before.
+  private var id = -1
+  /// The block of the last packet with pages: its name, number and bytes.
+  private var block: (name: [UInt8], index: Int, length: UInt64)?
+  /// The packet that is being read: its number, the first is 1, and the byte of the channel at which it begins.
+  private var current = (index: 0, offset: UInt64(0))
+
+  /// A reader of a channel from its first byte.
+  ///
+  /// - Parameters:
+  ///   - choice: the backends that decode; nil: only headers are read.
+  ///   - maxPayload: what a packet may have before its backend is asked.
+  ///   - takesDeviceState: packets of VFIO's are told, and not refused.
+  ///   - channels: how many channels there are, for the backend; asked when the first page comes.
+  public init(
+    _ input: PacketInput, pageSize: Int, choice: BackendChoice? = nil, maxPayload: Int = .max,
+    takesDeviceState: Bool = false,
+    channels: @escaping () -> Int = { 1 }
+  ) {
+    self.input = input
+    self.pageSize = pageSize
+    self.choice = choice
+    self.channels = channels
+    self.takesDeviceState = takesDeviceState
+    wire = ChannelDecoder(pageSize: pageSize, maxPayload: maxPayload)
+  }
+
+  /// Lets go of the backend's channel, which knows this reader.
+  public func close() { decoder?.close() }
+
+  /// Where it is, for messages: `channel 1, packet 17, byte 9034`.
+  public var place: String {
+    if id < 0 { return "multifd channel" }
+    if current.index == 0 { return "channel \(id)" }
+    return "channel \(id), packet \(current.index), byte \(current.offset)"
+  }
+
+  /// Bytes of the channel that are done with.
+  public var position: UInt64 { wire.position }
+
+  /// Reads the init packet, which says whose channel it is.
+  public func begin() throws -> MultiFDInit {
+    try withUnsafeTemporaryAllocation(byteCount: MultiFDInit.size, alignment: 8) { bytes in
+      guard
+        case .start(let hello)? = try element(in: bytes, unless: "before its first packet")
+      else { throw ended(inside: "before its first packet") }
+      id = Int(hello.id)
+      return hello
+    }
+  }
+
+  /// Reads a packet's header. Its payload is to be taken before the next one.
+  ///
+  /// - Returns: false if the channel ends here, between two packets.
+  public func next(_ packet: inout Packet) throws -> Bool {
+    current = (current.index + 1, wire.position)
+    (packet.index, packet.offset) = current
+    (packet.deviceState, packet.block) = (nil, -1)
+    switch try element(in: packet.bytes, unless: nil) {
+    case .packet(let header, _): packet.header = header
+    case .deviceState(let state):
+      packet.deviceState = state
+      (packet.header.flags, packet.header.normalCount, packet.header.zeroCount) = ([], 0, 0)
+    case .start, nil: return false
+    }
+    return true
+  }
+
+  /// Opens the backend for a method, as the first packet that needs it would.
+  ///
+  /// - Throws: `WireError` if earlier packets had another method; else why there is no such backend.
+  public func open(_ method: MultiFDMethod) throws { _ = try decoder(for: method) }
+
+  /// Nothing more will be taken.
+  ///
+  /// - Throws: when the channel may not end here.
+  public func finish() throws(WireError) {
+    try wire.finish(remaining: UnsafeRawBufferPointer(start: nil, count: 0))
+  }
+
+  /// Takes a packet's pages: zero ones are cleared, the others come through the backend.
+  public func take(_ packet: inout Packet, into destination: some PageDestination) throws {
+    try find(&packet, in: destination)
+    try destination.prepare(&packet)
+    if packet.header.normalCount > 0 {
+      try decoder(for: packet.header.flags.method).receive(packet)
+      wire.didTake(packet.header.payloadSize)
+    }
+    try destination.process(packet)
+  }
+
+  /// Passes over a packet's payload, or a device's data.
+  ///
+  /// - Returns: whether all of it is there.
+  public func skip(_ packet: borrowing Packet) throws -> Bool {
+    var left = wire.rawBytesDue
+    return try withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { bytes in
+      while left > 0 {
+        let part = UnsafeMutableRawBufferPointer(rebasing: bytes[..<min(left, bytes.count)])
+        let count = try fill(part, idle: false)
+        wire.didTake(count)
+        left -= count
+        if count < part.count { return false }
+      }
+      return true
+    }
+  }
+
+  /// Reads a packet with its pages.
+  ///
+  /// - Returns: false if the channel ends here, between two packets.
+  public func next(_ packet: inout Packet, into destination: some PageDestination) throws -> Bool {
+    guard try next(&packet) else { return false }
+    if packet.hasPages { try take(&packet, into: destination) }
+    return true
+  }
+
+  // MARK: Inside
+
+  /// Reads as much as an element has.
+  ///
+  /// - Parameter unless: what cannot be between two packets; nil: the channel may end here.
+  /// - Returns: nil at the end of the channel.
+  private func element(
+    in bytes: UnsafeMutableRawBufferPointer, unless: String?
+  ) throws -> ChannelDecoder.Element? {
+    var count = 0
+    while true {
+      let step = try wire.next(UnsafeRawBufferPointer(rebasing: bytes[..<count]))
+      switch step {
+      case .element(let element, _): return element
+      case .needMore(let missing):
+        let part = UnsafeMutableRawBufferPointer(rebasing: bytes[count..<count + missing])
+        let got = try fill(part, idle: count == 0 && unless == nil)
+        count += got
+        if got == missing {
+          if count == MultiFDPacketHeader.prefixSize { try refuse(bytes) }
+          continue
+        }
+        if count == 0, unless == nil { return nil }
+        if case .recording = input {
+          try wire.finish(remaining: UnsafeRawBufferPointer(rebasing: bytes[..<count]))
+        }
+        throw ended(inside: unless ?? "inside a packet header")
+      }
+    }
+  }
+
+  /// Looks at the first bytes of a header: what nobody here can take is not waited for.
+  private func refuse(_ prefix: UnsafeMutableRawBufferPointer) throws {
+    let flags = try MultiFDPacketHeader.flags(
+      inPrefix: UnsafeRawBufferPointer(prefix), at: wire.position)
+    guard flags.contains(.deviceState), !takesDeviceState else { return }
+    throw Failure(
+      .refused, place, "device state over multifd (VFIO) is not supported",
+      hint: "turn off x-migration-multifd-transfer at the source")
+  }
+
+  private func find(_ packet: inout Packet, in destination: some PageDestination) throws {
+    let name = packet.blockName
+    if block == nil || !name.elementsEqual(block!.name) {
+      guard let found = destination.block(named: name) else {
+        throw WireError(
+          .unknownBlock, at: packet.offset + 64,
+          "there is no RAM block '\(String(decoding: name, as: UTF8.self))'")
+      }
+      block = (Array(name), found.index, found.length)
+    }
+    packet.block = block!.index
+    try packet.decodeOffsets(blockLength: block!.length)
+  }
+
+  private func decoder(for method: MultiFDMethod) throws -> PacketDecoder {
+    if let decoder {
+      guard decoder.method == method else {
+        throw WireError(
+          .mismatch, at: current.offset + 8,
+          "compression method \(method) where earlier packets had \(decoder.method)")
+      }
+      return decoder
+    }
+    guard let choice else { preconditionFailure("a reader of headers was asked for pages") }
+    let (backend, options) = try choice.backend(for: method)
+    let new = try PacketDecoder(
+      backend: backend, options: options, method: method, id: id, channels: channels(),
+      pageSize: pageSize, source: self)
+    decoder = new
+    return new
+  }
+}

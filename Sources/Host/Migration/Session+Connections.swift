@@ -1,0 +1,138 @@
+import Observe
+import Transport
+import Wire
+
+/// Who has connected.
+extension Session {
+  /// Somebody has connected.
+  public func connected() { state.update { $0.anonymous += 1 } }
+
+  /// A connection has said what it is, or has gone.
+  public func identified() { state.update { $0.anonymous -= 1 } }
+
+  /// A connection was none of the source's. One that has only said nothing may have been a channel all the same.
+  public func turnedAway(_ stranger: Stranger) {
+    guard case .silent = stranger else { return }
+    state.update { if $0.main != nil { $0.mute += 1 } }
+  }
+
+  /// A connection that is cut with the others from now on.
+  public func adopt(_ socket: Socket) throws(Failure) {
+    let failure = state.update { state in
+      state.unnamed.append(socket)
+      return state.failure
+    }
+    if let failure { throw failure }
+  }
+
+  /// - Returns: false if there is a main channel already.
+  public func admitMain(_ socket: Socket) -> Bool {
+    state.update { state in
+      guard state.main == nil else { return false }
+      state.main = socket
+      return true
+    }
+  }
+
+  /// A channel that has not told its number yet. False when channels are closed to newcomers.
+  public func admitUnnamed(_ socket: Socket) -> Bool {
+    state.update { state in
+      // From the first sync point on all channels are there: this is another source's, or nobody's.
+      guard state.epochs.passed == 0 else { return false }
+      // A channel's number is a byte: there cannot be more of them.
+      guard state.failure == nil, !state.isOver, state.unnamed.count + state.channels.count < 256
+      else { return false }
+      state.unnamed.append(socket)
+      return true
+    }
+  }
+
+  /// A channel has told its number and its guest.
+  ///
+  /// - Returns: what it is from now on.
+  public func register(_ hello: MultiFDInit, _ socket: Socket) throws(Failure) -> Member {
+    let id = Int(hello.id)
+    let result: Result<Channel, Failure> = state.update { state in
+      state.unnamed.removeAll { $0 === socket }
+      let place = "channel \(id)"
+      if let uuid = state.uuid, uuid != hello.uuid {
+        return .failure(
+          Failure(
+            .corrupt, place, "its UUID is \(hello.uuid), expected \(uuid)",
+            hint: "all channels must come from one source"))
+      }
+      if let expected = state.epochs.expected, id >= expected {
+        return .failure(
+          Failure(
+            .refused, place, "the source opened more channels than the \(expected) expected",
+            hint: "make --channels equal to the source's multifd-channels"))
+      }
+      if state.channels[id] != nil {
+        return .failure(Failure(.corrupt, place, "two connections claim this number"))
+      }
+      state.uuid = hello.uuid
+      let channel = Channel(socket: socket, counters: Counters(), pass: Gate.Pass())
+      state.channels[id] = channel
+      state.epochs.add(id)
+      return .success(channel)
+    }
+    return Member(self, id, try result.get())
+  }
+
+  /// Waits for the main channel, for as long as it takes.
+  public func waitForMain() throws(Failure) -> Socket {
+    let main = state.wait(seconds: nil) { state -> Result<Socket, Failure>? in
+      if let failure = state.failure { return .failure(failure) }
+      return state.main.map { .success($0) }
+    }
+    return try main!.get()
+  }
+
+  /// How many channels there are, as far as that is known.
+  public var channelCount: Int { state.read { $0.epochs.count } }
+
+  /// The ends of all connections, as they are to be seen from here.
+  public var ends: Set<Socket.End> {
+    let sockets = state.read { [$0.main].compactMap(\.self) + $0.channels.values.map(\.socket) }
+    return Set(sockets.map(\.end))
+  }
+}
+
+/// A multifd channel's part in its session: for its one thread.
+public struct Member {
+  private let session: Session
+  private let id: Int
+  private let pass: Gate.Pass
+  /// What the channel has moved.
+  public let counters: Counters
+
+  init(_ session: Session, _ id: Int, _ channel: Session.Channel) {
+    (self.session, self.id) = (session, id)
+    (pass, counters) = (channel.pass, channel.counters)
+  }
+
+  /// Pages begin: no lock, no line that others write.
+  ///
+  /// - Throws: when they come where a primary sends none.
+  public func beginPages(at place: @autoclosure () -> String) throws(Failure) {
+    guard session.gate.enter(pass) else {
+      throw Failure(.corrupt, place(), "it has sent pages outside of a checkpoint")
+    }
+  }
+
+  /// A SYNC is met: waits until the main channel has passed the marker that belongs to it.
+  public func synced() throws(Failure) {
+    let syncs = session.state.update { state in
+      session.gate.leave(pass)
+      return state.epochs.met(id)
+    }
+    let passed = session.state.wait(seconds: nil) { state -> Result<Void, Failure>? in
+      if let failure = state.failure { return .failure(failure) }
+      return state.epochs.passed >= syncs || state.isOver ? .success(()) : nil
+    }
+    try passed!.get()
+  }
+
+  /// The source has closed the channel between two packets.
+  public func ended() { session.state.update { $0.epochs.end(id) } }
+}

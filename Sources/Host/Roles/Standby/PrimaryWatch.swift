@@ -1,0 +1,84 @@
+import Migration
+import System
+import Transport
+
+/// Finds out what has become of a primary whose guest is held: it is gone, it lives and has left, or it is too slow.
+final class PrimaryWatch: Sendable {
+  private struct State {
+    /// One of the primary's connections has ended, and what that means is being found out.
+    var isEnding = false
+    /// When the last checkpoint was committed, or the guest was held.
+    var lastCheckpoint = ContinuousClock.now
+  }
+
+  private let session: Session
+  private let state = Monitor(State())
+  /// Seconds after which a connection that is still open says that its peer lives.
+  private static let patience = 5.0
+
+  init(_ session: Session) { self.session = session }
+
+  /// The guest is held, and checkpoints of it will come: from here on a connection that has ended is a primary that is
+  /// lost. Silence is not: how long is too long for a checkpoint is ``watch(_:)``'s to say.
+  ///
+  /// - Parameter patient: that one will be watched, so there is one clock, and not one for each thing that may be silent.
+  func begin(patient: Bool) {
+    state.update { $0.lastCheckpoint = .now }
+    session.hold(patient: patient) { [weak self] error, place in
+      switch error.kind {
+      case .closed: self?.ended(place, error.message)
+      case .reset, .lost: .gone(place, error.message)
+      default: nil
+      }
+    }
+  }
+
+  /// A checkpoint has been committed.
+  func noteCheckpoint() { state.update { $0.lastCheckpoint = .now } }
+
+  /// Counts the primary as lost when no checkpoint is committed for so many seconds, whatever it does meanwhile.
+  /// Returns when the reception is over.
+  func watch(_ limit: Double) {
+    // Seconds that have been seen to pass: a process that was stopped meanwhile (a debugger, a frozen control group) has
+    // not listened, so its primary may have waited for it.
+    var (last, silent) = (state.read { $0.lastCheckpoint }, 0.0)
+    while true {
+      guard silent < limit else {
+        // A primary that is found to live is not lost, whatever the clock says.
+        let deadline = ContinuousClock.now + .seconds(Self.patience + 1)
+        while state.read({ $0.isEnding }), .now < deadline {
+          if session.waitForEnd(seconds: 0.05) { return }
+        }
+        return session.fail(.gone("primary", "no checkpoint for \(limit.formatted) s"))
+      }
+      let (before, slice) = (ContinuousClock.now, min(limit - silent, limit / 8, 1))
+      if session.waitForEnd(seconds: slice) { return }
+      let passed = min((.now - before) / .seconds(1), 2 * slice)
+      let now = state.read { $0.lastCheckpoint }
+      silent = now == last ? silent + passed : min((.now - now) / .seconds(1), passed)
+      last = now
+    }
+  }
+
+  /// The primary has closed one of its connections. Its death ends all of them at once; one that it keeps open says that
+  /// it lives, and has ended the protection (`migrate_cancel`) or has lost that connection only.
+  ///
+  /// - Parameter place: which connection.
+  func ended(_ place: String, _ why: String) -> Failure {
+    state.update { $0.isEnding = true }
+    let start = ContinuousClock.now
+    while true {
+      // Somebody has found out already, and cut them.
+      if let failure = session.failure { return failure }
+      let ends = session.ends
+      if !ends.contains(.quiet) {
+        // What lies there unread hides whether the end is behind it.
+        let isOver = !ends.contains(.unread) || .now - start > .milliseconds(100)
+        if isOver { return .gone(place, why) }
+      } else if .now - start > .seconds(min(session.timeout, Self.patience)) {
+        return .alive(place, "\(why), and keeps others open: it lives")
+      }
+      _ = session.waitForEnd(seconds: 0.002)
+    }
+  }
+}
