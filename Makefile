@@ -14,8 +14,8 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip
 DOCS := README.md Plugins.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test soak interop bench bench-checkpoint fuzz sanitize examples docs install uninstall format lint \
-  clean
+.PHONY: help setup build demo test arrows soak interop bench bench-checkpoint fuzz sanitize examples docs install uninstall \
+  format lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo 'make build      build the host, the backends, the tests and the lab'
 	@echo 'make demo       a guest goes from a stock QEMU into a store and out again, told in plain sentences'
 	@echo 'make test       setup, build, all tests (a part of them against stock QEMU 7.2 and 11.1)'
+	@echo 'make arrows     what Package.swift and Support/rooms draw next to what the files use'
 	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination'
 	@echo 'make bench      throughput next to stock QEMU; make bench-checkpoint: what COLO checkpoints cost a guest'
 	@echo 'make soak       standbys and primaries killed at random, thousands of times'
@@ -44,8 +45,11 @@ build:
 demo: setup build
 	$(BUILD)/multifd-lab demo
 
-test: setup build
+test: setup arrows build
 	$(SWIFT) test -c release --skip-build
+
+arrows:
+	SWIFT='$(SWIFT)' Support/arrows
 
 soak: setup build
 	MULTIFD_SOAK=1 $(SWIFT) test -c release --skip-build --filter StandbyTests

@@ -61,21 +61,28 @@ let package = Package(
     backend("LZ4", system: "CLZ4", link: "lz4"),
 
     // The host, from the bottom up.
-    .target(name: "CLinux", path: "Sources/Host/CLinux"),
+    .target(name: "CLinux", dependencies: ["PluginAPI"], path: "Sources/Host/CLinux"),
     host("Memory", ["CLinux"]),
     host("Wire", []),
     host("PluginLoader", ["PluginAPI", "CLinux"]),
-    host("COLO", ["Memory", "Wire", "PluginLoader"]),
-    host("Store", ["Memory", "Wire", "CLinux"]),
-    host("Transport", ["PluginLoader", "Memory", "CLinux"]),
+    host("COLO", ["Memory"]),
+    host("Store", ["Memory", "Wire"]),
+    host("Transport", ["Memory", "CLinux"]),
     host("Chart", []),
     host("Observe", [.product(name: "Histogram", package: "hdrhistogram-swift")]),
     host(
       "Roles",
-      ["COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory", "CLinux"],
+      [
+        "COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory", "CLinux",
+        "PluginAPI",
+      ],
       exclude: ["Bench/loadguest.s"]),
     .executableTarget(
-      name: "multifd", dependencies: ["Roles", "Chart", "CLinux", argumentParser],
+      name: "multifd",
+      dependencies: [
+        "Roles", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Chart", "CLinux",
+        argumentParser,
+      ],
       path: "Sources/Host/multifd"),
 
     // What a backend's author tries a backend with. It knows the C ABI and the loader, not the host.
@@ -103,28 +110,27 @@ let package = Package(
     // Plays recorded migrations through decoders, backends and stage: what the roles' results are compared with.
     .target(
       name: "SessionReplay",
-      dependencies: ["TestSupport", "COLO", "Wire", "PluginLoader", "Memory"],
+      dependencies: ["TestSupport", "COLO", "Wire", "PluginLoader", "Memory", "PluginAPI"],
       path: "Tests/SessionReplay"),
+    .testTarget(name: "PluginAPITests", path: "Tests/PluginAPITests"),
     .testTarget(
-      name: "PluginAPITests", dependencies: ["TestSupport"], path: "Tests/PluginAPITests"),
+      name: "PluginsTests", dependencies: ["PluginAPI"], path: "Tests/PluginsTests"),
     .testTarget(
-      name: "PluginsTests", dependencies: ["PluginLoader", "TestSupport"],
-      path: "Tests/PluginsTests"),
-    .testTarget(
-      name: "PluginLoaderTests", dependencies: ["PluginLoader", "TestSupport"],
+      name: "PluginLoaderTests", dependencies: ["PluginLoader", "PluginAPI"],
       path: "Tests/PluginLoaderTests"),
     .testTarget(
-      name: "HarnessTests", dependencies: ["Harness", "CHarness", "TestSupport"],
+      name: "HarnessTests", dependencies: ["Harness", "CHarness", "PluginLoader", "TestSupport"],
       path: "Tests/HarnessTests",
       exclude: ["Golden", "GrownHost"]),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
     .testTarget(
       name: "MemoryTests", dependencies: ["Memory", "TestSupport"], path: "Tests/MemoryTests"),
     .testTarget(
-      name: "COLOTests", dependencies: ["COLO", "SessionReplay", "TestSupport"],
+      name: "COLOTests", dependencies: ["COLO", "Memory", "Wire", "SessionReplay", "TestSupport"],
       path: "Tests/COLOTests"),
     .testTarget(
-      name: "StoreTests", dependencies: ["Store", "TestSupport"], path: "Tests/StoreTests"),
+      name: "StoreTests", dependencies: ["Store", "Memory", "TestSupport"],
+      path: "Tests/StoreTests"),
     .testTarget(
       name: "TransportTests", dependencies: ["Transport", "TestSupport"],
       path: "Tests/TransportTests"),
@@ -132,16 +138,26 @@ let package = Package(
     .testTarget(
       name: "ObserveTests", dependencies: ["Observe"], path: "Tests/ObserveTests"),
     .testTarget(
-      name: "RolesTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
+      name: "RolesTests",
+      dependencies: [
+        "Roles", "Store", "Transport", "PluginLoader", "PluginAPI", "Wire", "Memory",
+        "SessionReplay", "TestSupport",
+      ],
       path: "Tests/RolesTests"),
     .testTarget(
-      name: "StandbyTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
+      name: "StandbyTests",
+      dependencies: [
+        "Roles", "COLO", "Store", "Wire", "Memory", "SessionReplay", "TestSupport",
+      ],
       path: "Tests/StandbyTests"),
     .testTarget(
       name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
     .testTarget(
-      name: "ExamplesTests", dependencies: ["PluginLoader", "Wire", "TestSupport"],
+      name: "ExamplesTests", dependencies: ["PluginLoader", "PluginAPI", "Wire", "TestSupport"],
       path: "Tests/ExamplesTests"),
+    // What the repository says about itself.
+    .testTarget(
+      name: "RepositoryTests", dependencies: ["TestSupport"], path: "Tests/RepositoryTests"),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11
