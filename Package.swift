@@ -69,6 +69,10 @@ let package = Package(
     host("Store", ["Memory", "Wire"]),
     host("Transport", ["Memory", "CLinux"]),
     host("Chart", []),
+    // What `multifd plugins new` writes: sources of other languages, and Swift that is not the target's.
+    .target(
+      name: "Skeletons", path: "Sources/Host/Skeletons",
+      resources: ["c", "cxx", "rust", "swift", "common"].map { .embedInCode($0) }),
     host("Observe", [.product(name: "Histogram", package: "hdrhistogram-swift")]),
     host(
       "Roles",
@@ -80,8 +84,8 @@ let package = Package(
     .executableTarget(
       name: "multifd",
       dependencies: [
-        "Roles", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Chart", "CLinux",
-        argumentParser,
+        "Roles", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Skeletons", "Chart",
+        "CLinux", argumentParser,
       ],
       path: "Sources/Host/multifd"),
 

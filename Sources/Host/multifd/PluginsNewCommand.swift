@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Roles
+import Skeletons
 
 extension Skeleton.Language: ExpressibleByArgument {}
 
