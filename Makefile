@@ -5,7 +5,7 @@
 SWIFT ?= swift
 PREFIX ?= /usr/local
 DESTDIR ?=
-VERSION ?= 0.1.0
+VERSION := $(shell sed -n 's/^package let multifdVersion = "\(.*\)"$$/\1/p' Sources/Host/Version/Version.swift)
 
 BUILD := .build/release
 INSTALL_BUILD := .build-install
@@ -14,8 +14,8 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip
 DOCS := README.md Plugins.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows soak interop bench bench-checkpoint fuzz sanitize examples docs install uninstall \
-  format lint clean
+.PHONY: help setup build demo test arrows soak interop bench bench-checkpoint fuzz sanitize examples \
+  docs install pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -123,8 +123,7 @@ install:
 	install -s -m 755 $(INSTALL_BUILD)/release/multifd $(INSTALL_BUILD)/release/multifd-harness $(ROOT)/bin/
 	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(ROOT)/lib/multifd/
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(ROOT)/include/
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in \
-	  >$(ROOT)/lib/pkgconfig/multifd-plugin.pc
+	$(MAKE) -s --no-print-directory pkg-config >$(ROOT)/lib/pkgconfig/multifd-plugin.pc
 	install -m 644 $(DOCS) $(DOC)/
 	for plugin in Nocomp Zlib Zstd LZ4; do \
 	  install -m 644 Sources/Plugins/$$plugin/README.md $(DOC)/$$plugin.md || exit 1; \
@@ -135,6 +134,10 @@ install:
 	  $(ROOT)/bin/multifd plugins new example --language $$language --dir $(SKELETONS)/$$language >/dev/null && \
 	  sed -i 's|$(ROOT)/|$(PREFIX)/|g' $(SKELETONS)/$$language/Makefile || exit 1; \
 	done
+
+# What backends are built by, on stdout.
+pkg-config:
+	@sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in
 
 uninstall: ROOT = $(DESTDIR)$(PREFIX)
 uninstall:

@@ -69,6 +69,7 @@ let package = Package(
     host("Store", ["Memory", "Wire"]),
     host("Transport", ["Memory", "CLinux"]),
     host("Chart", []),
+    host("Version", []),
     // What `multifd plugins new` writes: sources of other languages, and Swift that is not the target's.
     .target(
       name: "Skeletons", path: "Sources/Host/Skeletons",
@@ -84,8 +85,8 @@ let package = Package(
     .executableTarget(
       name: "multifd",
       dependencies: [
-        "Roles", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Skeletons", "Chart",
-        "CLinux", argumentParser,
+        "Roles", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Skeletons", "Version",
+        "Chart", "CLinux", argumentParser,
       ],
       path: "Sources/Host/multifd"),
 
@@ -93,7 +94,7 @@ let package = Package(
     .target(name: "CHarness", path: "Sources/Host/CHarness"),
     host("Harness", ["PluginAPI", "PluginLoader", "CLinux", "CHarness", "Chart"]),
     .executableTarget(
-      name: "multifd-harness", dependencies: ["Harness", "CLinux", argumentParser],
+      name: "multifd-harness", dependencies: ["Harness", "Version", "CLinux", argumentParser],
       path: "Sources/Host/HarnessTool",
       linkerSettings: [
         // So that a backend that counts its own coverage finds where to report it.
@@ -161,7 +162,8 @@ let package = Package(
       path: "Tests/ExamplesTests"),
     // What the repository says about itself.
     .testTarget(
-      name: "RepositoryTests", dependencies: ["TestSupport"], path: "Tests/RepositoryTests"),
+      name: "RepositoryTests", dependencies: ["Version", "TestSupport"],
+      path: "Tests/RepositoryTests"),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11
