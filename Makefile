@@ -5,17 +5,17 @@
 SWIFT ?= swift
 PREFIX ?= /usr/local
 DESTDIR ?=
-VERSION ?= 0.1.0
+VERSION := $(shell sed -n 's/^package let multifdVersion = "\(.*\)"$$/\1/p' Sources/Host/Version/Version.swift)
 
 BUILD := .build/release
 INSTALL_BUILD := .build-install
 PLUGINS := nocomp zlib zstd lz4
 EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip
-DOCS := README.md Plugins.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md LICENSE
+DOCS := README.md Plugins.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test soak interop bench bench-checkpoint fuzz sanitize examples docs install uninstall format lint \
-  clean
+.PHONY: help setup build demo test arrows soak interop bench bench-checkpoint fuzz sanitize examples \
+  docs install pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo 'make build      build the host, the backends, the tests and the lab'
 	@echo 'make demo       a guest goes from a stock QEMU into a store and out again, told in plain sentences'
 	@echo 'make test       setup, build, all tests (a part of them against stock QEMU 7.2 and 11.1)'
+	@echo 'make arrows     what Package.swift and Support/rooms draw next to what the files use'
 	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination'
 	@echo 'make bench      throughput next to stock QEMU; make bench-checkpoint: what COLO checkpoints cost a guest'
 	@echo 'make soak       standbys and primaries killed at random, thousands of times'
@@ -41,11 +42,18 @@ setup:
 build:
 	$(SWIFT) build -c release --build-tests
 
-demo: setup build
+# What the demo runs and no more: the tests take most of a build's time. One product at a time, which
+# costs a second each: what is shared is built once, for the tests too.
+DEMO := multifd multifd-lab multifd-zstd
+demo: setup
+	for product in $(DEMO); do $(SWIFT) build -c release --product $$product || exit 1; done
 	$(BUILD)/multifd-lab demo
 
-test: setup build
+test: setup arrows build
 	$(SWIFT) test -c release --skip-build
+
+arrows:
+	SWIFT='$(SWIFT)' Support/arrows
 
 soak: setup build
 	MULTIFD_SOAK=1 $(SWIFT) test -c release --skip-build --filter StandbyTests
@@ -119,8 +127,7 @@ install:
 	install -s -m 755 $(INSTALL_BUILD)/release/multifd $(INSTALL_BUILD)/release/multifd-harness $(ROOT)/bin/
 	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(ROOT)/lib/multifd/
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(ROOT)/include/
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in \
-	  >$(ROOT)/lib/pkgconfig/multifd-plugin.pc
+	$(MAKE) -s --no-print-directory pkg-config >$(ROOT)/lib/pkgconfig/multifd-plugin.pc
 	install -m 644 $(DOCS) $(DOC)/
 	for plugin in Nocomp Zlib Zstd LZ4; do \
 	  install -m 644 Sources/Plugins/$$plugin/README.md $(DOC)/$$plugin.md || exit 1; \
@@ -131,6 +138,10 @@ install:
 	  $(ROOT)/bin/multifd plugins new example --language $$language --dir $(SKELETONS)/$$language >/dev/null && \
 	  sed -i 's|$(ROOT)/|$(PREFIX)/|g' $(SKELETONS)/$$language/Makefile || exit 1; \
 	done
+
+# What backends are built by, on stdout.
+pkg-config:
+	@sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in
 
 uninstall: ROOT = $(DESTDIR)$(PREFIX)
 uninstall:

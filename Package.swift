@@ -61,15 +61,20 @@ let package = Package(
     backend("LZ4", system: "CLZ4", link: "lz4"),
 
     // The host, from the bottom up.
-    .target(name: "CLinux", path: "Sources/Host/CLinux"),
+    .target(name: "CLinux", dependencies: ["PluginAPI"], path: "Sources/Host/CLinux"),
     host("System", ["CLinux"]),
     host("Memory", ["System", "CLinux"]),
     host("Wire", []),
     host("PluginLoader", ["PluginAPI", "CLinux"]),
     host("COLO", ["Memory", "System"]),
-    host("Store", ["Memory", "System", "Wire", "CLinux"]),
+    host("Store", ["Memory", "System", "Wire"]),
     host("Transport", ["System", "CLinux"]),
     host("Chart", []),
+    host("Version", []),
+    // What `multifd plugins new` writes: sources of other languages, and Swift that is not the target's.
+    .target(
+      name: "Skeletons", path: "Sources/Host/Skeletons",
+      resources: ["c", "cxx", "rust", "swift", "common"].map { .embedInCode($0) }),
     host("Observe", [.product(name: "Histogram", package: "hdrhistogram-swift")]),
     host(
       "Migration",
@@ -87,8 +92,8 @@ let package = Package(
     .executableTarget(
       name: "multifd",
       dependencies: [
-        "Roles", "Migration", "Transport", "PluginLoader", "Wire", "System", "Chart", "CLinux",
-        argumentParser,
+        "Roles", "Migration", "Store", "Transport", "Observe", "PluginLoader", "Wire", "System",
+        "Skeletons", "Version", "Chart", "CLinux", argumentParser,
       ],
       path: "Sources/Host/multifd"),
 
@@ -96,7 +101,7 @@ let package = Package(
     .target(name: "CHarness", path: "Sources/Host/CHarness"),
     host("Harness", ["PluginAPI", "PluginLoader", "CLinux", "CHarness", "Chart"]),
     .executableTarget(
-      name: "multifd-harness", dependencies: ["Harness", "CLinux", argumentParser],
+      name: "multifd-harness", dependencies: ["Harness", "Version", "CLinux", argumentParser],
       path: "Sources/Host/HarnessTool",
       linkerSettings: [
         // So that a backend that counts its own coverage finds where to report it.
@@ -117,18 +122,16 @@ let package = Package(
     // Plays recorded migrations through decoders, backends and stage: what the roles' results are compared with.
     .target(
       name: "SessionReplay",
-      dependencies: ["TestSupport", "COLO", "Wire", "PluginLoader", "Memory"],
+      dependencies: ["TestSupport", "COLO", "Wire", "PluginLoader", "Memory", "PluginAPI"],
       path: "Tests/SessionReplay"),
+    .testTarget(name: "PluginAPITests", path: "Tests/PluginAPITests"),
     .testTarget(
-      name: "PluginAPITests", dependencies: ["TestSupport"], path: "Tests/PluginAPITests"),
+      name: "PluginsTests", dependencies: ["PluginAPI"], path: "Tests/PluginsTests"),
     .testTarget(
-      name: "PluginsTests", dependencies: ["PluginLoader", "TestSupport"],
-      path: "Tests/PluginsTests"),
-    .testTarget(
-      name: "PluginLoaderTests", dependencies: ["PluginLoader", "TestSupport"],
+      name: "PluginLoaderTests", dependencies: ["PluginLoader", "PluginAPI"],
       path: "Tests/PluginLoaderTests"),
     .testTarget(
-      name: "HarnessTests", dependencies: ["Harness", "CHarness", "TestSupport"],
+      name: "HarnessTests", dependencies: ["Harness", "CHarness", "PluginLoader", "TestSupport"],
       path: "Tests/HarnessTests",
       exclude: ["Golden", "GrownHost"]),
     .testTarget(
@@ -137,10 +140,11 @@ let package = Package(
     .testTarget(
       name: "MemoryTests", dependencies: ["Memory", "TestSupport"], path: "Tests/MemoryTests"),
     .testTarget(
-      name: "COLOTests", dependencies: ["COLO", "SessionReplay", "TestSupport"],
+      name: "COLOTests", dependencies: ["COLO", "Memory", "Wire", "SessionReplay", "TestSupport"],
       path: "Tests/COLOTests"),
     .testTarget(
-      name: "StoreTests", dependencies: ["Store", "TestSupport"], path: "Tests/StoreTests"),
+      name: "StoreTests", dependencies: ["Store", "Memory", "TestSupport"],
+      path: "Tests/StoreTests"),
     .testTarget(
       name: "TransportTests", dependencies: ["Transport", "TestSupport"],
       path: "Tests/TransportTests"),
@@ -154,16 +158,27 @@ let package = Package(
       ],
       path: "Tests/MigrationTests"),
     .testTarget(
-      name: "RolesTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
+      name: "RolesTests",
+      dependencies: [
+        "Roles", "Migration", "Store", "Transport", "PluginLoader", "PluginAPI", "Wire", "Memory",
+        "System", "SessionReplay", "TestSupport",
+      ],
       path: "Tests/RolesTests"),
     .testTarget(
-      name: "StandbyTests", dependencies: ["Roles", "SessionReplay", "TestSupport"],
+      name: "StandbyTests",
+      dependencies: [
+        "Roles", "COLO", "Store", "Wire", "Memory", "SessionReplay", "TestSupport",
+      ],
       path: "Tests/StandbyTests"),
     .testTarget(
       name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
     .testTarget(
-      name: "ExamplesTests", dependencies: ["PluginLoader", "Wire", "TestSupport"],
+      name: "ExamplesTests", dependencies: ["PluginLoader", "PluginAPI", "Wire", "TestSupport"],
       path: "Tests/ExamplesTests"),
+    // What the repository says about itself.
+    .testTarget(
+      name: "RepositoryTests", dependencies: ["Version", "TestSupport"],
+      path: "Tests/RepositoryTests"),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

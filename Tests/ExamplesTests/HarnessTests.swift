@@ -50,6 +50,38 @@ extension ExamplesTests {
       #expect(again.errorLine?.contains("is there already") == true, "\(again)")
     }
 
+    @Test("a skeleton's sources build as they lie in the tree", arguments: Language.allCases)
+    func sources(_ language: Language) throws {
+      try skip(if: language.unavailable, "a skeleton in \(language.rawValue)")
+      let folder = try TemporaryFolder()
+      let copy = folder("copy")
+      let skeletons = root + "/Sources/Host/Skeletons/"
+      let name = language == .cxx ? "cxx" : language.rawValue
+      // What the skeletons share with each other and with the examples are links.
+      try Tool.run(["cp", "-RL", skeletons + name, copy])
+      try Tool.run(["cp", "-L", skeletons + "common/plugin.map", copy])
+      try Tool.run(["mv", "\(copy)/\(name).mk", copy + "/Makefile"])
+      try Tool.run(["make", "-C", copy, "CPPFLAGS=-I\(ExamplesTests.include)"])
+      try Harness.pass(copy + "/libmultifd-new-backend.so")
+    }
+
+    @Test(
+      "a name goes in as it is, whatever it has in it",
+      arguments: ["new-backend", "new_backend", "x-new_backend", "new-backend-new_backend"])
+    func name(_ name: String) throws {
+      try skip(if: MultiFDProcess.unavailable, "multifd plugins new")
+      let folder = try TemporaryFolder()
+      let made = try MultiFDProcess.run(
+        ["plugins", "new", name, "--language", "rust", "--dir", folder("x")])
+      #expect(made.code == 0, "\(made)")
+      let table = try String(contentsOfFile: folder("x/src/lib.rs"), encoding: .utf8)
+      #expect(table.contains("name: c\"\(name)\".as_ptr()"))
+      let cargo = try String(contentsOfFile: folder("x/Cargo.toml"), encoding: .utf8)
+      let library = name.map { $0 == "-" ? "_" : String($0) }.joined()
+      #expect(cargo.contains("name = \"multifd-\(name)\"\n"))
+      #expect(cargo.contains("name = \"multifd_\(library)\"\n"))
+    }
+
     @Test(
       "a name that no backend can have is refused", arguments: ["Upper", "-x", "a/b", "a.b", ""])
     func badName(_ name: String) throws {

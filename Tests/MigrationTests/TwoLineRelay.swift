@@ -66,7 +66,7 @@ final class TwoLineRelay: Sendable {
 
   private func passPackets(_ source: Socket, _ out: Socket, _ choice: BackendChoice) {
     let reader = PacketReader(
-      .socket(source, name: "the source"), pageSize: 4096, choice: choice)
+      .socket(source, name: "the source"), pageSize: 4096, choice: choice, channels: { 2 })
     defer { reader.close() }
     do {
       let hello = try reader.begin()

@@ -4,6 +4,7 @@ import ArgumentParser
 import CLinux
 import Glibc
 import Harness
+import Version
 
 /// The one command.
 struct HarnessCommand: ParsableCommand {
@@ -17,7 +18,7 @@ struct HarnessCommand: ParsableCommand {
       A test is named by its name, its group, or a regular expression. Exit codes: 0 all pass; 1 failures; 2 the \
       library cannot be loaded; 64 usage; 70 a fault of the harness.
       """,
-    version: "0.1.0")
+    version: multifdVersion)
 
   enum Format: String, ExpressibleByArgument, CaseIterable {
     case human, tap, junit, json

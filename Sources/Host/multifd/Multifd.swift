@@ -5,6 +5,7 @@ import Foundation
 import Migration
 import PluginLoader
 import Roles
+import Version
 
 /// The root command.
 struct Multifd: ParsableCommand {
@@ -18,7 +19,7 @@ struct Multifd: ParsableCommand {
       Exit codes: 0 done; 1 failed, the guest is safe where it was; 2 refused; \
       3 peer unreachable or silent; 4 corrupt stream; 5 failover taken; 64 usage; 70 internal; 128+n signal n.
       """,
-    version: "0.1.0",
+    version: multifdVersion,
     subcommands: [
       ReceiveCommand.self, SendCommand.self, FailoverCommand.self, StatusCommand.self,
       InspectCommand.self, PluginsCommand.self, BenchCommand.self,

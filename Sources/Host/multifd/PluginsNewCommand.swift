@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Migration
 import Roles
+import Skeletons
 
 extension Skeleton.Language: ExpressibleByArgument {}
 

@@ -1,0 +1,118 @@
+// What `multifd plugins new` writes: a backend that builds and passes the harness, in four languages. Its
+// sources are the files beside this one. They build as they are, and are embedded in the executable, so that
+// they are there from a build tree and from an installation alike.
+//
+// A module of its own, since what is embedded takes seconds to compile.
+
+import Foundation
+
+/// A backend's first files.
+package struct Skeleton {
+  /// What a skeleton can be written in.
+  package enum Language: String, CaseIterable {
+    case c
+    case cxx = "c++"
+    case rust
+    case swift
+  }
+
+  /// What the files are called and say.
+  package let files: [(path: String, text: String)]
+
+  /// The files of a backend called `name`. `home` is the multifd that they are built against where
+  /// pkg-config knows none.
+  package init(name: String, language: Language, home: Home) {
+    typealias Source = PackageResources
+    let codec: String, table: String
+    var files: [(path: String, bytes: [UInt8])]
+    switch language {
+    case .c:
+      (codec, table) = ("backend.c", "backend.c")
+      files = [
+        ("backend.c", Source.backend_c), ("Makefile", Source.c_mk),
+        ("plugin.map", Source.plugin_map),
+      ]
+    case .cxx:
+      (codec, table) = ("backend.cpp", "backend.cpp")
+      files = [
+        ("backend.cpp", Source.backend_cpp), ("Makefile", Source.cxx_mk),
+        ("plugin.map", Source.plugin_map),
+      ]
+    case .rust:
+      (codec, table) = ("src/codec.rs", "src/lib.rs")
+      files = [
+        ("src/codec.rs", Source.codec_rs), ("src/lib.rs", Source.lib_rs),
+        ("src/ffi.rs", Source.ffi_rs), ("Cargo.toml", Source.Cargo_toml),
+        ("rustfmt.toml", Source.rustfmt_toml), ("Makefile", Source.rust_mk),
+      ]
+    case .swift:
+      (codec, table) = ("Codec.swift", "Table.swift")
+      files = [
+        ("Codec.swift", Source.Codec_swift), ("Backend.swift", Source.Backend_swift),
+        ("Table.swift", Source.Table_swift), ("Host.swift", Source.Host_swift),
+        ("Header.h", Source.Header_h), ("Makefile", Source.swift_mk),
+        ("plugin.map", Source.plugin_map),
+      ]
+    }
+    files += [("README.md", Source.README_md), (".gitignore", Source.gitignore)]
+    // What the backend is called in the files (second, where a name has no hyphens), and what only
+    // whoever writes it out knows.
+    let words = [
+      "new-backend": name, "new_backend": String(name.map { $0 == "-" ? "_" : $0 }),
+      "@CODEC@": codec, "@TABLE@": table,
+      "@INCLUDE@": home.include, "@PLUGINDIR@": home.plugins, "@BIN@": home.bin,
+    ]
+    self.files = files.map { path, bytes in
+      (path, Self.fill(String(decoding: bytes, as: UTF8.self), words))
+    }
+  }
+
+  /// The text with each key of `words` replaced by its value. What has been put in is not looked at
+  /// again: a backend's name or a folder may contain a key.
+  private static func fill(_ text: String, _ words: [String: String]) -> String {
+    var filled = ""
+    var rest = text[...]
+    while true {
+      let places = words.compactMap { word, value in rest.range(of: word).map { ($0, value) } }
+      let first = places.min { $0.0.lowerBound < $1.0.lowerBound }
+      guard let (place, value) = first else { break }
+      filled += rest[..<place.lowerBound] + value
+      rest = rest[place.upperBound...]
+    }
+    return filled + rest
+  }
+
+  /// Writes the files into `folder`, which is made when it is not there.
+  package func write(to folder: String) throws {
+    for file in files {
+      let path = folder + "/" + file.path
+      let parent = URL(fileURLWithPath: path).deletingLastPathComponent().path
+      try FileManager.default.createDirectory(
+        atPath: parent, withIntermediateDirectories: true)
+      try Data(file.text.utf8).write(to: URL(fileURLWithPath: path), options: .withoutOverwriting)
+    }
+  }
+}
+
+extension Skeleton {
+  /// Where this executable's header, backends and harness are: an installation or a build tree.
+  package struct Home {
+    let bin: String
+    let include: String
+    let plugins: String
+
+    /// Looks around the folder of the executable.
+    package init?(executableFolder bin: String) {
+      let found = [
+        // PREFIX/bin, and .build/TRIPLE/release of a source tree.
+        (include: "../include", plugins: "../lib/multifd"),
+        (include: "../../../Sources/PluginAPI/include", plugins: "."),
+      ].first { FileManager.default.fileExists(atPath: "\(bin)/\($0.include)/multifd_plugin.h") }
+      guard let found else { return nil }
+      func path(_ relative: String) -> String {
+        URL(fileURLWithPath: "\(bin)/\(relative)").standardizedFileURL.path
+      }
+      (self.bin, include, plugins) = (bin, path(found.include), path(found.plugins))
+    }
+  }
+}

@@ -1,0 +1,28 @@
+# make             builds libmultifd-new-backend.so
+# make check       runs the harness on it; ARGS=--quick for the short form
+# make install     puts it where the host looks
+LIBRARY := libmultifd-new-backend.so
+
+CFLAGS ?= -O2 -g
+WARNINGS := -std=c11 -Wall -Wextra -Werror
+# Where multifd is installed, by pkg-config; else where it was when it wrote this file.
+PLUGIN_CFLAGS := $(shell pkg-config --cflags multifd-plugin 2>/dev/null || echo -I@INCLUDE@)
+PLUGINDIR ?= $(shell pkg-config --variable=plugindir multifd-plugin 2>/dev/null || echo @PLUGINDIR@)
+HARNESS ?= $(shell command -v multifd-harness || echo @BIN@/multifd-harness)
+
+# One symbol is exported. -fvisibility=hidden hides what is not marked so in the header, the version script what
+# some linkers add.
+$(LIBRARY): backend.c plugin.map Makefile
+	$(CC) $(CPPFLAGS) $(PLUGIN_CFLAGS) $(WARNINGS) $(CFLAGS) -fPIC -fvisibility=hidden -shared \
+	  -Wl,-soname,$(LIBRARY) -Wl,--no-undefined -Wl,--version-script=plugin.map \
+	  $(LDFLAGS) -o $@ backend.c
+
+.PHONY: check install clean
+check: $(LIBRARY)
+	$(HARNESS) $(ARGS) ./$(LIBRARY)
+
+install: $(LIBRARY)
+	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PLUGINDIR)/$(LIBRARY)
+
+clean:
+	rm -f $(LIBRARY)

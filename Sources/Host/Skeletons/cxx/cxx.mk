@@ -1,0 +1,28 @@
+# make             builds libmultifd-new-backend.so
+# make check       runs the harness on it; ARGS=--quick for the short form
+# make install     puts it where the host looks
+LIBRARY := libmultifd-new-backend.so
+
+CXXFLAGS ?= -O2 -g
+WARNINGS := -std=c++20 -Wall -Wextra -Werror
+# Where multifd is installed, by pkg-config; else where it was when it wrote this file.
+PLUGIN_CFLAGS := $(shell pkg-config --cflags multifd-plugin 2>/dev/null || echo -I@INCLUDE@)
+PLUGINDIR ?= $(shell pkg-config --variable=plugindir multifd-plugin 2>/dev/null || echo @PLUGINDIR@)
+HARNESS ?= $(shell command -v multifd-harness || echo @BIN@/multifd-harness)
+
+# Without exceptions none can unwind through a callback. The version script leaves one exported symbol, where
+# -fvisibility lets what is inlined from standard headers through. --as-needed: no libstdc++ that is not used.
+$(LIBRARY): backend.cpp plugin.map Makefile
+	$(CXX) $(CPPFLAGS) $(PLUGIN_CFLAGS) $(WARNINGS) $(CXXFLAGS) -fno-exceptions -fno-rtti \
+	  -fPIC -fvisibility=hidden -shared -Wl,-soname,$(LIBRARY) -Wl,--no-undefined -Wl,--as-needed \
+	  -Wl,--version-script=plugin.map $(LDFLAGS) -o $@ backend.cpp
+
+.PHONY: check install clean
+check: $(LIBRARY)
+	$(HARNESS) $(ARGS) ./$(LIBRARY)
+
+install: $(LIBRARY)
+	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PLUGINDIR)/$(LIBRARY)
+
+clean:
+	rm -f $(LIBRARY)

@@ -1,0 +1,1 @@
+../../../../../Examples/rle-rust/src/ffi.rs

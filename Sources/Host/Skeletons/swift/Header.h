@@ -1,0 +1,1 @@
+../../../../Examples/rle-swift/Header.h
