@@ -137,7 +137,9 @@ public final class Failover: Sendable {
   private func load(_ guest: HeldGuest, into qemu: SpareQEMU) throws -> Double {
     let start = ContinuousClock.now
     do {
-      try qemu.load(guest) { try begin(guest, qemu) }
+      try qemu.loadRAM(of: guest)
+      try begin(guest, qemu)
+      try qemu.loadDevices(of: guest)
     } catch {
       let failure = Failure(error, at: "failover")
       // Its answer is lost, not the guest.

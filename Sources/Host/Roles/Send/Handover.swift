@@ -63,7 +63,7 @@ final class Handover {
       try sendRAM(main, workers, threads, &answers)
       try expectOpen(sockets, &answers)
       try claim()
-      try main.end(deviceState: guest.deviceState, vmDescription: guest.vmDescription)
+      try main.end(guest)
       socket.finishWriting()
       try answers.awaitVerdict()
     } catch {

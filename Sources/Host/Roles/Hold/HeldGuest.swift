@@ -1,3 +1,5 @@
+// Hold: a guest in a store, as those see it who go on with it.
+
 import COLO
 import Memory
 import Store
