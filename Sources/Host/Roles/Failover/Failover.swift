@@ -1,11 +1,8 @@
 import COLO
-import Foundation
 import Glibc
-import Memory
 import Migration
 import Store
 import System
-import Transport
 
 /// A stock QEMU continues a guest from a store, on the RAM that is already there.
 ///

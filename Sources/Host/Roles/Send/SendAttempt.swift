@@ -1,5 +1,3 @@
-import Foundation
-import Memory
 import Migration
 import Observe
 import PluginLoader
