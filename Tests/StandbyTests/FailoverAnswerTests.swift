@@ -74,6 +74,23 @@ struct FailoverAnswerTests {
     try StoreCheck.expect(standby.store, holds: 3, LostGuest.script)
   }
 
+  @Test(
+    "It ends the load before the devices: its own words say why, and the guest is still here",
+    arguments: [[], [0, 1, 0, 4, 0, 0, 0, 1], [0, 2, 0, 4, 0, 0, 0, 1, 0, 1, 0, 4, 0, 0, 0, 1]])
+  func endsLoad(words: [UInt8]) throws {
+    let standby = try LostGuest.standby()
+    let qemu = try FakeQEMU([.init(ends: words)])
+    let result = try LostGuest.failover(standby, [qemu.program])
+    #expect(result.code == 1, "\(result)")
+    #expect(
+      result.errorLine?.hasPrefix("multifd: error: qemu: QEMU ended the load: error: ") == true,
+      "\(result)")
+    #expect(result.errors.contains("all that QEMU has said is in"), "\(result)")
+    #expect(try Store.status(of: standby.store).state == "lost 3")
+    #expect(qemu.pids.count == 1 && !qemu.pids.contains(where: qemu.isAlive))
+    try StoreCheck.expect(standby.store, holds: 3, LostGuest.script)
+  }
+
   @Test("It has the guest, and its monitor or the store fails: the guest runs all the same")
   func afterwards() throws {
     for blocked in [false, true] {

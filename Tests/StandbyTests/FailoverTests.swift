@@ -154,10 +154,8 @@ struct FailoverTests {
   func handedOver() throws {
     let standby = try lost()
     let qemu = try program(standby.beside("qemu"), "exit 0")
-    var manifest = try #require(try Store.status(of: standby.store).manifest)
     for state in [Manifest.State.handedOver, .handingOver, .unsettled] {
-      manifest.state = state
-      try Store.open(standby.store, handedOver: true).store.write(manifest)
+      try StoreCheck.set(state, in: standby.store)
       let result = try failover(standby, [qemu])
       #expect(result.code == 1, "\(state): \(result)")
       #expect(!FileManager.default.fileExists(atPath: qemu + ".arguments"), "\(state)")

@@ -15,6 +15,8 @@ final class FakeQEMU: Sendable {
     var listens = true
     /// Whether it acknowledges what comes before the devices.
     var reads = true
+    /// What it says, and then closes, once something comes on the connection: instead of all else.
+    var ends: [UInt8]?
     /// Whether its monitor goes on answering after `migrate-incoming`.
     var answers = true
     /// Whether the guest runs in it when it has the whole stream; nil: when it has taken it.
@@ -138,6 +140,15 @@ final class FakeQEMU: Sendable {
     Thread.detachNewThread {
       guard let socket = accept(listener, isOver) else { return }
       defer { close(socket) }
+      if let end = behaviour.ends {
+        var first = [UInt8](repeating: 0, count: 1)
+        if Sockets.read(socket, &first) > 0 { Sockets.write(socket, end) }
+        // So that what it said arrives: a connection that is closed over unread bytes is reset.
+        shutdown(socket, Int32(SHUT_WR))
+        var rest = [UInt8](repeating: 0, count: 1 << 16)
+        while Sockets.read(socket, &rest) > 0 {}
+        return
+      }
       // PONG 1 to 3, the answers to what will have been asked before the devices come.
       let pongs: [UInt8] = (1...3).flatMap { [0, 2, 0, 4, 0, 0, 0, $0] }
       if behaviour.reads { Sockets.write(socket, pongs) }

@@ -24,14 +24,12 @@ struct FenceTests {
       #expect(!FileManager.default.fileExists(atPath: fenced), what)
     }
     try expectRefused(standby.beside("nothing"), "no store")
-    var manifest = try #require(try Store.status(of: standby.store).manifest)
     do {
       let used = try Store.open(standby.store)
       try expectRefused(used.store.path, "in use")
     }
     for state in [Manifest.State.handedOver, .handingOver, .unsettled] {
-      manifest.state = state
-      try Store.open(standby.store, handedOver: true).store.write(manifest)
+      try StoreCheck.set(state, in: standby.store)
       try expectRefused(standby.store, "\(state)")
     }
   }

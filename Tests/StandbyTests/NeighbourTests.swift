@@ -228,11 +228,8 @@ struct NeighbourTests {
     try primary.play(upTo: 2)
     primary.close()
     _ = try standby.outcome()
-    var (store, manifest) = try Store.open(standby.store)
     for state in [Manifest.State.standby, .held, .handedOver, .handingOver, .unsettled] {
-      manifest.state = state
-      try store.write(manifest)
-      store = try Store.prepare(standby.beside("other"))  // lets go of the lock
+      try StoreCheck.set(state, in: standby.store)
       for colo in [true, false] {
         let failure = #expect(throws: Failure.self) {
           try LocalStandby(store: standby.store, isStandby: colo).wait().get()
@@ -240,11 +237,8 @@ struct NeighbourTests {
         #expect(failure?.kind == .failed, "\(state)")
         #expect("\(failure!)".contains("holds a guest"), "\(state): \(failure!)")
       }
-      store = try Store.open(standby.store, handedOver: true).store
     }
-    manifest.state = .standby
-    try store.write(manifest)
-    store = try Store.prepare(standby.beside("other"))
+    try StoreCheck.set(.standby, in: standby.store)
     try StoreCheck.expect(standby.store, holds: 2, Self.script)
   }
 }

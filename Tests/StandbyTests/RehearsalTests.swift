@@ -72,11 +72,9 @@ struct RehearsalTests {
     #expect(try check(folder("nothing"), ["/bin/false"]).code == 1)
     #expect(try check(folder.path, ["/bin/false"]).code == 1)
     let standby = try LostGuest.standby()
-    var manifest = try #require(try Store.status(of: standby.store).manifest)
     // The last is one that nobody opens again.
     for state in [Manifest.State.handedOver, .handingOver, .unsettled, .receiving] {
-      manifest.state = state
-      try Store.open(standby.store, handedOver: true).store.write(manifest)
+      try StoreCheck.set(state, in: standby.store)
       #expect(try check(standby.store, ["/bin/false"]).code == 1, "\(state)")
       #expect(!FileManager.default.fileExists(atPath: standby.store + "/rehearsal"))
     }

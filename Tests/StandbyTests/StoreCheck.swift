@@ -37,6 +37,14 @@ enum StoreCheck {
     #expect(found == number, what, sourceLocation: location)
   }
 
+  /// Has a store say something else of its guest, as an earlier process may have left it. Only the roles' own steps
+  /// may do that to an open store.
+  static func set(_ state: Manifest.State, in store: String) throws {
+    var manifest = try #require(try Store.status(of: store).manifest)
+    manifest.state = state
+    try JSONEncoder().encode(manifest).write(to: URL(filePath: store + "/manifest.json"))
+  }
+
   /// What `multifd status` says, as a child process.
   static func status(_ store: String) throws -> MultiFDProcess.Result {
     try MultiFDProcess.run(["status", "--store", store, "--json"])

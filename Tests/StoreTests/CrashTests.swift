@@ -55,27 +55,73 @@ struct CrashTests {
     withExtendedLifetime(store) {}
   }
 
-  @Test("A change of state is the old one or the new one")
-  func stateChange() throws {
+  /// How a hand-over ends, and what its store says then.
+  enum End: String, CaseIterable {
+    case taken, inPlace, refused, unknown
+  }
+
+  @Test(
+    "A hand-over: each of its steps is the old state or the new one, wherever it is cut",
+    arguments: End.allCases)
+  func handOver(end: End) throws {
     let original = folder("original")
     try TestGuest.held(in: original)
-    let copy = folder("before")
+    let store = try Store.open(original).store
+    var handOver: HandOver?
+    try expectOneStep(original, "begin", from: nil, to: .handedOver) {
+      handOver = try HandOver.begin(to: "tcp:other:4444", from: store)
+    }
+    switch end {
+    case .taken:
+      try expectOneStep(original, "taken", from: .handedOver, to: .handedOver) {
+        try handOver.take()?.taken(by: "tcp:other:4444")
+      }
+    case .inPlace:
+      try expectOneStep(original, "inPlace", from: .handedOver, to: .used) {
+        try handOver.take()?.taken(by: "failover to pid 7", inPlace: true)
+      }
+    case .refused:
+      try expectOneStep(original, "refused", from: .handedOver, to: nil) {
+        try handOver.take()?.refused()
+      }
+    case .unknown:
+      let before = try Data(contentsOf: URL(filePath: original + "/manifest.json"))
+      handOver.take()?.unknown()
+      #expect(try Data(contentsOf: URL(filePath: original + "/manifest.json")) == before)
+    }
+    withExtendedLifetime(store) {}
+  }
+
+  /// Runs a step of a hand-over, and replays it up to each of its operations.
+  ///
+  /// - Parameters:
+  ///   - before: what opening the store says until the manifest is renamed.
+  ///   - after: what it says from then on.
+  private func expectOneStep(
+    _ original: String, _ name: String, from before: StoreError.Kind?, to after: StoreError.Kind?,
+    _ step: () throws -> Void
+  ) throws {
+    let copy = folder("before-" + name)
     try FileManager.default.copyItem(atPath: original, toPath: copy)
-    var (store, manifest) = try Store.open(original)
-    manifest.state = .handingOver
-    let operations = try watch(original) { try store.write(manifest) }
-    #expect(operations.last == .rename(from: "manifest.json.new", to: "manifest.json"))
+    let state = try Store.status(of: copy).manifest?.state
+    let operations = try watch(original, step)
+    let next = try Store.status(of: original).manifest?.state
+    #expect(state != next, "\(name)")
+    let rename = Operation.rename(from: "manifest.json.new", to: "manifest.json")
+    #expect(operations.count { $0 == rename } == 1, "\(name)")
     for count in 0...operations.count {
       for half in [false, true] {
         let crashed = folder("crashed")
         try FileManager.default.copyItem(atPath: copy, toPath: crashed)
         try replay(operations.prefix(count), of: original, in: crashed, half: half)
-        try TestGuest.expectWhole(crashed, handedOver: true)
-        #expect(TestGuest.open(crashed) == (count == operations.count ? .handedOver : nil))
+        let isDone = operations.prefix(count).contains(rename)
+        #expect(TestGuest.open(crashed) == (isDone ? after : before), "\(name), \(count)")
+        #expect(try Store.status(of: crashed).manifest?.state == (isDone ? next : state))
+        #expect(TestGuest.prepare(crashed) == .occupied)
+        if !isDone || after != .used { try TestGuest.expectWhole(crashed, handedOver: true) }
         try FileManager.default.removeItem(atPath: crashed)
       }
     }
-    withExtendedLifetime(store) {}
   }
 
   @Test("A crash before anything was held: whatever the blocks' files are")

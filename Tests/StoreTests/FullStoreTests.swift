@@ -79,15 +79,19 @@ struct FullStoreTests {
         if file >= 0 { close(file) }
       }
       do {
-        var (store, manifest) = try Store.open(path)
+        let store = try Store.open(path).store
         #expect(TestGuest.failure { () throws(StoreError) in try store.noteRedone(7) } == .full)
         try store.noteRedone(7, usingReserve: true)
-        for state in [Manifest.State.handingOver, .held, .handedOver, .held] {
-          manifest.state = state
-          try store.write(manifest)
+        for _ in 0..<2 {
+          try HandOver.begin(to: "tcp:other:4444", from: store).refused()
+          #expect(try Store.status(of: path).manifest?.state == .held)
         }
       }
       try TestGuest.expectWhole(path)
+      try HandOver.begin(to: "tcp:other:4444", from: Store.open(path).store)
+        .taken(by: "tcp:other:4444")
+      #expect(TestGuest.open(path) == .handedOver)
+      try TestGuest.expectWhole(path, handedOver: true)
     }
   }
 
@@ -98,8 +102,11 @@ struct FullStoreTests {
     unlink(system.path + "/store/reserve")
     try system.fill()
     do {
-      let (store, manifest) = try Store.open(system.path + "/store")
-      #expect(TestGuest.failure { () throws(StoreError) in try store.write(manifest) } == .full)
+      let store = try Store.open(system.path + "/store").store
+      let failure = HandOverTests.failure { () throws(HandOver.NotBegun) in
+        try HandOver.begin(to: "tcp:other:4444", from: store).unknown()
+      }
+      #expect(failure?.cause.kind == .full && failure?.isAsBefore == false)
     }
     try TestGuest.expectWhole(system.path + "/store")
   }

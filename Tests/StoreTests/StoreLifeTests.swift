@@ -60,7 +60,7 @@ struct StoreLifeTests {
     ])
   func occupied(state: Manifest.State) throws {
     try TestGuest.held(in: path)
-    try set(state)
+    try TestGuest.set(state, in: path)
     let before = SmallFileSystem.tree(path)
     #expect(TestGuest.prepare(path) == .occupied)
     #expect(SmallFileSystem.tree(path) == before, "nothing is swept away")
@@ -71,7 +71,7 @@ struct StoreLifeTests {
   func handedOver() throws {
     try TestGuest.held(in: path)
     for state in [Manifest.State.handingOver, .handedOver] {
-      try set(state, to: "tcp:other:4444")
+      try TestGuest.set(state, to: "tcp:other:4444", in: path)
       do {
         _ = try Store.open(path)
         Issue.record("opened while \(state)")
@@ -81,7 +81,7 @@ struct StoreLifeTests {
       }
       try TestGuest.expectWhole(path, handedOver: true)
     }
-    try set(.held)
+    try TestGuest.set(.held, in: path)
     try TestGuest.expectWhole(path)
   }
 
@@ -90,7 +90,9 @@ struct StoreLifeTests {
     do {
       let store = try Store.prepare(path)
       _ = try TestGuest.makeBlocks(store)
-      try store.write(TestGuest.manifest)
+      try JSONEncoder().encode(TestGuest.manifest)
+        .write(to: URL(filePath: path + "/manifest.json"))
+      withExtendedLifetime(store) {}
     }
     #expect(TestGuest.open(path) == .empty)
     #expect(TestGuest.open(path, handedOver: true) == .empty)
@@ -147,13 +149,5 @@ struct StoreLifeTests {
     }
     _ = consume store
     #expect(TestGuest.open(path) == nil)
-  }
-
-  /// Changes what the manifest says.
-  private func set(_ state: Manifest.State, to: String? = nil) throws {
-    var (store, manifest) = try Store.open(path, handedOver: true)
-    manifest.state = state
-    manifest.handedOverTo = to
-    try store.write(manifest)
   }
 }

@@ -51,6 +51,14 @@ enum TestGuest {
   /// A store that holds it, closed again.
   static func held(in path: String) throws { try hold(Store.prepare(path)) }
 
+  /// Has a store say something else of its guest, as an earlier process may have left it.
+  static func set(_ state: Manifest.State, to taker: String? = nil, in path: String) throws {
+    var manifest = try #require(try Store.status(of: path).manifest)
+    manifest.state = state
+    manifest.handedOverTo = taker
+    try JSONEncoder().encode(manifest).write(to: URL(filePath: path + "/manifest.json"))
+  }
+
   /// Opens it and compares everything with what was held.
   static func expectWhole(_ path: String, handedOver: Bool = false) throws {
     let (store, found) = try Store.open(path, handedOver: handedOver)

@@ -1,18 +1,16 @@
-/// What a standby is doing. The only way to change it is ``advance(to:)``.
+/// What a standby is doing, or whoever fails over for it. The only way to change it is ``advance(to:)``.
 ///
-///     listening -> precopy -> ready -> receiving 1 -> committing 1 -> committed 1 -> receiving 2 ...
-///         |           |         |           |                             |
-///         v           v         '-----------'------------> lost <---------'
-///      refused     refused                                  |
-///                                                           v
-///                                                     failing over
+///     precopy -> ready -> receiving 1 -> committing 1 -> committed 1 -> receiving 2 ...
+///                  |           |              |               |
+///                  '-----------'-----> lost <-'---------------'
+///                                       | ^
+///                                       v |
+///                                  failing over
 ///
-/// *refused*: nothing was taken over, the guest is the primary's. From *ready* on the standby can always
-/// continue the guest: from checkpoint 0, the end of precopy, or from the last one that was committed.
+/// Before the end of *precopy* there is no standby, but a reception. From *ready* on the guest can always be continued:
+/// from checkpoint 0, the end of precopy, or from the last one that was committed.
 public enum StandbyState: Equatable, Sendable, CustomStringConvertible {
-  /// Nobody has connected.
-  case listening
-  /// The guest comes in for the first time.
+  /// The guest has come in for the first time, and its primary does not know it yet.
   case precopy
   /// It is here, as of the end of precopy; no checkpoint yet.
   case ready
@@ -26,17 +24,15 @@ public enum StandbyState: Equatable, Sendable, CustomStringConvertible {
   case lost(Int)
   /// A QEMU is being started on checkpoint N.
   case failingOver(Int)
-  /// The guest was not taken over.
-  case refused
 
   /// Changes the state.
   ///
-  /// - Returns: false if there is no such way; nothing changes then.
+  /// - Returns: false if there is no such way; nothing changes then. That is a fault of this program: in what order a
+  ///   primary may speak is the decoder's to see.
   public mutating func advance(to next: StandbyState) -> Bool {
     let allowed =
       switch (self, next) {
-      case (.listening, .precopy), (.precopy, .ready): true
-      case (.listening, .refused), (.precopy, .refused): true
+      case (.precopy, .ready): true
       case (.ready, .receiving(1)): true
       case (.receiving(let now), .committing(let next)): now == next
       case (.committing(let now), .committed(let next)): now == next
@@ -46,6 +42,8 @@ public enum StandbyState: Equatable, Sendable, CustomStringConvertible {
         now == last + 1
       case (.committed(let now), .lost(let last)): now == last
       case (.lost(let now), .failingOver(let next)): now == next
+      // No QEMU has it.
+      case (.failingOver(let now), .lost(let last)): now == last
       default: false
       }
     if allowed { self = next }
@@ -55,7 +53,6 @@ public enum StandbyState: Equatable, Sendable, CustomStringConvertible {
   /// As `multifd status` shows it.
   public var description: String {
     switch self {
-    case .listening: "listening"
     case .precopy: "precopy"
     case .ready: "ready"
     case .receiving(let number): "receiving \(number)"
@@ -63,14 +60,13 @@ public enum StandbyState: Equatable, Sendable, CustomStringConvertible {
     case .committed(let number): "committed \(number)"
     case .lost(let number): "lost \(number)"
     case .failingOver(let number): "failing over \(number)"
-    case .refused: "refused"
     }
   }
 
   /// The checkpoint that a failover would continue from; nil before there is one.
   public var lastCommitted: Int? {
     switch self {
-    case .listening, .precopy, .refused: nil
+    case .precopy: nil
     case .ready: 0
     case .receiving(let number), .committing(let number): number - 1
     case .committed(let number), .lost(let number), .failingOver(let number): number

@@ -3,23 +3,6 @@ import Wire
 
 /// What a store says about the guest that it holds: `manifest.json`, replaced only as a whole.
 public struct Manifest: Codable, Equatable, Sendable {
-  /// Where the guest is.
-  public enum State: String, Codable, Sendable {
-    /// A migration is coming in; its guest still runs at its source.
-    case receiving
-    /// The guest is here, whole, and nowhere else.
-    case held
-    /// A primary's guest is here as of its last checkpoint, see ``CheckpointRecord``; the guest itself
-    /// may still run at the primary.
-    case standby
-    /// The guest is here, whole, but its source could not be told so: it may go on there.
-    case unsettled
-    /// A hand-over was begun whose end nobody knows: the guest may run elsewhere.
-    case handingOver = "handing-over"
-    /// A destination has taken the guest: this copy must not run.
-    case handedOver = "handed-over"
-  }
-
   /// Where a standby keeps the pages of checkpoints in flight.
   public enum Cache: String, Codable, Sendable, CaseIterable {
     /// Only those pages, given back after the copy.

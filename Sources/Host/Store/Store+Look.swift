@@ -32,7 +32,7 @@ extension Store {
 
     /// A RAM block, for reading. It may be changing.
     public func openBlock(_ block: Manifest.Block) throws(StoreError) -> RAMBlock {
-      try Store.openBlock(block, pageSize: manifest.pageSize, in: folder)
+      try folder.openBlock(block, pageSize: manifest.pageSize)
     }
 
     /// Writes down how a rehearsal went. Never an error: it is a note, and the folder may be full.

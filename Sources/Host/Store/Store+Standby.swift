@@ -1,6 +1,4 @@
 import Foundation
-import Glibc
-import Memory
 
 /// A store of a standby holds, beside the guest as of the end of precopy:
 ///
@@ -13,28 +11,6 @@ import Memory
 /// A checkpoint is there when `checkpoint` names it. Its pages are then copied from the cache to ram/;
 /// until `redone` says so, that copy is repeated by whoever opens the store.
 extension Store {
-  /// A file of the cache, all zero.
-  public func makeCacheFile(
-    _ name: String, length: Int, pageSize: Int
-  ) throws(StoreError) -> RAMBlock {
-    try folder.makeFolder("cache")
-    let file = try folder.create("cache/" + name)
-    do {
-      return try RAMBlock(name: name, length: length, pageSize: pageSize, emptyFile: file)
-    } catch { throw StoreError(error, at: path) }
-  }
-
-  /// A file of the cache as it is, for writing: a copy that is repeated clears what it has done.
-  public func openCacheFile(
-    _ name: String, length: Int, pageSize: Int
-  ) throws(StoreError) -> RAMBlock {
-    let file = try folder.open("cache/" + name, size: UInt64(length), writable: true)
-    do {
-      return try RAMBlock(
-        name: name, length: length, pageSize: pageSize, existingFile: file, writable: true)
-    } catch { throw StoreError(error, at: path) }
-  }
-
   /// Makes checkpoint `record` the one that counts. When this returns, it is, whatever happens to this
   /// process; before, the one before it is.
   ///
@@ -82,18 +58,6 @@ extension Store {
   public func deviceState(_ record: CheckpointRecord) throws(StoreError) -> [UInt8] {
     try folder.read(
       record.deviceStateFile, size: record.deviceStateSize)
-  }
-
-  /// A RAM block that is held here, for writing.
-  public func openBlockForWriting(
-    _ block: Manifest.Block, pageSize: Int
-  ) throws(StoreError) -> RAMBlock {
-    let file = try folder.open(block.file, size: block.length, writable: true)
-    do {
-      return try RAMBlock(
-        name: block.name, length: Int(block.length), pageSize: pageSize, existingFile: file,
-        writable: true)
-    } catch { throw StoreError(error, at: path) }
   }
 
   /// Says what the process that serves the store is doing. Not durable, never an error.

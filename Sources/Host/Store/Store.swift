@@ -1,7 +1,5 @@
 import Foundation
-import Glibc
-import Memory
-import System
+import Synchronization
 
 /// A guest held outside QEMU, in a folder:
 ///
@@ -16,12 +14,25 @@ import System
 ///     reserve           room for what is to be written when there is no other: that the guest has gone
 ///
 /// A guest is here if and only if the manifest says `held`. Everything before that rename is a
-/// migration whose guest still runs at its source, and the next `receive` may sweep it away.
+/// migration whose guest still runs at its source, and the next `receive` may sweep it away. What the manifest says is
+/// written by nothing but ``hold(_:as:blocks:earlyState:deviceState:vmDescription:durable:)``, ``settle()`` and
+/// ``HandOver``.
 public final class Store: Sendable {
   private let lock: StoreLock
   var folder: StoreFolder { lock.folder }
+  /// What the guest's manifest said when it was opened; nil for a guest to come.
+  let opened: Manifest?
+  /// It was opened also if its guest may run elsewhere.
+  let isForced: Bool
+  /// What the manifest says now: the lock keeps everybody else from it.
+  let says: Mutex<Says>
 
-  private init(_ lock: StoreLock) { self.lock = lock }
+  private init(_ lock: StoreLock, opened: Manifest? = nil, isForced: Bool = false) {
+    self.lock = lock
+    self.opened = opened
+    self.isForced = isForced
+    says = Mutex(Says(state: opened?.state ?? .receiving))
+  }
 
   /// The folder.
   public var path: String { folder.path }
@@ -76,8 +87,9 @@ public final class Store: Sendable {
     _ path: String, handedOver: Bool = false
   ) throws(StoreError) -> (store: Store, manifest: Manifest) {
     try Descriptors.expectRoom()
-    let store = Store(try StoreLock.take(path, for: .guest))
-    return (store, try expectGuest(store.folder, handedOver: handedOver))
+    let lock = try StoreLock.take(path, for: .guest)
+    let manifest = try expectGuest(lock.folder, handedOver: handedOver)
+    return (Store(lock, opened: manifest, isForced: handedOver), manifest)
   }
 
   /// What a folder says about the guest in it.
@@ -118,93 +130,12 @@ public final class Store: Sendable {
     }
   }
 
-  /// A RAM block in a new file, all zero.
-  public func makeBlock(_ block: Manifest.Block, pageSize: Int) throws(StoreError) -> RAMBlock {
-    try folder.makeFolder("ram")
-    let file = try folder.create(block.file)
-    do {
-      return try RAMBlock(
-        name: block.name, length: Int(block.length), pageSize: pageSize, emptyFile: file)
-    } catch { throw StoreError(error, at: path) }
-  }
-
-  /// A RAM block that is held here, for reading.
-  public func openBlock(_ block: Manifest.Block, pageSize: Int) throws(StoreError) -> RAMBlock {
-    try Self.openBlock(block, pageSize: pageSize, in: folder)
-  }
-
-  static func openBlock(
-    _ block: Manifest.Block, pageSize: Int, in folder: StoreFolder
-  ) throws(StoreError) -> RAMBlock {
-    let file = try folder.open(block.file, size: block.length)
-    do {
-      return try RAMBlock(
-        name: block.name, length: Int(block.length), pageSize: pageSize, existingFile: file)
-    } catch { throw StoreError(error, at: folder.path) }
-  }
-
-  /// Makes everything durable and says that the guest is here. When this returns, it is, whatever
-  /// happens next.
-  ///
-  /// - Parameters:
-  ///   - state: `held`, or `standby` for a guest of which checkpoints will come.
-  ///   - durable: whether it must survive the machine, not only this process.
-  public func hold(
-    _ manifest: Manifest, as state: Manifest.State = .held, blocks: [RAMBlock], earlyState: Data,
-    deviceState: Data, vmDescription: Data, durable: Bool = true
-  ) throws(StoreError) {
-    for block in blocks where durable {
-      // Pages written through the mapping are the file's pages: fsync writes them too.
-      guard fsync(block.descriptor) == 0 else {
-        throw StoreError(SystemError("fsync"), at: "\(path)/ram/\(block.name)")
-      }
-    }
-    // The files' names, too: a RAM file that no folder names is lost with the machine.
-    if durable, !blocks.isEmpty { try folder.syncFolder("ram") }
-    try folder.replace("early-state", with: earlyState, durable: durable)
-    try folder.replace("device-state", with: deviceState, durable: durable)
-    try folder.replace("vm-description", with: vmDescription, durable: durable)
-    var manifest = manifest
-    manifest.state = state
-    manifest.earlyStateSize = UInt64(earlyState.count)
-    manifest.deviceStateSize = UInt64(deviceState.count)
-    manifest.vmDescriptionSize = UInt64(vmDescription.count)
-    manifest.heldAt = Date.now.formatted(.iso8601)
-    let data = try Self.json(manifest)
-    try makeReserve(for: data.count)
-    try folder.replace("manifest.json", with: data)
-  }
-
-  /// The source of a guest that was held as `unsettled` has been told so: from here on it is `held`.
-  public func settle() throws(StoreError) {
-    guard var manifest = try folder.manifest() else {
-      throw StoreError(.empty, "\(path) is no store: there is no manifest.json")
-    }
-    manifest.state = .held
-    try write(manifest)
-  }
-
   /// Whether there is a guest here that must not be swept away; so there is if the manifest cannot be read.
   public var holdsGuest: Bool {
     do {
       guard let manifest = try folder.manifest() else { return false }
       return manifest.state != .receiving
     } catch { return true }
-  }
-
-  /// Replaces the manifest, also where there is no room any more: see ``withReserve(_:)``.
-  public func write(_ manifest: Manifest) throws(StoreError) {
-    let data = try Self.json(manifest)
-    try withReserve { () throws(StoreError) in try folder.replace("manifest.json", with: data) }
-  }
-
-  private static func json(_ manifest: Manifest) throws(StoreError) -> Data {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(manifest) else {
-      throw StoreError(.system, "the manifest cannot be written as JSON")
-    }
-    return data
   }
 
   /// The sections that came before the RAM's pages.
@@ -230,5 +161,6 @@ public final class Store: Sendable {
     for name in Self.fileNames.subtracting(["ram", "cache"]) { folder.remove(name) }
     folder.removeFolder("ram")
     folder.removeFolder("cache")
+    says.withLock { $0 = Says(state: .receiving) }
   }
 }

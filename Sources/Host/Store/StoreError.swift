@@ -30,6 +30,8 @@ public struct StoreError: Error, Equatable, Sendable, CustomStringConvertible {
     case full
     /// A system call failed.
     case system
+    /// A fault of this program: it was about to say of a guest what cannot follow what its store says.
+    case outOfTurn
   }
 
   /// What kind of failure.
@@ -59,6 +61,12 @@ public struct StoreError: Error, Equatable, Sendable, CustomStringConvertible {
         .system, "\(path): \(error)", hint: "raise the limit on open files (ulimit -n)")
     default: self.init(.system, "\(path): \(error)")
     }
+  }
+
+  /// A fault of this program: one that is being debugged ends there.
+  init(outOfTurn message: String) {
+    self.init(.outOfTurn, message)
+    assertionFailure(message)
   }
 
   /// The message.

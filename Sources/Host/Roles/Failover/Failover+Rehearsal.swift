@@ -1,5 +1,6 @@
 import Migration
 import Store
+import System
 
 /// A failover up to the devices: to be ready for it, or to know whether it will work.
 extension Failover {

@@ -1,11 +1,8 @@
 import COLO
-import Foundation
 import Glibc
-import Memory
 import Migration
 import Store
 import System
-import Transport
 
 /// A stock QEMU continues a guest from a store, on the RAM that is already there.
 ///
@@ -67,10 +64,13 @@ public final class Failover: Sendable {
       if spare == nil { try SpareRecord.endOrphan(of: try absolute(options.store), log: log) }
       try fence()
       let start = ContinuousClock.now
-      if let number = guest.checkpoint {
-        guest.store.note(state: "\(StandbyState.failingOver(number))")
+      var activity = guest.checkpoint.map { StandbyState.lost($0) }
+      guest.store.advance(&activity) { .failingOver($0) }
+      let (qemu, loadTime): (SpareQEMU, Double)
+      do { (qemu, loadTime) = try feed(guest, spare) } catch {
+        if control.read({ !$0.isFed }) { guest.store.advance(&activity) { .lost($0) } }
+        throw error
       }
-      let (qemu, loadTime) = try feed(guest, spare)
       hasGuest = true
       return finish(guest, qemu, start, loadTime)
     } catch {
@@ -107,97 +107,94 @@ public final class Failover: Sendable {
   ///
   /// - Returns: the QEMU, and in how many milliseconds it was fed.
   private func feed(_ guest: HeldGuest, _ spare: SpareQEMU?) throws -> (SpareQEMU, Double) {
-    do {
-      if let spare {
-        do {
-          try adopt(spare.child)
-          try spare.expectWaiting(for: guest.manifest)
-          return (spare, try load(guest, into: spare))
-        } catch {
-          guard control.read({ !$0.isFed && $0.stop == nil }) else { throw error }
-          log("the spare QEMU cannot be used (\(error)); starting another")
-          spare.kill()
-        }
+    if let spare {
+      do {
+        try adopt(spare.child)
+        try spare.expectWaiting(for: guest.manifest)
+        return (spare, try load(guest, into: spare))
+      } catch {
+        guard control.read({ !$0.isFed && $0.stop == nil }) else { throw error }
+        log("the spare QEMU cannot be used (\(error)); starting another")
+        spare.kill()
       }
-      let path = try absolute(options.store)
-      try SpareRecord.endOrphan(of: path, log: log)
-      let process = try WaitingQEMU(
-        options, store: path, blocks: guest.manifest.blocks, isRehearsal: false, log: log,
-        started: adopt)
-      let qemu = try SpareQEMU(process, guest.manifest, earlyState: guest.earlyState, pages: nil)
-      return (qemu, try load(guest, into: qemu))
-    } catch {
-      if let number = guest.checkpoint, control.read({ !$0.isFed }) {
-        guest.store.note(state: "\(StandbyState.lost(number))")
-      }
-      throw error
     }
+    let path = try absolute(options.store)
+    try SpareRecord.endOrphan(of: path, log: log)
+    let process = try WaitingQEMU(
+      options, store: path, blocks: guest.manifest.blocks, isRehearsal: false, log: log,
+      started: adopt)
+    let qemu = try SpareQEMU(process, guest.manifest, earlyState: guest.earlyState, pages: nil)
+    return (qemu, try load(guest, into: qemu))
   }
 
+  /// Gives the guest to a QEMU, and says so.
+  ///
+  /// - Returns: in how many milliseconds.
   private func load(_ guest: HeldGuest, into qemu: SpareQEMU) throws -> Double {
     let start = ContinuousClock.now
+    let handOver: HandOver
     do {
-      try qemu.load(guest) { try begin(guest, qemu) }
+      try qemu.loadRAM(of: guest)
+      handOver = try begin(guest, qemu)
     } catch {
-      let failure = Failure(error, at: "failover")
-      // Its answer is lost, not the guest.
-      if control.read({ $0.isFed }), failure.cause != .refusedByDestination, qemu.hasGuest() {
-        log("QEMU has not answered (\(failure)), but its monitor says that the guest runs")
-      } else {
-        qemu.kill()
-        guard control.read({ $0.isFed }) else { throw error }
-        throw try settle(failure, guest)
-      }
+      qemu.kill()
+      throw error
     }
-    return (ContinuousClock.now - start) / .milliseconds(1)
+    do { try qemu.loadDevices(of: guest) } catch {
+      let failure = Failure(error, at: "failover")
+      guard failure.cause != .refusedByDestination, qemu.hasGuest() else {
+        qemu.kill()
+        throw try settle(handOver, failure)
+      }
+      // Its answer is lost, not the guest.
+      log("QEMU has not answered (\(failure)), but its monitor says that the guest runs")
+    }
+    let time = (ContinuousClock.now - start) / .milliseconds(1)
+    // The guest runs. What goes wrong now changes nothing about that.
+    do { try handOver.taken(by: "failover to pid \(qemu.pid)", inPlace: true) } catch {
+      log("the guest runs, but the store cannot say so: \(error)")
+    }
+    return time
   }
 
   /// The devices are about to be sent.
-  private func begin(_ guest: HeldGuest, _ qemu: SpareQEMU) throws {
-    var manifest = guest.manifest
-    manifest.state = .handingOver
-    manifest.handedOverTo = "failover on this machine"
-    do {
-      try guest.store.write(manifest)
-      let stop = control.update { control in
-        if control.stop == nil { control.isFed = true }
-        return control.stop
-      }
-      if let stop { throw stop }
-    } catch {
-      try? guest.store.write(guest.manifest)
-      throw error
+  private func begin(_ guest: HeldGuest, _ qemu: SpareQEMU) throws -> HandOver {
+    let handOver: HandOver
+    do throws(HandOver.NotBegun) {
+      handOver = try guest.handOver(to: "failover on this machine")
+    } catch { throw error.cause }
+    let stop = control.update { control in
+      if control.stop == nil { control.isFed = true }
+      return control.stop
+    }
+    if let stop {
+      try? handOver.refused()
+      throw stop
     }
     qemu.disown()
+    return handOver
   }
 
   /// What the store says when QEMU was fed and the guest does not run for certain. QEMU is dead.
-  private func settle(_ failure: Failure, _ guest: HeldGuest) throws -> Failure {
+  private func settle(_ handOver: consuming HandOver, _ failure: Failure) throws -> Failure {
     var failure = failure
     guard failure.cause == .refusedByDestination else {
+      handOver.unknown()
       failure.why += "; QEMU was killed, but may have run the guest: its RAM may have moved on"
       failure.hint =
         "if QEMU's own words say that it could not load the guest, it is whole: try again with --force"
       return failure
     }
     // It never ran: the guest is ours as before.
-    try guest.store.write(guest.manifest)
+    try handOver.refused()
     control.update { $0.isFed = false }
     return failure
   }
 
-  /// The guest runs. What goes wrong now changes nothing about that.
+  /// The guest runs.
   private func finish(
     _ guest: HeldGuest, _ qemu: SpareQEMU, _ start: ContinuousClock.Instant, _ loadTime: Double
   ) -> FailoverSummary {
-    var manifest = guest.manifest
-    manifest.state = .handedOver
-    manifest.failedOver = true
-    manifest.handedOverTo = "failover to pid \(qemu.pid) at \(Date.now.formatted(.iso8601))"
-    do { try guest.store.write(manifest) } catch {
-      log("the guest runs, but the store cannot say so: \(error)")
-    }
-    guest.store.note(state: "used")
     var status = "unknown"
     do {
       status = try qemu.waitUntilRunning()
@@ -208,5 +205,17 @@ public final class Failover: Sendable {
       pid: qemu.pid, checkpoint: guest.checkpoint,
       totalTime: (ContinuousClock.now - start) / .milliseconds(1), loadTime: loadTime,
       status: status, mapped: qemu.mapped)
+  }
+}
+
+extension Store {
+  /// Says what is being done with a standby's guest; nothing where there is none.
+  fileprivate func advance(_ activity: inout StandbyState?, _ next: (Int) -> StandbyState) {
+    guard var state = activity, let number = state.lastCommitted else { return }
+    guard state.advance(to: next(number)) else {
+      return assertionFailure("a standby that is \(state) cannot be \(next(number))")
+    }
+    activity = state
+    note(state: "\(state)")
   }
 }

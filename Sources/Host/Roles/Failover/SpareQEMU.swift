@@ -62,13 +62,14 @@ public final class SpareQEMU {
     }
   }
 
-  /// Feeds the devices, and once more what is not mapped.
-  ///
-  /// - Parameter beforeDevices: called before the first byte with which it could start the guest.
-  func load(_ guest: HeldGuest, beforeDevices: () throws -> Void) throws {
-    do { try stream.finish(guest, beforeDevices: beforeDevices) } catch {
-      throw process.explained(error)
-    }
+  /// Feeds once more what is not mapped: it has all but the devices then, and cannot start the guest.
+  func loadRAM(of guest: HeldGuest) throws {
+    do { try stream.endRAM(of: guest) } catch { throw process.explained(error) }
+  }
+
+  /// Feeds the devices, and waits until it says that it has the guest. It may start it before.
+  func loadDevices(of guest: HeldGuest) throws {
+    do { try stream.finish(guest) } catch { throw process.explained(error) }
   }
 
   /// It is going to have the guest: nobody may end it for an orphan.

@@ -48,13 +48,13 @@ public struct Leftovers: Sendable {
         note("if the guest does not run at its source, send it from here with --force")
       case (.reception, .held), (.reception, .unsettled):
         failure.why += "; the guest is held"
-        try settle(as: .held)
+        try Store.settle(store)
       case (.standby, .standby):
         note("checkpoint \(status.checkpoint?.number ?? 0) is safe in \(store)")
       case (.handOver(isSettled: true), .handingOver), (.handOver(isSettled: true), .handedOver):
         failure.why += "; the guest runs at its destination"
         note("do not send or continue it from here again")
-        try settle(as: .handedOver)
+        try HandOver.wasTaken(in: store)
       case (.handOver, .handingOver):
         failure.why += "; whether the guest runs there is not known"
         note("look at the destination; if the guest does not run there, send again with --force")
@@ -65,13 +65,5 @@ public struct Leftovers: Sendable {
     } catch {
       failure.why += "; its store could not be put right: \(error)"
     }
-  }
-
-  /// What was decided is what the store says.
-  private func settle(as state: Manifest.State) throws {
-    let (store, before) = try Store.open(store, handedOver: true)
-    var manifest = before
-    manifest.state = state
-    if manifest != before { try store.write(manifest) }
   }
 }

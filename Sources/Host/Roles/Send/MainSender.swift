@@ -1,4 +1,3 @@
-import Foundation
 import Glibc
 import Memory
 import Observe
@@ -13,7 +12,7 @@ final class MainSender {
   private let manifest: Manifest
   private let source: PageSource
   private let channels: Int
-  private var encoder = StreamEncoder()
+  private var stream: GuestStream
   let counters = Counters()
 
   /// How the sync points after START are told.
@@ -37,83 +36,59 @@ final class MainSender {
     self.source = source
     self.sync = sync
     self.channels = channels
+    stream = GuestStream(manifest)
   }
 
   /// Everything before the first section.
   func begin() throws {
-    encoder.fileHeader()
-    encoder.configuration(
-      Configuration(
-        machine: manifest.machine, pageBits: manifest.pageBits,
-        uuid: manifest.validateUUID ? manifest.uuid.flatMap { VMUUID($0) } : nil))
-    encoder.command(.openReturnPath)
-    encoder.command(.ping(Ping.begin))
+    stream.head(ping: Ping.begin)
     try send()
   }
 
   /// Early sections and START, with the block list.
   func start(earlyState: [UInt8]) throws {
-    encoder.raw(earlyState)
-    beginRAM(.start)
-    encoder.ramBlocks(
-      manifest.blocks.map {
-        RAMBlockDescription(name: $0.name, usedLength: $0.length, pageSize: nil, guestAddress: nil)
-      })
-    endRAM()
-    if sync == .unknown && channels > 0 { encoder.command(.ping(Ping.start)) }
+    stream.start(earlyState: earlyState, flush: flushes)
+    if sync == .unknown && channels > 0 { stream.encoder.command(.ping(Ping.start)) }
     try send()
   }
 
   /// The PART section: zero pages as the channels find them, or without channels every page.
   func sendPages() throws {
-    beginRAM(.part)
+    stream.beginRAM(.part)
     if channels == 0 { try sendPlainPages() }
     while let zero = source.takeZero() {
       for piece in zero { try sendZero(piece) }
     }
     // Between sections there is no sync in flush mode; a legacy receiver syncs at every one's end.
-    encoder.endOfRAMSection()
-    encoder.footer(id: manifest.ramSection)
+    stream.endRAM()
     try send()
   }
 
   /// The END section.
   func endPages() throws {
-    beginRAM(.end)
-    endRAM()
-    encoder.command(.ping(Ping.ram))
+    stream.beginRAM(.end)
+    stream.endRAM(flush: flushes)
+    stream.encoder.command(.ping(Ping.ram))
     try send()
   }
 
   /// The devices, and the end of the stream. After this the guest may run there.
-  func end(deviceState: [UInt8], vmDescription: [UInt8]) throws {
-    encoder.raw(deviceState)
-    if vmDescription.isEmpty {
-      encoder.vmDescription(Array("{}".utf8))
-    } else {
-      encoder.raw(vmDescription)
-    }
+  func end(_ guest: HeldGuest) throws {
+    stream.devices(of: guest)
     try send()
   }
 
   // MARK: Inside
 
-  private func beginRAM(_ kind: SectionKind) {
-    encoder.beginSection(kind, id: manifest.ramSection, name: "ram", instance: 0, version: 4)
-  }
-
-  private func endRAM() {
-    if channels > 0 && sync == .flush { encoder.multifdFlush() }
-    encoder.endOfRAMSection()
-    encoder.footer(id: manifest.ramSection)
-  }
+  /// Whether sync points are told by a flag of their own.
+  private var flushes: Bool { channels > 0 && sync == .flush }
 
   private func sendZero(_ piece: PageSource.Piece) throws {
     for offset in stride(
       from: piece.range.lowerBound, to: piece.range.upperBound, by: manifest.pageSize)
     {
-      encoder.zero(block: piece.block, offset: UInt64(offset))
-      if encoder.bytes.count >= 1 << 16 { try send() }
+      stream.encoder.zero(block: piece.block, offset: UInt64(offset))
+      if stream.encoder.bytes.count >= 1 << 16 { try send() }
     }
     if channels == 0 { counters.zeroPages(piece.range.count / manifest.pageSize) }
   }
@@ -127,10 +102,10 @@ final class MainSender {
         let block = source.blocks[piece.block]
         var ends: [(record: Int, page: Int)] = []
         let zero = source.scan(piece) { offset in
-          encoder.pageRecord(block: piece.block, offset: UInt64(offset))
-          ends.append((encoder.bytes.count, offset))
+          stream.encoder.pageRecord(block: piece.block, offset: UInt64(offset))
+          ends.append((stream.encoder.bytes.count, offset))
         }
-        try encoder.bytes.withUnsafeBytes { records in
+        try stream.encoder.bytes.withUnsafeBytes { records in
           var start = 0
           for (index, end) in ends.enumerated() {
             // sendmsg(2) only reads: the casts promise nothing that is broken. Records and pages stay
@@ -145,9 +120,9 @@ final class MainSender {
           try socket.write(
             pieces: UnsafeMutableBufferPointer(rebasing: pieces[..<(2 * ends.count)]))
         }
-        counters.moved(bytes: encoder.bytes.count)
+        counters.moved(bytes: stream.encoder.bytes.count)
         for _ in ends { counters.page(bytes: block.pageSize) }
-        encoder.clear()
+        stream.encoder.clear()
         source.foundZero(zero)
       }
       source.workerDone()
@@ -155,8 +130,8 @@ final class MainSender {
   }
 
   private func send() throws {
-    try encoder.bytes.withUnsafeBytes { try socket.write($0) }
-    counters.moved(bytes: encoder.bytes.count)
-    encoder.clear()
+    try stream.encoder.bytes.withUnsafeBytes { try socket.write($0) }
+    counters.moved(bytes: stream.encoder.bytes.count)
+    stream.encoder.clear()
   }
 }

@@ -53,7 +53,7 @@ public final class Sender: Sendable {
     do {
       let guest = try HeldGuest(openingStore: options.store, force: options.force)
       let backend = try chooseBackend(guest.manifest)
-      return try Handover(options, guest, backend, control).run()
+      return try SendAttempt(options, guest, backend, control).run()
     } catch {
       // What has cut the connections says more than what came of that. What the store says, says more still.
       throw error as? Failure ?? control.failure ?? Failure(error, at: "send")

@@ -31,7 +31,7 @@ final class Standby {
   private let events: ReceiverEvents
   private let worker: RedoWorker
   private let cacheIsMirror: Bool
-  private(set) var state = StandbyState.listening
+  private(set) var state = StandbyState.precopy
   private var blob = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
   private var replied = ContinuousClock.now
   private var sent = ContinuousClock.now
@@ -53,7 +53,7 @@ final class Standby {
     worker = try RedoWorker(stage, store) { error in
       session.fail(Failure(error, at: "copying a checkpoint to the guest"))
     }
-    change(to: .precopy)
+    store.note(state: "\(state)")
   }
 
   deinit {
@@ -168,7 +168,11 @@ final class Standby {
   }
 
   private func change(to next: StandbyState) {
-    guard state.advance(to: next) else { return }
+    guard state.advance(to: next) else {
+      let why = "it is \(state), and cannot be \(next) now"
+      assertionFailure(why)
+      return session.fail(Failure(.internalError, "standby", why))
+    }
     // While this one lasts the guest stands still, and it lasts as long as writing it down would.
     if case .committing = state { return }
     store.note(state: "\(state)")

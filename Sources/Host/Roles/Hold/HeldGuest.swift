@@ -1,12 +1,15 @@
+// Hold: a guest in a store, as those see it who go on with it.
+
 import COLO
 import Memory
 import Store
-import Wire
 
 /// A guest as it can be continued from a store: what was held, or a standby's last committed checkpoint.
 package struct HeldGuest {
+  /// Its store, locked.
   package let store: Store
-  package var manifest: Manifest
+  /// What the store said when it was opened.
+  package let manifest: Manifest
   /// RAM blocks in stream order, for reading.
   package let blocks: [RAMBlock]
   /// Sections that come before the RAM's pages.
@@ -49,12 +52,17 @@ package struct HeldGuest {
     blocks = try manifest.blocks.map { try store.openBlock($0, pageSize: manifest.pageSize) }
   }
 
+  /// The guest is about to be given away, see ``HandOver/begin(to:from:)``.
+  func handOver(to taker: String) throws(HandOver.NotBegun) -> HandOver {
+    try HandOver.begin(to: taker, from: store)
+  }
+
   /// - Returns: whether the store says that it is done.
   private static func redo(
     _ record: CheckpointRecord, _ manifest: Manifest, _ store: Store
   ) throws -> Bool {
     let guest = try manifest.blocks.map {
-      try store.openBlockForWriting($0, pageSize: manifest.pageSize)
+      try store.openBlock($0, pageSize: manifest.pageSize, writable: true)
     }
     let cache = try CacheFiles(store, guest, pageSize: manifest.pageSize)
     let stage = COLOStage(guest: guest, cache: try cache.open(manifest.cache))

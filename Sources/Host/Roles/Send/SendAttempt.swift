@@ -1,5 +1,3 @@
-import Foundation
-import Memory
 import Migration
 import Observe
 import PluginLoader
@@ -9,14 +7,14 @@ import Transport
 import Wire
 
 /// One attempt to hand a guest over, from the first connection to what the store says afterwards.
-final class Handover {
+final class SendAttempt {
   private let options: SendOptions
   private let guest: HeldGuest
   private let backend: (backend: Backend, options: OptionValues)?
   private let control: HandoverControl
   private let source: PageSource
   private let offer: Offer
-  private var manifest: Manifest
+  private let manifest: Manifest
 
   init(
     _ options: SendOptions, _ guest: HeldGuest, _ backend: (Backend, OptionValues)?,
@@ -57,27 +55,25 @@ final class Handover {
     let threads = ThreadGroup()
     // After a failure has cut their connections.
     defer { control.join(threads) }
+    var answers = ReturnPathReader(socket)
+    let handOver: HandOver
     do {
-      var answers = ReturnPathReader(socket)
       try begin(main, workers, sockets, &answers)
       try sendRAM(main, workers, threads, &answers)
       try expectOpen(sockets, &answers)
-      try claim()
-      try main.end(deviceState: guest.deviceState, vmDescription: guest.vmDescription)
+      handOver = try beginHandOver()
+    } catch { throw failed(error) }
+    do {
+      try main.end(guest)
       socket.finishWriting()
       try answers.awaitVerdict()
-    } catch {
-      control.fail { offer.failure(error, at: .main, in: $0) }
-      throw settle(control.failure!)
-    }
+    } catch { throw settle(handOver, failed(error)) }
     // From here on it is known, whatever a backend does when its channels are closed.
     control.settled()
     defer { withExtendedLifetime(workers) {} }
     var summary = summary(main, workers, start)
-    manifest.state = .handedOver
-    manifest.handedOverTo = "\(options.to) at \(Date.now.formatted(.iso8601))"
     // The guest runs there. What goes wrong now changes nothing about that.
-    do { try guest.store.write(manifest) } catch {
+    do { try handOver.taken(by: options.to.description) } catch {
       summary.warning =
         "the guest runs at \(options.to), but its store cannot say so (\(error)): it says "
         + "'handing-over'. Do not send or continue it again: there would be two"
@@ -192,43 +188,47 @@ final class Handover {
 
   /// The store says that a hand-over is under way, before the first byte with which the destination could start
   /// the guest.
-  private func claim() throws {
-    manifest.state = .handingOver
-    manifest.handedOverTo = options.to.description
-    do {
-      try guest.store.write(manifest)
-      try control.enter(.devices)
+  private func beginHandOver() throws -> HandOver {
+    let handOver: HandOver
+    do throws(HandOver.NotBegun) {
+      handOver = try guest.handOver(to: options.to.description)
     } catch {
-      var failure = Failure(error, at: "send")
-      do {
-        try guest.store.write(guest.manifest)
-        if error is StoreError {
-          failure.hint = "nothing was handed over: the guest is in its store as before"
-        }
-      } catch {
-        failure.hint =
-          "nothing was handed over; should the store say 'handing-over', send again with --force"
-      }
+      var failure = Failure(error.cause, at: "send")
+      failure.hint =
+        error.isAsBefore
+        ? "nothing was handed over: the guest is in its store as before" : Self.mayNeedForce
       throw failure
     }
+    do throws(Failure) { try control.enter(.devices) } catch {
+      var failure = error
+      do { try handOver.refused() } catch { failure.hint = Self.mayNeedForce }
+      throw failure
+    }
+    return handOver
   }
 
-  /// What the store says after a failure. Only an explicit "no" of the destination, or a failure before
-  /// it could have started the guest, makes the guest ours again.
-  private func settle(_ failure: Failure) -> Failure {
-    guard control.stage == .devices else { return failure }
+  private static let mayNeedForce =
+    "nothing was handed over; should the store say 'handing-over', send again with --force"
+
+  /// Ends everything. What has failed first is what counts.
+  private func failed(_ error: any Error) -> Failure {
+    control.fail { offer.failure(error, at: .main, in: $0) }
+    return control.failure!
+  }
+
+  /// What the store says after a failure. Only an explicit "no" of the destination makes the guest ours again.
+  private func settle(_ handOver: consuming HandOver, _ failure: Failure) -> Failure {
+    var failure = failure
     guard failure.cause == .refusedByDestination else {
-      var failure = failure
+      handOver.unknown()
       failure.why += "; whether the guest runs there is not known"
       failure.hint =
         "look at the destination; if the guest does not run there, send again with --force"
       return failure
     }
-    do { try guest.store.write(guest.manifest) } catch {
-      var failure = failure
+    do { try handOver.refused() } catch {
       failure.hint =
         "the store cannot be written (\(error)) and says 'handing-over': send again with --force"
-      return failure
     }
     return failure
   }
