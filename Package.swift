@@ -107,7 +107,7 @@ let package = Package(
       ]),
 
     // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
-    .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/Support"),
+    .target(name: "TestSupport", dependencies: ["System", "CLinux"], path: "Tests/Support"),
     .executableTarget(
       name: "multifd-lab", dependencies: ["TestSupport", "Observe", argumentParser],
       path: "Tests/Lab"),

@@ -33,6 +33,9 @@ int clinux_join_within(unsigned long thread, double seconds);
 /* pipe2(2), close-on-exec; the reading end, the first, does not block. 0, or -1 with errno. */
 int clinux_pipe(int ends[2]);
 
+/* posix_spawn_file_actions_addclosefrom_np(3): the child has no descriptor from `first` on. 0, or an error number. */
+int clinux_spawn_close_from(void *actions, int first);
+
 /* socketpair(2) of datagrams that keep their order, close-on-exec. 0, or -1 with errno. */
 int clinux_datagram_pair(int ends[2]);
 
