@@ -80,8 +80,10 @@ bench-checkpoint:
 fuzz: setup build
 	$(BUILD)/multifd-fuzz $(ARGS)
 
-# dlopen()ed libraries need what the sanitizer's runtime, linked into the executable, has not been asked for.
-TSAN_LINK := --export-dynamic -u __tsan_external_write -u __tsan_external_read \
+# dlopen()ed libraries need what the sanitizer's runtime, linked into the executable, has not been asked for. And
+# multifd-probe, which has nothing else of Swift's, finds no library of the toolchain by itself.
+SWIFT_RUNTIME = $(shell $(SWIFT) -print-target-info | sed -n 's|.*"\(/.*/swift/linux\)".*|\1|p' | head -n 1)
+TSAN_LINK = -rpath $(SWIFT_RUNTIME) --export-dynamic -u __tsan_external_write -u __tsan_external_read \
   -u __tsan_ignore_thread_begin -u __tsan_ignore_thread_end
 sanitize:
 	$(call sanitized,address,.build-asan,--export-dynamic)
@@ -120,11 +122,12 @@ install:
 	for program in multifd multifd-harness; do \
 	  $(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product $$program || exit 1; \
 	done
-	for plugin in $(PLUGINS); do \
-	  $(SWIFT) build -c release --product multifd-$$plugin || exit 1; \
+	for product in probe $(PLUGINS); do \
+	  $(SWIFT) build -c release --product multifd-$$product || exit 1; \
 	done
-	install -d $(ROOT)/bin $(ROOT)/lib/multifd $(ROOT)/include $(ROOT)/lib/pkgconfig $(DOC)/Examples $(SKELETONS)
+	install -d $(ROOT)/bin $(ROOT)/lib/multifd $(ROOT)/libexec/multifd $(ROOT)/include $(ROOT)/lib/pkgconfig $(DOC)/Examples $(SKELETONS)
 	install -s -m 755 $(INSTALL_BUILD)/release/multifd $(INSTALL_BUILD)/release/multifd-harness $(ROOT)/bin/
+	install -s -m 755 $(BUILD)/multifd-probe $(ROOT)/libexec/multifd/
 	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(ROOT)/lib/multifd/
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(ROOT)/include/
 	$(MAKE) -s --no-print-directory pkg-config >$(ROOT)/lib/pkgconfig/multifd-plugin.pc
@@ -146,9 +149,9 @@ pkg-config:
 uninstall: ROOT = $(DESTDIR)$(PREFIX)
 uninstall:
 	rm -f $(ROOT)/bin/multifd $(ROOT)/bin/multifd-harness $(ROOT)/include/multifd_plugin.h \
-	  $(ROOT)/lib/pkgconfig/multifd-plugin.pc $(PLUGINS:%=$(ROOT)/lib/multifd/libmultifd-%.so)
+	  $(ROOT)/lib/pkgconfig/multifd-plugin.pc $(ROOT)/libexec/multifd/multifd-probe $(PLUGINS:%=$(ROOT)/lib/multifd/libmultifd-%.so)
 	rm -rf $(ROOT)/share/doc/multifd $(ROOT)/share/multifd
-	-rmdir $(ROOT)/lib/multifd
+	-rmdir $(ROOT)/lib/multifd $(ROOT)/libexec/multifd
 
 format:
 	$(SWIFT) format -i -r $(SOURCES)

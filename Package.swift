@@ -33,6 +33,7 @@ let package = Package(
     .library(name: "multifd-zstd", type: .dynamic, targets: ["Zstd"]),
     .library(name: "multifd-lz4", type: .dynamic, targets: ["LZ4"]),
     .executable(name: "multifd", targets: ["multifd"]),
+    .executable(name: "multifd-probe", targets: ["multifd-probe"]),
     .library(name: "Harness", targets: ["Harness"]),
     .executable(name: "multifd-harness", targets: ["multifd-harness"]),
   ],
@@ -65,7 +66,19 @@ let package = Package(
     host("System", ["CLinux"]),
     host("Memory", ["System", "CLinux"]),
     host("Wire", []),
-    host("PluginLoader", ["PluginAPI", "CLinux"]),
+    // A program that tries a backend's library before the loader opens it; built wherever the loader is. Linked as an
+    // Embedded product is, so that nothing of Swift's has to be found and set up each time.
+    .executableTarget(
+      name: "multifd-probe", dependencies: ["PluginAPI"], path: "Sources/Host/CPluginProbe",
+      linkerSettings: [
+        .linkedLibrary("dl"),
+        .unsafeFlags(
+          ["-enable-experimental-feature", "Embedded"]
+            + ["__sanitizer_cov_8bit_counters_init", "__sanitizer_cov_pcs_init"].flatMap {
+              ["-Xlinker", "--export-dynamic-symbol=\($0)"]
+            }),
+      ]),
+    host("PluginLoader", ["PluginAPI", "System", "CLinux", "multifd-probe"]),
     host("COLO", ["Memory", "System"]),
     host("Store", ["Memory", "System", "Wire"]),
     host("Transport", ["System", "CLinux"]),
@@ -112,7 +125,7 @@ let package = Package(
       ]),
 
     // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
-    .target(name: "TestSupport", dependencies: ["CLinux"], path: "Tests/Support"),
+    .target(name: "TestSupport", dependencies: ["System", "CLinux"], path: "Tests/Support"),
     .executableTarget(
       name: "multifd-lab", dependencies: ["TestSupport", "Observe", argumentParser],
       path: "Tests/Lab"),

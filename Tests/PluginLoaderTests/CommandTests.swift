@@ -5,8 +5,11 @@ import Testing
 
 /// The command line beside the test runner.
 enum Command {
-  static let path = (realpath("/proc/self/exe", nil).map { String(cString: $0) } ?? "")
-    .replacingOccurrences(of: "/[^/]*$", with: "/multifd", options: .regularExpression)
+  static let folder = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+    .deletingLastPathComponent().path
+  static let path = folder + "/multifd"
+  /// The program that tries libraries.
+  static let probe = folder + "/multifd-probe"
 
   /// Whether this build's command has `plugins`.
   static let isThere: Bool = {
@@ -24,9 +27,9 @@ enum Command {
 
   static func run(_ arguments: String...) throws -> Result { try run(arguments) }
 
-  static func run(_ arguments: [String]) throws -> Result {
+  static func run(program: String = path, _ arguments: [String]) throws -> Result {
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: path)
+    process.executableURL = URL(fileURLWithPath: program)
     process.arguments = arguments
     process.environment = ProcessInfo.processInfo.environment.filter {
       $0.key != "MULTIFD_PLUGIN_PATH"
@@ -165,6 +168,59 @@ struct CommandTests {
   }
 
   @Test(
+    "a set-id host tries with root's program only",
+    .enabled(
+      if: geteuid() == 0 && access("/usr/bin/setpriv", X_OK) == 0,
+      "SKIPPED: needs root and setpriv"),
+    arguments: [true, false])
+  func setIDHost(isRoots: Bool) throws {
+    let place = try TestFolder()
+    for (file, mode) in [("multifd", 0o4755), ("multifd-probe", 0o755)] as [(String, mode_t)] {
+      let copy = place.path + "/" + file
+      try FileManager.default.copyItem(atPath: Command.folder + "/" + file, toPath: copy)
+      try #require(chmod(copy, mode) == 0)
+    }
+    try Compiler.plugin(in: place.path)
+    try #require(chmod(place.path, 0o755) == 0)
+    let user: uid_t = 65534
+    if !isRoots { try #require(chown(place.path + "/multifd-probe", user, user) == 0) }
+    let process = Process()
+    process.executableURL = URL(filePath: "/usr/bin/setpriv")
+    process.arguments = [
+      "--reuid", "\(user)", "--clear-groups", place.path + "/multifd", "plugins", "check", "sample",
+    ]
+    let output = Pipe()
+    (process.standardOutput, process.standardError) = (output, output)
+    try process.run()
+    let said = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    process.waitUntilExit()
+    #expect(process.terminationStatus == (isRoots ? 0 : 2), "\(said)")
+    let says = "multifd-probe: the file belongs to user \(user), not to root"
+    #expect(said.contains(says) != isRoots, "\(said)")
+  }
+
+  @Test("a host without the program that tries libraries says so, and opens none")
+  func noProbe() throws {
+    let place = try TestFolder()
+    let bin = try place.folder("bin")
+    try FileManager.default.copyItem(atPath: Command.path, toPath: bin + "/multifd")
+    let result = try Command.run(
+      program: bin + "/multifd", ["plugins", "show", "sample", "--plugin-dir", folder.path])
+    #expect(result.code == 70)
+    #expect(
+      result.errors.hasPrefix(
+        "multifd: error: \(sample): cannot be tried in a child process: there is no "
+          + "\(bin)/multifd-probe, no \(bin)/../libexec/multifd/multifd-probe\nhint: "),
+      "\(result.errors)")
+    // As it is installed.
+    let libexec = try place.folder("libexec/multifd")
+    try FileManager.default.copyItem(atPath: Command.probe, toPath: libexec + "/multifd-probe")
+    let installed = try Command.run(
+      program: bin + "/multifd", ["plugins", "check", "sample", "--plugin-dir", folder.path])
+    #expect(installed.code == 0, "\(installed.errors)")
+  }
+
+  @Test(
     "a set-id program probes what is root's, whatever descriptors it is started with",
     .enabled(
       if: geteuid() == 0 && access("/usr/bin/setpriv", X_OK) == 0,
@@ -174,8 +230,8 @@ struct CommandTests {
     let place = try TestFolder()
     let library = try place.folder("library")
     try Compiler.plugin(in: library)
-    let program = place.path + "/multifd"
-    try FileManager.default.copyItem(atPath: Command.path, toPath: program)
+    let program = place.path + "/multifd-probe"
+    try FileManager.default.copyItem(atPath: Command.probe, toPath: program)
     try #require(chmod(place.path, 0o755) == 0 && chmod(program, 0o4755) == 0)
     try #require(chmod(library, 0o755) == 0)
     let user: uid_t = 65534
@@ -185,7 +241,7 @@ struct CommandTests {
     process.executableURL = URL(filePath: "/bin/bash")
     process.arguments = [
       "-c",
-      "{ setpriv --reuid \(user) --clear-groups \"$0\" --multifd-probe-library \"$1\" "
+      "{ setpriv --reuid \(user) --clear-groups \"$0\" \"$1\" "
         + "3>&1 4<\"$2\" >/dev/null 2>&1; } | cat",
       program, "libmultifd-sample.so", library,
     ]
@@ -203,9 +259,13 @@ struct CommandTests {
     #expect(result.code == 0 && result.output.contains("--primary"), "\(result.output)")
   }
 
-  @Test("the probe's own argument does nothing for a user")
+  @Test("the command itself answers no probe, and the probe nobody but the loader")
   func probeArgument() throws {
-    let result = try Command.run("--multifd-probe-library", folder.path + "/libmultifd-crash.so")
-    #expect(result.code == 64)
+    let crash = folder.path + "/libmultifd-crash.so"
+    #expect(try Command.run("--multifd-probe-library", crash).code == 64)
+    for arguments in [[], [crash], ["libmultifd-crash.so"], ["--help"]] {
+      let result = try Command.run(program: Command.probe, arguments)
+      #expect(result.code == 64 && result.errors.hasPrefix("multifd-probe: "), "\(arguments)")
+    }
   }
 }

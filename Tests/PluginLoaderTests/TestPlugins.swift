@@ -74,10 +74,12 @@ extension Trait where Self == ConditionTrait {
 }
 
 /// A loader that searches these folders and nothing else.
-func loader(_ folders: String..., timeLimit: Duration = .seconds(30)) -> PluginLoader {
+func loader(
+  _ folders: String..., timeLimit: Duration = .seconds(30), program: String? = nil
+) -> PluginLoader {
   PluginLoader(
     searchPath: PluginSearchPath(explicit: folders, environment: [:], executable: ""),
-    probe: PluginProbe(timeLimit: timeLimit))
+    probe: PluginProbe(timeLimit: timeLimit, program: program))
 }
 
 /// What loading throws; nil when it does not.

@@ -143,6 +143,39 @@ struct TrustTests {
     #expect(access(mark, F_OK) != 0, "code ran that nobody had looked at")
   }
 
+  @Test(
+    "what a library is tried with must be as trusted as the library",
+    arguments: [
+      (0o775, 0o700, "the file is writable for group"), (0o757, 0o700, "the file is writable for"),
+      (0o755, 0o770, "its folder"), (0o755, 0o1777, "its folder"), (0o755, 0o700, nil),
+    ] as [(Int, Int, String?)])
+  func probe(_ file: Int, _ folderMode: Int, _ says: String?) throws {
+    let folder = try TestFolder()
+    let place = try folder.folder("probe"), mark = folder.path + "/mark"
+    try Compiler.plugin(in: folder.path, ["CONSTRUCTOR": "fclose(fopen(\"\(mark)\", \"w\"))"])
+    let program = place + "/multifd-probe"
+    try FileManager.default.copyItem(atPath: Command.probe, toPath: program)
+    try #require(chmod(program, mode_t(file)) == 0 && chmod(place, mode_t(folderMode)) == 0)
+    let error = loadError(loader(folder.path, program: program))
+    #expect((error == nil) == (says == nil))
+    #expect(error?.kind ?? .refused == .refused && error?.what ?? program == program)
+    if let says { #expect(error?.why.contains(says) == true, "\(error?.why ?? "")") }
+    #expect((access(mark, F_OK) == 0) == (says == nil), "it was opened all the same")
+  }
+
+  @Test("without a program to try it with, no library is opened, and none is blamed for it")
+  func noProbe() throws {
+    let folder = try TestFolder()
+    let path = try Compiler.plugin(in: folder.path)
+    let error = try #require(loadError(loader(folder.path, program: "/no/such/program")))
+    #expect(error.kind == .internalFault && error.what == path)
+    #expect(
+      error.why == "cannot be tried in a child process: there is no /no/such/program")
+    let other = try #require(loadError(loader(folder.path, program: "/bin/true")))
+    #expect(other.why == "cannot be tried in a child process: multifd-probe does not answer")
+    #expect(loadError(loader(folder.path)) == nil)
+  }
+
   @Test("a library finds its own by $ORIGIN, although it is opened by a descriptor")
   func origin() throws {
     let folder = try TestFolder()

@@ -1,4 +1,5 @@
 import Foundation
+import System
 
 /// A child process whose output is collected as it comes, and which never outlives this process.
 ///
@@ -23,12 +24,7 @@ public final class ChildProcess: Sendable {
   /// What it wrote to stderr.
   public let errors = TextLog()
 
-  private struct End {
-    var exit: Exit
-    var processorTime: Duration
-  }
-
-  private let ended: Monitor<End?>
+  private let child: Child
 
   /// Starts `arguments` with an empty stdin; `environment` is added to this process's own. Throws when the program
   /// cannot be started.
@@ -37,31 +33,35 @@ public final class ChildProcess: Sendable {
     let merged = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     let stdout = try Pipe()
     let stderr = try Pipe()
-    let ended = Monitor<End?>(nil)
-    let started = Monitor<Result<pid_t, LabError>?>(nil)
+    let started = Monitor<Result<Child, LabError>?>(nil)
     Thread.detachNewThread {
       // This thread lives as long as the child: the kernel's parent-death signal is bound to it.
-      let result = Self.spawn(
-        ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"] + arguments,
-        merged.map { "\($0.key)=\($0.value)" }, stdout.write, stderr.write)
+      let result = Result { () throws(SystemError) in
+        try Child(
+          ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"] + arguments,
+          environment: merged.map { "\($0.key)=\($0.value)" },
+          output: .descriptor(stdout.write), errors: .descriptor(stderr.write), passing: nil)
+      }.mapError { LabError("starting \(arguments[0]): \($0.reason)") }
       close(stdout.write)
       close(stderr.write)
       started.update { $0 = result }
-      if case .success(let pid) = result { Self.reap(pid, ended) }
+      if case .success(let child) = result {
+        while child.wait(within: .seconds(3600)) == nil {}
+      }
     }
     Self.collect(stdout.read, output)
     Self.collect(stderr.read, errors)
-    self.ended = ended
     guard let result = started.wait(.seconds(30), for: { $0 }) else {
       throw LabError("\(arguments[0]) did not start within 30 s")
     }
-    self.pid = try result.get()
+    child = try result.get()
+    pid = child.pid
   }
 
   deinit { kill() }
 
   /// Whether it still runs.
-  public var isRunning: Bool { ended.read { $0 == nil } }
+  public var isRunning: Bool { child.isAlive }
 
   /// Processes that it has started and that are there now: of `multifd receive` and `send`, the worker.
   public var children: [pid_t] {
@@ -82,10 +82,10 @@ public final class ChildProcess: Sendable {
 
   /// User and system time it has used so far, threads included.
   public var processorTime: Duration {
-    ended.read { end in
-      // Not reaped while the lock is held, so /proc tells of this child.
-      end?.processorTime ?? Self.processorTime(of: pid)
-    }
+    if let time = child.processorTime { return time }
+    let time = Self.processorTime(of: pid)
+    // It may have been reaped meanwhile, and its number may be another's.
+    return child.processorTime ?? time
   }
 
   private static func processorTime(of pid: pid_t) -> Duration {
@@ -100,20 +100,19 @@ public final class ChildProcess: Sendable {
 
   /// Waits for the end of the process and of its output; nil at the time-out.
   public func wait(_ timeout: Duration) -> Exit? {
-    guard let end = ended.wait(timeout, for: { $0 }) else { return nil }
+    guard let status = child.wait(within: timeout) else { return nil }
     // Its descendants may hold the pipes: then the text so far is what there is.
     _ = output.waitForEnd(.seconds(2))
     _ = errors.waitForEnd(.seconds(2))
-    return end.exit
+    switch status {
+    case .code(let code): return .code(code)
+    case .signal(let number): return .signal(number)
+    case .unknown: preconditionFailure("\(arguments[0]) was waited for by somebody else")
+    }
   }
 
   /// Sends a signal, unless the process has ended.
-  public func kill(_ signal: Int32 = SIGKILL) {
-    // Not reaped while the lock is held, so the pid is still this child's.
-    ended.update { end in
-      if end == nil { _ = Glibc.kill(pid, signal) }
-    }
-  }
+  public func kill(_ signal: Int32 = SIGKILL) { child.send(signal) }
 
   /// Asks with SIGTERM, then insists with SIGKILL after `grace`.
   @discardableResult
@@ -147,56 +146,6 @@ public final class ChildProcess: Sendable {
       }
       log.end()
       close(descriptor)
-    }
-  }
-
-  private static func spawn(
-    _ arguments: [String], _ environment: [String], _ stdout: Int32, _ stderr: Int32
-  ) -> Result<pid_t, LabError> {
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_adddup2(&actions, stdout, 1)
-    posix_spawn_file_actions_adddup2(&actions, stderr, 2)
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    posix_spawnattr_setsigmask(&attributes, &signals)
-    sigaddset(&signals, SIGPIPE)
-    posix_spawnattr_setsigdefault(&attributes, &signals)
-    posix_spawnattr_setflags(
-      &attributes, Int16(POSIX_SPAWN_SETSIGMASK) | Int16(POSIX_SPAWN_SETSIGDEF))
-    defer {
-      posix_spawn_file_actions_destroy(&actions)
-      posix_spawnattr_destroy(&attributes)
-    }
-    // C strings of our own, freed below: posix_spawn reads them before it returns.
-    let argv = arguments.map { strdup($0) } + [nil]
-    let envp = environment.map { strdup($0) } + [nil]
-    defer { (argv + envp).forEach { free($0) } }
-    var pid: pid_t = 0
-    let code = posix_spawn(&pid, arguments[0], &actions, &attributes, argv, envp)
-    guard code == 0 else {
-      return .failure(LabError("starting \(arguments[0]): " + String(cString: strerror(code))))
-    }
-    return .success(pid)
-  }
-
-  private static func reap(_ pid: pid_t, _ ended: Monitor<End?>) {
-    // First wait without reaping, then reap under the lock: see kill().
-    var info = siginfo_t()
-    while waitid(P_PID, id_t(pid), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR {}
-    ended.update { end in
-      var status: Int32 = 0
-      var usage = rusage()
-      while wait4(pid, &status, 0, &usage) < 0 && errno == EINTR {}
-      let signal = status & 0x7f
-      let seconds = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec
-      let microseconds = usage.ru_utime.tv_usec + usage.ru_stime.tv_usec
-      end = End(
-        exit: signal == 0 ? .code((status >> 8) & 0xff) : .signal(signal),
-        processorTime: .seconds(seconds) + .microseconds(microseconds))
     }
   }
 }

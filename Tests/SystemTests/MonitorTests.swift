@@ -1,7 +1,6 @@
 import Foundation
 import System
 import Testing
-import System
 
 @Suite("Monitor and threads")
 struct MonitorTests {

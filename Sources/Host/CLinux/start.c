@@ -1,8 +1,10 @@
-/* What a program does before anything else: a descriptor below 3 that was closed when it was started would be given to
- * the next file that is opened, and a store's folder or a guest's memory would become some child's output. */
+/* How this program was started, and what it does about that before anything else: a descriptor below 3 that was closed
+ * then would be given to the next file that is opened, and a store's folder or a guest's memory would become some
+ * child's output. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "clinux.h"
@@ -15,4 +17,8 @@ int clinux_fill_standard_files(void) {
   } while (fd <= STDERR_FILENO);
   close(fd);
   return 0;
+}
+
+int clinux_privileged(void) {
+  return getauxval(AT_SECURE) != 0 || geteuid() != getuid() || getegid() != getgid();
 }

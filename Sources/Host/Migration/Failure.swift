@@ -81,9 +81,9 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
 
   /// Refuses a time-out that is none.
   ///
-  /// - Parameter seconds: must be a number, more than 0, and less than thirty years.
+  /// - Parameter seconds: must be a number, more than 0, and at most a day.
   public static func check(_ seconds: Double, _ what: String) throws(Failure) {
-    guard seconds > 0, seconds < 1e9 else {
+    guard seconds.isTimeOut else {
       throw Failure(
         .usage, what, "a time-out of \(seconds) s is none", hint: "give a number above 0")
     }

@@ -1,24 +1,27 @@
-import CLinux
 import Glibc
+import System
 
 /// Tries a library in a child process before it is opened here.
 ///
-/// The child is this executable, started again with nothing but the library's path; it opens the
-/// library, calls the entry point and reads the table (`probe.c` tells why it is not a fork). What the
-/// library does there (crash, hang, exit, print) is a reason to refuse it.
+/// The child is the program `multifd-probe`: it opens the library, calls the entry point and reads the
+/// table (its `main.c` tells why it is not a fork). What the library does there (crash, hang, exit,
+/// print) is a reason to refuse it.
 public struct PluginProbe: Sendable {
   /// How long a library may take to open; at least a millisecond.
   public var timeLimit: Duration
+  /// Where `multifd-probe` is; nil: in the folder of this program, or else in its `../libexec/multifd`.
+  public var program: String?
 
   /// A probe with a time limit, 10 seconds unless told otherwise: a library on a cold network file
   /// system is slow, not bad.
-  public init(timeLimit: Duration = .seconds(10)) {
+  public init(timeLimit: Duration = .seconds(10), program: String? = nil) {
     self.timeLimit = timeLimit
+    self.program = program
   }
 
-  /// How far a child came. The raw values are CLINUX_PROBE_ALIVE to CLINUX_PROBE_DONE: what it was
-  /// doing after it had said so.
-  private enum Stage: Int32, Comparable {
+  /// How far a child came: what it was doing after it had said so. The raw values are the bytes that it
+  /// says it with, as in its `main.c`.
+  private enum Stage: UInt8, Comparable {
     case silent = 0
     case opening
     case entering
@@ -38,109 +41,95 @@ public struct PluginProbe: Sendable {
     static func < (a: Stage, b: Stage) -> Bool { a.rawValue < b.rawValue }
   }
 
+  /// It is followed by text, and ends the account.
+  private static let trouble: UInt8 = 5
+
+  /// What is kept of either output.
+  private static let longest = 4096
+
+  /// Opens the program, if it is trusted as a library would have to be.
+  ///
+  /// The first one that is there counts; when it cannot be trusted there is no falling back to another.
+  ///
+  /// - Parameter path: the library that is to be tried.
+  func program(for path: String, privileged: Bool) throws(PluginError) -> Int32 {
+    let places = program.map { [$0] } ?? Self.usualPlaces
+    guard let place = places.first(where: { resolve($0) != nil }) else {
+      throw PluginError(
+        .internalFault, what: path,
+        why: "cannot be tried in a child process: there is no \(places.joined(separator: ", no "))",
+        hint: "multifd-probe comes with the host: what has not been tried with it is not opened")
+    }
+    return try PluginTrust.program(place, privileged: privileged)
+  }
+
+  /// A build's folder, an installation's.
+  private static let usualPlaces: [String] = {
+    let executable = resolve("/proc/self/exe") ?? "/"
+    let folder = executable[..<(executable.lastIndex(of: "/") ?? executable.startIndex)]
+    return ["\(folder)/multifd-probe", "\(folder)/../libexec/multifd/multifd-probe"]
+  }()
+
   /// Runs the child for a library; `path` is what an error is about. Throws unless the
   /// library opened, answered and could be read, all without a word.
-  func run(_ library: PluginTrust.Library, as path: String) throws(PluginError) {
-    var child = clinux_probe()
-    let error = clinux_probe_start(library.folder, library.name, &child)
-    guard error == 0 else {
+  ///
+  /// - Parameter program: as ``program(for:privileged:)`` has opened it.
+  func run(
+    _ program: Int32, _ library: PluginTrust.Library, as path: String
+  ) throws(PluginError) {
+    let account: OutputPipe, printed: OutputPipe, child: Child
+    do throws(SystemError) {
+      account = try OutputPipe(.kept(Self.longest))
+      printed = try OutputPipe(.kept(Self.longest))
+      child = try Child(
+        ["multifd-probe", library.name], program: .opened(program),
+        output: .descriptor(printed.input), errors: .descriptor(printed.input),
+        passing: [account.input, library.folder], in: .ownGroup)
+    } catch {
       throw PluginError(
-        .internalFault, what: path, why: "no child process to try it in: \(errorText(error))")
+        .internalFault, what: path, why: "no child process to try it in: \(error.reason)")
     }
-    var account: [UInt8] = [], printed: [UInt8] = []
-    let ended = wait(for: child, account: &account, printed: &printed)
-    let status = clinux_probe_end(&child)
-    try judge(path, ended: ended, status: status, account: account, printed: printed)
+    let isDone = child.follow(account, printed, within: timeLimit)
+    // With all that the library has started.
+    child.kill()
+    try judge(path, isDone ? child.status ?? .unknown : nil, account.bytes, printed.bytes)
   }
 
-  /// Collects what the child says until it ends; false when the time is up.
-  private func wait(
-    for child: clinux_probe, account: inout [UInt8], printed: inout [UInt8]
-  ) -> Bool {
-    let deadline = ContinuousClock.now + timeLimit
-    while true {
-      let left = ContinuousClock.now.duration(to: deadline)
-      guard left > .zero else {
-        drain(child.report, into: &account)
-        drain(child.output, into: &printed)
-        return false
-      }
-      let seconds = min(left.components.seconds, 3600)
-      let milliseconds =
-        Int32(seconds) * 1000
-        + Int32(left.components.attoseconds / 1_000_000_000_000_000) + 1
-      // Both pipes may be closed by a library that goes on running: what counts is that the process
-      // has ended. poll() passes over negative descriptors; without a pidfd the end of the account
-      // stands for it, and a child that closes its account early is stopped at its end.
-      var descriptors = [
-        pollfd(fd: child.pidfd, events: Int16(POLLIN), revents: 0),
-        pollfd(fd: child.report, events: Int16(POLLIN), revents: 0),
-        pollfd(fd: child.output, events: Int16(POLLIN), revents: 0),
-      ]
-      // At the end of a pipe poll() returns at once, for ever: then only the process is waited for.
-      if account.last == Self.end { descriptors[1].fd = -1 }
-      if printed.last == Self.end { descriptors[2].fd = -1 }
-      _ = poll(&descriptors, 3, milliseconds)
-      drain(child.report, into: &account)
-      drain(child.output, into: &printed)
-      if descriptors[0].revents != 0 { return true }
-      if child.pidfd < 0, account.last == Self.end { return true }
-    }
-  }
-
-  /// Stands at the end of what came through a pipe once all its writers are gone; never part of UTF-8.
-  private static let end: UInt8 = 0xff
-
-  /// Reads what is there, keeping the first 4 KiB.
-  private func drain(_ descriptor: Int32, into bytes: inout [UInt8]) {
-    guard bytes.last != Self.end else { return }
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 4096) { buffer in
-      for _ in 0..<64 {
-        // The buffer is alive for the whole closure and read() is told its size.
-        let count = read(descriptor, buffer.baseAddress, buffer.count)
-        if count == 0 { bytes.append(Self.end) }
-        guard count > 0 else { return }
-        bytes += buffer[..<min(count, max(0, 4096 - bytes.count))].lazy.map { min($0, 0xfe) }
-      }
-    }
-  }
-
+  /// - Parameter end: how it ended; nil: it did not in time.
   private func judge(
-    _ path: String, ended: Bool, status: Int32, account: [UInt8], printed: [UInt8]
+    _ path: String, _ end: WaitStatus?, _ account: [UInt8], _ printed: [UInt8]
   ) throws(PluginError) {
     var stage = Stage.silent
-    for byte in account.prefix(while: { Int32($0) != CLINUX_PROBE_TROUBLE }) {
-      stage = max(stage, Stage(rawValue: Int32(byte)) ?? stage)
+    for byte in account.prefix(while: { $0 != Self.trouble }) {
+      stage = max(stage, Stage(rawValue: byte) ?? stage)
     }
-    if let at = account.firstIndex(of: UInt8(CLINUX_PROBE_TROUBLE)) {
-      let text = account[(at + 1)...].filter { $0 != Self.end }
-      throw .refused(path, Self.linkerText(String(decoding: text, as: UTF8.self)))
+    if let at = account.firstIndex(of: Self.trouble) {
+      let text = String(decoding: account[(at + 1)...], as: UTF8.self)
+      throw .refused(path, Self.linkerText(text))
     }
     let hint = "it was tried in a child process and is not opened here"
     func crashed(_ why: String) -> PluginError {
       PluginError(.probeCrashed, what: path, why: why, hint: hint)
     }
-    guard ended else {
+    guard let end else {
       throw crashed("was not done \(stage.text) within its time limit of \(timeLimit)")
     }
-    let signal = status == -1 ? 0 : status & 0x7f
-    if signal != 0 {
+    if let signal = end.signal {
       throw crashed(
         "died of signal \(signal) (\(String(cString: strsignal(signal)))) \(stage.text)")
     }
     guard stage > .silent else {
       throw PluginError(
         .internalFault, what: path,
-        why: "cannot be tried in a child process: /proc/self/exe, started again, does not answer",
-        hint: "the executable itself must link the loader; an interpreter or emulator does not")
+        why: "cannot be tried in a child process: multifd-probe does not answer",
+        hint: "it must be the one that came with this host")
     }
     guard stage == .done else {
-      let code = status == -1 ? "" : " with exit code \((status >> 8) & 0xff)"
+      let code = end.code.map { " with exit code \($0)" } ?? ""
       throw crashed("ended the process\(code) \(stage.text)")
     }
-    let text = printed.filter { $0 != Self.end }
-    guard text.isEmpty else {
-      let line = text.split(separator: UInt8(ascii: "\n")).first.map {
+    guard printed.isEmpty else {
+      let line = printed.split(separator: UInt8(ascii: "\n")).first.map {
         String(decoding: $0, as: UTF8.self)
       }
       throw crashed("printed \(quoted(line ?? "")) \(Stage.opening.text)")

@@ -41,14 +41,19 @@ final class PluginRegistry: Sendable {
         return backend
       }
       if let refusal = known.refusals[real], refusal.identity == identity { throw refusal.error }
+      let program = try probe.program(for: file.path, privileged: privileged)
+      defer { close(program) }
       do throws(PluginError) {
-        try probe.run(library, as: file.path)
+        try probe.run(program, library, as: file.path)
         let backend = try Self.open(file, library)
         known.backends[real] = backend
         known.refusals[real] = nil
         return backend
       } catch {
-        known.refusals[real] = Refusal(identity: identity, error: error)
+        // A fault of this side says nothing about the file.
+        if error.kind != .internalFault {
+          known.refusals[real] = Refusal(identity: identity, error: error)
+        }
         throw error
       }
     }

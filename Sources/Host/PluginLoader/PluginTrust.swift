@@ -1,7 +1,7 @@
 import Glibc
 
-/// Whose files are opened: a library runs with all rights of the host, so nobody but root and the
-/// host's own user may be able to put one in place.
+/// Whose files are opened: a library runs with all rights of the host, and so does the program that tries
+/// it first, so nobody but root and the host's own user may be able to put one in place.
 ///
 /// Checked after realpath(3), for the file and for the folder that it is in: each is owned by root or
 /// the effective user (when privileged: by root) and writable for its owner only. A sticky folder such
@@ -57,8 +57,30 @@ enum PluginTrust {
     func keep() { isKept = true }
   }
 
+  /// What is looked at; it is in the hint.
+  enum Subject: String {
+    case backend = "a backend runs with all rights of the host"
+    case probe = "backends are tried with it, with all rights of the host"
+  }
+
+  /// A trusted program, open for the one who is to start it, or why it is not trusted.
+  static func program(_ path: String, privileged: Bool) throws(PluginError) -> Int32 {
+    let file = try file(path, privileged: privileged, .probe)
+    let program = openat(file.folder, file.name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+    guard program >= 0 else { throw .refused(path, errorText(errno)) }
+    var status = stat()
+    // What was looked at, and not what its owner has put there meanwhile.
+    guard fstat(program, &status) == 0, Identity(status) == file.identity else {
+      close(program)
+      throw .refused(path, "changed while it was being looked at")
+    }
+    return program
+  }
+
   /// A trusted library, or why it is not trusted. All that is checked is checked on descriptors.
-  static func file(_ path: String, privileged: Bool) throws(PluginError) -> Library {
+  static func file(
+    _ path: String, privileged: Bool, _ subject: Subject = .backend
+  ) throws(PluginError) -> Library {
     guard let real = resolve(path) else {
       throw .refused(path, errorText(errno))
     }
@@ -72,9 +94,10 @@ enum PluginTrust {
     let library = Library(real, Identity(status), in: folder, name)
     guard !failed else { throw .refused(path, errorText(errno)) }
     guard status.st_mode & S_IFMT == S_IFREG else { throw .refused(path, "is not a regular file") }
-    try check(status, of: real, as: path, noun: "the file", privileged: privileged)
+    try check(status, of: real, as: path, noun: "the file", privileged: privileged, subject)
     guard fstat(folder, &status) == 0 else { throw .refused(path, errorText(errno)) }
-    try check(status, of: parent, as: path, noun: "its folder \(parent)", privileged: privileged)
+    try check(
+      status, of: parent, as: path, noun: "its folder \(parent)", privileged: privileged, subject)
     return library
   }
 
@@ -86,25 +109,27 @@ enum PluginTrust {
     var status = stat()
     guard stat(real, &status) == 0 else { throw .refused(path, errorText(errno)) }
     guard status.st_mode & S_IFMT == S_IFDIR else { throw .refused(path, "is not a folder") }
-    try check(status, of: real, as: path, noun: "its folder \(real)", privileged: privileged)
+    try check(
+      status, of: real, as: path, noun: "its folder \(real)", privileged: privileged, .backend)
   }
 
   private static func check(
-    _ status: stat, of real: String, as path: String, noun: String, privileged: Bool
+    _ status: stat, of real: String, as path: String, noun: String, privileged: Bool,
+    _ subject: Subject
   ) throws(PluginError) {
     let user = geteuid()
     guard status.st_uid == 0 || (status.st_uid == user && !privileged) else {
       let allowed = privileged || user == 0 ? "root" : "root or user \(user)"
       throw .refused(
         path, "\(noun) belongs to user \(status.st_uid), not to \(allowed)",
-        hint: "a backend runs with all rights of the host: chown \(real) if you trust it")
+        hint: "\(subject.rawValue): chown \(real) if you trust it")
     }
     let others = status.st_mode & (S_IWGRP | S_IWOTH)
     guard others == 0 else {
       let who = others & S_IWOTH != 0 ? "everybody" : "group \(status.st_gid)"
       throw .refused(
         path, "\(noun) is writable for \(who)",
-        hint: "a backend runs with all rights of the host: chmod go-w \(real) if you trust it")
+        hint: "\(subject.rawValue): chmod go-w \(real) if you trust it")
     }
   }
 }

@@ -3,6 +3,7 @@ import Foundation
 import Migration
 import Roles
 import Store
+import System
 
 /// `multifd bench`.
 struct BenchCommand: ParsableCommand {
@@ -96,7 +97,7 @@ struct BenchCommand: ParsableCommand {
       guard workingSet > 0, memory <= 3072, memory >= workingSet + 32 else {
         throw ValidationError("--memory: at least 32 MiB more than --working-set, at most 3072")
       }
-      guard timeout > 0, timeout <= 86_400, settle >= 0, settle <= 3600 else {
+      guard timeout.isTimeOut, settle >= 0, settle <= 3600 else {
         throw ValidationError("--timeout and --settle are numbers of seconds")
       }
       guard !primary.isEmpty, secondary != "" else {

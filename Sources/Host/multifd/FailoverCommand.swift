@@ -25,16 +25,9 @@ struct FailoverArguments: ParsableArguments {
   var qemu: [String] = []
 
   func validate() throws {
-    try Self.check(fenceTimeout, "--fence-timeout")
+    try TimeOut.check(fenceTimeout, "--fence-timeout")
     guard !qemu.isEmpty else { return }
     do { try QEMUCommandLine.check(qemu) } catch { throw ValidationError(error.why) }
-  }
-
-  /// A number of seconds that a timer can count: not 0, not nan, at most a day.
-  static func check(_ seconds: Double, _ option: String) throws {
-    guard seconds > 0, seconds <= 86_400 else {
-      throw ValidationError("\(option) must be more than 0 and at most 86400")
-    }
   }
 
   /// The options for a store.
@@ -84,7 +77,7 @@ struct FailoverCommand: ParsableCommand {
     guard !failover.qemu.isEmpty else {
       throw ValidationError("the QEMU command is missing: … -- qemu-system-x86_64 ARGS")
     }
-    try FailoverArguments.check(timeout, "--timeout")
+    try TimeOut.check(timeout, "--timeout")
   }
 
   func run() throws {

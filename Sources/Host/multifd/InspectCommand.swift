@@ -31,7 +31,7 @@ struct InspectCommand: ParsableCommand {
   @Option(help: "Seconds that a backend may take for a payload.")
   var timeout: Double = 30
 
-  func validate() throws { try FailoverArguments.check(timeout, "--timeout") }
+  func validate() throws { try TimeOut.check(timeout, "--timeout") }
 
   func run() throws {
     let guardian = try Workers.start("inspect", callLimit: timeout) { _ in

@@ -66,9 +66,7 @@ struct ReceiveCommand: ParsableCommand {
     if let channels, !(0...255).contains(channels) {
       throw ValidationError("--channels must be 0 to 255")
     }
-    guard timeout > 0, timeout <= 86_400 else {
-      throw ValidationError("--timeout must be more than 0 and at most 86400")
-    }
+    try TimeOut.check(timeout, "--timeout")
     if let uuid, VMUUID(uuid) == nil { throw ValidationError("--uuid: '\(uuid)' is no UUID") }
   }
 

@@ -64,9 +64,7 @@ struct SendCommand: ParsableCommand {
 
   func validate() throws {
     guard (0...16).contains(channels) else { throw ValidationError("--channels must be 0 to 16") }
-    guard timeout > 0, timeout <= 86_400 else {
-      throw ValidationError("--timeout must be more than 0 and at most 86400")
-    }
+    try TimeOut.check(timeout, "--timeout")
     if let uuid, VMUUID(uuid) == nil { throw ValidationError("--uuid: '\(uuid)' is no UUID") }
   }
 

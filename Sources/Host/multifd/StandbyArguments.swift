@@ -47,7 +47,7 @@ struct StandbyArguments: ParsableArguments {
       throw ValidationError("the QEMU command is missing: … -- qemu-system-x86_64 ARGS")
     }
     if let checkpointTimeout {
-      try FailoverArguments.check(checkpointTimeout, "--checkpoint-timeout")
+      try TimeOut.check(checkpointTimeout, "--checkpoint-timeout")
     }
   }
 

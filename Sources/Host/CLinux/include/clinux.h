@@ -33,6 +33,9 @@ int clinux_join_within(unsigned long thread, double seconds);
 /* pipe2(2), close-on-exec; the reading end, the first, does not block. 0, or -1 with errno. */
 int clinux_pipe(int ends[2]);
 
+/* posix_spawn_file_actions_addclosefrom_np(3): the child has no descriptor from `first` on. 0, or an error number. */
+int clinux_spawn_close_from(void *actions, int first);
+
 /* socketpair(2) of datagrams that keep their order, close-on-exec. 0, or -1 with errno. */
 int clinux_datagram_pair(int ends[2]);
 
@@ -74,29 +77,6 @@ int clinux_pidfd_send_signal(int pidfd, int signal);
 /* Opens /dev/null for each of the descriptors 0 to 2 that is closed. 0, or -1 with errno. */
 int clinux_fill_standard_files(void);
 
-/* ---- plug-in probe: probe.c ---- */
-
 /* 1 when the process has rights that whoever started it has not (set-id, file capabilities). */
 int clinux_privileged(void);
-
-/* A child process of this very executable that only opens one library and tells how far it came. */
-typedef struct {
-  int pid;
-  int pidfd;  /* readable when the child has ended; -1 on a kernel without pidfd_open */
-  int report; /* the child's account of itself; non-blocking */
-  int output; /* what the library printed; non-blocking */
-} clinux_probe;
-
-/* The bytes of the account, in order; TROUBLE is followed by text and ends it. */
-#define CLINUX_PROBE_ALIVE 1     /* the child runs: the executable answers probes */
-#define CLINUX_PROBE_OPENED 2    /* dlopen() came back with a handle */
-#define CLINUX_PROBE_ENTERED 3   /* the entry point came back */
-#define CLINUX_PROBE_DONE 4      /* the whole table could be read */
-#define CLINUX_PROBE_TROUBLE 5
-
-/* Starts it for the file `name` of the open folder `folder`. 0, or an errno value. */
-int clinux_probe_start(int folder, const char *name, clinux_probe *probe);
-/* Kills what is left of it and its children, closes the descriptors. The status as of waitpid(), or -1
- * when it is unknown. */
-int clinux_probe_end(clinux_probe *probe);
 #endif

@@ -11,7 +11,7 @@ final class BenchChildren: Sendable {
     // Under the lock: killAll() meets it, or it is not started.
     try state.update { state -> Result<Child, any Error> in
       guard !state.isClosed else { return .failure(Failure(.failed, "bench", "it is being ended")) }
-      let result = Result { try Child(arguments) }
+      let result = Result { () throws(any Error) in try QEMUProcess.start(arguments) }
       if case .success(let child) = result { state.all.append(child) }
       return result
     }.get()

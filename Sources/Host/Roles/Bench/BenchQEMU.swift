@@ -1,12 +1,13 @@
 import Foundation
 import Migration
+import System
 import Transport
 
 /// A stock QEMU under measurement: a COLO primary, or its stock secondary.
 final class BenchQEMU {
   let monitor: QMPConnection
   private let log: EventLog
-  private let folder: String
+  private let folder: PrivateFolder
   private let child: Child
 
   /// Events as they come, also between commands.
@@ -20,19 +21,13 @@ final class BenchQEMU {
   init(
     _ command: [String], _ arguments: [String], timeout: Double, _ children: BenchChildren
   ) throws {
-    folder = try QEMUProcess.makeFolder()
-    let socket = folder + "/qmp"
+    folder = try PrivateFolder()
+    let socket = folder.path + "/qmp"
     let log = EventLog()
     self.log = log
-    let child: Child
-    do {
-      child = try children.start(
-        command + arguments + CheckpointTrace.arguments(folder + "/trace")
-          + ["-qmp", "unix:\(socket),server=on,wait=off"])
-    } catch {
-      try? FileManager.default.removeItem(atPath: folder)
-      throw error
-    }
+    let child = try children.start(
+      command + arguments + CheckpointTrace.arguments(folder.path + "/trace")
+        + ["-qmp", "unix:\(socket),server=on,wait=off"])
     self.child = child
     do {
       monitor = try QMPConnection(
@@ -40,15 +35,11 @@ final class BenchQEMU {
         onEvent: { log.events.append($0) })
     } catch {
       child.kill()
-      try? FileManager.default.removeItem(atPath: folder)
       throw error
     }
   }
 
-  deinit {
-    child.kill()
-    try? FileManager.default.removeItem(atPath: folder)
-  }
+  deinit { child.kill() }
 
   /// `11.1.3`.
   var version: String {
@@ -134,7 +125,7 @@ final class BenchQEMU {
 
   /// What it has traced.
   var trace: CheckpointTrace {
-    let text = try? String(contentsOfFile: folder + "/trace", encoding: .utf8)
+    let text = try? String(contentsOfFile: folder.path + "/trace", encoding: .utf8)
     return CheckpointTrace(parsing: text ?? "")
   }
 }

@@ -68,10 +68,12 @@ public final class CheckpointBench: Sendable {
 
   private func measure(_ row: inout CheckpointTable.Row, _ table: inout CheckpointTable) throws {
     let load = row.load.map { LoadGuest(rate: $0, workingSet: options.workingSet) }
-    let folder = try QEMUProcess.makeFolder()
-    defer { try? FileManager.default.removeItem(atPath: folder) }
-    try load?.image.write(to: URL(filePath: folder + "/guest"))
-    let machine = options.guest.isEmpty ? self.machine(kernel: folder + "/guest") : options.guest
+    let folder = try PrivateFolder()
+    // As long as a guest may be reset, it boots from there.
+    defer { withExtendedLifetime(folder) {} }
+    let kernel = folder.path + "/guest"
+    try load?.image.write(to: URL(filePath: kernel))
+    let machine = options.guest.isEmpty ? self.machine(kernel: kernel) : options.guest
 
     let primary = try start(options.primary, machine)
     table.primary = primary.version

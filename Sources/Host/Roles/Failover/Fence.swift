@@ -1,5 +1,6 @@
 import Glibc
 import Migration
+import System
 
 /// The operator's command that makes sure that the primary is dead. Unless it exits 0, in time, nothing
 /// is started.
@@ -13,35 +14,36 @@ struct Fence {
   ///
   /// - Parameter started: gets the process, which another thread may then end; may refuse it.
   func run(started: (Child) throws -> Void) throws {
-    // A group of its own: a shell's children are to end with it.
-    let child: Child
-    let output: OutputPipe
-    do {
-      output = try OutputPipe()
-      child = try Child(["/bin/sh", "-c", command], output: output.input, leadsGroup: true)
-    } catch { throw Failure(.failed, "fence", Failure(error, at: "fence").why) }
-    defer { child.kill() }
+    let (child, output) = try start()
+    // What an orderly end leaves running is the command's own affair.
+    defer { if child.isAlive { child.kill() } }
     try started(child)
-    let deadline = ContinuousClock.now + .seconds(timeout)
-    while true {
-      let status = child.status
-      // What it said before it ended is there by now.
-      output.pass(on: STDERR_FILENO)
-      if let status {
-        guard Child.exitCode(status) == 0 else {
-          throw Failure(
-            .failed, "fence",
-            "'\(command)' ended with \(Child.describe(status)): nothing is started",
-            hint: "two running copies are worse than none")
-        }
-        return
-      }
-      guard ContinuousClock.now < deadline else {
-        throw Failure(
-          .failed, "fence", "'\(command)' did not end within \(timeout) s: nothing is started",
-          hint: "it was killed; look at the primary, and give --fence-timeout more if it needs it")
-      }
-      usleep(2000)
+    guard child.follow(output, within: .seconds(timeout.timeLimit)) else {
+      throw Failure(
+        .failed, "fence", "'\(command)' did not end within \(timeout) s: nothing is started",
+        hint: "it was killed; look at the primary, and give --fence-timeout more if it needs it")
+    }
+    guard let status = child.status, status.code == 0 else {
+      throw Failure(
+        .failed, "fence",
+        "'\(command)' ended with \(child.status ?? .unknown): nothing is started",
+        hint: "two running copies are worse than none")
+    }
+  }
+
+  private func start() throws(Failure) -> (Child, OutputPipe) {
+    let output: OutputPipe
+    do { output = try OutputPipe(.passedOn(to: STDERR_FILENO)) } catch {
+      throw Failure(error, at: "fence")
+    }
+    do {
+      // A group of its own: a shell's children are to end with it.
+      let child = try Child(
+        ["/bin/sh", "-c", command], output: .descriptor(output.input),
+        errors: .descriptor(output.input), passing: nil, in: .ownGroup)
+      return (child, output)
+    } catch {
+      throw Failure(.failed, "fence", "cannot start /bin/sh: \(error.reason)")
     }
   }
 }

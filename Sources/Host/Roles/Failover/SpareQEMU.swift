@@ -3,6 +3,7 @@ import Glibc
 import Memory
 import Migration
 import Store
+import System
 import Transport
 
 /// A stock QEMU that has the RAM files of a store mapped, has taken everything but the devices, and waits for them.

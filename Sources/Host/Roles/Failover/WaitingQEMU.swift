@@ -3,6 +3,7 @@ import Glibc
 import Memory
 import Migration
 import Store
+import System
 import Transport
 
 /// The process, the monitor and the folder of a QEMU that was started on a store's RAM files with
@@ -36,7 +37,8 @@ final class WaitingQEMU {
     let line = try QEMUCommandLine(
       options.command, store: store, blocks: blocks, qmp: folder.path + "/qmp")
     for words in line.leftOut { log("left out \(words) of QEMU's arguments") }
-    let child = try Child(line.arguments, output: output.descriptor, outlives: true)
+    let child = try QEMUProcess.start(
+      line.arguments, output: output.descriptor, outlives: true)
     do {
       if !isRehearsal || SpareRecord.waiting(store) == nil {
         SpareRecord.write(child.pid, store: store)

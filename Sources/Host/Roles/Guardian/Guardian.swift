@@ -38,7 +38,8 @@ public final class Guardian: Sendable {
   /// Seconds that a worker may take to leave everything in order once something has failed.
   private static let grace = 5.0
 
-  /// Forks. To be called before the process has a second thread.
+  /// Forks. To be called before the process has a second thread, and where SIGCHLD is not ignored, which would take away
+  /// how the worker ended: whoever starts the program may have done so, and the program's start sets that right.
   ///
   /// - Parameters:
   ///   - role: what the worker does, for messages: `receive`.
@@ -52,8 +53,6 @@ public final class Guardian: Sendable {
     do { page = try WorkerPage() } catch { throw Failure(error, at: "starting the worker") }
     // Made now, so that both have it.
     _ = BackendCalls.shared
-    // Inherited as "ignored" it would take away how the worker ended.
-    signal(SIGCHLD, SIG_DFL)
     var ends: [Int32] = [0, 0]
     guard clinux_datagram_pair(&ends) == 0 else {
       throw Failure(SystemError("socketpair"), at: "starting the worker")
@@ -224,7 +223,7 @@ public final class Guardian: Sendable {
     let what: String
     if left.exited != 0 {
       what = "called exit(\(left.code))"
-    } else if let code = Child.exitCode(status) {
+    } else if let code = WaitStatus(status).code {
       what = "ended the process with exit code \(code)"
     } else {
       let number = status & 0x7f
@@ -240,7 +239,7 @@ public final class Guardian: Sendable {
     var failure = fault("worker", "it \(what)")
     if !calls.isEmpty {
       failure.why += " while inside of " + calls.map(\.place).sorted().joined(separator: "; ")
-    } else if Child.exitCode(status) == nil, status & 0x7f == SIGKILL {
+    } else if WaitStatus(status) == .signal(SIGKILL) {
       failure.hint = "the kernel does so when memory is short: see its log (dmesg)"
     }
     return failure
