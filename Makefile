@@ -115,6 +115,7 @@ docs: build
 #
 # The skeletons are written by the installed program itself, so that they name the installation; DESTDIR is not
 # part of that.
+PKG_CONFIG_FILE = sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in
 install: ROOT = $(DESTDIR)$(PREFIX)
 install: DOC = $(ROOT)/share/doc/multifd
 install: SKELETONS = $(ROOT)/share/multifd/skeletons
@@ -130,7 +131,7 @@ install:
 	install -s -m 755 $(BUILD)/multifd-probe $(ROOT)/libexec/multifd/
 	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(ROOT)/lib/multifd/
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(ROOT)/include/
-	$(MAKE) -s --no-print-directory pkg-config >$(ROOT)/lib/pkgconfig/multifd-plugin.pc
+	$(PKG_CONFIG_FILE) >$(ROOT)/lib/pkgconfig/multifd-plugin.pc
 	install -m 644 $(DOCS) $(DOC)/
 	for plugin in Nocomp Zlib Zstd LZ4; do \
 	  install -m 644 Sources/Plugins/$$plugin/README.md $(DOC)/$$plugin.md || exit 1; \
@@ -144,7 +145,7 @@ install:
 
 # What backends are built by, on stdout.
 pkg-config:
-	@sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in
+	@$(PKG_CONFIG_FILE)
 
 uninstall: ROOT = $(DESTDIR)$(PREFIX)
 uninstall:

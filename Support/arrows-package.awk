@@ -2,6 +2,7 @@
 #
 #   target   NAME  FOLDER
 #   arrow    NAME  TARGET-OR-PRODUCT
+#   program  NAME                     an executable
 #   without  NAME  PATH               excluded, or a resource: no source of the target
 #
 # The JSON is SwiftPM's own, printed with two spaces a level and its keys sorted: a target's keys are at
@@ -41,6 +42,7 @@ function text(  value) {
 function put(  i) {
   if (folder == "") folder = (kind == "test" ? "Tests/" : "Sources/") name
   print "target\t" name "\t" folder
+  if (kind == "executable") print "program\t" name
   for (i = 1; i <= arrows; i++) print "arrow\t" name "\t" arrow[i]
   for (i = 1; i <= withouts; i++) print "without\t" name "\t" without[i]
   targets++

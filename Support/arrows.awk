@@ -18,6 +18,7 @@ BEGIN {
 $1 == "target" { order[++targets] = $2; folder[$2] = $3; target[module($2)] = $2 }
 $1 == "arrow" { drawn[$2, $3] = 1; drawing[$2] = drawing[$2] " " $3 }
 $1 == "file" { path[++files] = $3; owner[files] = $2 }
+$1 == "program" { program[$2] = module($2) }
 $1 == "rooms" { readRooms($2) }
 
 END {
@@ -105,6 +106,9 @@ function readSwift(file,   name, line, number, code, room, depth, parts, count, 
   comments = top = number = depth = 0
   while ((getline line < name) > 0) {
     number++
+    # A program is not imported but run: by its name, in a literal.
+    for (i in program)
+      if ((owner[file], i) in drawn && index(line, i)) use(file, number, program[i])
     code = bare(line)
     if (code ~ /(^|[^A-Za-z0-9_.])import[ \t]/) {
       count = split(code, parts, ";")

@@ -1,3 +1,4 @@
+import PluginAPI
 import PluginLoader
 import Testing
 

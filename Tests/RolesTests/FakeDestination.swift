@@ -1,4 +1,6 @@
+import COLO
 import Foundation
+import Memory
 import Roles
 import SessionReplay
 import Store

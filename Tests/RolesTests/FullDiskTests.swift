@@ -1,8 +1,10 @@
 import Foundation
+import Migration
 import Roles
 import SessionReplay
 import TestSupport
 import Testing
+import Wire
 
 @Suite(
   "Receiving into a full file system",

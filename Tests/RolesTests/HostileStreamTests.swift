@@ -1,5 +1,6 @@
 import Foundation
 import Memory
+import Migration
 import PluginAPI
 import PluginLoader
 import Roles

@@ -1,4 +1,6 @@
 import Foundation
+import Migration
+import PluginLoader
 import Roles
 import SessionReplay
 import Store

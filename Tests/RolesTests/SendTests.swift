@@ -1,4 +1,6 @@
+import COLO
 import Foundation
+import Memory
 import Migration
 import PluginLoader
 import Roles

@@ -1,7 +1,9 @@
 import Foundation
+import Migration
 import PluginLoader
 import Roles
 import SessionReplay
+import Store
 import TestSupport
 import Testing
 import Wire

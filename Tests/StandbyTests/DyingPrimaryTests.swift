@@ -1,4 +1,6 @@
 import Foundation
+import Migration
+import Roles
 import SessionReplay
 import Store
 import TestSupport

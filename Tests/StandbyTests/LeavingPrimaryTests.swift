@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import Roles
 import SessionReplay
 import TestSupport

@@ -5,6 +5,7 @@ import SessionReplay
 import Store
 import TestSupport
 import Testing
+import Transport
 
 /// `multifd receive --colo` in a thread of this process.
 final class LocalStandby {

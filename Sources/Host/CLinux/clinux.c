@@ -34,6 +34,17 @@ void clinux_set_thread_name(const char *name) {
   pthread_setname_np(pthread_self(), cut);
 }
 
+int64_t clinux_monotonic(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+int clinux_wait_until(void *condition, void *mutex, int64_t deadline) {
+  const struct timespec end = {deadline / 1000000000, deadline % 1000000000};
+  return pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, &end);
+}
+
 int clinux_join_within(unsigned long thread, double seconds) {
   struct timespec end;
   clock_gettime(CLOCK_MONOTONIC, &end);

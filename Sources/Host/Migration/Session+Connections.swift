@@ -1,4 +1,5 @@
 import Observe
+import System
 import Transport
 import Wire
 

@@ -1,4 +1,5 @@
 import COLO
+import Memory
 import Observe
 import System
 import Transport

@@ -1,5 +1,6 @@
 // System: threads, what they share, child processes, system calls. Knows nothing of a migration.
 
+import CLinux
 import Glibc
 
 /// A value with a lock and a condition: threads change it and wait for each other's changes.
@@ -20,14 +21,10 @@ public final class Monitor<Value: Sendable>: @unchecked Sendable {
   private var value: Value
 
   /// Starts with a value.
-  public init(_ value: sending Value) {
+  public init(_ value: Value) {
     self.value = value
     pthread_mutex_init(mutex, nil)
-    var attributes = pthread_condattr_t()
-    pthread_condattr_init(&attributes)
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
-    pthread_cond_init(condition, &attributes)
-    pthread_condattr_destroy(&attributes)
+    pthread_cond_init(condition, nil)
   }
 
   deinit {
@@ -84,20 +81,14 @@ public final class Monitor<Value: Sendable>: @unchecked Sendable {
   /// With the lock held.
   private func awaitResult<Result>(_ seconds: Double?, _ body: (inout Value) -> Result?) -> Result?
   {
-    var deadline = timespec()
-    if let seconds = seconds.map(\.timeLimit) {
-      clock_gettime(CLOCK_MONOTONIC, &deadline)
-      let nanos = deadline.tv_nsec + Int((seconds - seconds.rounded(.down)) * 1e9)
-      deadline.tv_sec += Int(seconds) + nanos / 1_000_000_000
-      deadline.tv_nsec = nanos % 1_000_000_000
-    }
+    let deadline = seconds.map { clinux_monotonic() + Int64($0.timeLimit * 1e9) }
     while true {
       if let result = body(&value) { return result }
-      if seconds == nil {
+      guard let deadline else {
         pthread_cond_wait(condition, mutex)
-      } else if pthread_cond_timedwait(condition, mutex, &deadline) == ETIMEDOUT {
-        return body(&value)
+        continue
       }
+      if clinux_wait_until(condition, mutex, deadline) == ETIMEDOUT { return body(&value) }
     }
   }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Chart
 import Foundation
 import Migration
 import Roles

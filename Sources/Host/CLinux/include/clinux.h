@@ -27,6 +27,13 @@ int clinux_accept(int fd);
 /* pthread_setname_np(3) for the calling thread; longer names are cut at 15 bytes. */
 void clinux_set_thread_name(const char *name);
 
+/* clock_gettime(2) of the monotonic clock, in nanoseconds. */
+int64_t clinux_monotonic(void);
+
+/* pthread_cond_clockwait(3) of a pthread_cond_t and a pthread_mutex_t, on the monotonic clock until `deadline`: 0,
+ * ETIMEDOUT, or another error number. */
+int clinux_wait_until(void *condition, void *mutex, int64_t deadline);
+
 /* pthread_clockjoin_np(3) on the monotonic clock: 0, ETIMEDOUT after `seconds`, or another error number. */
 int clinux_join_within(unsigned long thread, double seconds);
 

@@ -1,5 +1,6 @@
 import COLO
 import Migration
+import Observe
 import Transport
 import Wire
 

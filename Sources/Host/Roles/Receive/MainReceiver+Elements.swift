@@ -3,6 +3,7 @@ import Foundation
 import Memory
 import Migration
 import Store
+import Transport
 import Wire
 
 /// What the main channel says beside pages: checked, answered, kept.

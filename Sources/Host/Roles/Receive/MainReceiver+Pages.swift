@@ -1,6 +1,9 @@
 import COLO
 import Glibc
 import Memory
+import Migration
+import Observe
+import Transport
 import Wire
 
 /// Pages of the main channel: all of them without multifd, zero pages where the source finds them.

@@ -3,6 +3,7 @@ import Foundation
 import Glibc
 import Memory
 import Migration
+import Observe
 import Store
 import Transport
 import Wire

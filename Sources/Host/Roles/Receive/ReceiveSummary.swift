@@ -2,6 +2,7 @@ import Migration
 import Observe
 import PluginLoader
 import Store
+import Wire
 
 /// What a reception amounted to, in QEMU's words.
 public struct ReceiveSummary: Codable, Sendable {

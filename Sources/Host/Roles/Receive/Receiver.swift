@@ -1,3 +1,4 @@
+import COLO
 import Foundation
 import Memory
 import Migration

@@ -2,6 +2,7 @@ import COLO
 import Memory
 import Migration
 import Store
+import Transport
 import Wire
 
 /// A reception whose guest is a COLO primary's: after precopy it goes on with checkpoints.
