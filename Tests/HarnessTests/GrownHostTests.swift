@@ -89,8 +89,8 @@ struct GrownHost {
     let sources = folder("Sources"), files = FileManager.default
     try files.createDirectory(atPath: sources + "/Host", withIntermediateDirectories: true)
     for part in [
-      "PluginAPI", "Host/CLinux", "Host/CHarness", "Host/PluginLoader", "Host/Chart",
-      "Host/Harness",
+      "PluginAPI", "Host/CLinux", "Host/CHarness", "Host/CPluginProbe", "Host/System",
+      "Host/PluginLoader", "Host/Chart", "Host/Harness",
     ] {
       try files.copyItem(
         atPath: Compiler.header + "/../../\(part)", toPath: "\(sources)/\(part)")
@@ -123,7 +123,7 @@ struct GrownHost {
     }
     let swift =
       [Compiler.swift ?? "swiftc", "-Onone", "-swift-version", "6", "-I", folder.path] + include
-    for module in ["PluginLoader", "Chart", "Harness"] {
+    for module in ["System", "PluginLoader", "Chart", "Harness"] {
       objects.append(folder("\(module).o"))
       let path = "\(sources)/Host/\(module)"
       let names = try FileManager.default.contentsOfDirectory(atPath: path).sorted()
@@ -137,6 +137,11 @@ struct GrownHost {
     let main = URL(filePath: #filePath).deletingLastPathComponent()
       .appending(path: "GrownHost/main.swift").path
     try run(swift + [main] + objects + ["-o", executable])
+    // Beside it, where its loader looks for it.
+    try run([
+      Compiler.path ?? "cc", "-O2", "-std=gnu11", "-I\(sources)/PluginAPI/include",
+      "\(sources)/Host/CPluginProbe/main.c", "-o", folder("multifd-probe"), "-ldl",
+    ])
   }
 
   private func run(_ command: [String]) throws {
