@@ -147,7 +147,8 @@ struct FailoverAnswerTests {
     #expect(standby.waitSpare() != nil)
     if isDead, let pid = qemu.pids.first {
       kill(pid, SIGKILL)
-      while qemu.isAlive(pid) { usleep(2000) }
+      // Its command line goes first; only then can the one that started it be told.
+      while !FakeQEMU.hasEnded(pid) { usleep(2000) }
     }
     primary.close()
     let result = try standby.multifd.wait()

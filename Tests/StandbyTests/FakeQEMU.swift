@@ -52,7 +52,8 @@ final class FakeQEMU: Sendable {
     let (folder, isOver, fed) = (folder, isOver, fed)
     Thread.detachNewThread {
       for (number, behaviour) in behaviours.enumerated() {
-        guard let qmp = Self.monitorPath(folder, number, isOver) else { return }
+        // A rehearsal may be called off before its QEMU has come so far.
+        guard let qmp = Self.monitorPath(folder, number, isOver) else { continue }
         Self.serve(qmp, behaviour, isOver, fed)
       }
     }
@@ -81,13 +82,23 @@ final class FakeQEMU: Sendable {
     return String(decoding: line, as: UTF8.self).contains(program)
   }
 
-  /// The monitor of start `number`, as soon as it was started.
+  /// Whether a process is gone, or can be waited for: field 3 of proc_pid_stat(5), behind the command's last parenthesis.
+  static func hasEnded(_ pid: pid_t) -> Bool {
+    let stat = String(
+      decoding: FileManager.default.contents(atPath: "/proc/\(pid)/stat") ?? Data(), as: UTF8.self)
+    let state = stat.lastIndex(of: ")").flatMap { stat[$0...].dropFirst(2).first }
+    return state == nil || state == "Z" || state == "X"
+  }
+
+  /// The monitor of start `number`, as soon as it was started; nil when it has ended before it could be known, or all is
+  /// over.
   private static func monitorPath(
     _ folder: TemporaryFolder, _ number: Int, _ isOver: Monitor<Bool>
   ) -> String? {
     while !isOver.read({ $0 }) {
       let pids = ((try? String(contentsOfFile: folder("pids"), encoding: .utf8)) ?? "")
         .split(separator: "\n")
+      let ended = number < pids.count && pid_t(pids[number]).map(hasEnded) ?? false
       if number < pids.count,
         let text = try? String(
           contentsOfFile: folder("arguments") + "." + pids[number], encoding: .utf8),
@@ -95,6 +106,7 @@ final class FakeQEMU: Sendable {
       {
         return String(line.dropFirst(5).prefix { $0 != "," })
       }
+      if ended { return nil }
       usleep(5000)
     }
     return nil
