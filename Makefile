@@ -56,7 +56,8 @@ arrows:
 	SWIFT='$(SWIFT)' Support/arrows
 
 soak: setup build
-	MULTIFD_SOAK=1 $(SWIFT) test -c release --skip-build --filter StandbyTests
+	MULTIFD_SOAK=1 $(SWIFT) test -c release --skip-build \
+	  --filter 'RolesTests.(StockPrimary|DyingPrimary|SyntheticSession|KilledStandby)'
 
 interop:
 	Support/setup --peers all

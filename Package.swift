@@ -175,17 +175,12 @@ let package = Package(
     .testTarget(
       name: "RolesTests",
       dependencies: [
-        "Roles", "Migration", "Store", "Transport", "PluginLoader", "PluginAPI", "Wire", "Memory",
-        "System", "SessionReplay", "TestSupport",
+        "Roles", "Migration", "COLO", "Store", "Transport", "PluginLoader", "PluginAPI", "Wire",
+        "Memory", "System", "SessionReplay", "TestSupport",
       ],
       path: "Tests/RolesTests"),
     .testTarget(
-      name: "StandbyTests",
-      dependencies: [
-        "Roles", "Migration", "COLO", "Store", "Transport", "Wire", "Memory", "System",
-        "SessionReplay", "TestSupport",
-      ],
-      path: "Tests/StandbyTests"),
+      name: "MultifdTests", dependencies: ["TestSupport"], path: "Tests/MultifdTests"),
     .testTarget(
       name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
     .testTarget(

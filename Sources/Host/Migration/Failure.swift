@@ -113,9 +113,13 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
     case let error as SystemError: self.init(.failed, place, error.description)
     case let error as PluginError: self.init(plugin: error, at: place)
     case let error as StoreError:
-      let refused = error.kind == .foreign || error.kind == .untrusted
-      self.init(
-        refused ? .refused : .failed, "store", error.message, hint: error.hint ?? Self.hint(error))
+      let kind: Kind =
+        switch error.kind {
+        case .foreign, .untrusted: .refused
+        case .outOfTurn: .internalError
+        default: .failed
+        }
+      self.init(kind, "store", error.message, hint: error.hint ?? Self.hint(error))
     default: self.init(.internalError, place, "\(error)")
     }
   }

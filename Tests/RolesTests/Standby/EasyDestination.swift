@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 
 /// A destination that takes everything for granted.
-enum FakeDestination {
+enum EasyDestination {
   /// Runs `multifd send` from a store.
   ///
   /// - Returns: the main channel that it sent; there were no others.

@@ -6,7 +6,7 @@ import Testing
 
 /// A port scan, a health check or another program ends no standby, whenever it comes.
 @Suite("Connections that are no primary's")
-struct StrayTests {
+struct StandbyStrayTests {
   static let script = SyntheticGuest.script(seed: 44, checkpoints: 3, pages: [200, 9])
 
   /// All kinds come at once; those that stay are given back.

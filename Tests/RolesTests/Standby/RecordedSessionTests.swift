@@ -76,7 +76,7 @@ struct RecordedSessionTests {
     try primary.play(upTo: 3)
     primary.close()
     _ = try standby.outcome()
-    let stream = try FakeDestination.receive(from: standby.store)
+    let stream = try EasyDestination.receive(from: standby.store)
     let sent = try StreamScript(main: stream, channels: [])
     var model = try PageModel(sent)
     for step in sent.steps() { try model.apply(step) }
