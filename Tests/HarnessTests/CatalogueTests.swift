@@ -7,7 +7,7 @@ import Testing
   func complete() {
     let ids = Catalogue.all.map(\.id)
     #expect(Set(ids).count == ids.count)
-    #expect(TestBody.names == Set(ids))
+    #expect(Rules.names == Set(ids))
     for test in Catalogue.all {
       #expect(test.id.wholeMatch(of: /[a-z]+\/[a-z0-9-]+/) != nil, "\(test.id)")
       #expect(TestGroup(rawValue: String(test.id.prefix { $0 != "/" })) != nil, "\(test.id)")

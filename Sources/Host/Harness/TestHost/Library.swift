@@ -77,7 +77,7 @@ final class Library: @unchecked Sendable {
         as: "load/entry")
       throw .failed
     }
-    try ABITests.checkHead(address, context)
+    try ABI.checkHead(address, context)
     return Library(path: path, handle: handle, address: address, printed: printed)
   }
 

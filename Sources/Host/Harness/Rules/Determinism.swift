@@ -3,8 +3,8 @@ import Glibc
 import PluginAPI
 
 /// `determinism`: the same input gives the same bytes, where declared.
-enum DeterminismTests {
-  static let bodies: [String: TestBody.Body] = [
+enum Determinism {
+  static let bodies: [String: Rules.Body] = [
     "determinism/same-bytes": sameBytes, "determinism/placement": placement,
     "determinism/processes": processes,
   ]

@@ -3,8 +3,8 @@ import PluginAPI
 import PluginLoader
 
 /// `abi`: the table is what the header says.
-enum ABITests {
-  static let bodies: [String: TestBody.Body] = [
+enum ABI {
+  static let bodies: [String: Rules.Body] = [
     // Opening the library has looked at these, and reported.
     "abi/magic": { context throws(Stop) in _ = try context.library },
     "abi/major": { context throws(Stop) in _ = try context.library },

@@ -3,8 +3,8 @@ import Glibc
 import PluginAPI
 
 /// `load`: the library opens, alone and without a trace. These tests open it themselves.
-enum LoadTests {
-  static let bodies: [String: TestBody.Body] = [
+enum Load {
+  static let bodies: [String: Rules.Body] = [
     "load/opens": { context throws(Stop) in _ = try opened(context) },
     "load/entry": entry, "load/one-symbol": oneSymbol, "load/own-symbols": ownSymbols,
     "load/quiet": quiet, "load/process-state": processState,

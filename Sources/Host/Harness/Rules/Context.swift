@@ -116,7 +116,7 @@ struct Seeded: RandomNumberGenerator {
 }
 
 /// The code of every test, by name.
-package enum TestBody {
+package enum Rules {
   /// The tests that have code.
   package static var names: Set<String> { Set(all.keys) }
 
@@ -124,11 +124,11 @@ package enum TestBody {
 
   static let all: [String: Body] =
     [
-      LoadTests.bodies, ABITests.bodies, OptionTests.bodies, LifecycleTests.bodies,
-      RoundtripTests.bodies, BoundsTests.bodies, HostileTests.bodies, IsolationTests.bodies,
-      OrderTests.bodies, DeterminismTests.bodies, ResourceTests.bodies, FaultTests.bodies,
-      GoldenTests.bodies,
-      FuzzTests.bodies, PerfTests.bodies,
+      Load.bodies, ABI.bodies, Options.bodies, Lifecycle.bodies,
+      Roundtrip.bodies, Bounds.bodies, Hostile.bodies, Isolation.bodies,
+      Order.bodies, Determinism.bodies, Resources.bodies, Faults.bodies,
+      Golden.bodies,
+      Fuzz.bodies, Perf.bodies,
     ].reduce(into: [:]) { all, some in all.merge(some) { first, _ in first } }
 
   /// Runs the test of an order. What is wrong has been reported when this returns.

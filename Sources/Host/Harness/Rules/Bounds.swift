@@ -4,8 +4,8 @@ import PluginAPI
 
 /// `bounds`: nothing is touched that is not the backend's. Most of these rules are watched by the drivers and
 /// the guard pages in every test; the tests here do what is most likely to break each of them.
-enum BoundsTests {
-  static let bodies: [String: TestBody.Body] = [
+enum Bounds {
+  static let bodies: [String: Rules.Body] = [
     "bounds/write-past-page": everyPage, "bounds/write-before-page": everyPage,
     "bounds/other-pages": everyPage, "bounds/read-past-page": everyPage,
     "bounds/source-read-only": everyPage, "bounds/lists-read-only": lists,
@@ -177,7 +177,7 @@ enum BoundsTests {
   /// Between two packets of a channel others are encoded and decoded; the drivers compare.
   @Sendable private static func iovStable(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 16)
-    let lanes = try LifecycleTests.makeLanes(context, shape, count: 3)
+    let lanes = try Lifecycle.makeLanes(context, shape, count: 3)
     var random = context.random("pages")
     for _ in 0..<context.rounds(30, quick: 8) {
       var packets: [Packet] = []

@@ -4,8 +4,8 @@ import PluginAPI
 import Synchronization
 
 /// `roundtrip`: pages come out as they went in, and no other is written.
-enum RoundtripTests {
-  static let bodies: [String: TestBody.Body] = [
+enum Roundtrip {
+  static let bodies: [String: Rules.Body] = [
     "roundtrip/basic": basic, "roundtrip/empty": empty, "roundtrip/every-count": everyCount,
     "roundtrip/contents": contents, "roundtrip/page-sizes": pageSizes,
     "roundtrip/packet-sizes": packetSizes, "roundtrip/page-order": pageOrder,

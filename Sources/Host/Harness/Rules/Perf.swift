@@ -5,8 +5,8 @@ import Synchronization
 
 /// `perf`: how fast it is, and what that means on a link. Nothing here fails but a callback: numbers are for
 /// people, and for `perf/baseline`.
-enum PerfTests {
-  static let bodies: [String: TestBody.Body] = [
+enum Perf {
+  static let bodies: [String: Rules.Body] = [
     "perf/throughput": throughput, "perf/latency": latency, "perf/scaling": scaling,
     "perf/links": links,
     "perf/baseline": { _ throws(Stop) in throw .skipped("no --baseline") },

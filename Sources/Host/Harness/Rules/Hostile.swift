@@ -4,8 +4,8 @@ import PluginAPI
 
 /// `hostile`: a payload that no honest peer sends is a clean error: no write outside the packet's pages, bounded
 /// time (the test's limit) and memory.
-enum HostileTests {
-  static let bodies: [String: TestBody.Body] = [
+enum Hostile {
+  static let bodies: [String: Rules.Body] = [
     "hostile/truncated": truncated, "hostile/surplus": surplus, "hostile/page-count": pageCount,
     "hostile/bit-flips": bitFlips, "hostile/noise": noise, "hostile/length-fields": lengthFields,
     "hostile/foreign-payload": foreignPayload, "hostile/bomb": bomb, "hostile/replay": replay,
@@ -269,7 +269,7 @@ enum HostileTests {
 
   @Sendable private static func wrongChannel(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 16)
-    let lanes = try LifecycleTests.makeLanes(context, shape, count: 2)
+    let lanes = try Lifecycle.makeLanes(context, shape, count: 2)
     var random = context.random("pages")
     // One has come further than the other.
     for id in [0, 1, 1, 1] { try lanes[id].pass(lanes[id].source.pick(8, &random)) }

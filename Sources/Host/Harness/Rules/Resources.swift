@@ -3,8 +3,8 @@ import Glibc
 import PluginAPI
 
 /// `resources`: what was taken is given back.
-enum ResourceTests {
-  static let bodies: [String: TestBody.Body] = [
+enum Resources {
+  static let bodies: [String: Rules.Body] = [
     "resources/services-memory": servicesMemory, "resources/memory-channels": memoryChannels,
     "resources/memory-packets": memoryPackets, "resources/descriptors": descriptors,
     "resources/threads": threads, "resources/peak": peak,

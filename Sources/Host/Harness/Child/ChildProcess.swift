@@ -23,7 +23,7 @@ public enum ChildProcess {
       bytes.withUnsafeBytes { _ = writeAll(3, $0) }
     }
     if charness_sanitized() == 0 { charness_limit_data(6 << 30) }
-    TestBody.run(order, reporter)
+    Rules.run(order, reporter)
     fflush(nil)
     reporter.say(.done)
     // exit() would run what the backend has registered with atexit().
@@ -43,7 +43,7 @@ enum InProcess {
     // Filled by the reporter, which locks: a test may have threads.
     let account = Box(ChildAccount(test))
     let start = charness_now()
-    TestBody.run(order, Reporter(test: test.id) { account.value.take($0) })
+    Rules.run(order, Reporter(test: test.id) { account.value.take($0) })
     account.value.isComplete = true
     account.value.seconds = Double(charness_now() &- start) / 1e9
     return account.value

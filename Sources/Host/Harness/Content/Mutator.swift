@@ -42,7 +42,7 @@ struct Mutator {
       let width = [1, 2, 4, 8].randomElement(using: &random)!
       let value = lies.randomElement(using: &random)!
       let big = Bool.random(using: &random)
-      bytes = HostileTests.lie(bytes, at: at, value, width: width, bigEndian: big) ?? bytes
+      bytes = Hostile.lie(bytes, at: at, value, width: width, bigEndian: big) ?? bytes
     case 6: bytes.removeLast(Int.random(in: 1...bytes.count, using: &random))
     case 7: bytes.removeSubrange(piece(bytes.count))
     case 8:

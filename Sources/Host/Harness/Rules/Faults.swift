@@ -3,8 +3,8 @@ import Glibc
 import PluginAPI
 
 /// `faults`: memory and connection fail at every point.
-enum FaultTests {
-  static let bodies: [String: TestBody.Body] = [
+enum Faults {
+  static let bodies: [String: Rules.Body] = [
     "faults/allocation": allocation, "faults/address-space": addressSpace,
     "faults/read-fails": readFails, "faults/connection-lost": connectionLost,
     "faults/slow-connection": slowConnection,

@@ -3,8 +3,8 @@ import PluginAPI
 import PluginLoader
 
 /// `golden`: earlier versions and other backends of the format are understood.
-enum GoldenTests {
-  static let bodies: [String: TestBody.Body] = [
+enum Golden {
+  static let bodies: [String: Rules.Body] = [
     "golden/payloads": payloads, "golden/libraries": libraries, "golden/same-format": sameFormat,
   ]
 

@@ -2,8 +2,8 @@ import Glibc
 import PluginAPI
 
 /// `lifecycle`: setup and cleanup, in any order of threads, and after failures.
-enum LifecycleTests {
-  static let bodies: [String: TestBody.Body] = [
+enum Lifecycle {
+  static let bodies: [String: Rules.Body] = [
     "lifecycle/setup-cleanup": setupCleanup, "lifecycle/cleanup-alone": cleanupAlone,
     "lifecycle/failed-setup": failedSetup, "lifecycle/unsupported": unsupported,
     "lifecycle/cycles": cycles, "lifecycle/both-sides": bothSides, "lifecycle/threads": threads,

@@ -67,8 +67,8 @@ enum OptionTable {
 }
 
 /// `options`: every option, at both ends and beyond.
-enum OptionTests {
-  static let bodies: [String: TestBody.Body] = [
+enum Options {
+  static let bodies: [String: Rules.Body] = [
     "options/defaults": defaults, "options/ends": ends, "options/combinations": combinations,
     "options/refused": refused,
   ]

@@ -1,8 +1,8 @@
 import PluginAPI
 
 /// `isolation`: channels share nothing.
-enum IsolationTests {
-  static let bodies: [String: TestBody.Body] = [
+enum Isolation {
+  static let bodies: [String: Rules.Body] = [
     "isolation/interleaved": interleaved, "isolation/concurrent": concurrent,
     "isolation/failure": failure, "isolation/options": options,
   ]
@@ -18,7 +18,7 @@ enum IsolationTests {
     }
     /// Payloads of one channel, or of all of them by turns.
     func payloads(of only: Int?) throws(Stop) -> [[[UInt8]]] {
-      let lanes = try LifecycleTests.makeLanes(context, shape, count: count)
+      let lanes = try Lifecycle.makeLanes(context, shape, count: count)
       var made = [[[UInt8]]](repeating: [], count: count)
       var pages = context.random("pages")
       for (id, pageCount) in turns {
@@ -104,8 +104,8 @@ enum IsolationTests {
 }
 
 /// `order`: what the order of packets means.
-enum OrderTests {
-  static let bodies: [String: TestBody.Body] = [
+enum Order {
+  static let bodies: [String: Rules.Body] = [
     "order/independent-order": independentOrder, "order/independent-channel": independentChannel,
     "order/stateful-in-order": inOrder, "order/stateful-disorder": disorder,
   ]

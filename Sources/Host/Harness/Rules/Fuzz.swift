@@ -4,8 +4,8 @@ import PluginAPI
 
 /// `fuzz`: random input until the time is up. Guided by coverage where the backend was built with
 /// `-fsanitize-coverage=inline-8bit-counters`; the counters arrive here by themselves.
-enum FuzzTests {
-  static let bodies: [String: TestBody.Body] = ["fuzz/decode": decode, "fuzz/encode": encode]
+enum Fuzz {
+  static let bodies: [String: Rules.Body] = ["fuzz/decode": decode, "fuzz/encode": encode]
 
   /// Puts a case where the parent finds it if this process does not survive it.
   private static func note(_ recording: Recording) {
@@ -42,7 +42,7 @@ enum FuzzTests {
     }
     var mutator = Mutator(
       random: context.random("mutator"), corpus: seeds.sequences.flatMap { $0.map(\.payload) },
-      lies: HostileTests.lies(seeds.attack), limit: seeds.attack.limit)
+      lies: Hostile.lies(seeds.attack), limit: seeds.attack.limit)
     var sequences = seeds.sequences
     let options = context.order.options
     let deadline = charness_now() + UInt64(context.order.fuzzTime * 1e9)
