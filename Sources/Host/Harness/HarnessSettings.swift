@@ -35,7 +35,7 @@ public struct HarnessSettings: Sendable {
   public var baseline: String?
   /// A case to try again instead of fuzzing.
   public var replay: String?
-  /// The executable that is started for each test; it must call `ChildProcess.runIfAsked()` first.
+  /// The executable that the tests' processes are forked from; it must call `ChildProcess.runIfAsked()` first.
   public var executable = "/proc/self/exe"
 
   /// All tests of the library at `path`.

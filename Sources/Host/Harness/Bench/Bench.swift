@@ -1,3 +1,6 @@
+// How fast a backend is. Bench measures a channel, LinkModel says what that means on a link, Baseline holds a run to an
+// earlier one.
+
 import CHarness
 import Glibc
 import PluginAPI

@@ -1,22 +1,39 @@
+// A test's process, from both sides: a crash, a hang or an exit() of a backend is a result, and what one test does to
+// its process no other test meets.
+//
+// A run starts this executable once more as its zygote (Zygote, zygote.c), which opens no library and has one thread;
+// for each test it forks a child. ChildProcess is what a child does, ChildOrder what it is told, ReportLine what it
+// tells; RunningChild is the child as the run sees it, and ChildAccount what is known of it in the end.
+
 import CHarness
 import Glibc
 
 /// One test, seen from inside its process.
 public enum ChildProcess {
-  /// The first argument of a child.
+  /// The first argument of a process that runs one test. The zygote's children are forks and have none.
   static let flag = "--multifd-harness-child"
-  /// The exit code of a child that failed for a reason of its own.
-  static let faultCode: Int32 = 70
+  /// The first argument of the process that children are forked from.
+  static let zygoteFlag = "--multifd-harness-zygote"
 
   /// Runs a test and ends the process, when that is what this process was started for. An executable that is
-  /// named in `HarnessSettings.executable` calls this before it looks at its arguments.
+  /// named in `HarnessSettings.executable` calls this before it looks at its arguments, and before it starts a
+  /// thread.
   public static func runIfAsked() {
     let arguments = CommandLine.arguments
-    guard arguments.count > 1, arguments[1] == flag else { return }
-    charness_begin_child()
-    guard let order = ChildOrder(arguments.dropFirst(2)), Catalogue.test(order.test) != nil else {
+    guard arguments.count > 1, [flag, zygoteFlag].contains(arguments[1]) else { return }
+    guard var order = ChildOrder(arguments.dropFirst(2)) else {
       complain("an order that makes no sense")
     }
+    if arguments[1] == zygoteFlag {
+      order.test = Zygote.serve()
+    } else {
+      charness_begin_child()
+    }
+    guard Catalogue.test(order.test) != nil else { complain("an order that makes no sense") }
+    run(order)
+  }
+
+  private static func run(_ order: ChildOrder) -> Never {
     charness_catch_faults(3)
     let reporter = Reporter(test: order.test) { line in
       let bytes = Array((line.text + "\n").utf8)
@@ -32,14 +49,14 @@ public enum ChildProcess {
 
   private static func complain(_ text: String) -> Never {
     Array((text + "\n").utf8).withUnsafeBytes { _ = writeAll(2, $0) }
-    _exit(faultCode)
+    _exit(CHARNESS_FAULT)
   }
 }
 
 /// A test in the harness's own process.
 enum InProcess {
   static func run(_ test: TestDescription, _ settings: HarnessSettings) -> ChildAccount {
-    let order = ChildOrder(test, settings)
+    let order = ChildOrder(test.id, settings)
     // Filled by the reporter, which locks: a test may have threads.
     let account = Box(ChildAccount(test))
     let start = charness_now()
@@ -52,81 +69,5 @@ enum InProcess {
   private final class Box: @unchecked Sendable {
     var value: ChildAccount
     init(_ value: ChildAccount) { self.value = value }
-  }
-}
-
-/// What a child is told, as arguments `key=value`.
-struct ChildOrder: Sendable {
-  var test: String
-  var path: String
-  var seed: UInt64
-  var isQuick: Bool
-  var fuzzTime: Double
-  var options: [String: String] = [:]
-  var pluginFolders: [String] = []
-  var golden: String?
-  var records: Bool
-  var replay: String?
-  var executable: String
-
-  init(_ test: TestDescription, _ settings: HarnessSettings) {
-    self.test = test.id
-    path = settings.path
-    seed = settings.seed
-    isQuick = settings.isQuick
-    fuzzTime = settings.fuzzTime
-    options = settings.options
-    pluginFolders = settings.pluginFolders
-    golden = settings.golden
-    records = settings.records
-    replay = settings.replay
-    executable = settings.executable
-  }
-
-  /// Everything behind the program's name.
-  var arguments: [String] {
-    var words = [
-      ChildProcess.flag, "test=\(test)", "path=\(path)", "seed=\(seed)", "fuzz=\(fuzzTime)",
-      "executable=\(executable)",
-    ]
-    if isQuick { words.append("quick=1") }
-    if records { words.append("record=1") }
-    if let golden { words.append("golden=\(golden)") }
-    if let replay { words.append("replay=\(replay)") }
-    words += pluginFolders.map { "folder=\($0)" }
-    words += options.sorted { $0.key < $1.key }.map { "option=\($0.key)=\($0.value)" }
-    return words
-  }
-
-  init?(_ arguments: some Collection<String>) {
-    var values: [String: String] = [:]
-    for argument in arguments {
-      guard let (key, value) = Self.split(argument) else { return nil }
-      switch key {
-      case "folder": pluginFolders.append(value)
-      case "option":
-        guard let (name, setting) = Self.split(value) else { return nil }
-        options[name] = setting
-      default: values[key] = value
-      }
-    }
-    guard let test = values["test"], let path = values["path"],
-      let seed = values["seed"].flatMap({ UInt64($0) }),
-      let fuzzTime = values["fuzz"].flatMap({ Double($0) })
-    else { return nil }
-    self.test = test
-    self.path = path
-    self.seed = seed
-    self.fuzzTime = fuzzTime
-    isQuick = values["quick"] != nil
-    records = values["record"] != nil
-    golden = values["golden"]
-    replay = values["replay"]
-    executable = values["executable"] ?? "/proc/self/exe"
-  }
-
-  private static func split(_ text: String) -> (String, String)? {
-    guard let equals = text.firstIndex(of: "=") else { return nil }
-    return (String(text[..<equals]), String(text[text.index(after: equals)...]))
   }
 }

@@ -1,45 +1,11 @@
 import CHarness
 import Glibc
 
-/// What one child said and how it ended.
-struct ChildAccount {
-  let test: TestDescription
-  var backend: BackendIdentity?
-  var findings: [Finding] = []
-  var metrics: [Metric] = []
-  var texts: [String] = []
-  var skipped: String?
-  var wasStopped = false
-  /// The test ran to its end.
-  var isComplete = false
-  var seconds = 0.0
-
-  init(_ test: TestDescription) { self.test = test }
-
-  mutating func take(_ line: ReportLine) {
-    switch line {
-    case .backend(let name, let version, let format):
-      backend = BackendIdentity(name: name, version: version, wireFormat: format)
-    case .finding(let owner, let message): add(message, owner)
-    case .crash(let owner, let message): add(message, owner.isEmpty ? test.id : owner)
-    case .metric(let name, let value, let unit):
-      metrics.append(Metric(name: name, value: value, unit: unit))
-    case .text(let text): texts.append(text)
-    case .skipped(let reason): skipped = reason
-    case .stopped: wasStopped = true
-    case .done: isComplete = true
-    }
-  }
-
-  mutating func add(_ message: String, _ owner: String? = nil) {
-    findings.append(Finding(owner: owner ?? test.id, seenIn: test.id, message: message))
-  }
-}
-
 /// A test in its child process, seen from outside.
 final class RunningChild {
   private let test: TestDescription
   private let settings: HarnessSettings
+  private let zygote: Zygote
   private var child = charness_child()
   /// Written by the child, read when it has ended.
   private let shared: UnsafeMutablePointer<charness_shared>
@@ -72,9 +38,12 @@ final class RunningChild {
     }
   }
 
-  init(_ test: TestDescription, _ settings: HarnessSettings) throws(HarnessFault) {
+  init(
+    _ test: TestDescription, _ settings: HarnessSettings, of zygote: Zygote
+  ) throws(HarnessFault) {
     self.test = test
     self.settings = settings
+    self.zygote = zygote
     deadline = started &+ UInt64(settings.limit(for: test) * 1e9)
     var descriptor: Int32 = -1
     guard let shared = charness_shared_new(&descriptor) else {
@@ -82,16 +51,11 @@ final class RunningChild {
     }
     self.shared = shared
     sharedDescriptor = descriptor
-    let words = [settings.executable] + ChildOrder(test, settings).arguments
-    // C strings of our own, freed below: posix_spawn reads them before it returns.
-    let arguments = words.map { strdup($0) } + [nil]
-    defer { arguments.forEach { free($0) } }
-    // Memory that a backend takes for zero shows; not where speed is measured.
-    let perturb: Int32 = test.group == .perf ? 0 : 165
-    let error = charness_spawn(settings.executable, arguments, descriptor, perturb, &child)
-    guard error == 0 else {
+    do throws(HarnessFault) {
+      child = try zygote.start(test, sharing: descriptor)
+    } catch {
       charness_shared_free(shared, descriptor)
-      throw HarnessFault("no child process: \(String(cString: strerror(error)))")
+      throw error
     }
   }
 
@@ -141,7 +105,8 @@ final class RunningChild {
   func finish() throws(HarnessFault) -> ChildAccount {
     drain()
     let place = placeText()
-    let status = charness_end(&child)
+    defer { charness_shared_free(shared, sharedDescriptor) }
+    let status = try zygote.end(&child)
     var account = ChildAccount(test)
     account.seconds = Double(charness_now() &- started) / 1e9
     var crashed = false, said = 0
@@ -153,8 +118,7 @@ final class RunningChild {
     }
     judge(status, place, &account, crashed: crashed, said: said)
     saveCase(&account)
-    charness_shared_free(shared, sharedDescriptor)
-    if status >= 0, !timedOut, status & 0x7f == 0, (status >> 8) & 0xff == ChildProcess.faultCode {
+    if status >= 0, !timedOut, status & 0x7f == 0, (status >> 8) & 0xff == CHARNESS_FAULT {
       throw HarnessFault("\(test.id): the child process failed: \(outputText)")
     }
     return account

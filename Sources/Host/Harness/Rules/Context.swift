@@ -1,5 +1,3 @@
-import CHarness
-import Glibc
 import Synchronization
 
 /// Collects what a test has to say. Used by all threads of a test.
@@ -112,64 +110,5 @@ struct Seeded: RandomNumberGenerator {
     z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
     z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
     return z ^ (z >> 31)
-  }
-}
-
-/// The code of every test, by name.
-package enum Rules {
-  /// The tests that have code.
-  package static var names: Set<String> { Set(all.keys) }
-
-  typealias Body = @Sendable (Context) throws(Stop) -> Void
-
-  static let all: [String: Body] =
-    [
-      Load.bodies, ABI.bodies, Options.bodies, Lifecycle.bodies,
-      Roundtrip.bodies, Bounds.bodies, Hostile.bodies, Isolation.bodies,
-      Order.bodies, Determinism.bodies, Resources.bodies, Faults.bodies,
-      Golden.bodies,
-      Fuzz.bodies, Perf.bodies,
-    ].reduce(into: [:]) { all, some in all.merge(some) { first, _ in first } }
-
-  /// Runs the test of an order. What is wrong has been reported when this returns.
-  static func run(_ order: ChildOrder, _ reporter: Reporter) {
-    let context = Context(order, reporter)
-    guard let body = all[order.test] else {
-      reporter.find(nil, "this test has no body")
-      return
-    }
-    do {
-      if !order.test.hasPrefix("load/") { _ = try context.library }
-      let before = ProcessState()
-      try body(context)
-      if !order.test.hasPrefix("load/"), let changed = ProcessState().difference(from: before) {
-        reporter.find("lifecycle/process-state", "\(changed) changed while it was used")
-      }
-    } catch {
-      switch error {
-      case .skipped(let reason): if reporter.count() == 0 { reporter.say(.skipped(reason)) }
-      case .failed: reporter.say(.stopped)
-      }
-    }
-  }
-}
-
-/// What a backend may not change.
-struct ProcessState {
-  private var hashes = [UInt64](repeating: 0, count: Int(CHARNESS_STATES))
-
-  init() { charness_process_state(&hashes) }
-
-  /// What is different now; nil when nothing is.
-  func difference(from earlier: ProcessState) -> String? {
-    let names = hashes.indices.filter { hashes[$0] != earlier.hashes[$0] }.map(Self.name)
-    return names.isEmpty ? nil : names.joined(separator: ", ")
-  }
-
-  private static func name(_ index: Int) -> String {
-    // An array of CHARNESS_STATES literals.
-    withUnsafeBytes(of: charness_state_names) { bytes in
-      String(cString: bytes.load(fromByteOffset: index * 8, as: UnsafePointer<CChar>.self))
-    }
   }
 }

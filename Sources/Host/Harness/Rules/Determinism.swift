@@ -88,7 +88,8 @@ enum Determinism {
   }
 
   private static func childDigest(_ context: Context) -> UInt64? {
-    let words = [context.order.executable] + context.order.arguments
+    let words =
+      [context.order.executable, ChildProcess.flag] + context.order.arguments
     // C strings of our own, freed below: posix_spawn reads them before it returns.
     let arguments = words.map { strdup($0) } + [nil]
     defer { arguments.forEach { free($0) } }

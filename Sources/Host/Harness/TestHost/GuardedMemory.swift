@@ -93,5 +93,5 @@ func protect(_ address: UnsafeMutableRawPointer, _ size: Int, _ access: GuardedM
 func harnessFault(_ text: String) -> Never {
   let line = "harness: \(text): \(String(cString: strerror(errno)))\n"
   Array(line.utf8).withUnsafeBytes { _ = writeAll(2, $0) }
-  _exit(ChildProcess.faultCode)
+  _exit(CHARNESS_FAULT)
 }
