@@ -15,7 +15,7 @@ public struct HarnessSettings: Sendable {
   public var timeout: Double = 60
   /// Fewer rounds of everything.
   public var isQuick = false
-  /// Seconds for each fuzz test; nil for 10, or 1 when quick.
+  /// Seconds for each fuzz test; nil for 10, or a quarter of one when quick.
   public var fuzzSeconds: Double?
   /// Everything in this process, one test after the other: for a debugger.
   public var inProcess = false
@@ -55,7 +55,7 @@ public struct HarnessSettings: Sendable {
     }
   }
 
-  var fuzzTime: Double { fuzzSeconds ?? (isQuick ? 1 : 10) }
+  var fuzzTime: Double { fuzzSeconds ?? (isQuick ? 0.25 : 10) }
 }
 
 /// Which tests: a name, a group, or a regular expression that is found in the name.

@@ -40,6 +40,7 @@ public enum ChildProcess {
       bytes.withUnsafeBytes { _ = writeAll(3, $0) }
     }
     if charness_sanitized() == 0 { charness_limit_data(6 << 30) }
+    Filling.prepare()
     Rules.run(order, reporter)
     fflush(nil)
     reporter.say(.done)
@@ -59,6 +60,7 @@ enum InProcess {
     let order = ChildOrder(test.id, settings)
     // Filled by the reporter, which locks: a test may have threads.
     let account = Box(ChildAccount(test))
+    Filling.prepare()
     let start = charness_now()
     Rules.run(order, Reporter(test: test.id) { account.value.take($0) })
     account.value.isComplete = true

@@ -7,9 +7,11 @@ import Glibc
 /// them.
 final class Zygote {
   private var zygote = charness_zygote()
+  private let isQuick: Bool
 
   /// Starts it: the one exec of a run.
   init(_ settings: HarnessSettings) throws(HarnessFault) {
+    isQuick = settings.isQuick
     let words =
       [settings.executable, ChildProcess.zygoteFlag] + ChildOrder("", settings).arguments
     // C strings of our own, freed below: posix_spawn reads them before it returns.
@@ -28,11 +30,17 @@ final class Zygote {
     -> charness_child
   {
     var child = charness_child()
-    // Nothing is filled where speed is measured.
-    let fills: Int32 = test.group == .perf ? 0 : 1
-    let error = charness_zygote_child(&zygote, test.id, descriptor, fills, &child)
+    let error = charness_zygote_child(
+      &zygote, test.id, descriptor, fillsMemory(of: test) ? 1 : 0, &child)
     if error != 0 { throw Self.fault(error) }
     return child
+  }
+
+  /// Nothing is filled where speed is measured. Nor, in a quick run, where options go to their ends: that is
+  /// hundreds of megabytes in some codecs, and what is in memory shows in the other tests as well.
+  private func fillsMemory(of test: TestDescription) -> Bool {
+    let costly = ["options/ends", "options/combinations", "isolation/options"]
+    return test.group != .perf && !(isQuick && costly.contains(test.id))
   }
 
   /// Ends what is left of a child and of what it has started. The status as of waitpid(2), or -1.

@@ -132,17 +132,22 @@ enum Bounds {
       }
       var best = 0.0
       block.fill(.random, &random)
-      for _ in 0..<context.rounds(300, quick: 40) {
+      // A round over a large packet takes as long as many over a small one, and changes as many pages.
+      let size = shape.pageCount * shape.pageSize >> 12
+      for _ in 0..<max(8, context.rounds(300, quick: 40) * 8 / max(8, size)) {
         // Some pages get other content, some bytes become others; kept when the payload grows.
-        let page = Int(block.offsets.randomElement(using: &random)!)
-        let saved = Array(block.bytes(at: UInt64(page)))
-        Self.vary(block.base + page, shape.pageSize, &random)
+        let pages = block.offsets.shuffled(using: &random).prefix(max(1, size / 16))
+        let saved = pages.map { Array(block.bytes(at: $0)) }
+        for page in pages { Self.vary(block.base + Int(page), shape.pageSize, &random) }
         let share = try encode()
         if share >= best {
           best = share
         } else {
-          saved.withUnsafeBytes {
-            (block.base + page).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+          for (page, bytes) in zip(pages, saved) {
+            bytes.withUnsafeBytes {
+              // A page that was as long when it was saved.
+              (block.base + Int(page)).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+            }
           }
         }
       }

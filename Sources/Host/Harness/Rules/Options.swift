@@ -88,15 +88,15 @@ enum Options {
     let shape = Shape(try context.library, pages: 8)
     let text = options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
       .joined(separator: ",")
-    for direction in ["send", "recv"] {
-      let status =
-        direction == "send"
-        ? try SendDriver(context, shape, options: options).setup
-        : try ReceiveDriver(context, shape, options: options).setup
+    let sides = (
+      try SendDriver(context, shape, options: options),
+      try ReceiveDriver(context, shape, options: options)
+    )
+    for (callback, status) in [("send_setup", sides.0.setup), ("recv_setup", sides.1.setup)] {
       if case .failed(MULTIFD_ERROR_OPTION, _) = status, mayRefuse { return false }
-      try context.require(status.isOK, "\(direction)_setup() returns \(status) with \(text)")
+      try context.require(status.isOK, "\(callback)() returns \(status) with \(text)")
     }
-    let lane = try Lane(context, shape, options: options, label: text, content: Lane.mix)
+    let lane = try Lane(context, shape, label: text, sides: sides, content: Lane.mix)
     do throws(Stop) {
       for count in [8, 1, 5] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
     } catch {

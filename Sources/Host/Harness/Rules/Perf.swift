@@ -50,7 +50,12 @@ enum Perf {
     return speed
   }
 
-  private static func packets(_ context: Context) -> Int { context.rounds(48, quick: 12) }
+  private static func packets(_ context: Context) -> Int { context.rounds(16, quick: 2) }
+
+  /// How long each figure is measured: a run over all tests is there for the rules first.
+  private static func seconds(_ context: Context, _ full: Double) -> Double {
+    context.order.isQuick ? 0.04 : full
+  }
 
   @Sendable private static func throughput(_ context: Context) throws(Stop) {
     let library = try context.library
@@ -59,7 +64,7 @@ enum Perf {
       let bench = Bench(
         library, content, packets: packets(context), options: context.order.options,
         seed: context.order.seed)
-      guard let speed = measure(bench, seconds: Double(context.rounds(1500, quick: 150)) / 1000)
+      guard let speed = measure(bench, seconds: seconds(context, 0.35))
       else {
         context.fail("a callback fails with pages of \(name)")
         throw .failed
@@ -77,9 +82,9 @@ enum Perf {
   @Sendable private static func latency(_ context: Context) throws(Stop) {
     let library = try context.library
     let bench = Bench(
-      library, .ram, packets: packets(context), options: context.order.options,
+      library, .ram, packets: 2 * packets(context), options: context.order.options,
       seed: context.order.seed)
-    guard let speed = measure(bench, seconds: Double(context.rounds(2000, quick: 200)) / 1000)
+    guard let speed = measure(bench, seconds: seconds(context, 0.6))
     else {
       context.fail("a callback fails")
       throw .failed
@@ -136,7 +141,7 @@ enum Perf {
       guard
         let speed = together(
           library, channels: count, packets: packets(context) / 2, options: context.order.options,
-          seconds: Double(context.rounds(1000, quick: 100)) / 1000, seed: context.order.seed)
+          seconds: seconds(context, 0.25), seed: context.order.seed)
       else {
         context.fail("a callback fails with \(count) channels")
         throw .failed
@@ -164,7 +169,7 @@ enum Perf {
     for (candidate, options) in candidates {
       let speed = together(
         candidate, channels: cores, packets: packets(context) / 2, options: options,
-        seconds: Double(context.rounds(1500, quick: 150)) / 1000, seed: context.order.seed)
+        seconds: seconds(context, 0.2), seed: context.order.seed)
       guard let speed else {
         if candidate === library { context.fail("a callback fails") }
         continue

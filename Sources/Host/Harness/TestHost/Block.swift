@@ -70,7 +70,7 @@ final class Block: @unchecked Sendable {
 
   func fill(_ content: Content, _ random: inout Seeded) { fill(&random) { _ in content } }
 
-  static let poison: UInt8 = 0xa5
+  static let poison = Filling.byte
 
   /// Makes every page differ from anything that is likely to be sent.
   func poison() { for run in runs { memset(base + run.offset, Int32(Self.poison), run.size) } }

@@ -119,28 +119,3 @@ struct Shape: Sendable {
 
   var text: String { "\(pageCount) pages of \(pageSize)" }
 }
-
-/// The lists of a packet's pages, read-only during a call and off limits after it.
-final class PageLists {
-  private let memory: GuardedMemory
-  private let capacity: Int
-
-  init(capacity: Int) {
-    self.capacity = capacity
-    memory = GuardedMemory(max(1, capacity) * 8, alignment: 8, kind: .list)
-    memory.allow(.nothing, kind: .staleList)
-  }
-
-  /// The list in memory; it ends where the guard page begins. Nil when it is empty.
-  func show(_ offsets: [UInt64]) -> UnsafePointer<UInt64>? {
-    guard !offsets.isEmpty else { return nil }
-    memory.allow(.writing)
-    // At most `capacity` entries: the drivers see to that.
-    let start = (memory.base + (capacity - offsets.count) * 8).assumingMemoryBound(to: UInt64.self)
-    start.update(from: offsets, count: offsets.count)
-    memory.allow(.reading, kind: .list)
-    return UnsafePointer(start)
-  }
-
-  func hide() { memory.allow(.nothing, kind: .staleList) }
-}

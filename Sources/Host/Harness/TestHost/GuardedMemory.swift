@@ -34,8 +34,8 @@ final class GuardedMemory: @unchecked Sendable {
   private static let page = 4096
   private static let canary: UInt8 = 0xc9
 
-  /// Contents are 0xa5, so that memory taken for zero shows. `alignment` is a power of two.
-  init(_ size: Int, alignment: Int, kind: MemoryKind) {
+  /// Contents are ``Filling``. `alignment` is a power of two. Closed: off limits until it is opened.
+  init(_ size: Int, alignment: Int, kind: MemoryKind, isClosed: Bool = false) {
     let page = Self.page
     // Behind the first page, so that it may be aligned to more than a page.
     let lead = max(page, alignment)
@@ -50,20 +50,29 @@ final class GuardedMemory: @unchecked Sendable {
     slack = Int(end - start) - size
     self.size = size
     guardNumber = charness_guard_add(mapping, whole, kind.rawValue, 0)
+    if !isClosed { open() }
+  }
+
+  /// Memory to write to, with its first contents.
+  func open() {
     allow(.writing)
-    memset(base, 0xa5, size)
+    Filling.fill(pages.start, pages.size)
     memset(base + size, Int32(Self.canary), slack)
   }
 
   /// What may be done with it from now on. A fault then counts as one of `kind`, if that is given.
   func allow(_ access: Access, kind: MemoryKind? = nil) {
-    let first = UInt(bitPattern: base) & ~UInt(Self.page - 1)
-    let length = Int(UInt(bitPattern: mapping) + UInt(mappingSize - Self.page) - first)
-    // Whole pages of our own mapping, between its first and its last page.
-    protect(UnsafeMutableRawPointer(bitPattern: first)!, length, access)
+    protect(pages.start, pages.size, access)
     guard let kind else { return }
     charness_guard_remove(guardNumber)
     guardNumber = charness_guard_add(mapping, mappingSize, kind.rawValue, 0)
+  }
+
+  /// Whole pages of our own mapping, between its first and its last page.
+  private var pages: (start: UnsafeMutableRawPointer, size: Int) {
+    let first = UInt(bitPattern: base) & ~UInt(Self.page - 1)
+    let length = Int(UInt(bitPattern: mapping) + UInt(mappingSize - Self.page) - first)
+    return (UnsafeMutableRawPointer(bitPattern: first)!, length)
   }
 
   /// False when somebody wrote between its end and the guard page.

@@ -22,10 +22,10 @@ final class Lane: @unchecked Sendable {
   private var number: UInt64 = 0
 
   /// A channel of `shape` in both directions, and a block of pages filled by `content`. The source can only be
-  /// read from now on.
+  /// read from now on. The two sides are set up here, unless they are handed in.
   init(
     _ context: Context, _ shape: Shape, pages: Int? = nil, options: [String: String]? = nil,
-    label: String = "", content: (Int) -> Content
+    label: String = "", sides: (SendDriver, ReceiveDriver)? = nil, content: (Int) -> Content
   ) throws(Stop) {
     self.context = context
     let pages = pages ?? shape.pageCount + 6
@@ -34,8 +34,12 @@ final class Lane: @unchecked Sendable {
     var random = context.random("content" + label)
     source.fill(&random, content)
     source.allow(.reading)
-    sender = try SendDriver(context, shape, options: options)
-    receiver = try ReceiveDriver(context, shape, options: options)
+    if let sides {
+      (sender, receiver) = sides
+    } else {
+      sender = try SendDriver(context, shape, options: options)
+      receiver = try ReceiveDriver(context, shape, options: options)
+    }
     try context.require(sender.setup.isOK, "send_setup() returns \(sender.setup)")
     try context.require(receiver.setup.isOK, "recv_setup() returns \(receiver.setup)")
   }

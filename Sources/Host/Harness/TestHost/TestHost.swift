@@ -1,7 +1,7 @@
 // The host that a backend meets here. It talks to the raw table, since PluginLoader's checks would hide faults.
 //
 // Library and ELFSymbols are the file, OptionEntry its options; GuardedMemory and Block memory with pages around it that
-// nobody may touch. TestHost is the host's side of a channel, SendDriver and ReceiveDriver the two directions, Lane both of
+// nobody may touch, Filling what it holds. TestHost is the host's side of a channel, SendDriver and ReceiveDriver the two directions, Lane both of
 // them with pages to send, Attack a receiver that is given something else, CallStatus how a callback ended.
 
 import CHarness
