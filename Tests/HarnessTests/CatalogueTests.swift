@@ -1,3 +1,4 @@
+import CHarness
 import Harness
 import Testing
 
@@ -7,10 +8,11 @@ import Testing
   func complete() {
     let ids = Catalogue.all.map(\.id)
     #expect(Set(ids).count == ids.count)
-    #expect(TestBody.names == Set(ids))
+    #expect(Rules.names == Set(ids))
     for test in Catalogue.all {
       #expect(test.id.wholeMatch(of: /[a-z]+\/[a-z0-9-]+/) != nil, "\(test.id)")
       #expect(TestGroup(rawValue: String(test.id.prefix { $0 != "/" })) != nil, "\(test.id)")
+      #expect(test.id.utf8.count < CHARNESS_NAME_MAX, "\(test.id)")
       #expect((10...90).contains(test.summary.count) && !test.summary.hasSuffix("."), "\(test.id)")
     }
     #expect(Set(Catalogue.all.map(\.group)) == Set(TestGroup.allCases))

@@ -80,8 +80,11 @@ struct GrownHost {
       "PluginLoader/HostServices.swift",
       "free: { channel, pointer in with(channel) { $0.free(pointer) } }"
     ),
-    ("Harness/TestHost.swift", "free: { channel, pointer in TestHost.of(channel).free(pointer) }"),
-    ("Harness/Bench.swift", "free: { _, pointer in Glibc.free(pointer) }"),
+    (
+      "Harness/TestHost/TestHost.swift",
+      "free: { channel, pointer in TestHost.of(channel).free(pointer) }"
+    ),
+    ("Harness/Bench/Bench.swift", "free: { _, pointer in Glibc.free(pointer) }"),
   ]
 
   init() throws {
@@ -126,7 +129,7 @@ struct GrownHost {
     for module in ["System", "PluginLoader", "Chart", "Harness"] {
       objects.append(folder("\(module).o"))
       let path = "\(sources)/Host/\(module)"
-      let names = try FileManager.default.contentsOfDirectory(atPath: path).sorted()
+      let names = try FileManager.default.subpathsOfDirectory(atPath: path).sorted()
       try run(
         swift + [
           "-wmo", "-package-name", "multifd", "-parse-as-library", "-module-name", module,

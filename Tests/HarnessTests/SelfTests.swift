@@ -33,7 +33,9 @@ enum Run {
 }
 
 /// The harness can fail, for the right reason, and only then.
-@Suite(.serialized, .needsCompiler) struct SelfTests {
+///
+/// Backends are tried side by side, since many a test waits, for a hang or for the last one of its stage.
+@Suite(.needsCompiler) struct SelfTests {
   private func report(_ specimen: Specimen) throws -> RunReport {
     let folder = try TemporaryFolder()
     var settings = Run.settings(
@@ -42,7 +44,7 @@ enum Run {
     // The ones that only random input finds end with the first find.
     settings.fuzzSeconds = specimen.expected.contains { $0.hasPrefix("fuzz/") } ? 5 : 0.05
     // One backend of these hangs on purpose, with everything else done in a fraction of this.
-    settings.timeout = specimen.name.hasPrefix("hang") ? 6 : 120
+    settings.timeout = specimen.name.hasPrefix("hang") ? 3 : 120
     return try Run.run(settings)
   }
 

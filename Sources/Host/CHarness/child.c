@@ -1,6 +1,7 @@
-/* Child processes, one for each test. */
+/* Processes that are started anew, and what each test's process does and suffers. */
 #define _GNU_SOURCE
 #include "charness.h"
+#include "internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -34,6 +35,31 @@ static int high_pipe(int ends[2]) {
   return 0;
 }
 
+int charness_pipes(charness_child *child, int theirs[2]) {
+  int report[2], output[2];
+  int error = high_pipe(report);
+  if (error != 0) return error;
+  error = high_pipe(output);
+  if (error != 0) {
+    close(report[0]);
+    close(report[1]);
+    return error;
+  }
+  child->report = report[0];
+  child->output = output[0];
+  theirs[0] = report[1];
+  theirs[1] = output[1];
+  return 0;
+}
+
+int charness_pidfd(int pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+void charness_close(charness_child *child) {
+  if (child->pidfd >= 0) close(child->pidfd);
+  close(child->report);
+  close(child->output);
+}
+
 /* This environment with some settings of our own; freed by the caller (the strings are not). */
 static char **environment(char *perturb) {
   extern char **environ;
@@ -45,7 +71,7 @@ static char **environment(char *perturb) {
   size_t used = 0;
   for (size_t i = 0; i < count; i++) {
     if (strncmp(environ[i], "SWIFT_BACKTRACE=", 16) == 0) continue;
-    if (strncmp(environ[i], "MALLOC_PERTURB_=", 16) == 0) continue;
+    if (strncmp(environ[i], CHARNESS_PERTURB "=", sizeof CHARNESS_PERTURB) == 0) continue;
     copy[used++] = environ[i];
   }
   copy[used++] = backtrace;
@@ -53,8 +79,8 @@ static char **environment(char *perturb) {
   return copy;
 }
 
-static int spawn(const char *program, char *const arguments[], int report, int output, int shared_fd,
-                 char **variables, int *pid) {
+static int spawn(const char *program, char *const arguments[], const int files[CHARNESS_FILES],
+                 char **variables, short flags, int *pid) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   int error = posix_spawn_file_actions_init(&actions);
@@ -65,60 +91,58 @@ static int spawn(const char *program, char *const arguments[], int report, int o
     return error;
   }
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, output, 1);
-  posix_spawn_file_actions_adddup2(&actions, output, 2);
-  posix_spawn_file_actions_adddup2(&actions, report, 3);
-  posix_spawn_file_actions_adddup2(&actions, shared_fd, 4);
-  posix_spawn_file_actions_addclosefrom_np(&actions, 5);
+  posix_spawn_file_actions_adddup2(&actions, files[0], 1);
+  posix_spawn_file_actions_adddup2(&actions, files[0], 2);
+  int first = 3;
+  for (int i = 1; i < CHARNESS_FILES && files[i] >= 0; i++) {
+    posix_spawn_file_actions_adddup2(&actions, files[i], first++);
+  }
+  posix_spawn_file_actions_addclosefrom_np(&actions, first);
   sigset_t none, defaults;
   sigemptyset(&none);
   sigemptyset(&defaults);
   sigaddset(&defaults, SIGPIPE);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &defaults);
-  /* Its own process group, so that what it starts can be ended with it. */
   posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes,
-                           POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setflags(&attributes, flags | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   error = posix_spawn(pid, program, &actions, &attributes, arguments, variables);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   return error;
 }
 
+int charness_start(const char *program, char *const arguments[], int perturb,
+                   const int files[CHARNESS_FILES], int own_group, int *pid) {
+  char setting[32];
+  snprintf(setting, sizeof setting, CHARNESS_PERTURB "=%d", perturb);
+  char **variables = environment(perturb != 0 ? setting : NULL);
+  if (variables == NULL) return ENOMEM;
+  const int error =
+    spawn(program, arguments, files, variables, own_group ? POSIX_SPAWN_SETPGROUP : 0, pid);
+  free(variables);
+  return error;
+}
+
 int charness_spawn(const char *program, char *const arguments[], int shared_fd, int perturb,
                    charness_child *child) {
-  int report[2], output[2];
-  int error = high_pipe(report);
+  int ends[2];
+  int error = charness_pipes(child, ends);
   if (error != 0) return error;
-  error = high_pipe(output);
-  if (error != 0) {
-    close(report[0]);
-    close(report[1]);
-    return error;
-  }
   const int high = fcntl(shared_fd, F_DUPFD_CLOEXEC, 10);
-  char setting[32];
-  snprintf(setting, sizeof setting, "MALLOC_PERTURB_=%d", perturb);
-  char **variables = environment(perturb != 0 ? setting : NULL);
-  if (high < 0 || variables == NULL) {
+  if (high < 0) {
     error = errno;
   } else {
-    error = spawn(program, arguments, report[1], output[1], high, variables, &child->pid);
+    /* Its own process group, so that what it starts can be ended with it. */
+    error = charness_start(program, arguments, perturb, (int[]){ends[1], ends[0], high}, 1,
+                           &child->pid);
+    close(high);
   }
-  free(variables);
-  if (high >= 0) close(high);
-  close(report[1]);
-  close(output[1]);
-  if (error != 0) {
-    close(report[0]);
-    close(output[0]);
-    return error;
-  }
-  child->report = report[0];
-  child->output = output[0];
-  child->pidfd = (int)syscall(SYS_pidfd_open, child->pid, 0);
-  return 0;
+  close(ends[0]);
+  close(ends[1]);
+  child->pidfd = error == 0 ? charness_pidfd(child->pid) : -1;
+  if (error != 0) charness_close(child);
+  return error;
 }
 
 int charness_end(charness_child *child) {
@@ -130,9 +154,7 @@ int charness_end(charness_child *child) {
   do {
     result = waitpid(child->pid, &status, 0);
   } while (result < 0 && errno == EINTR);
-  if (child->pidfd >= 0) close(child->pidfd);
-  close(child->report);
-  close(child->output);
+  charness_close(child);
   return result == child->pid ? status : -1;
 }
 

@@ -1,14 +1,10 @@
 // Harness tries a backend: every rule of multifd_plugin.h that can be seen from outside, each by a test of
-// its own in a child process of its own, so that a crash, a hang or an exit() is a result.
+// its own in a process of its own, so that a crash, a hang or an exit() is a result.
 //
-// Reading order: Catalogue (what is tested), Harness (the run), RunningChild and ChildProcess (one test, seen
-// from outside and from inside), Context (what a test works with), Library and ELFSymbols (the file),
-// GuardedMemory, Block, TestHost, SendDriver, ReceiveDriver, Lane (the host that a backend meets here: it
-// talks to the raw table, since PluginLoader's checks would hide faults), then a file for each group of
-// tests, Bench and LinkModel (performance), and the four formats of a report.
-
-import CHarness
-import Glibc
+// Reading order: Catalogue (what is tested), Harness and Stage (the run), Child (a test's process, from outside
+// and from inside), Rules (the tests, a file for each group, and what they work with), TestHost (the host that a
+// backend meets here), Content (what it is given), Bench (how fast it is), Report (what is told in the end). The
+// head of the file that bears a folder's name, or of its main file, tells more.
 
 /// One run over one backend.
 public struct Harness {
@@ -37,6 +33,7 @@ public struct Harness {
 
   /// Runs the tests that the settings select. Throws a `HarnessFault` when the harness itself fails.
   public mutating func run() throws(HarnessFault) -> RunReport {
+    defer { zygote = nil }
     let catalogued = Catalogue.all.filter { settings.selects($0) }
     guard !catalogued.isEmpty else { throw HarnessFault("no test of that name", usage: true) }
     let baseline: Baseline? =
@@ -71,6 +68,16 @@ public struct Harness {
 
   private var flushed = 0
 
+  /// Where the processes of the tests come from; nil before the first, and where they are all run in this one.
+  private var zygote: Zygote?
+
+  private mutating func start(_ test: TestDescription) throws(HarnessFault) -> RunningChild {
+    if let zygote { return try RunningChild(test, settings, of: zygote) }
+    let first = try Zygote(settings)
+    zygote = first
+    return try RunningChild(test, settings, of: first)
+  }
+
   private mutating func run(
     _ tests: [TestDescription], jobs: Int, of selected: [TestDescription]
   ) throws(HarnessFault) {
@@ -87,7 +94,7 @@ public struct Harness {
     while !waiting.isEmpty || !running.isEmpty {
       while running.count < jobs, let test = waiting.popFirst() {
         progress(.started(test))
-        running.append(try RunningChild(test, settings))
+        running.append(try start(test))
       }
       RunningChild.wait(running)
       for index in running.indices.reversed() where running[index].isDone {
@@ -107,7 +114,7 @@ public struct Harness {
     if settings.inProcess {
       account = InProcess.run(test, settings)
     } else {
-      let child = try RunningChild(test, settings)
+      let child = try start(test)
       RunningChild.wait([child])
       account = try child.finish()
     }
@@ -176,46 +183,5 @@ public struct HarnessFault: Error, CustomStringConvertible {
   init(_ description: String, usage: Bool = false) {
     self.description = description
     isUsage = usage
-  }
-}
-
-/// Tests that can be run side by side; each stage needs the gates of the ones before it.
-enum Stage: Int, CaseIterable {
-  case opening, entering, table, basics, packets, rules, plain, random, performance
-
-  init(_ test: TestDescription) {
-    switch (test.group, test.isGate) {
-    case (.load, true): self = test.id == "load/opens" ? .opening : .entering
-    case (.load, _): self = .table
-    // The host's own loader refuses for the same reasons in other words; the others do without guard pages.
-    case (.resources, _): self = .plain
-    case _ where ["abi/host-accepts", "lifecycle/cycles", "faults/address-space"].contains(test.id):
-      self = .plain
-    // These move pages.
-    case (.abi, false) where ["constant", "later-host"].contains(test.name): self = .rules
-    case (.abi, _): self = .table
-    case (.fuzz, _): self = .random
-    case (.perf, _): self = .performance
-    case (.roundtrip, true): self = .packets
-    case (_, true): self = .basics
-    default: self = .rules
-    }
-  }
-
-  /// Why nothing of this stage is run; nil when it is.
-  func blocked(by results: [String: TestResult], settings: HarnessSettings) -> String? {
-    if settings.keepsGoing { return nil }
-    for test in Catalogue.all where Stage(test).rawValue < rawValue {
-      guard let result = results[test.id], result.isFailure else { continue }
-      // Random input would only find again what ordered input has found.
-      let covers: Set<TestGroup> =
-        switch self {
-        case .plain: [.load, .abi, .roundtrip, .bounds]
-        case .random: [.roundtrip, .bounds, .hostile]
-        default: []
-        }
-      if test.isGate || covers.contains(test.group) { return "needs \(test.id)" }
-    }
-    return nil
   }
 }

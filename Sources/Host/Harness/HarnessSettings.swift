@@ -15,7 +15,7 @@ public struct HarnessSettings: Sendable {
   public var timeout: Double = 60
   /// Fewer rounds of everything.
   public var isQuick = false
-  /// Seconds for each fuzz test; nil for 10, or 1 when quick.
+  /// Seconds for each fuzz test; nil for 10, or a quarter of one when quick.
   public var fuzzSeconds: Double?
   /// Everything in this process, one test after the other: for a debugger.
   public var inProcess = false
@@ -35,7 +35,7 @@ public struct HarnessSettings: Sendable {
   public var baseline: String?
   /// A case to try again instead of fuzzing.
   public var replay: String?
-  /// The executable that is started for each test; it must call `ChildProcess.runIfAsked()` first.
+  /// The executable that the tests' processes are forked from; it must call `ChildProcess.runIfAsked()` first.
   public var executable = "/proc/self/exe"
 
   /// All tests of the library at `path`.
@@ -55,7 +55,7 @@ public struct HarnessSettings: Sendable {
     }
   }
 
-  var fuzzTime: Double { fuzzSeconds ?? (isQuick ? 1 : 10) }
+  var fuzzTime: Double { fuzzSeconds ?? (isQuick ? 0.25 : 10) }
 }
 
 /// Which tests: a name, a group, or a regular expression that is found in the name.

@@ -49,10 +49,10 @@ struct HarnessCommand: ParsableCommand {
     help: "Seconds after which a test counts as hanging, not counting those without a processor.")
   var timeout = 60.0
 
-  @Option(help: "Seconds for each fuzz test; 10, or 1 with --quick.")
+  @Option(help: "Seconds for each fuzz test; 10, or 0.25 with --quick.")
   var fuzzTime: Double?
 
-  @Flag(help: "Fewer rounds of everything: below 20 seconds.")
+  @Flag(help: "Fewer rounds of everything: about 2 seconds.")
   var quick = false
 
   @Flag(help: "Run everything in this process, for a debugger.")

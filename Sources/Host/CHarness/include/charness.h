@@ -1,5 +1,5 @@
-/* What the harness needs of Linux and C: child processes, a signal handler that knows whose memory was
- * touched, memory figures of the process. No policy but the names of the tests in crash.c.
+/* What the harness needs of Linux and C: child processes and where they come from, a signal handler that knows
+ * whose memory was touched, memory figures of the process. No policy but the names of the tests in crash.c.
  * No system header beyond stddef/stdint here, as in clinux.h. */
 #ifndef CHARNESS_H
 #define CHARNESS_H
@@ -60,17 +60,50 @@ void charness_shared_free(charness_shared *shared, int fd);
 
 typedef struct {
   int pid;
-  int pidfd;  /* readable when the child has ended */
+  int pidfd;  /* readable when the child has ended; -1 on a kernel without pidfd_open */
   int report; /* what it reports on its descriptor 3; non-blocking */
   int output; /* what it writes to stdout and stderr; non-blocking */
 } charness_child;
+
+/* The exit code of a process that failed for a reason of its own. */
+#define CHARNESS_FAULT 70
 
 /* Starts `program` in a process group of its own, stdin from /dev/null. `perturb`: glibc fills fresh and
  * freed memory with it, 0 for not. 0, or an errno value. */
 int charness_spawn(const char *program, char *const arguments[], int shared_fd, int perturb,
                    charness_child *child);
-/* Kills what is left of it and its group, reaps it. Status as of waitpid(), or -1. */
+/* Kills what is left of one that charness_spawn() has started and its group, reaps it. Status as of waitpid(), or
+ * -1. */
 int charness_end(charness_child *child);
+
+/* ---- the process that forks children: zygote.c ---- */
+
+typedef struct {
+  int pid;
+  int socket; /* what it is asked through */
+} charness_zygote;
+
+/* The longest name of a test, its NUL included. */
+#define CHARNESS_NAME_MAX 64
+
+/* Starts `program`, which calls charness_zygote_serve(). `perturb` as above, for all its children. An answer is waited
+ * for `patience` seconds. 0, or an errno value. */
+int charness_zygote_start(const char *program, char *const arguments[], int perturb, int patience,
+                          charness_zygote *zygote);
+/* A child of it, as charness_spawn() would start one; `perturb` 0: its memory is not filled. 0, or an errno value:
+ * EPIPE when the zygote has ended, ETIMEDOUT when it does not answer. */
+int charness_zygote_child(const charness_zygote *zygote, const char *test, int shared_fd,
+                          int perturb, charness_child *child);
+/* Kills what is left of it and its group, reaps it. The same errors; without one, the status as of waitpid(), or -1. */
+int charness_zygote_end_child(const charness_zygote *zygote, charness_child *child, int *status);
+/* Ends the zygote, if there is one; its children die with it. */
+void charness_zygote_end(charness_zygote *zygote);
+
+/* The zygote's own side, with its socket as descriptor 3: forks what it is asked for and comes back in each child, with
+ * the name of its test. Ends the process when nobody is left to ask. The process has no second thread. */
+void charness_zygote_serve(char test[CHARNESS_NAME_MAX]);
+
+/* ---- what a test's process does and suffers: child.c ---- */
 
 /* Nanoseconds that a process was ready to run and had to wait for a processor: of its thread that waited longest.
  * 0 where the kernel does not count that. */

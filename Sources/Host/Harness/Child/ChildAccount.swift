@@ -1,0 +1,34 @@
+/// What one child said and how it ended.
+struct ChildAccount {
+  let test: TestDescription
+  var backend: BackendIdentity?
+  var findings: [Finding] = []
+  var metrics: [Metric] = []
+  var texts: [String] = []
+  var skipped: String?
+  var wasStopped = false
+  /// The test ran to its end.
+  var isComplete = false
+  var seconds = 0.0
+
+  init(_ test: TestDescription) { self.test = test }
+
+  mutating func take(_ line: ReportLine) {
+    switch line {
+    case .backend(let name, let version, let format):
+      backend = BackendIdentity(name: name, version: version, wireFormat: format)
+    case .finding(let owner, let message): add(message, owner)
+    case .crash(let owner, let message): add(message, owner.isEmpty ? test.id : owner)
+    case .metric(let name, let value, let unit):
+      metrics.append(Metric(name: name, value: value, unit: unit))
+    case .text(let text): texts.append(text)
+    case .skipped(let reason): skipped = reason
+    case .stopped: wasStopped = true
+    case .done: isComplete = true
+    }
+  }
+
+  mutating func add(_ message: String, _ owner: String? = nil) {
+    findings.append(Finding(owner: owner ?? test.id, seenIn: test.id, message: message))
+  }
+}

@@ -1,0 +1,75 @@
+/// What a child is told, as arguments `key=value`.
+struct ChildOrder: Sendable {
+  var test: String
+  var path: String
+  var seed: UInt64
+  var isQuick: Bool
+  var fuzzTime: Double
+  var options: [String: String] = [:]
+  var pluginFolders: [String] = []
+  var golden: String?
+  var records: Bool
+  var replay: String?
+  var executable: String
+
+  init(_ test: String, _ settings: HarnessSettings) {
+    self.test = test
+    path = settings.path
+    seed = settings.seed
+    isQuick = settings.isQuick
+    fuzzTime = settings.fuzzTime
+    options = settings.options
+    pluginFolders = settings.pluginFolders
+    golden = settings.golden
+    records = settings.records
+    replay = settings.replay
+    executable = settings.executable
+  }
+
+  /// Everything behind the program's name and the flag.
+  var arguments: [String] {
+    var words = [
+      "test=\(test)", "path=\(path)", "seed=\(seed)", "fuzz=\(fuzzTime)",
+      "executable=\(executable)",
+    ]
+    if isQuick { words.append("quick=1") }
+    if records { words.append("record=1") }
+    if let golden { words.append("golden=\(golden)") }
+    if let replay { words.append("replay=\(replay)") }
+    words += pluginFolders.map { "folder=\($0)" }
+    words += options.sorted { $0.key < $1.key }.map { "option=\($0.key)=\($0.value)" }
+    return words
+  }
+
+  init?(_ arguments: some Collection<String>) {
+    var values: [String: String] = [:]
+    for argument in arguments {
+      guard let (key, value) = Self.split(argument) else { return nil }
+      switch key {
+      case "folder": pluginFolders.append(value)
+      case "option":
+        guard let (name, setting) = Self.split(value) else { return nil }
+        options[name] = setting
+      default: values[key] = value
+      }
+    }
+    guard let test = values["test"], let path = values["path"],
+      let seed = values["seed"].flatMap({ UInt64($0) }),
+      let fuzzTime = values["fuzz"].flatMap({ Double($0) })
+    else { return nil }
+    self.test = test
+    self.path = path
+    self.seed = seed
+    self.fuzzTime = fuzzTime
+    isQuick = values["quick"] != nil
+    records = values["record"] != nil
+    golden = values["golden"]
+    replay = values["replay"]
+    executable = values["executable"] ?? "/proc/self/exe"
+  }
+
+  private static func split(_ text: String) -> (String, String)? {
+    guard let equals = text.firstIndex(of: "=") else { return nil }
+    return (String(text[..<equals]), String(text[text.index(after: equals)...]))
+  }
+}

@@ -1,0 +1,264 @@
+import Glibc
+import PluginAPI
+import PluginLoader
+
+/// `abi`: the table is what the header says.
+enum ABI {
+  static let bodies: [String: Rules.Body] = [
+    // Opening the library has looked at these, and reported.
+    "abi/magic": { context throws(Stop) in _ = try context.library },
+    "abi/major": { context throws(Stop) in _ = try context.library },
+    "abi/struct-size": { context throws(Stop) in _ = try context.library },
+    "abi/callbacks": { context throws(Stop) in _ = try context.library },
+    "abi/name": name, "abi/texts": texts, "abi/capabilities": capabilities,
+    "abi/qemu-method": qemuMethod, "abi/reserved": reserved, "abi/option-table": OptionTable.check,
+    "abi/bound": bound, "abi/qemu-bound": qemuBound, "abi/constant": constant,
+    "abi/later-host": laterHost, "abi/host-accepts": hostAccepts,
+  ]
+
+  /// sizeof(MultiFDMethods) of each minor version that this harness knows.
+  private static let sizes: [UInt16: UInt32] = [0: 128]
+
+  /// What has to be right before anything can be called. Reports and throws.
+  static func checkHead(_ table: UnsafeRawPointer, _ context: Context) throws(Stop) {
+    func number<T: FixedWidthInteger>(_ at: Int, _: T.Type) -> T {
+      table.loadUnaligned(fromByteOffset: at, as: T.self)
+    }
+    let magic = number(0, UInt32.self)
+    try context.require(
+      magic == MULTIFD_PLUGIN_MAGIC, as: "abi/magic",
+      "the table starts with 0x\(String(magic, radix: 16))")
+    let major = number(4, UInt16.self), minor = number(6, UInt16.self)
+    try context.require(
+      major == UInt16(MULTIFD_ABI_MAJOR), as: "abi/major",
+      "the table is of ABI \(major).\(minor), this harness speaks "
+        + "\(MULTIFD_ABI_MAJOR).\(MULTIFD_ABI_MINOR)")
+    let size = number(8, UInt32.self)
+    let wanted = sizes[minor]
+    try context.require(
+      size == wanted ?? size && size >= sizes[0]!, as: "abi/struct-size",
+      "struct_size is \(size), a table of ABI \(major).\(minor) has "
+        + (wanted.map { "\($0)" } ?? "at least \(sizes[0]!)"))
+    let callbacks = [
+      "payload_bound", "send_setup", "send_cleanup", "send_prepare", "recv_setup", "recv_cleanup",
+      "recv",
+    ]
+    for (index, name) in callbacks.enumerated() {
+      try context.require(
+        Library.word(table, 72 + 8 * index) != 0, as: "abi/callbacks", "there is no \(name)()")
+    }
+  }
+
+  private static func isLine(_ text: String?, limit: Int) -> Bool {
+    guard let text, (1...limit).contains(text.utf8.count) else { return false }
+    return !text.unicodeScalars.contains { $0.value < 0x20 || $0.value == 0x7f }
+  }
+
+  @Sendable private static func name(_ context: Context) throws(Stop) {
+    let library = try context.library
+    let name = library.name
+    let form = /[a-z0-9][a-z0-9_-]{0,30}/
+    context.check(
+      name.wholeMatch(of: form) != nil, "the name '\(clean(name))' is not [a-z0-9][a-z0-9_-]{0,30}")
+    let file = library.path.split(separator: "/").last.map(String.init) ?? library.path
+    context.check(
+      file == "libmultifd-\(name).so",
+      "the file of '\(clean(name))' is called \(file), not libmultifd-\(clean(name)).so")
+  }
+
+  @Sendable private static func texts(_ context: Context) throws(Stop) {
+    let library = try context.library
+    context.check(isLine(library.version, limit: 63), "version is not a line of 1 to 63 bytes")
+    let format = library.wireFormat
+    context.check(
+      format.wholeMatch(of: /[a-z0-9][a-z0-9_-]{0,30}\/[1-9][0-9]{0,3}/) != nil,
+      "the wire format '\(clean(format))' is not NAME/N")
+    let text = foreignText(Library.word(library.address, 40))
+    context.check(isLine(text, limit: 200), "description is not a line of 1 to 200 bytes")
+    context.check(text?.hasSuffix(".") != true, "description ends with a full stop")
+  }
+
+  @Sendable private static func capabilities(_ context: Context) throws(Stop) {
+    let library = try context.library
+    let known =
+      MULTIFD_CAP_STATEFUL | MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC
+      | MULTIFD_CAP_STABLE_INPUT | MULTIFD_CAP_REFERENCE | MULTIFD_CAP_ZERO_COPY
+    let unknown = library.methods.capabilities & ~known
+    context.check(unknown == 0, "sets the unknown capability 0x\(String(unknown, radix: 16))")
+    context.check(
+      library.has(MULTIFD_CAP_STATEFUL) != library.has(MULTIFD_CAP_INDEPENDENT),
+      "does not set exactly one of STATEFUL and INDEPENDENT")
+  }
+
+  @Sendable private static func qemuMethod(_ context: Context) throws(Stop) {
+    let method = try context.library.methods.qemu_method
+    let known = [
+      MULTIFD_QEMU_METHOD_NONE, MULTIFD_QEMU_METHOD_ZLIB, MULTIFD_QEMU_METHOD_ZSTD,
+      MULTIFD_QEMU_METHOD_QPL, MULTIFD_QEMU_METHOD_UADK, MULTIFD_QEMU_METHOD_QATZIP,
+      MULTIFD_QEMU_METHOD_UNKNOWN,
+    ]
+    context.check(
+      known.contains(method), "qemu_method is 0x\(String(method, radix: 16)), none of QEMU's")
+  }
+
+  @Sendable private static func reserved(_ context: Context) throws(Stop) {
+    let library = try context.library
+    guard library.methods.abi_minor <= UInt16(MULTIFD_ABI_MINOR) else {
+      throw .skipped("a later minor version may use them")
+    }
+    let inFlight = library.methods.max_in_flight
+    context.check(inFlight == 0, "max_in_flight is \(inFlight)")
+    for option in library.options where option.reserved != 0 {
+      context.fail("option \(option.name ?? "?"): reserved is \(option.reserved)")
+    }
+  }
+
+  @Sendable private static func bound(_ context: Context) throws(Stop) {
+    let library = try context.library
+    func ask(_ size: Int, _ count: Int) -> UInt64 {
+      library.methods.payload_bound(UInt32(size), UInt32(count))
+    }
+    var supported = false
+    for log in 12...30 {
+      let size = 1 << log
+      if ask(size, 1) == 0 {
+        context.check(
+          ask(size, 128) == 0, "payload_bound(\(size), 1) is 0, payload_bound(\(size), 128) is not")
+        continue
+      }
+      supported = true
+      context.check(ask(size, 0) == 0, "payload_bound(\(size), 0) is \(ask(size, 0)), not 0")
+      var last: UInt64 = 0
+      for count in [1, 2, 3, 16, 127, 128, 129, 1000] {
+        let bound = ask(size, count)
+        context.check(
+          bound >= UInt64(size) * UInt64(count),
+          "payload_bound(\(size), \(count)) is \(bound): pages that do not compress need more")
+        context.check(
+          bound >= last, "payload_bound(\(size), \(count)) is \(bound), less than for fewer pages")
+        context.check(
+          ask(size, count) == bound, "payload_bound(\(size), \(count)) is not always the same")
+        last = bound
+      }
+    }
+    context.check(supported, "payload_bound() supports no page size at all")
+    if library.supports(4096, 128) {
+      let bound = ask(4096, 128)
+      context.check(
+        bound <= UInt64(UInt32.max), "payload_bound(4096, 128) is \(bound): more than 32 bits")
+    }
+  }
+
+  @Sendable private static func qemuBound(_ context: Context) throws(Stop) {
+    let library = try context.library
+    guard library.methods.qemu_method != MULTIFD_QEMU_METHOD_UNKNOWN else {
+      throw .skipped("not a format of QEMU's")
+    }
+    let bound = library.methods.payload_bound(4096, 128)
+    context.check(
+      (1...UInt64(MULTIFD_QEMU_MAX_PAYLOAD)).contains(bound),
+      "payload_bound(4096, 128) is \(bound), a stock QEMU receives 1 to \(MULTIFD_QEMU_MAX_PAYLOAD)"
+    )
+  }
+
+  /// The table's bytes, and everything it points to.
+  private static func snapshot(_ library: Library) -> [UInt8] {
+    let size = Int(library.address.loadUnaligned(fromByteOffset: 8, as: UInt32.self))
+    var bytes = Array(UnsafeRawBufferPointer(start: library.address, count: size))
+    for offset in [16, 24, 32, 40] {
+      bytes += (foreignText(Library.word(library.address, offset)) ?? "?").utf8
+    }
+    for option in OptionEntry.table(library.address) { bytes += "\(option)".utf8 }
+    return bytes
+  }
+
+  @Sendable private static func constant(_ context: Context) throws(Stop) {
+    let library = try context.library
+    let before = snapshot(library)
+    let lane = try Lane(context, Shape(library, pages: 16), content: Lane.mix)
+    for _ in 0..<4 { try lane.pass(Array(lane.source.offsets.prefix(8))) }
+    context.check(snapshot(library) == before, "the table changes while channels are open")
+    lane.close()
+    context.check(snapshot(library) == before, "the table has changed when channels are closed")
+  }
+
+  @Sendable private static func laterHost(_ context: Context) throws(Stop) {
+    let library = try context.library
+    guard library.methods.abi_minor <= UInt16(MULTIFD_ABI_MINOR) else {
+      throw .skipped("built for a later minor: what would be appended has a meaning for it")
+    }
+    var shape = Shape(library, pages: 16)
+    shape.extra = 64
+    let lane = try Lane(context, shape, content: Lane.mix)
+    for count in [1, 16, 7] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
+  }
+
+  /// Through PluginLoader, as the real host does it: search path, owner and mode, probe, table, channels.
+  @Sendable private static func hostAccepts(_ context: Context) throws(Stop) {
+    let library = try context.library
+    let path = realpath(library.path, nil).map { raw in
+      defer { free(raw) }
+      return String(cString: raw)
+    }
+    guard let path, let slash = path.lastIndex(of: "/") else {
+      context.fail("the file is gone")
+      throw .failed
+    }
+    let folders = PluginSearchPath(
+      explicit: [slash == path.startIndex ? "/" : String(path[..<slash])], environment: [:],
+      executable: "")
+    do {
+      let backend = try PluginLoader(searchPath: folders).load(named: library.name)
+      let options = try backend.parse(context.order.options.map { (key: $0.key, value: $0.value) })
+      let (size, count) = (library.pageSize, 16)
+      let source = Block(pageSize: size, pages: count, kind: .source)
+      let target = Block(pageSize: size, pages: count, kind: .target)
+      var random = context.random()
+      source.fill(&random, Lane.mix)
+      source.allow(.reading)
+      let send = try backend.makeSender(
+        id: 0, channels: 1, pageSize: size, pageCount: count, options: options)
+      let wire = WireBuffer()
+      let receive = try backend.makeReceiver(
+        id: 0, channels: 1, pageSize: size, pageCount: count, options: options, source: wire)
+      for number in 1...3 as ClosedRange<UInt64> {
+        let offsets = Array(source.offsets.prefix(count / Int(number)))
+        try offsets.withUnsafeBufferPointer { normal in
+          let empty = UnsafeBufferPointer<UInt64>(start: nil, count: 0)
+          let payload = try send.prepare(
+            host: source.base, normal: normal, zero: empty, flags: 0, packetNumber: number)
+          wire.bytes = payload.iov.flatMap {
+            Array(UnsafeRawBufferPointer(start: $0.iov_base, count: $0.iov_len))
+          }
+          try receive.receive(
+            host: target.base, normal: normal, zero: empty, payloadSize: payload.size, flags: 0,
+            packetNumber: number)
+        }
+        for offset in offsets where !source.equals(target, at: offset) {
+          context.fail("the page at \(offset) of packet \(number) has not come through the host")
+        }
+      }
+    } catch {
+      context.fail("\(error)")
+    }
+  }
+
+  /// A connection in memory.
+  private final class WireBuffer: PayloadSource {
+    var bytes: [UInt8] = []
+
+    struct AtEnd: Error {}
+
+    func read(into buffer: UnsafeMutableRawBufferPointer) throws {
+      guard buffer.count <= bytes.count else { throw AtEnd() }
+      buffer.copyBytes(from: bytes.prefix(buffer.count))
+      bytes.removeFirst(buffer.count)
+    }
+
+    func readv(_ pieces: UnsafeBufferPointer<MultiFDIOVec>) throws {
+      for piece in pieces {
+        try read(into: UnsafeMutableRawBufferPointer(start: piece.iov_base, count: piece.iov_len))
+      }
+    }
+  }
+}

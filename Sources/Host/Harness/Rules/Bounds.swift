@@ -1,0 +1,196 @@
+import CHarness
+import Glibc
+import PluginAPI
+
+/// `bounds`: nothing is touched that is not the backend's. Most of these rules are watched by the drivers and
+/// the guard pages in every test; the tests here do what is most likely to break each of them.
+enum Bounds {
+  static let bodies: [String: Rules.Body] = [
+    "bounds/write-past-page": everyPage, "bounds/write-before-page": everyPage,
+    "bounds/other-pages": everyPage, "bounds/read-past-page": everyPage,
+    "bounds/source-read-only": everyPage, "bounds/lists-read-only": lists,
+    "bounds/params": lists, "bounds/pointers-kept": pointersKept,
+    "bounds/payload-bound": payloadBound, "bounds/iov-count": scattered,
+    "bounds/iov-sum": scattered, "bounds/iov-memory": scattered, "bounds/iov-stable": iovStable,
+    "bounds/iov-guest": scattered, "bounds/payload-read": everyPage,
+    "bounds/allocations": everyPage, "bounds/services": everyPage,
+  ]
+
+  /// Each page alone, then runs of every length, with pages off limits all around.
+  @Sendable private static func everyPage(_ context: Context) throws(Stop) {
+    let library = try context.library
+    for content in [Content.text, .zero, .random, .mixed] {
+      let lane = try Lane(context, Shape(library, pages: 12), label: content.rawValue, content)
+      for offset in lane.source.offsets.prefix(12) { try lane.pass([offset]) }
+      for count in 2...12 {
+        try lane.pass(Array(lane.source.offsets.prefix(min(count, lane.sender.shape.pageCount))))
+      }
+      lane.close()
+    }
+    for log in [14, 16] where library.supports(1 << log, 4) {
+      let shape = Shape(pageSize: 1 << log, pageCount: 4)
+      let lane = try Lane(context, shape, label: "\(log)", content: Lane.mix)
+      lane.honestyRule = "roundtrip/page-sizes"
+      for count in 1...4 { try lane.pass(Array(lane.source.offsets.suffix(count))) }
+      lane.close()
+    }
+  }
+
+  /// Packets with lists of every length, which end at a page that is off limits.
+  @Sendable private static func lists(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 16)
+    for shape in [shape, shape.channel(3, of: 4)] {
+      let lane = try Lane(context, shape, label: "\(shape.id)", content: Lane.mix)
+      let all = lane.source.offsets
+      for count in 0...min(16, shape.pageCount) {
+        let zero = Array(all.suffix(min(count % 5, all.count - count)))
+        if count + zero.count > 0 { try lane.pass(Array(all.prefix(count)), zero: zero) }
+      }
+      lane.close()
+    }
+  }
+
+  /// As many pages as a packet can have, no two of them neighbours: as many pieces as there can be.
+  @Sendable private static func scattered(_ context: Context) throws(Stop) {
+    for pages in [128, 16, 1] {
+      let shape = Shape(try context.library, pages: pages)
+      let offsets = (0..<shape.pageCount).map { UInt64($0 * 2 * shape.pageSize) }
+      let source = Block(pageSize: shape.pageSize, offsets: offsets, kind: .source)
+      let target = Block(pageSize: shape.pageSize, offsets: offsets, kind: .target)
+      var random = context.random("content\(pages)")
+      source.fill(&random, Lane.mix)
+      source.allow(.reading)
+      let send = try SendDriver(context, shape)
+      let receive = try ReceiveDriver(context, shape)
+      for list in [offsets, offsets.reversed(), Array(offsets.prefix(max(1, pages / 2)))] {
+        let payload = send.prepare(source, list)
+        guard payload.status.isOK else { continue }
+        let status = receive.receive(payload.bytes, target, list)
+        context.check(status.isOK, as: "roundtrip/page-order", "recv() returns \(status)")
+      }
+    }
+  }
+
+  /// After each call its block becomes inaccessible, the lists too (as in every test), and the next packet is in
+  /// another block.
+  @Sendable private static func pointersKept(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 8)
+    func block(_ label: String, _ kind: MemoryKind) -> Block {
+      let block = Block(pageSize: shape.pageSize, pages: 12, kind: kind)
+      var random = context.random(label)
+      if kind == .source { block.fill(&random, Lane.mix) }
+      return block
+    }
+    let send = try SendDriver(context, shape)
+    let receive = try ReceiveDriver(context, shape)
+    var old: [Block] = []
+    for number in 0..<8 {
+      let source = block("\(number)", .source), target = block("", .target)
+      source.allow(.reading)
+      let offsets = Array(source.offsets.prefix(shape.pageCount))
+      // A piece of iov may point to pages until the next call, and no longer.
+      for block in old { block.allow(.nothing, kind: .staleBlock) }
+      let payload = send.prepare(source, offsets)
+      try context.demand(payload.status, "send_prepare()")
+      let status = receive.receive(payload.bytes, target, offsets)
+      try context.require(status.isOK, "recv() returns \(status)")
+      for offset in offsets where !source.equals(target, at: offset) {
+        context.fail("the page at \(offset) of packet \(number) is not what was sent")
+      }
+      target.allow(.nothing, kind: .staleBlock)
+      old = [source, target]
+    }
+    for block in old { block.allow(.nothing, kind: .staleBlock) }
+    send.close()
+    receive.close()
+  }
+
+  /// Looks for pages that come out as large as possible: every content, then the worst of it made worse.
+  @Sendable private static func payloadBound(_ context: Context) throws(Stop) {
+    let library = try context.library
+    var random = context.random("search")
+    var worst = 0.0
+    var shapes = [Shape(library, pages: 1), Shape(library, pages: 4), Shape(library)]
+    shapes += [Shape(pageSize: 65536, pageCount: 2), Shape(pageSize: 4096, pageCount: 3)]
+    for shape in shapes where library.supports(shape.pageSize, shape.pageCount) {
+      let block = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .source)
+      let send = try SendDriver(context, shape)
+      func encode() throws(Stop) -> Double {
+        let counts = shape.pageCount > 1 ? [shape.pageCount, 1] : [1]
+        var share = 0.0
+        for count in counts {
+          let payload = send.prepare(block, Array(block.offsets.prefix(count)))
+          try context.demand(payload.status, "send_prepare(), is payload_bound() too small?,")
+          share = max(
+            share, Double(payload.bytes.count) / Double(library.bound(shape.pageSize, count)))
+        }
+        return share
+      }
+      for content in Content.allCases {
+        block.fill(content, &random)
+        worst = max(worst, try encode())
+      }
+      var best = 0.0
+      block.fill(.random, &random)
+      // A round over a large packet takes as long as many over a small one, and changes as many pages.
+      let size = shape.pageCount * shape.pageSize >> 12
+      for _ in 0..<max(8, context.rounds(300, quick: 40) * 8 / max(8, size)) {
+        // Some pages get other content, some bytes become others; kept when the payload grows.
+        let pages = block.offsets.shuffled(using: &random).prefix(max(1, size / 16))
+        let saved = pages.map { Array(block.bytes(at: $0)) }
+        for page in pages { Self.vary(block.base + Int(page), shape.pageSize, &random) }
+        let share = try encode()
+        if share >= best {
+          best = share
+        } else {
+          for (page, bytes) in zip(pages, saved) {
+            bytes.withUnsafeBytes {
+              // A page that was as long when it was saved.
+              (block.base + Int(page)).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+            }
+          }
+        }
+      }
+      worst = max(worst, best)
+    }
+    context.measure("bound.worst-share", worst, "")
+  }
+
+  private static func vary(_ page: UnsafeMutableRawPointer, _ size: Int, _ random: inout Seeded) {
+    switch random.next() % 4 {
+    case 0: Content.allCases.randomElement(using: &random)!.fill(page, size, &random)
+    case 1:
+      let half = size / 16 * 8
+      Content.allCases.randomElement(using: &random)!.fill(page + half, size - half, &random)
+    case 2:
+      // Copies within the page: matches, as short as they come.
+      for _ in 0..<32 {
+        let length = Int.random(in: 3...12, using: &random)
+        let from = Int.random(in: 0...(size - length), using: &random)
+        let to = Int.random(in: 0...(size - length), using: &random)
+        memmove(page + to, page + from, length)
+      }
+    default:
+      for _ in 0..<16 {
+        let at = Int.random(in: 0..<size, using: &random)
+        page.storeBytes(
+          of: UInt8.random(in: 0...255, using: &random), toByteOffset: at, as: UInt8.self)
+      }
+    }
+  }
+
+  /// Between two packets of a channel others are encoded and decoded; the drivers compare.
+  @Sendable private static func iovStable(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 16)
+    let lanes = try Lifecycle.makeLanes(context, shape, count: 3)
+    var random = context.random("pages")
+    for _ in 0..<context.rounds(30, quick: 8) {
+      var packets: [Packet] = []
+      for lane in lanes { packets.append(try lane.send(lane.source.pick(8, &random))) }
+      for (lane, packet) in zip(lanes, packets) { try lane.deliver(packet) }
+      // A channel that comes and goes meanwhile.
+      try SendDriver(context, shape).close()
+    }
+    for lane in lanes { lane.close() }
+  }
+}

@@ -1,0 +1,114 @@
+import Synchronization
+
+/// Collects what a test has to say. Used by all threads of a test.
+final class Reporter: Sendable {
+  let test: String
+  private let sink: @Sendable (ReportLine) -> Void
+  private let said = Mutex<[String: Int]>([:])
+
+  init(test: String, sink: @escaping @Sendable (ReportLine) -> Void) {
+    self.test = test
+    self.sink = sink
+  }
+
+  func say(_ line: ReportLine) { said.withLock { _ in sink(line) } }
+
+  /// A breach of the rule of `owner`, of this test unless told otherwise. The first three of each are told.
+  func find(_ owner: String?, _ message: String) {
+    let owner = owner ?? test
+    said.withLock { said in
+      said[owner, default: 0] += 1
+      if said[owner]! <= 3 { sink(.finding(owner: owner, message: clean(message, limit: 600))) }
+    }
+  }
+
+  /// How many breaches there were, of any rule.
+  var total: Int { said.withLock { $0.values.reduce(0, +) } }
+
+  func count(_ owner: String? = nil) -> Int { said.withLock { $0[owner ?? test] ?? 0 } }
+}
+
+/// Ends a test early.
+enum Stop: Error {
+  /// The reason has been reported.
+  case failed
+  /// The test does not apply.
+  case skipped(String)
+}
+
+/// What a test works with: the library, random numbers, a place to report.
+///
+/// @unchecked Sendable: constant but for the library, which is opened before a test starts threads.
+final class Context: @unchecked Sendable {
+  let order: ChildOrder
+  let reporter: Reporter
+  private var opened: Library?
+
+  init(_ order: ChildOrder, _ reporter: Reporter) {
+    self.order = order
+    self.reporter = reporter
+  }
+
+  /// The library that is tried, open.
+  var library: Library {
+    get throws(Stop) {
+      if let opened { return opened }
+      let library = try Library.open(order.path, self)
+      opened = library
+      reporter.say(
+        .backend(
+          name: library.name, version: library.version, wireFormat: library.wireFormat))
+      return library
+    }
+  }
+
+  /// A generator of this test's own; different for each label.
+  func random(_ label: String = "") -> Seeded {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    for byte in (order.test + "#" + label).utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    return Seeded(order.seed &* 0x9e37_79b9_7f4a_7c15 ^ hash)
+  }
+
+  /// One number for a full run, another for a quick one.
+  func rounds(_ full: Int, quick: Int) -> Int { order.isQuick ? quick : full }
+
+  /// Reports a breach of this test's rule, or of `owner`'s.
+  func fail(_ message: String, as owner: String? = nil) { reporter.find(owner, message) }
+
+  /// Reports a breach unless `condition` holds.
+  func check(_ condition: Bool, as owner: String? = nil, _ message: @autoclosure () -> String) {
+    if !condition { fail(message(), as: owner) }
+  }
+
+  /// The same, and the test ends.
+  func require(
+    _ condition: Bool, as owner: String? = nil, _ message: @autoclosure () -> String
+  ) throws(Stop) {
+    guard condition else {
+      fail(message(), as: owner)
+      throw .failed
+    }
+  }
+
+  /// Whether this test has failed so far.
+  var hasFailed: Bool { reporter.count() > 0 }
+
+  func measure(_ name: String, _ value: Double, _ unit: String) {
+    reporter.say(.metric(name: name, value: value, unit: unit))
+  }
+}
+
+/// SplitMix64: the same numbers from the same seed on every machine.
+struct Seeded: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(_ seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+    return z ^ (z >> 31)
+  }
+}

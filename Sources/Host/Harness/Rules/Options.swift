@@ -1,0 +1,175 @@
+import Glibc
+import PluginAPI
+import PluginLoader
+
+/// `abi/option-table`: what the header demands of each option.
+enum OptionTable {
+  /// sizeof(MultiFDOption) of each minor version that this harness knows.
+  private static let sizes: [UInt16: Int] = [0: OptionEntry.smallest]
+
+  @Sendable static func check(_ context: Context) throws(Stop) {
+    let library = try context.library
+    let methods = library.methods
+    guard methods.options_num > 0 else { return }
+    context.check(methods.options != nil, "\(methods.options_num) options, but no table of them")
+    context.check(methods.options_num <= 256, "\(methods.options_num) options: more than 256")
+    let wanted = sizes[methods.abi_minor], size = Int(methods.option_size)
+    context.check(
+      size == wanted ?? size && size >= OptionEntry.smallest,
+      "option_size is \(size), an option of ABI \(methods.abi_major).\(methods.abi_minor) has "
+        + (wanted.map { "\($0)" } ?? "at least \(OptionEntry.smallest)"))
+    var names = Set<String>()
+    for (index, option) in library.options.enumerated() {
+      let what = "option \(index) (\(clean(option.name ?? "?")))"
+      context.check(
+        option.name?.wholeMatch(of: /[a-z][a-z0-9-]{0,30}/) != nil,
+        "\(what): the name is not [a-z][a-z0-9-]*")
+      context.check(names.insert(option.name ?? "").inserted, "\(what): there are two of that name")
+      check(option, what, context)
+    }
+  }
+
+  private static func check(_ option: OptionEntry, _ what: String, _ context: Context) {
+    let help = option.help ?? ""
+    context.check((1...200).contains(help.utf8.count), "\(what): help is not 1 to 200 bytes")
+    context.check(
+      !help.hasSuffix(".") && !help.contains("\n"),
+      "\(what): help is not one line without full stop")
+    let isRanged = [MULTIFD_OPTION_INT, MULTIFD_OPTION_SIZE, MULTIFD_OPTION_STRING]
+      .contains(option.type)
+    let isEnum = option.type == MULTIFD_OPTION_ENUM
+    context.check(
+      isRanged || isEnum || option.type == MULTIFD_OPTION_BOOL,
+      "\(what): there is no type \(option.type)")
+    if isRanged {
+      context.check(option.minimum <= option.maximum, "\(what): the range is empty")
+      context.check(
+        option.type == MULTIFD_OPTION_INT || option.minimum >= 0, "\(what): starts below 0")
+    } else {
+      context.check(
+        option.minimum == 0 && option.maximum == 0, "\(what): has a range, its type takes none")
+    }
+    let choices = option.choices ?? []
+    context.check(
+      isEnum == (option.choices != nil), "\(what): choices are for enums, and enums need them")
+    if isEnum {
+      context.check((1...255).contains(choices.count), "\(what): has \(choices.count) choices")
+      context.check(Set(choices).count == choices.count, "\(what): has a choice twice")
+      context.check(
+        choices.allSatisfy { $0.wholeMatch(of: /[^\s,]{1,63}/) != nil },
+        "\(what): a choice is not one word of 1 to 63 bytes")
+    }
+    let value = option.defaultValue ?? ""
+    context.check(
+      option.defaultValue != nil && option.number(value) != nil,
+      "\(what): its default '\(clean(value))' is not valid")
+  }
+}
+
+/// `options`: every option, at both ends and beyond.
+enum Options {
+  static let bodies: [String: Rules.Body] = [
+    "options/defaults": defaults, "options/ends": ends, "options/combinations": combinations,
+    "options/refused": refused,
+  ]
+
+  @Sendable private static func defaults(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 16)
+    let send = try SendDriver(context, shape)
+    context.check(send.setup.isOK, "send_setup() returns \(send.setup) with the defaults")
+    let receive = try ReceiveDriver(context, shape)
+    context.check(receive.setup.isOK, "recv_setup() returns \(receive.setup) with the defaults")
+  }
+
+  /// A channel in both directions with these options. False when they are refused in order.
+  private static func works(
+    _ context: Context, _ options: [String: String], mayRefuse: Bool
+  ) throws(Stop) -> Bool {
+    let shape = Shape(try context.library, pages: 8)
+    let text = options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+      .joined(separator: ",")
+    let sides = (
+      try SendDriver(context, shape, options: options),
+      try ReceiveDriver(context, shape, options: options)
+    )
+    for (callback, status) in [("send_setup", sides.0.setup), ("recv_setup", sides.1.setup)] {
+      if case .failed(MULTIFD_ERROR_OPTION, _) = status, mayRefuse { return false }
+      try context.require(status.isOK, "\(callback)() returns \(status) with \(text)")
+    }
+    let lane = try Lane(context, shape, label: text, sides: sides, content: Lane.mix)
+    do throws(Stop) {
+      for count in [8, 1, 5] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
+    } catch {
+      if context.hasFailed { context.fail("so it is with \(text.isEmpty ? "the defaults" : text)") }
+      throw error
+    }
+    return true
+  }
+
+  @Sendable private static func ends(_ context: Context) throws(Stop) {
+    let library = try context.library
+    guard !library.options.isEmpty else { throw .skipped("no options") }
+    for option in library.options {
+      guard let name = option.name else { continue }
+      for value in option.extremes {
+        _ = try works(context, [name: value], mayRefuse: false)
+      }
+    }
+  }
+
+  @Sendable private static func combinations(_ context: Context) throws(Stop) {
+    let library = try context.library
+    guard !library.options.isEmpty else { throw .skipped("no options") }
+    var random = context.random()
+    var accepted = 0
+    for round in 0..<context.rounds(60, quick: 12) {
+      var options: [String: String] = [:]
+      for option in library.options where Bool.random(using: &random) {
+        guard let name = option.name else { continue }
+        options[name] =
+          round % 3 == 0
+          ? option.extremes.randomElement(using: &random) : option.anyValue(&random)
+      }
+      if try works(context, options, mayRefuse: true) { accepted += 1 }
+    }
+    context.check(accepted > 0, "refuses every combination of options")
+  }
+
+  /// The host's own check, with this backend's table: a backend gets checked values only.
+  @Sendable private static func refused(_ context: Context) throws(Stop) {
+    let library = try context.library
+    let path = library.path.lastIndex(of: "/").map { String(library.path[..<$0]) } ?? "."
+    let folders = PluginSearchPath(
+      explicit: [path.isEmpty ? "/" : path], environment: [:], executable: "")
+    guard let backend = try? PluginLoader(searchPath: folders).load(named: library.name) else {
+      throw .skipped("the host does not open it, see abi/host-accepts")
+    }
+    func refuse(_ pairs: [(String, String)]) {
+      let text = pairs.map { "\($0)=\($1)" }.joined(separator: ",")
+      if (try? backend.parse(pairs.map { (key: $0.0, value: $0.1) })) != nil {
+        context.fail("the host lets \(text) pass")
+      }
+    }
+    refuse([("no-such-option-here", "1")])
+    for option in library.options {
+      guard let name = option.name, let value = option.defaultValue else { continue }
+      refuse([(name, value), (name, value)])
+      switch option.type {
+      case MULTIFD_OPTION_INT, MULTIFD_OPTION_SIZE:
+        if option.minimum > .min { refuse([(name, String(option.minimum - 1))]) }
+        if option.maximum < .max { refuse([(name, String(option.maximum + 1))]) }
+        for text in ["", "x", "1x", "0x10", "1.5", " 1", "99999999999999999999"] {
+          refuse([(name, text)])
+        }
+      case MULTIFD_OPTION_BOOL: for text in ["", "2", "ON", "maybe"] { refuse([(name, text)]) }
+      case MULTIFD_OPTION_ENUM: for text in ["", "no such choice", "0"] { refuse([(name, text)]) }
+      case MULTIFD_OPTION_STRING:
+        if option.maximum < 4096 {
+          refuse([(name, String(repeating: "x", count: Int(option.maximum) + 1))])
+        }
+        if option.minimum > 0 { refuse([(name, "")]) }
+      default: break
+      }
+    }
+  }
+}

@@ -1,0 +1,144 @@
+import CHarness
+import Glibc
+import PluginAPI
+
+/// `resources`: what was taken is given back.
+enum Resources {
+  static let bodies: [String: Rules.Body] = [
+    "resources/services-memory": servicesMemory, "resources/memory-channels": memoryChannels,
+    "resources/memory-packets": memoryPackets, "resources/descriptors": descriptors,
+    "resources/threads": threads, "resources/peak": peak,
+  ]
+
+  /// Channels with packets, without, and after a failure; the drivers look at what is left.
+  @Sendable private static func servicesMemory(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 16)
+    var random = context.random("pages")
+    for round in 0..<context.rounds(40, quick: 10) {
+      let lane = try Lane(context, shape, label: "\(round)", content: Lane.mix)
+      for _ in 0..<round % 5 { try lane.pass(lane.source.pick(8, &random)) }
+      if round % 3 == 0 {
+        let packet = try lane.send(lane.source.pick(8, &random))
+        _ = lane.receiver.receive(Array(packet.payload.dropLast()), lane.target, packet.offsets)
+      }
+      lane.close()
+    }
+  }
+
+  /// Runs `body` in three parts of `count` rounds. The first is for everything that is only made once; a leak
+  /// shows in both of the others.
+  private static func watch(
+    _ context: Context, _ noun: String, count: Int, _ body: (Int) throws(Stop) -> Void
+  ) throws(Stop) {
+    var inUse: [Int] = [], data: [Int] = []
+    for part in 0..<3 {
+      for round in 0..<count { try body(part * count + round) }
+      inUse.append(charness_malloc_in_use())
+      data.append(charness_data_size())
+    }
+    for (what, values, least) in [("malloc()", inUse, 16), ("the process's data", data, 64)] {
+      let growth = [values[1] - values[0], values[2] - values[1]]
+      // Whole pages or arenas that come once are no leak.
+      let threshold = max(count * least, least > 16 ? 96 << 10 : 8 << 10)
+      if growth.allSatisfy({ $0 >= threshold }) {
+        context.fail(
+          "\(what): \(growth[1]) bytes more after \(count) more \(noun), \(growth[1] / count) for each"
+        )
+      }
+    }
+  }
+
+  @Sendable private static func memoryChannels(_ context: Context) throws(Stop) {
+    if charness_sanitized() != 0 { throw .skipped("a sanitizer keeps what is freed") }
+    let library = try context.library
+    let shape = Shape(library, pages: 2).plain()
+    let source = Block(pageSize: shape.pageSize, pages: 2, kind: .source)
+    let target = Block(pageSize: shape.pageSize, pages: 2, kind: .target)
+    try watch(context, "channels", count: context.rounds(400, quick: 120)) { round throws(Stop) in
+      let send = try SendDriver(context, shape)
+      let receive = try ReceiveDriver(context, shape)
+      if round % 2 == 0 {
+        let payload = send.prepare(source, source.offsets)
+        _ = receive.receive(payload.bytes, target, source.offsets)
+        _ = receive.receive([1, 2, 3], target, source.offsets)
+      }
+      send.close()
+      receive.close()
+    }
+  }
+
+  @Sendable private static func memoryPackets(_ context: Context) throws(Stop) {
+    if charness_sanitized() != 0 { throw .skipped("a sanitizer keeps what is freed") }
+    let shape = Shape(try context.library, pages: 16).plain()
+    let lane = try Lane(context, shape, content: Lane.mix)
+    var random = context.random("pages")
+    try watch(context, "packets", count: context.rounds(2000, quick: 500)) { _ throws(Stop) in
+      try lane.pass(lane.source.pick(Int.random(in: 0...4, using: &random), &random))
+    }
+    try context.require(
+      lane.sender.host.liveCount < 1000 && lane.receiver.host.liveCount < 1000,
+      "\(lane.sender.host.liveCount) pieces of alloc() are held after some packets")
+    lane.close()
+  }
+
+  @Sendable private static func descriptors(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 8)
+    let before = openDescriptors()
+    for round in 0..<8 {
+      let lane = try Lane(context, shape, label: "\(round)", content: Lane.mix)
+      for count in [4, 1] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
+      _ = lane.receiver.receive([1, 2, 3], lane.target, [0])
+      lane.close()
+    }
+    let left = openDescriptors().subtracting(before)
+    context.check(
+      left.isEmpty, "\(left.count) descriptors are open that were not before 8 channels")
+  }
+
+  @Sendable private static func threads(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 8)
+    let before = charness_thread_count()
+    for round in 0..<4 {
+      let lane = try Lane(context, shape, label: "\(round)", content: Lane.mix)
+      for count in [8, 1] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
+      lane.close()
+    }
+    // The kernel may take a moment to forget a thread that has been joined.
+    let deadline = charness_now() + 2_000_000_000
+    while charness_thread_count() > before, charness_now() < deadline { usleep(1000) }
+    let now = charness_thread_count()
+    context.check(now <= before, "\(now - before) threads run on after cleanup")
+  }
+
+  /// Memory of one channel at QEMU's sizes, from alloc() and from malloc().
+  @Sendable private static func peak(_ context: Context) throws(Stop) {
+    let library = try context.library
+    let shape = Shape(library).plain()
+    let source = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .source)
+    let target = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .target)
+    var random = context.random("content")
+    source.fill(.ram, &random)
+    let start = charness_malloc_in_use()
+    let send = try SendDriver(context, shape)
+    try context.require(send.setup.isOK, "send_setup() returns \(send.setup)")
+    let middle = charness_malloc_in_use()
+    let receive = try ReceiveDriver(context, shape)
+    try context.require(receive.setup.isOK, "recv_setup() returns \(receive.setup)")
+    let end = charness_malloc_in_use()
+    for _ in 0..<4 {
+      let payload = send.prepare(source, source.offsets)
+      try context.demand(payload.status, "send_prepare()")
+      let status = receive.receive(payload.bytes, target, source.offsets)
+      try context.require(status.isOK, "recv() returns \(status)")
+    }
+    // alloc() is malloc() here, so the second figure holds the first; packets may have added to alloc().
+    let sent = max(send.host.peak, middle - start), received = max(receive.host.peak, end - middle)
+    context.measure("memory.send", Double(sent), "bytes")
+    context.measure("memory.recv", Double(received), "bytes")
+    for (what, bytes) in [("send", sent), ("receive", received)] {
+      context.check(
+        bytes <= TestHost.memoryLimit,
+        "the \(what) side takes \(bytes) bytes, a host gives \(TestHost.memoryLimit)")
+    }
+  }
+}

@@ -1,0 +1,295 @@
+import CHarness
+import Glibc
+import PluginAPI
+import Synchronization
+
+/// `roundtrip`: pages come out as they went in, and no other is written.
+enum Roundtrip {
+  static let bodies: [String: Rules.Body] = [
+    "roundtrip/basic": basic, "roundtrip/empty": empty, "roundtrip/every-count": everyCount,
+    "roundtrip/contents": contents, "roundtrip/page-sizes": pageSizes,
+    "roundtrip/packet-sizes": packetSizes, "roundtrip/page-order": pageOrder,
+    "roundtrip/high-offsets": highOffsets, "roundtrip/zero-lists": zeroLists,
+    "roundtrip/packet-numbers": packetNumbers, "roundtrip/stream": stream,
+    "roundtrip/changing-pages": changingPages, "roundtrip/reference": reference,
+  ]
+
+  @Sendable private static func basic(_ context: Context) throws(Stop) {
+    let lane = try Lane(context, Shape(try context.library, pages: 16), content: Lane.mix)
+    try lane.pass(Array(lane.source.offsets.prefix(8)))
+    try lane.pass(Array(lane.source.offsets.suffix(3)))
+    lane.close()
+  }
+
+  @Sendable private static func empty(_ context: Context) throws(Stop) {
+    let library = try context.library
+    let lane = try Lane(context, Shape(library, pages: 16), content: Lane.mix)
+    let zero = Array(lane.source.offsets.suffix(4))
+    // These pages pass as long as no empty packet has come before them, or it is not for this test to say.
+    lane.honestyRule = "roundtrip/basic"
+    try lane.pass(Array(lane.source.offsets.prefix(5)))
+    lane.honestyRule = nil
+    // A host leaves out the call for a packet with nothing in it; with zero pages it makes it.
+    for zeroes in [[], zero, Array(zero.prefix(1))] {
+      try lane.pass([], zero: zeroes)
+      try lane.pass(Array(lane.source.offsets.prefix(5)), zero: zeroes)
+    }
+    // The first packet of a channel, and the last.
+    let fresh = try Lane(context, Shape(library, pages: 4), label: "fresh", .text)
+    try fresh.pass([], zero: Array(fresh.source.offsets.prefix(2)))
+    fresh.close()
+  }
+
+  @Sendable private static func everyCount(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library)
+    let lane = try Lane(context, shape, content: Lane.mix)
+    var random = context.random("pages")
+    let most = shape.pageCount
+    let few = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 1, 128]
+    let counts = context.order.isQuick ? few.filter { $0 <= most } : Array(1...most) + [1, most]
+    for count in counts { try lane.pass(lane.source.pick(count, &random)) }
+  }
+
+  @Sendable private static func contents(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 32)
+    for content in Content.allCases {
+      let lane = try Lane(context, shape, label: content.rawValue, content)
+      var random = context.random("pages" + content.rawValue)
+      for count in [32, 1, 2, 32] {
+        try lane.pass(lane.source.pick(min(count, shape.pageCount), &random))
+      }
+      lane.close()
+    }
+  }
+
+  private static func pass(_ shapes: [Shape], _ context: Context) throws(Stop) -> Int {
+    let library = try context.library
+    var tried = 0
+    for shape in shapes where library.supports(shape.pageSize, shape.pageCount) {
+      tried += 1
+      let most = shape.pageCount
+      let lane = try Lane(
+        context, shape, pages: most + 3, label: shape.text, content: Lane.mix)
+      var random = context.random("pages" + shape.text)
+      var counts = [1, most]
+      for count in [2, (most + 1) / 2] where count < most && count > 1 { counts.append(count) }
+      for count in counts { try lane.pass(lane.source.pick(count, &random)) }
+      lane.close()
+    }
+    return tried
+  }
+
+  @Sendable private static func pageSizes(_ context: Context) throws(Stop) {
+    let shapes = [
+      Shape(pageSize: 4096, pageCount: 64), Shape(pageSize: 8192, pageCount: 16),
+      Shape(pageSize: 16384, pageCount: 32), Shape(pageSize: 65536, pageCount: 8),
+      Shape(pageSize: 65536, pageCount: context.rounds(64, quick: 16)),
+      Shape(pageSize: 1 << 21, pageCount: context.rounds(4, quick: 2)),
+    ]
+    if try pass(shapes, context) == 0 { throw .skipped("supports none of the usual sizes") }
+  }
+
+  @Sendable private static func packetSizes(_ context: Context) throws(Stop) {
+    let size = try context.library.pageSize
+    let shapes = [1, 2, 3, 100, 128, 1000].map { Shape(pageSize: size, pageCount: $0) }
+    if try pass(shapes, context) == 0 { throw .skipped("supports none of the usual sizes") }
+  }
+
+  @Sendable private static func pageOrder(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 48)
+    let lane = try Lane(context, shape, content: Lane.mix)
+    let all = lane.source.offsets
+    var random = context.random("pages")
+    let evens = all.enumerated().filter { $0.offset % 2 == 0 }.map(\.element)
+    let odds = all.enumerated().filter { $0.offset % 2 == 1 }.map(\.element)
+    var orders = [all, all.reversed(), odds + evens, all.shuffled(using: &random)]
+    orders.append(Array(all[(all.count / 2)...] + all[..<(all.count / 2)]))
+    for order in orders { try lane.pass(Array(order.prefix(shape.pageCount))) }
+  }
+
+  /// Offsets that do not fit into 32 bits, signed and unsigned. The block is address space, hardly memory.
+  @Sendable private static func highOffsets(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 8)
+    let size = UInt64(shape.pageSize)
+    let marks: [UInt64] = [0, 1 << 31, 1 << 32, 3 << 31, (1 << 33) + (1 << 20)]
+    let offsets = marks.flatMap { mark in
+      mark == 0 ? [0] : [mark / size * size - size, mark / size * size]
+    }
+    // Where 32 bits of an offset lead there are pages, too: the wrong ones.
+    let all = Array(Set(offsets + offsets.map { $0 & 0xffff_ffff }))
+    let source = Block(pageSize: shape.pageSize, offsets: all, kind: .source)
+    let target = Block(pageSize: shape.pageSize, offsets: all, kind: .target)
+    var random = context.random("content")
+    source.fill(.random, &random)
+    source.allow(.reading)
+    let send = try SendDriver(context, shape)
+    let receive = try ReceiveDriver(context, shape)
+    for list in [Array(offsets.suffix(4)), Array(offsets.reversed().prefix(8)), [offsets[0]]] {
+      let pages = Array(list.prefix(shape.pageCount))
+      let payload = send.prepare(source, pages)
+      try context.demand(payload.status, "send_prepare()")
+      target.poison()
+      let status = receive.receive(payload.bytes, target, pages)
+      try context.require(status.isOK, "recv() returns \(status)")
+      for offset in target.offsets {
+        let good =
+          pages.contains(offset) ? source.equals(target, at: offset) : target.isPoisoned(offset)
+        try context.require(good, "the page at offset \(offset) is not what it should be")
+      }
+    }
+  }
+
+  @Sendable private static func zeroLists(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 32)
+    let lane = try Lane(context, shape, content: Lane.mix)
+    var random = context.random("pages")
+    for count in [0, 1, 8, 16] {
+      let pages = lane.source.pick(32, &random)
+      try lane.pass(Array(pages.prefix(16)), zero: Array(pages[16..<min(16 + count, pages.count)]))
+    }
+  }
+
+  @Sendable private static func packetNumbers(_ context: Context) throws(Stop) {
+    let lane = try Lane(context, Shape(try context.library, pages: 8), content: Lane.mix)
+    var random = context.random("pages")
+    let numbers: [UInt64] = [0, 1, 2, 5, 6, 1000, (1 << 32) - 1, 1 << 32, (1 << 32) + 3, 1 << 60]
+    for number in numbers { try lane.pass(lane.source.pick(4, &random), number: number) }
+  }
+
+  @Sendable private static func stream(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library)
+    let lane = try Lane(context, shape, pages: 200, content: Lane.mix)
+    var random = context.random("pages")
+    for _ in 0..<context.rounds(600, quick: 150) {
+      // Few pages mostly, as towards the end of a migration.
+      let most = Int.random(in: 0..<8, using: &random) == 0 ? shape.pageCount : 12
+      try lane.pass(lane.source.pick(Int.random(in: 0...most, using: &random), &random))
+    }
+  }
+
+  /// A guest writes to its pages, in another thread, while they are encoded.
+  @Sendable private static func changingPages(_ context: Context) throws(Stop) {
+    let library = try context.library
+    guard !library.has(MULTIFD_CAP_STABLE_INPUT) else {
+      throw .skipped("STABLE_INPUT is declared: the host hands out copies")
+    }
+    for content in [Content.text, .ram, .mixed] {
+      try changing(context, Shape(library, pages: 32), content)
+    }
+  }
+
+  private static func changing(
+    _ context: Context, _ shape: Shape, _ content: Content
+  ) throws(Stop) {
+    let images = (0...1).map { number in
+      let block = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .source)
+      var random = context.random("image\(number)\(content)")
+      block.fill(content, &random)
+      return block
+    }
+    let live = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .source)
+    for offset in live.offsets {
+      memcpy(live.base + Int(offset), images[0].base + Int(offset), shape.pageSize)
+    }
+    let target = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .target)
+    let send = try SendDriver(context, shape)
+    let receive = try ReceiveDriver(context, shape)
+    let guest = Guest(live, images, context.random("guest\(content)"))
+    let thread = Thread { guest.run() }
+    defer {
+      guest.stop()
+      thread.join()
+    }
+    var random = context.random("pages")
+    let start = guest.writes
+    // Only what is encoded while the guest writes shows anything; on a busy machine that is not every packet.
+    let rounds = context.rounds(200, quick: 60)
+    var met = 0
+    for round in 0..<5 * rounds where met < rounds {
+      while guest.writes < start + round { sched_yield() }
+      let offsets = live.pick(Int.random(in: 1...shape.pageCount, using: &random), &random)
+      let before = guest.writes
+      let payload = send.prepare(live, offsets)
+      if guest.writes > before { met += 1 }
+      try context.demand(payload.status, "send_prepare() while pages change")
+      let status = receive.receive(payload.bytes, target, offsets)
+      try context.require(
+        status.isOK, "recv() returns \(status) for pages that changed while they were encoded")
+      for offset in offsets {
+        try context.require(
+          couldHaveHeld(target, images, offset),
+          "a byte of the page at \(offset) is neither the old one nor the new one")
+      }
+    }
+  }
+
+  private static func couldHaveHeld(_ target: Block, _ images: [Block], _ offset: UInt64) -> Bool {
+    if images.contains(where: { $0.equals(target, at: offset) }) { return true }
+    let (got, old, new) = (
+      target.bytes(at: offset), images[0].bytes(at: offset), images[1].bytes(at: offset)
+    )
+    return got.indices.allSatisfy { got[$0] == old[$0] || got[$0] == new[$0] }
+  }
+
+  /// A guest whose every byte is at any time that of one image or of the other.
+  ///
+  /// @unchecked Sendable: the races on `live` are what is tested; the rest is atomic, or its thread's own.
+  private final class Guest: @unchecked Sendable {
+    private let live: Block
+    private let images: [Block]
+    private var random: Seeded
+    private let isStopping = Atomic(false)
+    private let count = Atomic(0)
+
+    init(_ live: Block, _ images: [Block], _ random: Seeded) {
+      self.live = live
+      self.images = images
+      self.random = random
+    }
+
+    var writes: Int { count.load(ordering: .relaxed) }
+
+    func stop() { isStopping.store(true, ordering: .relaxed) }
+
+    func run() {
+      while !isStopping.load(ordering: .relaxed) {
+        let offset = Int(live.offsets.randomElement(using: &random)!)
+        let at = Int.random(in: 0..<live.pageSize, using: &random)
+        let size = min(Int.random(in: 1...600, using: &random), live.pageSize - at)
+        let image = images[Int.random(in: 0...1, using: &random)]
+        // Inside one page of blocks of the same layout.
+        charness_overwrite(live.base + offset + at, image.base + offset + at, size)
+        count.wrappingAdd(1, ordering: .relaxed)
+      }
+    }
+  }
+
+  /// Pages that differ little from an image that both sides have.
+  @Sendable private static func reference(_ context: Context) throws(Stop) {
+    let library = try context.library
+    guard library.has(MULTIFD_CAP_REFERENCE) else { throw .skipped("REFERENCE is not declared") }
+    let shape = Shape(library, pages: 16)
+    let lane = try Lane(context, shape, content: Lane.mix)
+    let image = Block(pageSize: shape.pageSize, pages: lane.source.offsets.count, kind: .reference)
+    var random = context.random("image")
+    for offset in image.offsets {
+      memcpy(image.base + Int(offset), lane.source.base + Int(offset), shape.pageSize)
+      for _ in 0..<8 {
+        let at = Int(offset) + Int.random(in: 0..<shape.pageSize, using: &random)
+        image.base.storeBytes(
+          of: UInt8.random(in: 0...255, using: &random), toByteOffset: at, as: UInt8.self)
+      }
+    }
+    image.allow(.reading)
+    for reference in [image, nil, image, image, nil] {
+      let offsets = lane.source.pick(8, &random)
+      let payload = lane.sender.prepare(lane.source, offsets, reference: reference)
+      try context.demand(payload.status, "send_prepare()")
+      lane.target.poison()
+      let status = lane.receiver.receive(
+        payload.bytes, lane.target, offsets, reference: reference)
+      try context.require(status.isOK, "recv() returns \(status)")
+      try lane.compare(offsets)
+    }
+  }
+}

@@ -1,0 +1,40 @@
+/// Tests that can be run side by side; each stage needs the gates of the ones before it.
+enum Stage: Int, CaseIterable {
+  case opening, entering, table, basics, packets, rules, plain, random, performance
+
+  init(_ test: TestDescription) {
+    switch (test.group, test.isGate) {
+    case (.load, true): self = test.id == "load/opens" ? .opening : .entering
+    case (.load, _): self = .table
+    // The host's own loader refuses for the same reasons in other words; the others do without guard pages.
+    case (.resources, _): self = .plain
+    case _ where ["abi/host-accepts", "lifecycle/cycles", "faults/address-space"].contains(test.id):
+      self = .plain
+    // These move pages.
+    case (.abi, false) where ["constant", "later-host"].contains(test.name): self = .rules
+    case (.abi, _): self = .table
+    case (.fuzz, _): self = .random
+    case (.perf, _): self = .performance
+    case (.roundtrip, true): self = .packets
+    case (_, true): self = .basics
+    default: self = .rules
+    }
+  }
+
+  /// Why nothing of this stage is run; nil when it is.
+  func blocked(by results: [String: TestResult], settings: HarnessSettings) -> String? {
+    if settings.keepsGoing { return nil }
+    for test in Catalogue.all where Stage(test).rawValue < rawValue {
+      guard let result = results[test.id], result.isFailure else { continue }
+      // Random input would only find again what ordered input has found.
+      let covers: Set<TestGroup> =
+        switch self {
+        case .plain: [.load, .abi, .roundtrip, .bounds]
+        case .random: [.roundtrip, .bounds, .hostile]
+        default: []
+        }
+      if test.isGate || covers.contains(test.group) { return "needs \(test.id)" }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,106 @@
+import CHarness
+import Glibc
+
+/// What a piece of guarded memory is: CHARNESS_TARGET and so on.
+enum MemoryKind: Int32 {
+  case target = 1
+  case source, list, staleList, staleBlock, options, services, reference, iov, params, allocation
+  case freed
+}
+
+/// Memory that ends at a page nobody may touch, and starts behind one.
+///
+/// @unchecked Sendable: an address and a size; who may write to the memory is its owner's business.
+final class GuardedMemory: @unchecked Sendable {
+  enum Access {
+    case nothing, reading, writing
+
+    var bits: Int32 {
+      switch self {
+      case .nothing: PROT_NONE
+      case .reading: PROT_READ
+      case .writing: PROT_READ | PROT_WRITE
+      }
+    }
+  }
+
+  let base: UnsafeMutableRawPointer
+  let size: Int
+  private let mapping: UnsafeMutableRawPointer
+  private let mappingSize: Int
+  private let slack: Int
+  private var guardNumber: Int32
+
+  private static let page = 4096
+  private static let canary: UInt8 = 0xc9
+
+  /// Contents are ``Filling``. `alignment` is a power of two. Closed: off limits until it is opened.
+  init(_ size: Int, alignment: Int, kind: MemoryKind, isClosed: Bool = false) {
+    let page = Self.page
+    // Behind the first page, so that it may be aligned to more than a page.
+    let lead = max(page, alignment)
+    let body = (size + page - 1) / page * page
+    let whole = max(body, page) + lead + 2 * page
+    mapping = map(whole, access: .nothing)
+    mappingSize = whole
+    // Against the end; what alignment leaves between there and the guard page holds a canary.
+    let end = UInt(bitPattern: mapping) + UInt(whole - page)
+    let start = (end - UInt(size)) & ~UInt(alignment - 1)
+    base = UnsafeMutableRawPointer(bitPattern: start)!
+    slack = Int(end - start) - size
+    self.size = size
+    guardNumber = charness_guard_add(mapping, whole, kind.rawValue, 0)
+    if !isClosed { open() }
+  }
+
+  /// Memory to write to, with its first contents.
+  func open() {
+    allow(.writing)
+    Filling.fill(pages.start, pages.size)
+    memset(base + size, Int32(Self.canary), slack)
+  }
+
+  /// What may be done with it from now on. A fault then counts as one of `kind`, if that is given.
+  func allow(_ access: Access, kind: MemoryKind? = nil) {
+    protect(pages.start, pages.size, access)
+    guard let kind else { return }
+    charness_guard_remove(guardNumber)
+    guardNumber = charness_guard_add(mapping, mappingSize, kind.rawValue, 0)
+  }
+
+  /// Whole pages of our own mapping, between its first and its last page.
+  private var pages: (start: UnsafeMutableRawPointer, size: Int) {
+    let first = UInt(bitPattern: base) & ~UInt(Self.page - 1)
+    let length = Int(UInt(bitPattern: mapping) + UInt(mappingSize - Self.page) - first)
+    return (UnsafeMutableRawPointer(bitPattern: first)!, length)
+  }
+
+  /// False when somebody wrote between its end and the guard page.
+  var isSlackIntact: Bool {
+    UnsafeRawBufferPointer(start: base + size, count: slack).allSatisfy { $0 == Self.canary }
+  }
+
+  deinit {
+    charness_guard_remove(guardNumber)
+    munmap(mapping, mappingSize)
+  }
+}
+
+/// Fresh memory; without memory for its own buffers the harness cannot go on.
+func map(_ size: Int, access: GuardedMemory.Access) -> UnsafeMutableRawPointer {
+  let flags = MAP_PRIVATE | Int32(MAP_ANONYMOUS) | Int32(MAP_NORESERVE)
+  let address = mmap(nil, size, access.bits, flags, -1, 0)
+  guard let address, address != MAP_FAILED else { harnessFault("mmap of \(size) bytes") }
+  return address
+}
+
+func protect(_ address: UnsafeMutableRawPointer, _ size: Int, _ access: GuardedMemory.Access) {
+  if size > 0, mprotect(address, size, access.bits) != 0 { harnessFault("mprotect") }
+}
+
+/// Ends the process: a fault of the harness, not a result.
+func harnessFault(_ text: String) -> Never {
+  let line = "harness: \(text): \(String(cString: strerror(errno)))\n"
+  Array(line.utf8).withUnsafeBytes { _ = writeAll(2, $0) }
+  _exit(CHARNESS_FAULT)
+}

@@ -1,0 +1,127 @@
+import Glibc
+import PluginAPI
+
+/// One packet as it went over the wire.
+struct Packet: Sendable {
+  var offsets: [UInt64]
+  var payload: [UInt8]
+}
+
+/// A sender, a receiver, and a block on each side.
+///
+/// @unchecked Sendable: used by one thread at a time.
+final class Lane: @unchecked Sendable {
+  let context: Context
+  let sender: SendDriver
+  let receiver: ReceiveDriver
+  let source: Block
+  let target: Block
+  /// Whose rule it is that honest pages arrive; nil for the test that runs. Where channels exist side by side,
+  /// it is theirs that they do not disturb one another.
+  var honestyRule: String?
+  private var number: UInt64 = 0
+
+  /// A channel of `shape` in both directions, and a block of pages filled by `content`. The source can only be
+  /// read from now on. The two sides are set up here, unless they are handed in.
+  init(
+    _ context: Context, _ shape: Shape, pages: Int? = nil, options: [String: String]? = nil,
+    label: String = "", sides: (SendDriver, ReceiveDriver)? = nil, content: (Int) -> Content
+  ) throws(Stop) {
+    self.context = context
+    let pages = pages ?? shape.pageCount + 6
+    source = Block(pageSize: shape.pageSize, pages: pages, kind: .source)
+    target = Block(pageSize: shape.pageSize, pages: pages, kind: .target)
+    var random = context.random("content" + label)
+    source.fill(&random, content)
+    source.allow(.reading)
+    if let sides {
+      (sender, receiver) = sides
+    } else {
+      sender = try SendDriver(context, shape, options: options)
+      receiver = try ReceiveDriver(context, shape, options: options)
+    }
+    try context.require(sender.setup.isOK, "send_setup() returns \(sender.setup)")
+    try context.require(receiver.setup.isOK, "recv_setup() returns \(receiver.setup)")
+  }
+
+  /// The same with the same content in every page.
+  convenience init(
+    _ context: Context, _ shape: Shape, pages: Int? = nil, options: [String: String]? = nil,
+    label: String = "", _ content: Content
+  ) throws(Stop) {
+    try self.init(context, shape, pages: pages, options: options, label: label) { _ in content }
+  }
+
+  /// Kinds of content by turns.
+  static func mix(_ index: Int) -> Content {
+    [.ram, .text, .zero, .random, .mixed, .sparse, .ram, .awkward][index % 8]
+  }
+
+  /// Encodes; a status that is not OK ends the test.
+  func send(_ offsets: [UInt64], zero: [UInt64] = [], number: UInt64? = nil) throws(Stop) -> Packet
+  {
+    self.number = number ?? self.number + 1
+    let payload = sender.prepare(source, offsets, zero: zero, number: self.number)
+    try context.demand(
+      payload.status, as: honestyRule, "send_prepare() of \(offsets.count) pages")
+    return Packet(offsets: offsets, payload: payload.bytes)
+  }
+
+  /// Decodes what was sent and compares; a status that is not OK ends the test.
+  func deliver(_ packet: Packet, zero: [UInt64] = [], number: UInt64? = nil) throws(Stop) {
+    target.poison()
+    let status = receiver.receive(
+      packet.payload, target, packet.offsets, zero: zero, number: number ?? self.number)
+    guard status.isOK else {
+      // An honest payload: if it asks for more than there is, that is what is wrong.
+      if receiver.host.hasFailedService {
+        context.fail(
+          "recv() reads more than the \(packet.payload.count) bytes that there are",
+          as: honestyRule ?? "bounds/payload-read")
+      } else {
+        context.fail(
+          "recv() returns \(status) for a payload that send_prepare() made of "
+            + "\(packet.offsets.count) pages", as: honestyRule)
+      }
+      throw .failed
+    }
+    try compare(packet.offsets)
+  }
+
+  /// Whether the pages have arrived, and no others were written.
+  func compare(_ offsets: [UInt64]) throws(Stop) {
+    let sent = Set(offsets)
+    for offset in target.offsets {
+      if sent.contains(offset) {
+        guard source.equals(target, at: offset) else {
+          context.fail(difference(offset, of: offsets), as: honestyRule)
+          throw .failed
+        }
+      } else {
+        try context.require(
+          target.isPoisoned(offset), as: "bounds/other-pages",
+          "recv() wrote to the page at \(offset), which is not in the packet")
+      }
+    }
+  }
+
+  private func difference(_ offset: UInt64, of offsets: [UInt64]) -> String {
+    let (a, b) = (source.bytes(at: offset), target.bytes(at: offset))
+    let at = zip(a, b).enumerated().first { $0.element.0 != $0.element.1 }?.offset ?? 0
+    let place =
+      offsets.firstIndex(of: offset).map { "page \($0 + 1) of \(offsets.count)" } ?? "page"
+    return
+      "\(place) (offset \(offset)) differs from byte \(at) on: sent \(a[at]), received \(b[at])"
+  }
+
+  /// There and back.
+  func pass(_ offsets: [UInt64], zero: [UInt64] = [], number: UInt64? = nil) throws(Stop) {
+    try deliver(send(offsets, zero: zero, number: number), zero: zero, number: number)
+  }
+
+  /// Ends both sides.
+  func close() {
+    sender.close()
+    receiver.close()
+  }
+}
