@@ -130,7 +130,7 @@ struct HandoverTests {
   @Test("A payload is decoded as the destination will: with its packet's flags")
   func flags() throws {
     let folder = try TemporaryFolder()
-    let tests = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    let tests = Fixtures.folder.deletingLastPathComponent()
     let source = folder("flagged.c")
     try """
     #define QEMU_METHOD 2
