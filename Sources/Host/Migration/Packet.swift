@@ -19,8 +19,6 @@ public struct Packet: ~Copyable {
   public var header: MultiFDPacketHeader
   /// What it is instead, where it is a device's state: the data follow, and it has no pages.
   public internal(set) var deviceState: DeviceStatePacketHeader?
-  /// How many packets of the channel came before it, and it: the first is 1.
-  public internal(set) var index = 0
   /// The byte of the channel at which it begins.
   public internal(set) var offset: UInt64 = 0
   /// The block's number in the list of whoever takes the pages.
@@ -33,6 +31,8 @@ public struct Packet: ~Copyable {
   private let list: UnsafeMutableBufferPointer<UInt64>
   private let slots: UnsafeMutableBufferPointer<UInt64>
   private var isElsewhere = false
+  /// The block whose name this side has written; nil where a reader may have put another.
+  private var written: Int?
 
   /// An empty one.
   public init(pageSize: Int) {
@@ -101,6 +101,9 @@ public struct Packet: ~Copyable {
 
   // MARK: Filling it
 
+  /// A header is about to come, with a name of its own.
+  mutating func forgetBlock() { (block, written) = (-1, nil) }
+
   /// Decodes the offsets that the header brought, and checks that they are pages of a block of so many bytes.
   public mutating func decodeOffsets(blockLength: UInt64) throws(WireError) {
     try header.decodeOffsets(
@@ -116,10 +119,11 @@ public struct Packet: ~Copyable {
   public mutating func begin(
     block index: Int, named name: String, host: UnsafeMutableRawPointer?
   ) {
-    if index != block {
-      block = index
+    if index != written {
       MultiFDPacketHeader.write(blockName: name, into: bytes)
+      written = index
     }
+    block = index
     lies(inBlock: host)
     header = MultiFDPacketHeader(
       flags: [], pagesAllocated: 0, normalCount: 0, nextPacketSize: 0, packetNumber: 0,
@@ -138,6 +142,9 @@ extension Counters {
   /// Counts a packet as it was on the wire.
   public func count(_ packet: borrowing Packet) {
     let header = packet.header
+    if let state = packet.deviceState {
+      return moved(bytes: DeviceStatePacketHeader.size + Int(state.dataSize))
+    }
     self.packet(
       bytes: MultiFDPacketHeader.size(pageSize: packet.pageSize) + header.payloadSize,
       payload: header.payloadSize, normal: Int(header.normalCount),

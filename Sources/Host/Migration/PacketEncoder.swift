@@ -4,8 +4,8 @@ import Wire
 /// A channel's backend on the send side: what turns a packet's pages into a payload, and makes sure that it will be
 /// pages again.
 public final class PacketEncoder {
-  /// For the header of a packet that it has encoded.
-  let flags: MultiFDFlags
+  /// For the headers of packets that it encodes.
+  let method: MultiFDMethod
   private let channel: SendChannel
   private let check: PayloadCheck?
 
@@ -14,16 +14,14 @@ public final class PacketEncoder {
   /// - Parameters:
   ///   - id: the channel's number, of `channels`.
   ///   - verify: every payload is decoded once before it goes out.
-  ///   - inputMayChange: somebody writes to the pages while they are encoded.
   public init(
-    backend: Backend, options: OptionValues, id: Int, channels: Int, pageSize: Int, verify: Bool,
-    inputMayChange: Bool = false
+    backend: Backend, options: OptionValues, id: Int, channels: Int, pageSize: Int, verify: Bool
   ) throws {
     let capacity = MultiFDPacketHeader.capacity(pageSize: pageSize)
-    flags = MultiFDFlags(rawValue: backend.qemuMethod ?? 0)
+    method = MultiFDMethod(rawValue: backend.qemuMethod ?? 0)
     channel = try backend.makeSender(
       id: id, channels: channels, pageSize: pageSize, pageCount: capacity, options: options,
-      inputMayChange: inputMayChange)
+      inputMayChange: false)
     // nocomp's payload is the pages themselves: there is nothing that could fail to decode.
     check =
       verify && !backend.capabilities.contains(.zeroCopy)
@@ -41,8 +39,8 @@ public final class PacketEncoder {
     let number = packet.header.packetNumber
     let payload = try channel.prepare(
       host: packet.host.map { UnsafeRawPointer($0) }, normal: packet.places, zero: packet.zero,
-      flags: flags.rawValue, packetNumber: number)
-    try check?.check(payload, of: packet, flags: flags)
+      flags: method.rawValue, packetNumber: number)
+    try check?.check(payload, of: packet, method)
     return payload
   }
 }

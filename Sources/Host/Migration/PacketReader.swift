@@ -31,11 +31,11 @@ public final class PacketReader {
   ///   - choice: the backends that decode; nil: only headers are read.
   ///   - maxPayload: what a packet may have before its backend is asked.
   ///   - takesDeviceState: packets of VFIO's are told, and not refused.
-  ///   - channels: how many channels there are, for the backend; asked when the first page comes.
+  ///   - channels: how many channels there are, as far as that is known, for the backend; asked when the first page comes.
   public init(
     _ input: PacketInput, pageSize: Int, choice: BackendChoice? = nil, maxPayload: Int = .max,
     takesDeviceState: Bool = false,
-    channels: @escaping () -> Int = { 1 }
+    channels: @escaping () -> Int = { 0 }
   ) {
     self.input = input
     self.pageSize = pageSize
@@ -74,8 +74,9 @@ public final class PacketReader {
   /// - Returns: false if the channel ends here, between two packets.
   public func next(_ packet: inout Packet) throws -> Bool {
     current = (current.index + 1, wire.position)
-    (packet.index, packet.offset) = current
-    (packet.deviceState, packet.block) = (nil, -1)
+    packet.offset = current.offset
+    packet.deviceState = nil
+    packet.forgetBlock()
     switch try element(in: packet.bytes, unless: nil) {
     case .packet(let header, _): packet.header = header
     case .deviceState(let state):
@@ -111,9 +112,15 @@ public final class PacketReader {
 
   /// Passes over a packet's payload, or a device's data.
   ///
-  /// - Returns: whether all of it is there.
-  public func skip(_ packet: borrowing Packet) throws -> Bool {
+  /// - Returns: whether all of it is there: a recording may break off.
+  public func skip() throws -> Bool {
     var left = wire.rawBytesDue
+    if case .recording(let bytes) = input {
+      let count = min(left, bytes.count - taken)
+      taken += count
+      wire.didTake(count)
+      return count == left
+    }
     return try withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { bytes in
       while left > 0 {
         let part = UnsafeMutableRawBufferPointer(rebasing: bytes[..<min(left, bytes.count)])
@@ -132,6 +139,7 @@ public final class PacketReader {
   public func next(_ packet: inout Packet, into destination: some PageDestination) throws -> Bool {
     guard try next(&packet) else { return false }
     if packet.hasPages { try take(&packet, into: destination) }
+    if packet.deviceState != nil, try !skip() { throw ended(inside: "inside a packet") }
     return true
   }
 
@@ -202,7 +210,7 @@ public final class PacketReader {
     guard let choice else { preconditionFailure("a reader of headers was asked for pages") }
     let (backend, options) = try choice.backend(for: method)
     let new = try PacketDecoder(
-      backend: backend, options: options, method: method, id: id, channels: channels(),
+      backend: backend, options: options, method: method, id: id, channels: max(channels(), id + 1),
       pageSize: pageSize, source: self)
     decoder = new
     return new

@@ -50,13 +50,22 @@ public final class PacketWriter {
   }
 
   /// Sends a packet: its pages, if it has some, and its SYNC.
+  ///
+  /// - Throws: also for a header of a peer's that cannot be sent on.
   public func write(_ packet: borrowing Packet) throws {
     var fields = packet.header
+    let name = packet.blockName
+    guard name.count < 256 else {
+      throw WireError(
+        .badName, at: packet.offset + 64, "the name of a packet's block is not terminated")
+    }
     var count = 1
+    // Stale in some packets of 7.2's.
     fields.nextPacketSize = 0
+    // Also of packets that have zero pages only (SPECIFICATION section 4.6).
+    if packet.hasPages { fields.flags.method = encoder.method }
     if fields.normalCount > 0 {
       let payload = try encoder.encode(packet)
-      fields.flags = fields.flags.contains(.sync) ? [encoder.flags, .sync] : encoder.flags
       fields.nextPacketSize = UInt32(payload.size)
       for (index, piece) in payload.iov.enumerated() {
         pieces[index + 1] = iovec(iov_base: piece.iov_base, iov_len: piece.iov_len)
@@ -64,7 +73,7 @@ public final class PacketWriter {
       count += payload.iov.count
     }
     fields.encode(
-      into: header, blockName: packet.blockName, offsets: packet.offsets,
+      into: header, blockName: name, offsets: packet.offsets,
       pageSize: packet.pageSize)
     pieces[0] = iovec(iov_base: header.baseAddress, iov_len: header.count)
     // sendmsg(2) only reads. Header, pages and the backend's pieces stay as they are until it returns.

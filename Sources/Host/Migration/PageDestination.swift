@@ -70,9 +70,9 @@ public final class ScratchPages: PageDestination {
     UnsafeBufferPointer(rebasing: UnsafeBufferPointer(list)[..<count])
   }
 
-  /// Any block will do; its length is not known here.
+  /// Any block will do whose name is terminated; its length is not known here.
   public func block(named name: UnsafeRawBufferPointer) -> (index: Int, length: UInt64)? {
-    (0, .max)
+    name.count < 256 ? (0, .max) : nil
   }
 
   /// One page after the other.

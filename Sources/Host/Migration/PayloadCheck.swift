@@ -24,22 +24,22 @@ final class PayloadCheck {
 
   deinit { channel.close() }
 
-  /// - Parameter flags: as in the packet's header, for a backend may look at them.
+  /// - Parameter method: as in the packet's flags, for a backend may look at them.
   /// - Throws: when the payload does not decode to exactly the packet's pages.
   func check(
-    _ payload: SendChannel.Payload, of packet: borrowing Packet, flags: MultiFDFlags
+    _ payload: SendChannel.Payload, of packet: borrowing Packet, _ method: MultiFDMethod
   ) throws {
     self.payload.load(payload.iov)
     try channel.receive(
       host: scratch.host, normal: scratch.places(packet.normal.count), zero: packet.zero,
-      payloadSize: payload.size, flags: flags.rawValue, packetNumber: packet.header.packetNumber)
+      payloadSize: payload.size, flags: method.rawValue, packetNumber: packet.header.packetNumber)
     for (index, place) in packet.places.enumerated() {
       // Both pages are whole: one is the scratch's, one lies where the packet says, and does not change.
       guard memcmp(scratch.host + index * pageSize, packet.host! + Int(place), pageSize) == 0 else {
         throw Failure(
           .internalError, "backend",
           "a page at offset \(packet.normal[index]) does not survive its own codec",
-          hint: "nothing of this packet was sent; the guest is safe in its store")
+          hint: "nothing of this packet was sent; the guest is safe where it was")
       }
     }
   }

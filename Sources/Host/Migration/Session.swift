@@ -80,6 +80,8 @@ public final class Session: Sendable {
       if isFirst { state.failure = failure }
       return (isFirst, state.channels.values.map(\.socket) + state.unnamed, state.main)
     }
+    // What lies in a socket's buffer when it is cut can still be read: nothing of it goes to memory any more.
+    gate.close()
     if isFirst { onFailure(failure) }
     // Not under the lock: a socket that a thread is reading into storage which does not answer keeps others waiting.
     for channel in channels { channel.cut() }

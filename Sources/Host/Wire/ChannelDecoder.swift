@@ -1,7 +1,7 @@
 /// Decodes one multifd channel (SPECIFICATION section 3), from whatever pieces it arrives in.
 ///
-/// For readers of recorded streams; a receiver at work reads header and payload straight from its
-/// socket and decodes with `MultiFDPacketHeader` alone.
+/// Pure: who reads a connection or a recording gives it the bytes of a header, as many as it asks for, and
+/// takes the payload past it.
 public struct ChannelDecoder: Sendable {
   /// One piece of a channel.
   public enum Element: Sendable, Equatable {

@@ -62,7 +62,7 @@ struct StandbyArguments: ParsableArguments {
       : "\(ends): the fence decides"
   }
 
-  /// For the receiver; nil for a plain reception.
+  /// For the receiver.
   var options: StandbyOptions {
     var options = StandbyOptions()
     options.cache = cache

@@ -142,10 +142,27 @@ struct InspectTests {
     #expect(wrong.verdict.reason == "a 0 has 2 bytes, the VM description says 3")
   }
 
+  @Test("A channel that breaks off inside a header tells what came before it")
+  func cutHeader() throws {
+    let session = try #require(Fixtures.session("bios-111-zlib-2ch"))
+    let bytes = try Fixtures.bytes(#require(session.channels.first))
+    let packets = inspect(bytes, verbose: true).lines.filter { $0.what.hasPrefix("packet ") }
+    for packet in packets.dropFirst().prefix(20) {
+      let cut = inspect(Array(bytes.prefix(Int(packet.offset) + 100)))
+      #expect(cut.report.verdict.ending == .truncated)
+      let told = cut.lines.filter { $0.what.hasSuffix(" packets") || $0.what.hasSuffix(" packet") }
+      let count = told.reduce(0) { $0 + (UInt64($1.what.prefix { $0 != " " }) ?? 0) }
+      #expect(count == cut.report.channel?.packets)
+    }
+  }
+
   @Test("A payload check sees each payload of a channel, and its word is final")
   func payloads() throws {
     let session = try #require(Fixtures.session("bios-111-zlib-2ch"))
-    let file = try #require(session.channels.first)
+    for file in session.channels { try payloads(of: file) }
+  }
+
+  private func payloads(of file: URL) throws {
     let choice = try BackendChoice(TestBackends.loader, nil)
     let pages = CountingPages()
     var inspector = Inspector(path: file.path)

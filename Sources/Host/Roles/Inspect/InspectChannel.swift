@@ -21,12 +21,19 @@ extension Inspector {
     walk.start(hello, line)
     var packet = Packet(pageSize: limits.pageSize)
     var decodes = decoding != nil
-    while try reader.next(&packet) {
+    func next() throws -> Bool {
+      do { return try reader.next(&packet) } catch let error as WireError {
+        // Inside a header: what came before it is told.
+        if error.code == .truncated { walk.endRun(line) }
+        throw error
+      }
+    }
+    while try next() {
       let rest = UInt64(bytes.count) - reader.position
       if let state = packet.deviceState {
         report.count("device-state-packets")
         walk.deviceState(state, at: packet.offset, line)
-        guard try reader.skip(packet) else { break }
+        guard try reader.skip() else { break }
         continue
       }
       report.count("packets")
@@ -40,7 +47,7 @@ extension Inspector {
         decodes = try check(&packet, reader, decoding)
       }
       walk.packet(packet, line)
-      guard try reader.skip(packet) else { break }
+      guard try reader.skip() else { break }
     }
     walk.endRun(line)
     try reader.finish()

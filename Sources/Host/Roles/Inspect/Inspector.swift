@@ -19,7 +19,7 @@ public struct Inspector: Sendable {
     public var choice: BackendChoice
     /// Gets the pages; what it throws makes the channel corrupt there.
     public var pages: any PageDestination
-    /// Told once when there is no backend for the channel's method: then nothing is decoded.
+    /// Told once why no backend can be opened for the channel's method: then nothing is decoded.
     public var onMissing: (any Error) -> Void
 
     /// A way to decode.
@@ -45,7 +45,7 @@ public struct Inspector: Sendable {
   /// Decodes every payload with the backend for its method, into pages that nobody keeps: what a
   /// receiver would find wrong shows here.
   ///
-  /// - Parameter onMissing: told once a channel when there is no backend for its method.
+  /// - Parameter onMissing: told once a channel why no backend can be opened for its method.
   public mutating func checkPayloads(
     _ loader: PluginLoader, onMissing: @escaping @Sendable (any Error) -> Void
   ) {

@@ -63,8 +63,14 @@ final class HandoverControl: Sendable {
 
   /// It goes on, if nothing has failed.
   func enter(_ stage: Stage) throws(Failure) {
-    if let failure { throw failure }
-    now.withLock { $0 = stage }
+    // In this order: a failure from here on knows the stage, and one that did not know it is found below.
+    let before = now.withLock { now in
+      defer { now = stage }
+      return now
+    }
+    guard let failure else { return }
+    now.withLock { $0 = before }
+    throw failure
   }
 
   /// Ends it. Only the first failure counts: those after it are made by the connections that it cuts.
