@@ -14,6 +14,8 @@ final class ChannelSender {
   private let numbers: PacketWriter.Numbers
   private let pageSize: Int
   private var packet: Packet
+  /// Zero pages that have not been told yet.
+  private var found: [PageSource.Piece] = []
   var counters: Counters { writer.counters }
 
   init(
@@ -51,11 +53,20 @@ final class ChannelSender {
           begin(piece.block)
         }
       }
-      source.foundZero(zero)
+      tell(zero, atLeast: 256)
       counters.zeroPages(zero.reduce(0) { $0 + $1.range.count / pageSize })
     }
+    tell([], atLeast: 1)
     try flush()
     for _ in 0..<syncs.after { try sync() }
+  }
+
+  /// Zero pages are for the main channel to send: told now and then, for it is woken by it.
+  private func tell(_ zero: [PageSource.Piece], atLeast count: Int) {
+    found += zero
+    guard found.count >= count else { return }
+    source.foundZero(found)
+    found.removeAll(keepingCapacity: true)
   }
 
   private func begin(_ index: Int) {
