@@ -35,7 +35,7 @@ struct PacketWriterTests {
     defer { close(listener) }
     let out = try Socket.connect(
       to: .tcp(host: "127.0.0.1", port: UInt16(port)), timeout: 10)
-    let far = accept(listener, nil, nil)
+    let far = Sockets.accept(listener)
     defer { close(far) }
     let hello = MultiFDInit(uuid: .zero, id: 3).encode()
     let heard = System.Monitor<[UInt8]>([])

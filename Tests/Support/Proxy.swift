@@ -102,7 +102,7 @@ public final class Proxy: Sendable {
     let state: Monitor<State>
 
     func acceptAll(_ listener: Int32) {
-      while case let client = accept(listener, nil, nil), client >= 0 {
+      while case let client = Sockets.accept(listener), client >= 0 {
         _ = fcntl(client, F_SETFD, FD_CLOEXEC)
         Sockets.setNoDelay(client)
         guard let server = Sockets.connect(port: target) else {

@@ -1,3 +1,4 @@
+import CLinux
 import Foundation
 
 /// The few socket calls the lab needs, as blocking functions on plain descriptors. Loopback only.
@@ -36,6 +37,9 @@ public enum Sockets {
     close(descriptor)
     return nil
   }
+
+  /// Accepts a connection, or gives -1: not for the children that another test is just starting.
+  public static func accept(_ listener: Int32) -> Int32 { clinux_accept(listener) }
 
   /// A socket that listens on 127.0.0.1 (`port` 0: any) and the port it got.
   public static func listen(port: Int = 0) throws -> (descriptor: Int32, port: Int) {

@@ -102,6 +102,8 @@ static int spawn(const char *program, char *const arguments[], const int files[C
   sigemptyset(&none);
   sigemptyset(&defaults);
   sigaddset(&defaults, SIGPIPE);
+  /* Ignored, it would take away how the children of the zygote end. */
+  sigaddset(&defaults, SIGCHLD);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &defaults);
   posix_spawnattr_setpgroup(&attributes, 0);

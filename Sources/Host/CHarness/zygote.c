@@ -87,6 +87,9 @@ static void become_child(int zygote, const int descriptors[DESCRIPTORS], int per
   if (dup2(high[OUTPUT], 1) < 0 || dup2(high[OUTPUT], 2) < 0) _exit(CHARNESS_FAULT);
   if (dup2(high[REPORT], 3) < 0 || dup2(high[SHARED], 4) < 0) _exit(CHARNESS_FAULT);
   if (close_range(5, ~0u, 0) != 0) closefrom(5);
+  /* Of its own: flags that a test sets on an open file are seen by all who share it. */
+  close(0);
+  if (open("/dev/null", O_RDONLY) != 0) _exit(CHARNESS_FAULT);
   if (!perturb) {
     mallopt(M_PERTURB, 0);
     unsetenv(CHARNESS_PERTURB);
@@ -96,6 +99,7 @@ static void become_child(int zygote, const int descriptors[DESCRIPTORS], int per
 void charness_zygote_serve(char test[CHARNESS_NAME_MAX]) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   const int zygote = getpid();
+  signal(SIGCHLD, SIG_DFL);
   for (;;) {
     int descriptors[DESCRIPTORS];
     const request asked = next(descriptors);

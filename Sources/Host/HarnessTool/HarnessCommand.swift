@@ -221,6 +221,8 @@ enum Main {
   static func main() {
     // Before anything is opened that a child would take for its output.
     if clinux_fill_standard_files() != 0 { exit(70) }
+    // Inherited as "ignored" it would take away how a child ended.
+    signal(SIGCHLD, SIG_DFL)
     ChildProcess.runIfAsked()
     do {
       let command = try HarnessCommand.parse()

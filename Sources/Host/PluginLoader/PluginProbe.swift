@@ -17,6 +17,8 @@ public struct PluginProbe: Sendable {
   public init(timeLimit: Duration = .seconds(10), program: String? = nil) {
     self.timeLimit = timeLimit
     self.program = program
+    // Found out while it is true: an upgrade may replace this program's file under it.
+    _ = Self.usualPlaces
   }
 
   /// How far a child came: what it was doing after it had said so. The raw values are the bytes that it
@@ -111,6 +113,17 @@ public struct PluginProbe: Sendable {
     func crashed(_ why: String) -> PluginError {
       PluginError(.probeCrashed, what: path, why: why, hint: hint)
     }
+    let words = printed.split(separator: UInt8(ascii: "\n")).first.map {
+      String(decoding: $0, as: UTF8.self)
+    }
+    // It has not come to the library: that one is not to blame. A slow start is not told from a slow library.
+    if stage == .silent, end != nil {
+      throw PluginError(
+        .internalFault, what: path,
+        why: "cannot be tried in a child process: multifd-probe does not answer"
+          + (words.map { ", and says \(quoted($0))" } ?? ""),
+        hint: "it must be the one that came with this host")
+    }
     guard let end else {
       throw crashed("was not done \(stage.text) within its time limit of \(timeLimit)")
     }
@@ -118,21 +131,12 @@ public struct PluginProbe: Sendable {
       throw crashed(
         "died of signal \(signal) (\(String(cString: strsignal(signal)))) \(stage.text)")
     }
-    guard stage > .silent else {
-      throw PluginError(
-        .internalFault, what: path,
-        why: "cannot be tried in a child process: multifd-probe does not answer",
-        hint: "it must be the one that came with this host")
-    }
     guard stage == .done else {
       let code = end.code.map { " with exit code \($0)" } ?? ""
       throw crashed("ended the process\(code) \(stage.text)")
     }
     guard printed.isEmpty else {
-      let line = printed.split(separator: UInt8(ascii: "\n")).first.map {
-        String(decoding: $0, as: UTF8.self)
-      }
-      throw crashed("printed \(quoted(line ?? "")) \(Stage.opening.text)")
+      throw crashed("printed \(quoted(words ?? "")) \(Stage.opening.text)")
     }
   }
 

@@ -220,8 +220,10 @@ public final class Child: Sendable {
     while true {
       // Looked at first: what it said before it ended is read below.
       let hasEnded = self.hasEnded
-      for pipe in pipes { pipe.drain() }
+      let isTaken = pipes.reduce(true) { $1.drain() && $0 }
       if hasEnded { return true }
+      // What nobody takes would show as readable, for ever.
+      if !isTaken { usleep(5_000) }
       guard pause(until: deadline, pipes) else { return false }
     }
   }

@@ -44,20 +44,33 @@ public final class OutputPipe {
   }
 
   /// Reads what is there; of one that prints for ever, not for ever.
-  func drain() {
-    guard readable >= 0 else { return }
-    withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
+  ///
+  /// - Returns: false when something is there that nobody takes: it stays where it is.
+  @discardableResult
+  func drain() -> Bool {
+    guard readable >= 0 else { return true }
+    return withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
       // As much as a pipe holds, and then some. It does not block (clinux_pipe), and the buffer lives as
       // long as the closure.
       for _ in 0..<64 {
+        guard isTaken else { return false }
         let count = read(output, buffer.baseAddress, buffer.count)
         if count == 0 { readable = -1 }
-        guard count > 0 else { return }
+        guard count > 0 else { return true }
         switch use {
         case .kept(let limit): bytes += buffer.prefix(min(count, max(0, limit - bytes.count)))
         case .passedOn(let descriptor): _ = write(descriptor, buffer.baseAddress, count)
         }
       }
+      return true
     }
+  }
+
+  /// Whether as much as is read at once can be written on without waiting: a pipe that says so has room for PIPE_BUF
+  /// bytes, 4096.
+  private var isTaken: Bool {
+    guard case .passedOn(let descriptor) = use else { return true }
+    var polled = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+    return poll(&polled, 1, 0) != 0
   }
 }

@@ -178,6 +178,31 @@ struct FailoverAnswerTests {
     try expectSecondTookOver(qemu, standby.store)
   }
 
+  @Test("A signal while a spare has the guest, which then says no: no other QEMU gets it")
+  func lateSignal() throws {
+    let multifd = Monitor<pid_t?>(nil)
+    let qemu = try FakeQEMU([
+      .init(verdict: .refused) {
+        guard let pid = multifd.wait(.seconds(20), for: { $0 }) else { return }
+        kill(pid, SIGTERM)
+        // Long enough to be heard: the answer comes after it.
+        usleep(500_000)
+      }, FakeQEMU.good,
+    ])
+    let standby = try StandbyProcess([
+      "--on-loss", "failover", "--no-fence", "--spare", "--", qemu.program,
+    ])
+    multifd.update { $0 = standby.multifd.process.pid }
+    let primary = try Primary(LostGuest.script, to: standby.uri)
+    try primary.play(upTo: 2)
+    #expect(standby.waitSpare() != nil)
+    primary.close()
+    let result = try standby.multifd.wait()
+    #expect(result.code == 128 + SIGTERM, "\(result)")
+    #expect(qemu.pids.count == 1 && !qemu.pids.contains(where: qemu.isAlive))
+    #expect(try Store.status(of: standby.store).manifest?.state == .standby)
+  }
+
   private func expectSecondTookOver(_ qemu: FakeQEMU, _ store: String) throws {
     try #require(qemu.pids.count == 2)
     #expect(!qemu.isAlive(qemu.pids[0]) && qemu.isAlive(qemu.pids[1]))

@@ -188,7 +188,7 @@ final class FakeQEMU: Sendable {
     defer { close(listener) }
     while !isOver.read({ $0 }) {
       var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
-      if poll(&entry, 1, 50) == 1 { return Glibc.accept(listener, nil, nil) }
+      if poll(&entry, 1, 50) == 1 { return Sockets.accept(listener) }
     }
     return nil
   }

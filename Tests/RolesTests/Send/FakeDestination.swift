@@ -63,7 +63,7 @@ final class FakeDestination: Sendable {
     state = System.Monitor(([[UInt8]](repeating: [], count: channels + 1), []))
     try threads.start("destination") { [state, threads, descriptor] in
       for index in 0...channels {
-        let accepted = accept(descriptor, nil, nil)
+        let accepted = Sockets.accept(descriptor)
         guard accepted >= 0 else { return }
         state.update { $0.open.append(accepted) }
         if answer == .stall { continue }

@@ -107,6 +107,7 @@ final class RunningChild {
     let place = placeText()
     defer { charness_shared_free(shared, sharedDescriptor) }
     let status = try zygote.end(&child)
+    guard status >= 0 else { throw HarnessFault("\(test.id): how its process ended is not known") }
     var account = ChildAccount(test)
     account.seconds = Double(charness_now() &- started) / 1e9
     var crashed = false, said = 0
@@ -118,7 +119,7 @@ final class RunningChild {
     }
     judge(status, place, &account, crashed: crashed, said: said)
     saveCase(&account)
-    if status >= 0, !timedOut, status & 0x7f == 0, (status >> 8) & 0xff == CHARNESS_FAULT {
+    if !timedOut, status & 0x7f == 0, (status >> 8) & 0xff == CHARNESS_FAULT {
       throw HarnessFault("\(test.id): the child process failed: \(outputText)")
     }
     return account

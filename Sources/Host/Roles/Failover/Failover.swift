@@ -22,6 +22,8 @@ public final class Failover: Sendable {
     var child: Child?
     /// QEMU could start the guest: too late for a signal.
     var isFed = false
+    /// A signal that came too late: if QEMU does not take the guest, no other is to get it.
+    var late: Failure?
   }
 
   let options: FailoverOptions
@@ -41,8 +43,11 @@ public final class Failover: Sendable {
   /// the failover ends is known within the time-out.
   public func cancel(_ kind: Failure.Kind, _ why: String) {
     let isFed = control.update { control in
-      if !control.isFed {
-        if control.stop == nil { control.stop = Failure(kind, "failover", why) }
+      let stop = Failure(kind, "failover", why)
+      if control.isFed {
+        control.late = control.late ?? stop
+      } else {
+        control.stop = control.stop ?? stop
         control.child?.kill()
       }
       return control.isFed
@@ -76,6 +81,7 @@ public final class Failover: Sendable {
     } catch {
       // A spare that has got nothing would wait for ever.
       if let spare, !hasGuest { spare.kill() }
+      if let stuck = error as? StuckStore { throw stuck.failure }
       // A signal has ended what the error tells of.
       throw control.read { $0.stop } ?? Failure(error, at: "failover")
     }
@@ -113,7 +119,9 @@ public final class Failover: Sendable {
         try spare.expectWaiting(for: guest.manifest)
         return (spare, try load(guest, into: spare))
       } catch {
-        guard control.read({ !$0.isFed && $0.stop == nil }) else { throw error }
+        guard control.read({ !$0.isFed && $0.stop == nil }), !(error is StuckStore) else {
+          throw error
+        }
         log("the spare QEMU cannot be used (\(error)); starting another")
         spare.kill()
       }
@@ -162,17 +170,32 @@ public final class Failover: Sendable {
     let handOver: HandOver
     do throws(HandOver.NotBegun) {
       handOver = try guest.handOver(to: "failover on this machine")
-    } catch { throw error.cause }
+    } catch {
+      guard error.isAsBefore else { throw StuckStore(Failure(error.cause, at: "failover")) }
+      throw error.cause
+    }
     let stop = control.update { control in
       if control.stop == nil { control.isFed = true }
       return control.stop
     }
     if let stop {
-      try? handOver.refused()
+      do { try handOver.refused() } catch { throw StuckStore(stop) }
       throw stop
     }
     qemu.disown()
     return handOver
+  }
+
+  /// Nobody has got the guest, and the store may say that a hand-over has begun: no other QEMU can have it.
+  private struct StuckStore: Error {
+    let failure: Failure
+
+    init(_ failure: Failure) {
+      var failure = failure
+      failure.hint =
+        "no QEMU has the guest; should the store say 'handing-over', try again with --force"
+      self.failure = failure
+    }
   }
 
   /// What the store says when QEMU was fed and the guest does not run for certain. QEMU is dead.
@@ -186,8 +209,11 @@ public final class Failover: Sendable {
       return failure
     }
     // It never ran: the guest is ours as before.
-    try handOver.refused()
-    control.update { $0.isFed = false }
+    control.update { control in
+      control.isFed = false
+      control.stop = control.stop ?? control.late
+    }
+    do { try handOver.refused() } catch { throw StuckStore(failure) }
     return failure
   }
 

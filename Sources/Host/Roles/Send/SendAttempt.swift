@@ -15,6 +15,8 @@ final class SendAttempt {
   private let source: PageSource
   private let offer: Offer
   private let manifest: Manifest
+  /// The store may say that a hand-over has begun, though nobody has got anything.
+  private var mayNeedForce = false
 
   init(
     _ options: SendOptions, _ guest: HeldGuest, _ backend: (Backend, OptionValues)?,
@@ -62,7 +64,12 @@ final class SendAttempt {
       try sendRAM(main, workers, threads, &answers)
       try expectOpen(sockets, &answers)
       handOver = try beginHandOver()
-    } catch { throw failed(error) }
+    } catch {
+      var failure = failed(error)
+      // Whatever has ended it: what the store says counts more.
+      if mayNeedForce { failure.hint = Self.mayNeedForce }
+      throw failure
+    }
     do {
       try main.end(guest)
       socket.finishWriting()
@@ -194,14 +201,13 @@ final class SendAttempt {
       handOver = try guest.handOver(to: options.to.description)
     } catch {
       var failure = Failure(error.cause, at: "send")
-      failure.hint =
-        error.isAsBefore
-        ? "nothing was handed over: the guest is in its store as before" : Self.mayNeedForce
+      failure.hint = "nothing was handed over: the guest is in its store as before"
+      mayNeedForce = !error.isAsBefore
       throw failure
     }
     do throws(Failure) { try control.enter(.devices) } catch {
-      var failure = error
-      do { try handOver.refused() } catch { failure.hint = Self.mayNeedForce }
+      let failure = error
+      do { try handOver.refused() } catch { mayNeedForce = true }
       throw failure
     }
     return handOver
