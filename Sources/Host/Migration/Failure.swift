@@ -1,5 +1,3 @@
-// Migration: packets in, packets out, and what holds one migration together.
-
 import PluginLoader
 import Store
 import System

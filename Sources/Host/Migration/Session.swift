@@ -1,3 +1,5 @@
+// Migration: packets in, packets out, and what holds one migration together.
+
 import COLO
 import Memory
 import Observe

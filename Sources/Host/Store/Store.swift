@@ -1,3 +1,5 @@
+// Store: a held guest on disk or tmpfs: manifest, RAM blocks, device state.
+
 import Foundation
 import Synchronization
 

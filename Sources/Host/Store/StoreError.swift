@@ -1,5 +1,3 @@
-// Store: a held guest on disk or tmpfs: manifest, RAM blocks, device state.
-
 import Glibc
 import Memory
 import System

@@ -1,3 +1,5 @@
+// Failover: a stock QEMU continues a guest on the store's own files.
+
 import COLO
 import Glibc
 import Migration

@@ -1,3 +1,5 @@
+// Guardian: the process that outlives what a backend does, and what it does then.
+
 import CLinux
 import Glibc
 import Memory

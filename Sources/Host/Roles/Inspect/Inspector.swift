@@ -1,3 +1,5 @@
+// Inspect: recorded streams, told and judged.
+
 import Foundation
 import Migration
 import PluginLoader

@@ -1,3 +1,5 @@
+// QEMU: its process, its monitor, what it says.
+
 import Glibc
 import Migration
 import System

@@ -1,3 +1,5 @@
+// Receive: a guest comes in and is held. Knows nothing of what may become of it then.
+
 import COLO
 import Foundation
 import Memory

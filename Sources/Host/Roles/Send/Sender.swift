@@ -1,3 +1,5 @@
+// Send: a held guest goes into a stock QEMU.
+
 import Migration
 import PluginLoader
 import Store

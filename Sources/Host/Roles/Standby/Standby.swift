@@ -1,3 +1,5 @@
+// Standby: a reception that goes on: the secondary of a COLO primary.
+
 import COLO
 import Foundation
 import Memory
