@@ -35,13 +35,14 @@ public struct TestDescription: Sendable, Equatable {
   public let isGate: Bool
 
   /// The first half of the name.
-  public var group: TestGroup { TestGroup(rawValue: String(id.prefix { $0 != "/" }))! }
+  public let group: TestGroup
 
   /// The second half.
   public var name: String { String(id.drop { $0 != "/" }.dropFirst()) }
 
   init(_ id: String, _ summary: String, gate: Bool = false) {
     self.id = id
+    group = TestGroup(rawValue: String(id.prefix { $0 != "/" }))!
     self.summary = summary
     isGate = gate
   }

@@ -89,10 +89,14 @@ public struct Harness {
       }
       return
     }
-    var waiting = tests[...]
+    var waiting = (jobs > 1 ? Stage.longestFirst(tests) : tests)[...]
     var running: [RunningChild] = []
     while !waiting.isEmpty || !running.isEmpty {
-      while running.count < jobs, let test = waiting.popFirst() {
+      while let test = waiting.first,
+        running.isEmpty
+          || running.reduce(Stage.places(of: test), { $0 + Stage.places(of: $1.test) }) <= jobs
+      {
+        waiting.removeFirst()
         progress(.started(test))
         running.append(try start(test))
       }

@@ -60,21 +60,25 @@ public struct HarnessSettings: Sendable {
 
 /// Which tests: a name, a group, or a regular expression that is found in the name.
 public struct TestPattern: Sendable {
-  private let text: String
+  /// The names of those that it means: an expression is read once.
+  private let names: Set<String>
 
   /// A pattern; nil for a regular expression that is none.
   public init?(_ text: String) {
     guard !text.isEmpty else { return nil }
-    let isName = Catalogue.test(text) != nil || TestGroup(rawValue: text) != nil
-    guard isName || (try? Regex(text)) != nil else { return nil }
-    self.text = text
+    let tests: [TestDescription]
+    if let test = Catalogue.test(text) {
+      tests = [test]
+    } else if let group = TestGroup(rawValue: text) {
+      tests = Catalogue.all.filter { $0.group == group }
+    } else if let expression = try? Regex(text) {
+      tests = Catalogue.all.filter { $0.id.firstMatch(of: expression) != nil }
+    } else {
+      return nil
+    }
+    names = Set(tests.map(\.id))
   }
 
   /// Whether it means `test`.
-  public func matches(_ test: TestDescription) -> Bool {
-    if Catalogue.test(text) != nil { return test.id == text }
-    if let group = TestGroup(rawValue: text) { return test.group == group }
-    guard let expression = try? Regex(text) else { return false }
-    return test.id.firstMatch(of: expression) != nil
-  }
+  public func matches(_ test: TestDescription) -> Bool { names.contains(test.id) }
 }

@@ -21,6 +21,27 @@ enum Stage: Int, CaseIterable {
     }
   }
 
+  /// Tests in the order in which they are started where some run side by side: the long ones first, so that none of
+  /// them is left to run alone in the end.
+  static func longestFirst(_ tests: [TestDescription]) -> [TestDescription] {
+    let first = long.compactMap { id in tests.first { $0.id == id } }
+    return first + tests.filter { !long.contains($0.id) }
+  }
+
+  /// How many of the tests that run side by side a test stands for.
+  static func places(of test: TestDescription) -> Int {
+    // Its guest has to run while it encodes itself.
+    test.id == "roundtrip/changing-pages" ? 2 : 1
+  }
+
+  /// What takes longest with most backends.
+  private static let long = [
+    "roundtrip/changing-pages", "options/ends", "options/combinations", "isolation/options",
+    "bounds/payload-bound", "isolation/concurrent", "roundtrip/stream", "roundtrip/page-sizes",
+    "hostile/length-fields", "hostile/truncated", "hostile/bomb", "roundtrip/packet-sizes",
+    "resources/memory-channels", "resources/memory-packets", "lifecycle/cycles",
+  ]
+
   /// Why nothing of this stage is run; nil when it is.
   func blocked(by results: [String: TestResult], settings: HarnessSettings) -> String? {
     if settings.keepsGoing { return nil }

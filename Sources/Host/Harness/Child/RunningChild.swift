@@ -3,7 +3,7 @@ import Glibc
 
 /// A test in its child process, seen from outside.
 final class RunningChild {
-  private let test: TestDescription
+  let test: TestDescription
   private let settings: HarnessSettings
   private let zygote: Zygote
   private var child = charness_child()

@@ -60,10 +60,11 @@ final class Zygote {
   }
 
   /// What the zygote does: comes back in each child, with the name of its test.
-  static func serve() -> String {
+  static func serve(_ order: ChildOrder) -> String {
     // What every child would have to make for itself. None of it has to do with a backend.
     _ = Catalogue.test("")
     _ = Rules.names
+    Rehearsal.run(order)
     return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(CHARNESS_NAME_MAX)) { name in
       // Filled with CHARNESS_NAME_MAX bytes, a NUL among them.
       charness_zygote_serve(name.baseAddress!)

@@ -134,7 +134,8 @@ enum Bounds {
       block.fill(.random, &random)
       // A round over a large packet takes as long as many over a small one, and changes as many pages.
       let size = shape.pageCount * shape.pageSize >> 12
-      for _ in 0..<max(8, context.rounds(300, quick: 40) * 8 / max(8, size)) {
+      let rounds = context.rounds(300, quick: 40) * 8 / max(8, size)
+      for _ in 0..<max(context.rounds(8, quick: 4), rounds) {
         // Some pages get other content, some bytes become others; kept when the payload grows.
         let pages = block.offsets.shuffled(using: &random).prefix(max(1, size / 16))
         let saved = pages.map { Array(block.bytes(at: $0)) }

@@ -49,7 +49,8 @@ enum Order {
     // All are encoded before the first is decoded: the state of one side follows the other's packets alone.
     var packets: [Packet] = []
     for round in 0..<context.rounds(100, quick: 30) {
-      let count = round % 3 == 0 ? shape.pageCount : Int.random(in: 0...9, using: &random)
+      let isFull = round % context.rounds(3, quick: 5) == 0
+      let count = isFull ? shape.pageCount : Int.random(in: 0...9, using: &random)
       packets.append(try lane.send(lane.source.pick(count, &random)))
     }
     for packet in packets { try lane.deliver(packet) }

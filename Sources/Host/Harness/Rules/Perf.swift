@@ -54,7 +54,7 @@ enum Perf {
 
   /// How long each figure is measured: a run over all tests is there for the rules first.
   private static func seconds(_ context: Context, _ full: Double) -> Double {
-    context.order.isQuick ? 0.04 : full
+    context.order.isQuick ? 0.01 : full
   }
 
   @Sendable private static func throughput(_ context: Context) throws(Stop) {

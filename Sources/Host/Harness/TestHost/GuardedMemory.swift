@@ -1,5 +1,6 @@
 import CHarness
 import Glibc
+import Synchronization
 
 /// What a piece of guarded memory is: CHARNESS_TARGET and so on.
 enum MemoryKind: Int32 {
@@ -30,6 +31,8 @@ final class GuardedMemory: @unchecked Sendable {
   private let mappingSize: Int
   private let slack: Int
   private var guardNumber: Int32
+  /// What may be done with it now.
+  private var access = Access.nothing
 
   private static let page = 4096
   private static let canary: UInt8 = 0xc9
@@ -41,7 +44,7 @@ final class GuardedMemory: @unchecked Sendable {
     let lead = max(page, alignment)
     let body = (size + page - 1) / page * page
     let whole = max(body, page) + lead + 2 * page
-    mapping = map(whole, access: .nothing)
+    mapping = Mappings.take(whole)
     mappingSize = whole
     // Against the end; what alignment leaves between there and the guard page holds a canary.
     let end = UInt(bitPattern: mapping) + UInt(whole - page)
@@ -62,7 +65,8 @@ final class GuardedMemory: @unchecked Sendable {
 
   /// What may be done with it from now on. A fault then counts as one of `kind`, if that is given.
   func allow(_ access: Access, kind: MemoryKind? = nil) {
-    protect(pages.start, pages.size, access)
+    if access != self.access { protect(pages.start, pages.size, access) }
+    self.access = access
     guard let kind else { return }
     charness_guard_remove(guardNumber)
     guardNumber = charness_guard_add(mapping, mappingSize, kind.rawValue, 0)
@@ -82,7 +86,36 @@ final class GuardedMemory: @unchecked Sendable {
 
   deinit {
     charness_guard_remove(guardNumber)
-    munmap(mapping, mappingSize)
+    allow(.nothing)
+    Mappings.giveBack(mapping, mappingSize)
+  }
+
+  /// Mappings that nobody may touch, kept for the next piece of their size: the drivers of a channel need some each,
+  /// and to map and unmap them would be most of their work.
+  private enum Mappings {
+    /// Addresses by size: of mappings of ours that no piece has.
+    private static let spare = Mutex<[Int: [UInt]]>([:])
+    /// What is larger is rare, and its pages are better given back.
+    private static let largest = 64 << 10
+    private static let most = 32
+
+    static func take(_ size: Int) -> UnsafeMutableRawPointer {
+      let address = size > largest ? nil : spare.withLock { $0[size]?.popLast() }
+      return address.flatMap { UnsafeMutableRawPointer(bitPattern: $0) }
+        ?? map(size, access: .nothing)
+    }
+
+    /// Takes a mapping of `size` bytes that is off limits from its first page to its last.
+    static func giveBack(_ mapping: UnsafeMutableRawPointer, _ size: Int) {
+      let isKept =
+        size <= largest
+        && spare.withLock { spare in
+          guard spare[size, default: []].count < most else { return false }
+          spare[size, default: []].append(UInt(bitPattern: mapping))
+          return true
+        }
+      if !isKept { munmap(mapping, size) }
+    }
   }
 }
 

@@ -1,0 +1,142 @@
+import CHarness
+import Glibc
+import PluginAPI
+import Synchronization
+
+/// `roundtrip/changing-pages`: a guest writes to its pages, in another thread, while they are encoded.
+enum ChangingPages {
+  @Sendable static func check(_ context: Context) throws(Stop) {
+    let library = try context.library
+    guard !library.has(MULTIFD_CAP_STABLE_INPUT) else {
+      throw .skipped("STABLE_INPUT is declared: the host hands out copies")
+    }
+    for content in [Content.text, .ram, .mixed] {
+      try changing(context, Shape(library, pages: 32), content)
+    }
+  }
+
+  private static func changing(
+    _ context: Context, _ shape: Shape, _ content: Content
+  ) throws(Stop) {
+    let images = (0...1).map { number in
+      let block = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .source)
+      var random = context.random("image\(number)\(content)")
+      block.fill(content, &random)
+      return block
+    }
+    let live = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .source)
+    for offset in live.offsets {
+      memcpy(live.base + Int(offset), images[0].base + Int(offset), shape.pageSize)
+    }
+    let target = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .target)
+    let send = try SendDriver(context, shape)
+    let receive = try ReceiveDriver(context, shape)
+    let guest = Guest(live, images, context.random("guest\(content)"))
+    let thread = Thread { guest.run() }
+    defer {
+      guest.stop()
+      thread.join()
+    }
+    var random = context.random("pages")
+    // Only what is encoded while the guest writes shows anything; on a busy machine that is not every packet. A slow
+    // encoder meets in a quarter of the packets more of the guest's writes than a fast one in all of them.
+    let rounds = context.rounds(200, quick: 60)
+    var met = 0, writes = 0
+    for _ in 0..<5 * rounds where met < rounds && (met < rounds / 4 || writes < 100 * rounds) {
+      let offsets = live.pick(Int.random(in: 1...shape.pageCount, using: &random), &random)
+      guest.wake()
+      let before = guest.writes
+      let payload = send.prepare(live, offsets)
+      let seen = guest.writes - before
+      guest.rest()
+      if seen > 0 { met += 1 }
+      writes += seen
+      try context.demand(payload.status, "send_prepare() while pages change")
+      let status = receive.receive(payload.bytes, target, offsets)
+      try context.require(
+        status.isOK, "recv() returns \(status) for pages that changed while they were encoded")
+      for offset in offsets {
+        try context.require(
+          couldHaveHeld(target, images, offset),
+          "a byte of the page at \(offset) is neither the old one nor the new one")
+      }
+    }
+  }
+
+  private static func couldHaveHeld(_ target: Block, _ images: [Block], _ offset: UInt64) -> Bool {
+    if images.contains(where: { $0.equals(target, at: offset) }) { return true }
+    let (got, old, new) = (
+      target.bytes(at: offset), images[0].bytes(at: offset), images[1].bytes(at: offset)
+    )
+    return got.indices.allSatisfy { got[$0] == old[$0] || got[$0] == new[$0] }
+  }
+
+  /// A guest whose every byte is at any time that of one image or of the other. It sleeps between packets: one that
+  /// wrote all the time would have used up its share of a busy machine when it is needed.
+  ///
+  /// @unchecked Sendable: the races on `live` are what is tested; the rest is atomic, or its thread's own.
+  private final class Guest: @unchecked Sendable {
+    private let live: Block
+    private let images: [Block]
+    private var random: Seeded
+    private let isStopping = Atomic(false)
+    private let isWriting = Atomic(false)
+    private let count = Atomic(0)
+    /// Counts calls of `wake()`. In memory of its own, since a semaphore may not move.
+    private let calls = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
+
+    init(_ live: Block, _ images: [Block], _ random: Seeded) {
+      self.live = live
+      self.images = images
+      self.random = random
+      sem_init(calls, 0, 0)
+    }
+
+    /// Nobody is left to wait for it: the thread holds `self`.
+    deinit {
+      sem_destroy(calls)
+      calls.deallocate()
+    }
+
+    var writes: Int { count.load(ordering: .relaxed) }
+
+    /// Lets it write, and returns when it does, or when it seems to find no processor.
+    func wake() {
+      let before = writes, deadline = charness_now() + 200_000
+      isWriting.store(true, ordering: .relaxed)
+      sem_post(calls)
+      while writes == before, charness_now() < deadline { sched_yield() }
+    }
+
+    func rest() { isWriting.store(false, ordering: .relaxed) }
+
+    func stop() {
+      isStopping.store(true, ordering: .relaxed)
+      rest()
+      sem_post(calls)
+    }
+
+    func run() {
+      while true {
+        // A signal only makes it look once more.
+        sem_wait(calls)
+        if isStopping.load(ordering: .relaxed) { return }
+        while isWriting.load(ordering: .relaxed) {
+          for _ in 0..<16 { write() }
+          // Where both have one processor it is the encoder's turn.
+          sched_yield()
+        }
+      }
+    }
+
+    private func write() {
+      let offset = Int(live.offsets.randomElement(using: &random)!)
+      let at = Int.random(in: 0..<live.pageSize, using: &random)
+      let size = min(Int.random(in: 1...600, using: &random), live.pageSize - at)
+      let image = images[Int.random(in: 0...1, using: &random)]
+      // Inside one page of blocks of the same layout.
+      charness_overwrite(live.base + offset + at, image.base + offset + at, size)
+      count.wrappingAdd(1, ordering: .relaxed)
+    }
+  }
+}
