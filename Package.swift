@@ -66,8 +66,9 @@ let package = Package(
     host("System", ["CLinux"]),
     host("Memory", ["System", "CLinux"]),
     host("Wire", []),
-    // A program that tries a backend's library before the loader opens it; built wherever the loader is. Linked as an
-    // Embedded product is, so that nothing of Swift's has to be found and set up each time.
+    // A program that tries a backend's library before the loader opens it; built wherever the
+    // loader is. Linked as an Embedded product is, so that nothing of Swift's has to be found and
+    // set up each time.
     .executableTarget(
       name: "multifd-probe", dependencies: ["PluginAPI"], path: "Sources/Host/CPluginProbe",
       linkerSettings: [
@@ -84,7 +85,8 @@ let package = Package(
     host("Transport", ["System", "CLinux"]),
     host("Chart", []),
     host("Version", []),
-    // What `multifd plugins new` writes: sources of other languages, and Swift that is not the target's.
+    // What `multifd plugins new` writes: sources of other languages, and Swift that is not the
+    // target's.
     .target(
       name: "Skeletons", path: "Sources/Host/Skeletons",
       resources: ["c", "cxx", "rust", "swift", "common"].map { .embedInCode($0) }),
@@ -110,7 +112,8 @@ let package = Package(
       ],
       path: "Sources/Host/multifd"),
 
-    // What a backend's author tries a backend with. It knows the C ABI and the loader, not the host.
+    // What a backend's author tries a backend with. It knows the C ABI and the loader, not the
+    // host.
     .target(name: "CHarness", path: "Sources/Host/CHarness"),
     host("Harness", ["PluginAPI", "PluginLoader", "CLinux", "CHarness", "Chart"]),
     .executableTarget(
@@ -132,7 +135,8 @@ let package = Package(
     .executableTarget(
       name: "multifd-fuzz", dependencies: ["TestSupport", "Wire", argumentParser],
       path: "Tests/Fuzz"),
-    // Plays recorded migrations through decoders, backends and stage: what the roles' results are compared with.
+    // Plays recorded migrations through decoders, backends and stage: what the roles' results are
+    // compared with.
     .target(
       name: "SessionReplay",
       dependencies: ["TestSupport", "COLO", "Wire", "PluginLoader", "Memory", "PluginAPI"],
@@ -195,8 +199,9 @@ let package = Package(
   cLanguageStandard: .c11
 )
 
-// An arrow that a file uses is an arrow that is drawn: without this a member can be used of a module that only another
-// file, or another module, has imported. Support/arrows, of `make test`, compares the rest.
+// An arrow that a file uses is an arrow that is drawn: without this a member can be used of a
+// module that only another file, or another module, has imported. Support/arrows, of `make test`,
+// compares the rest.
 for target in package.targets where target.type != .system {
   target.swiftSettings =
     (target.swiftSettings ?? []) + [

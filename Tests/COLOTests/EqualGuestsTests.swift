@@ -11,15 +11,16 @@ import Wire
 ///
 /// The recordings are separate boots of the same firmware, so clocks differ, and nothing else may:
 ///
-/// * RAM, all in `pc.ram`, at most 13 of 8192 pages: in page 0 the BIOS tick counter (4 bytes at 0x46c); in page
-///   0x6000 SeaBIOS's stack as its last timer interrupt left it; in SeaBIOS's own data, below 1 MiB and in the
-///   last 512 KiB of RAM, time stamps (`TimerLast`, stacks and lists of its threads): at most 64 bytes a page.
-/// * Devices: the bodies of `timer`, `mc146818rtc` and `i8254`; under KVM (the COLO sources up to 10.0) also
-///   `kvmclock`, and in `cpu` and `apic` the TSC and the timer's count. Sections, order, versions, sizes and all
-///   other bodies are equal.
+/// * RAM, all in `pc.ram`, at most 13 of 8192 pages: in page 0 the BIOS tick counter (4 bytes at
+///   0x46c); in page 0x6000 SeaBIOS's stack as its last timer interrupt left it; in SeaBIOS's own
+///   data, below 1 MiB and in the last 512 KiB of RAM, time stamps (`TimerLast`, stacks and lists
+///   of its threads): at most 64 bytes a page.
+/// * Devices: the bodies of `timer`, `mc146818rtc` and `i8254`; under KVM (the COLO sources up to
+///   10.0) also `kvmclock`, and in `cpu` and `apic` the TSC and the timer's count. Sections, order,
+///   versions, sizes and all other bodies are equal.
 ///
-/// `bios-*-q35-72-*` had another guest, with a disk, and are not compared; nor is RAM under KVM, where 13 KiB of
-/// option ROM differ from boot to boot.
+/// `bios-*-q35-72-*` had another guest, with a disk, and are not compared; nor is RAM under KVM,
+/// where 13 KiB of option ROM differ from boot to boot.
 @Suite("The same guest, sent in different ways")
 struct EqualGuestsTests {
   /// Sessions that should have brought the same guest.

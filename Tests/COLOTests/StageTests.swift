@@ -1,5 +1,5 @@
-// COLO's tests: the stage row by row of its table, under many threads, on a full disk, after a crash, and with
-// every recorded session of a stock COLO primary.
+// COLO's tests: the stage row by row of its table, under many threads, on a full disk, after a
+// crash, and with every recorded session of a stock COLO primary.
 
 import COLO
 import Foundation

@@ -52,8 +52,8 @@ enum Harness {
       ? nil : SkipReason("there is no \(path): build everything, not one product")
   }
 
-  /// Puts a library through the quick form of all tests; `perf` too where it is asked for, since that group only
-  /// tells. Throws with the harness's own report.
+  /// Puts a library through the quick form of all tests; `perf` too where it is asked for, since
+  /// that group only tells. Throws with the harness's own report.
   static func pass(
     _ library: String, plugins: String = Lab.executableFolder, perf: Bool = false
   ) throws {

@@ -1,13 +1,16 @@
-// The plug-in author's kit, tried as an author uses it: the examples and the skeletons are built with their
-// language's own tool in folders of their own, put through multifd-harness, and read each other's payloads.
+// The plug-in author's kit, tried as an author uses it: the examples and the skeletons are built
+// with their language's own tool in folders of their own, put through multifd-harness, and read
+// each other's payloads.
 //
-// What a machine lacks (a compiler, libisal-dev, a QEMU) is said as SKIPPED, loudly, and never passes.
+// What a machine lacks (a compiler, libisal-dev, a QEMU) is said as SKIPPED, loudly, and never
+// passes.
 
 import Foundation
 import TestSupport
 import Testing
 
-/// Everything about the author's kit, one test at a time: most of them keep a compiler or the harness busy.
+/// Everything about the author's kit, one test at a time: most of them keep a compiler or the
+/// harness busy.
 @Suite("The author's kit", .serialized)
 struct ExamplesTests {
   /// The source tree.

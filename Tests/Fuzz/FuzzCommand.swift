@@ -1,6 +1,6 @@
-// multifd-fuzz: recorded streams, mutated, must give a typed error or a correct decode. Anything else (a trap,
-// a hang, memory beyond the limits, an outcome that depends on how the bytes arrive) fails, with the one line that
-// does it again.
+// multifd-fuzz: recorded streams, mutated, must give a typed error or a correct decode. Anything
+// else (a trap, a hang, memory beyond the limits, an outcome that depends on how the bytes arrive)
+// fails, with the one line that does it again.
 import ArgumentParser
 import Foundation
 import TestSupport

@@ -1,7 +1,8 @@
 import Foundation
 import Synchronization
 
-/// What each thread is at, in memory that a signal handler may read; a limit for memory; a watch for hangs.
+/// What each thread is at, in memory that a signal handler may read; a limit for memory; a watch
+/// for hangs.
 ///
 /// Whatever goes wrong, the last line says how to do it again.
 final class Guardrail: Sendable {
@@ -12,7 +13,8 @@ final class Guardrail: Sendable {
     let number = Atomic<UInt64>(0)
   }
 
-  /// For the signal handler, which can capture nothing. Set before the first thread starts, never freed.
+  /// For the signal handler, which can capture nothing. Set before the first thread starts, never
+  /// freed.
   nonisolated(unsafe) private static var places: UnsafeMutablePointer<Place>?
   nonisolated(unsafe) private static var threads = 0
 
@@ -58,7 +60,8 @@ final class Guardrail: Sendable {
     _exit(1)
   }
 
-  /// A length from the wire must never become an allocation: one that is too big fails here, loudly.
+  /// A length from the wire must never become an allocation: one that is too big fails here,
+  /// loudly.
   func limitMemory(to bytes: UInt64) throws {
     // The first number of statm is the size of the address space in pages.
     let pages = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(

@@ -1,7 +1,7 @@
 import TestSupport
 
-/// A recorded file's bytes with one to four changes. The changes are made in place and undone, so that a
-/// mutation of a megabyte does not cost a copy of it.
+/// A recorded file's bytes with one to four changes. The changes are made in place and undone, so
+/// that a mutation of a megabyte does not cost a copy of it.
 struct MutableInput: ~Copyable {
   private let base: UnsafeMutablePointer<UInt8>
   private let original: [UInt8]

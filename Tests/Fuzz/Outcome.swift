@@ -21,7 +21,8 @@ struct Outcome: Equatable {
   }
 }
 
-/// Decodes one file to its end, arriving in pieces of `chunk` bytes, and checks what must hold of every decode.
+/// Decodes one file to its end, arriving in pieces of `chunk` bytes, and checks what must hold of
+/// every decode.
 struct Decoding {
   var chunk = Int.max
   /// Also look into VM descriptions and device state, which is slow for its size.

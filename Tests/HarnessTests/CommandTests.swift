@@ -73,7 +73,8 @@ import TestSupport
     }
   }
 
-  /// By so much a test's time limit is put off: a machine that is busy with other things makes no backend hang.
+  /// By so much a test's time limit is put off: a machine that is busy with other things makes no
+  /// backend hang.
   @Test("what a process waits for a processor is counted")
   func waited() throws {
     let loops = try (0..<2).map { _ in

@@ -18,7 +18,8 @@ import TestSupport
   func laterMinor() throws {
     let folder = try TemporaryFolder()
     let include = try GrownHeader.write(in: folder)
-    // It would use a service that this host does not have, and sees by the table's size that it must not.
+    // It would use a service that this host does not have, and sees by the table's size that it
+    // must not.
     let path = try Compiler.compile(
       "good", as: "later", in: folder.path, include: include,
       flags: GrownHeader.flags(expecting: GrownHeader.answer))
@@ -67,7 +68,8 @@ import TestSupport
     }
   }
 
-  /// A file that was compiled once and is kept: what is loaded here was never built against today's header.
+  /// A file that was compiled once and is kept: what is loaded here was never built against today's
+  /// header.
   @Test("a library kept from ABI 1.0 still loads and works")
   func heirloom() throws {
     #if arch(x86_64)

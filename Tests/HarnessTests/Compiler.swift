@@ -25,7 +25,8 @@ enum Compiler {
   static let header = Fixtures.folder.deletingLastPathComponent()
     .deletingLastPathComponent().appending(path: "Sources/PluginAPI/include").path
 
-  /// Compiles `name`.c as `folder/libmultifd-NAME.so`; `include` is where the ABI's header is taken from.
+  /// Compiles `name`.c as `folder/libmultifd-NAME.so`; `include` is where the ABI's header is taken
+  /// from.
   static func compile(
     _ name: String, as output: String? = nil, in folder: String, include: String = header,
     compiler: String? = path, flags: [String] = []

@@ -36,8 +36,8 @@ enum GrownHeader {
     ("sizeof(MultiFDMethods) == 128", "sizeof(MultiFDMethods) == 152"),
   ]
 
-  /// A backend of that version asks for the service that was appended, where there is one: so the header says
-  /// that it must. With another answer than it expects it does not work.
+  /// A backend of that version asks for the service that was appended, where there is one: so the
+  /// header says that it must. With another answer than it expects it does not work.
   static func flags(expecting answer: Int) -> [String] {
     [
       "-DON_SETUP=if ((p)->services->struct_size > offsetof(MultiFDServices, later) "

@@ -2,8 +2,9 @@ import Foundation
 import Testing
 import TestSupport
 
-/// A host of a later minor version: the sources of loader and harness, compiled with a header in which every struct
-/// has grown. What was built before must work there, and what is built for it must work here.
+/// A host of a later minor version: the sources of loader and harness, compiled with a header in
+/// which every struct has grown. What was built before must work there, and what is built for it
+/// must work here.
 @Suite("A host whose structs have grown", .serialized, .needsCompiler, .needsSwift)
 struct GrownHostTests {
   /// Built once, by whoever needs it first.

@@ -92,7 +92,8 @@ import TestSupport
       #expect(run.code == code, "\(run.output)")
       #expect(run.output.contains(code == 0 ? "ok   perf/baseline" : "FAIL perf/baseline"))
     }
-    // A gate that compares nothing is no gate: without what is measured, or without anything to compare it with.
+    // A gate that compares nothing is no gate: without what is measured, or without anything to
+    // compare it with.
     let earlier = folder("baseline.json"), empty = folder("empty.json")
     try Data("{\"results\": []}".utf8).write(to: URL(filePath: empty))
     for (file, tests) in [

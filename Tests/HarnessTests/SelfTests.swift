@@ -34,7 +34,8 @@ enum Run {
 
 /// The harness can fail, for the right reason, and only then.
 ///
-/// Backends are tried side by side, since many a test waits, for a hang or for the last one of its stage.
+/// Backends are tried side by side, since many a test waits, for a hang or for the last one of its
+/// stage.
 @Suite(.needsCompiler) struct SelfTests {
   private func report(_ specimen: Specimen) throws -> RunReport {
     let folder = try TemporaryFolder()

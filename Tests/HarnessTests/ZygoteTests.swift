@@ -3,8 +3,8 @@ import Foundation
 import Testing
 import TestSupport
 
-/// The process that the tests' processes are forked from stays as it was, and a run does without it only with a clear
-/// word.
+/// The process that the tests' processes are forked from stays as it was, and a run does without it
+/// only with a clear word.
 @Suite(.serialized, .needsCompiler) struct ZygoteTests: RunsCommand {
   /// A zygote for tests of a library, started as a run starts it.
   private final class Zygote {

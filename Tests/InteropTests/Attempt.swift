@@ -36,7 +36,8 @@ extension InteropTests {
     /// Ends every connection that the proxy still holds open.
     func endProxy() { proxy.close() }
 
-    /// Waits until `bytes` have passed on the first multifd channel; false when that takes too long.
+    /// Waits until `bytes` have passed on the first multifd channel; false when that takes too
+    /// long.
     func waitPassed(_ bytes: Int) -> Bool {
       let deadline = ContinuousClock.now + .seconds(60)
       while proxy.passed(1) < bytes {
@@ -46,7 +47,8 @@ extension InteropTests {
       return true
     }
 
-    /// The source says that the migration failed, its guest runs and beats on, and all of its memory is right.
+    /// The source says that the migration failed, its guest runs and beats on, and all of its
+    /// memory is right.
     func expectGuestGoesOn() throws {
       let outcome = try source.waitMigration(order, .seconds(60))
       #expect(outcome.status == "failed")

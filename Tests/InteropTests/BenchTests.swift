@@ -2,7 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `multifd bench checkpoint`, with checkpoints enough to see that it measures; what it measures is not asked.
+/// `multifd bench checkpoint`, with checkpoints enough to see that it measures; what it measures is
+/// not asked.
 @Suite("bench checkpoint", .serialized)
 struct BenchTests {
   static let version = QEMUVersion.v111

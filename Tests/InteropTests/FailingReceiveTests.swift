@@ -49,7 +49,8 @@ extension InteropTests {
       let small = folder("small")
       try FileManager.default.createDirectory(
         atPath: small, withIntermediateDirectories: false)
-      // Its own mount namespace: the small file system is seen by this one process and goes away with it.
+      // Its own mount namespace: the small file system is seen by this one process and goes away
+      // with it.
       let mount = "mount -t tmpfs -o size=16m none \"$0\" && exec \"$@\""
       let attempt = try Attempt(
         version, channels: 2, compression: "none", store: small + "/store",

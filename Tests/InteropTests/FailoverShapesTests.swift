@@ -3,7 +3,8 @@ import TestSupport
 import Testing
 
 extension InteropTests {
-  /// Guests whose memory is not one block that begins at 0: each goes into a store, is rehearsed, and goes on there.
+  /// Guests whose memory is not one block that begins at 0: each goes into a store, is rehearsed,
+  /// and goes on there.
   @Suite("Failover of guests of every shape")
   struct FailoverShapesTests {
     /// A machine of 7.2's, by what is peculiar about its memory.
@@ -77,7 +78,8 @@ extension InteropTests {
       }
       let held = try Held(bytes: 256 << 20)
       defer { held.end() }
-      // Counts at 0x40300000: movz x1, #0x4030, lsl 16; ldr x0, [x1]; add x0, x0, 1; str x0, [x1]; b .-12
+      // Counts at 0x40300000: movz x1, #0x4030, lsl 16; ldr x0, [x1]; add x0, x0, 1; str x0, [x1];
+      // b .-12
       let code: [UInt32] = [0xd2a8_0601, 0xf940_0020, 0x9100_0400, 0xf900_0020, 0x17ff_fffd]
       let image = held.folder("code")
       try code.withUnsafeBytes { Data($0) }.write(to: URL(fileURLWithPath: image))

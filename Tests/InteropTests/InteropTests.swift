@@ -1,5 +1,6 @@
-// The part of the interop matrix that every `make test` runs: real guests, real stock QEMUs, the real executable.
-// `make interop` runs the rest. What needs a QEMU that this machine lacks is cancelled loudly, never passed.
+// The part of the interop matrix that every `make test` runs: real guests, real stock QEMUs, the
+// real executable. `make interop` runs the rest. What needs a QEMU that this machine lacks is
+// cancelled loudly, never passed.
 
 import TestSupport
 import Testing
@@ -13,8 +14,8 @@ struct InteropTests {
   /// The QEMUs that `make test` sets up.
   static let versions: [QEMUVersion] = [.v72, .v111]
 
-  /// Boots the guest that the other tests use. This is also the test that is reported as skipped, with its reason,
-  /// when a QEMU is missing: of a parametrised test only the cases are cancelled.
+  /// Boots the guest that the other tests use. This is also the test that is reported as skipped,
+  /// with its reason, when a QEMU is missing: of a parametrised test only the cases are cancelled.
   @Test(
     "QEMU 7.2 is here and runs the guest",
     .enabled(if: QEMUVersion.v72.isAvailable, "\(missing(.v72))"))

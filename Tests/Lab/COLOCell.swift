@@ -1,5 +1,5 @@
-// COLO*.swift: the standby tried and measured: the matrix of protected guests that lose their primary, the table of
-// checkpoint times next to stock QEMU, failover times.
+// COLO*.swift: the standby tried and measured: the matrix of protected guests that lose their
+// primary, the table of checkpoint times next to stock QEMU, failover times.
 
 import Foundation
 import TestSupport
@@ -20,7 +20,8 @@ struct COLOCell: Sendable, CustomStringConvertible {
   var onLoss = Protection.OnLoss.hold
   /// Protect the guest again after the failover, fail over again, and migrate it away.
   var andBack = false
-  /// Instead of all that: hold the primary in its last checkpoint, and compare its memory with the store.
+  /// Instead of all that: hold the primary in its last checkpoint, and compare its memory with the
+  /// store.
   var compare = false
 
   var description: String {
@@ -39,7 +40,8 @@ struct COLOCell: Sendable, CustomStringConvertible {
     .colo(source, channels: channels, compression: compression, delay: delay)
   }
 
-  /// 7.2 and 10.0 primaries under TCG stall after one to three checkpoints: what they give is taken.
+  /// 7.2 and 10.0 primaries under TCG stall after one to three checkpoints: what they give is
+  /// taken.
   var mayStall: Bool { source < .v111 }
 
   /// How long the checkpoints may take.

@@ -37,9 +37,9 @@ struct COLOMatrix {
     "bad",
   ]
 
-  /// Times are mean/p99; failover is from `multifd failover`'s start of QEMU to running; kill from SIGKILL to
-  /// running, end from the moment at which the kernel had taken the primary apart (the more memory, the later); with
-  /// `hold` the operator's own time would count, and is left out.
+  /// Times are mean/p99; failover is from `multifd failover`'s start of QEMU to running; kill from
+  /// SIGKILL to running, end from the moment at which the kernel had taken the primary apart (the
+  /// more memory, the later); with `hold` the operator's own time would count, and is left out.
   var table: String {
     var lines = [Self.line(Self.head)]
     for row in rows {

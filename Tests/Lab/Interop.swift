@@ -2,7 +2,8 @@ import ArgumentParser
 import Foundation
 import TestSupport
 
-/// The matrix: every stock QEMU as source and as destination, every compression, several channel counts.
+/// The matrix: every stock QEMU as source and as destination, every compression, several channel
+/// counts.
 struct Interop: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Takes guests in from stock QEMUs and hands them out again; prints the matrix.",

@@ -1,6 +1,7 @@
 import TestSupport
 
-/// The results of an interop run, as a table: a row for each pair of QEMUs, a column for each way of sending.
+/// The results of an interop run, as a table: a row for each pair of QEMUs, a column for each way
+/// of sending.
 struct Matrix {
   /// A way of sending.
   struct Column: Hashable {

@@ -1,5 +1,6 @@
-// multifd-lab: the project's own laboratory. It runs `multifd` against stock QEMUs with a guest that checks its own
-// memory, and says in numbers or in sentences what happened. Support/setup fetches what it needs.
+// multifd-lab: the project's own laboratory. It runs `multifd` against stock QEMUs with a guest
+// that checks its own memory, and says in numbers or in sentences what happened. Support/setup
+// fetches what it needs.
 
 import ArgumentParser
 import Foundation
@@ -16,7 +17,8 @@ struct MultiFDLab: ParsableCommand {
     ])
 
   static func main() {
-    // An interrupted run leaves no folder behind: exit() removes them. The child processes end with this one.
+    // An interrupted run leaves no folder behind: exit() removes them. The child processes end with
+    // this one.
     signal(SIGPIPE, SIG_IGN)
     for number in [SIGINT, SIGTERM, SIGHUP] {
       signal(number, SIG_IGN)

@@ -1,4 +1,5 @@
-// Memory's tests: bits that many threads set, zero pages, RAM blocks in files of all kinds, also on a full disk.
+// Memory's tests: bits that many threads set, zero pages, RAM blocks in files of all kinds, also on
+// a full disk.
 
 import Glibc
 import Memory
@@ -169,7 +170,8 @@ struct DirtyBitmapTests {
   func drainWhileSetting() {
     let count = 512, setters = 3
     let map = DirtyBitmap(count: count)
-    // How often each bit went from clear to set, as the setters were told, and how often it was drained.
+    // How often each bit went from clear to set, as the setters were told, and how often it was
+    // drained.
     let sets = Counts(count), drains = Counts(count)
     let drained = Atomic<Int>(0)
     let running = Atomic<Int>(setters)

@@ -25,7 +25,8 @@ struct RelayTests {
     let port = try destination.listen()
     let relay = try TwoLineRelay(
       to: .tcp(host: "127.0.0.1", port: UInt16(port)), TestBackends.loader)
-    // A 7.2 source under TCG loses writes of a running guest by itself: its guest is stopped before.
+    // A 7.2 source under TCG loses writes of a running guest by itself: its guest is stopped
+    // before.
     let isLive = version > .v72
     if isLive { source.console.setRate(2) } else { try source.qmp.execute("stop") }
     try setup.apply(to: source, .source)

@@ -5,8 +5,9 @@ import System
 import Transport
 import Wire
 
-/// A relay between two stock QEMUs, as short as the waist of the house lets it be: what the main channel says goes on as
-/// it came, in both directions, and each multifd channel is a reader joined to a writer.
+/// A relay between two stock QEMUs, as short as the waist of the house lets it be: what the main
+/// channel says goes on as it came, in both directions, and each multifd channel is a reader joined
+/// to a writer.
 final class TwoLineRelay: Sendable {
   /// Where a source may connect.
   let endpoint: Endpoint

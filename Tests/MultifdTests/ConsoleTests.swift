@@ -1,7 +1,8 @@
 import TestSupport
 import Testing
 
-/// What happens when nobody takes what a command has to say: it goes on, and its exit code is its own.
+/// What happens when nobody takes what a command has to say: it goes on, and its exit code is its
+/// own.
 @Suite("Errors that cannot be written")
 struct ConsoleTests {
   @Test(

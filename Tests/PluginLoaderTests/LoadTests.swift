@@ -2,7 +2,8 @@ import Foundation
 import PluginLoader
 import Testing
 
-/// What the table of a backend must be: each rule broken once, by a backend that breaks only that one.
+/// What the table of a backend must be: each rule broken once, by a backend that breaks only that
+/// one.
 @Suite("Loading", .compiler)
 struct LoadTests {
   @Test("a good backend is what it says")
@@ -206,7 +207,8 @@ struct LoadTests {
 
   @Test("a smaller table counts as zero beyond its end, a longer one is cut")
   func sizes() {
-    // As if this host were of a later minor with 32 bytes more than the table, and the other way round.
+    // As if this host were of a later minor with 32 bytes more than the table, and the other way
+    // round.
     var table = (0..<128).map { UInt8($0) }
     table.replaceSubrange(8..<12, with: [128, 0, 0, 0])
     table.withUnsafeBytes { bytes in

@@ -1,5 +1,5 @@
-/// The C source of the backends that these tests are about: one good backend, every member of which a
-/// macro can spoil, and whose callbacks misbehave as the option `act` says.
+/// The C source of the backends that these tests are about: one good backend, every member of which
+/// a macro can spoil, and whose callbacks misbehave as the option `act` says.
 ///
 /// It counts its calls in `test_counts` (send_setup, send_cleanup, recv_setup, recv_cleanup, recv,
 /// send_prepare), an extra symbol that the tests look up.

@@ -126,7 +126,8 @@ struct TrustTests {
   func swapped() throws {
     let folder = try TestFolder()
     let good = try folder.folder("good"), evil = try folder.folder("evil")
-    // While the good one is tried, its folder makes way for another. Above it anybody might do that.
+    // While the good one is tried, its folder makes way for another. Above it anybody might do
+    // that.
     try Compiler.plugin(
       in: good,
       [

@@ -38,7 +38,8 @@ struct ELFLibrary {
       case 11:  // SHT_DYNSYM: name, info, other, section, value, size; the first is empty
         for entry in stride(from: offset + 24, to: offset + size, by: 24) {
           let name = text(strings + number(entry, 4))
-          // Bound to no section: wanted. Otherwise binding in the high half of info: 1 global, 2 weak.
+          // Bound to no section: wanted. Otherwise binding in the high half of info: 1 global, 2
+          // weak.
           if number(entry + 6, 2) == 0 {
             imported.append(name)
           } else if number(entry + 4, 1) >> 4 > 0 {

@@ -2,7 +2,8 @@ import Foundation
 import PluginAPI
 import Testing
 
-/// Payloads made by hand, byte by byte as the formats' documents say: what is accepted, what is not.
+/// Payloads made by hand, byte by byte as the formats' documents say: what is accepted, what is
+/// not.
 @Suite struct FormatTests {
   /// What one channel says to a sequence of payloads, each for the given number of pages.
   private func statuses(_ name: String, _ packets: [(pages: Int, payload: [UInt8])]) -> [Int32] {

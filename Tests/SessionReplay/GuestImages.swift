@@ -2,8 +2,8 @@
 public typealias GuestImage = [[UInt64: [UInt8]]]
 
 extension StreamScript {
-  /// The guest as it should be after the migration (index 0) and after each complete checkpoint, by the naive
-  /// model.
+  /// The guest as it should be after the migration (index 0) and after each complete checkpoint, by
+  /// the naive model.
   public func images() throws -> [GuestImage] {
     var model = try PageModel(self)
     var images: [GuestImage] = []

@@ -3,8 +3,9 @@ import Memory
 import TestSupport
 import Wire
 
-/// A guest's RAM as naively as it can be written down: a dictionary of pages, steps applied one by one. It knows
-/// nothing of caches, bitmaps, chunks, holes or threads, so that the stage can be compared with it.
+/// A guest's RAM as naively as it can be written down: a dictionary of pages, steps applied one by
+/// one. It knows nothing of caches, bitmaps, chunks, holes or threads, so that the stage can be
+/// compared with it.
 public struct PageModel {
   /// By block, then by offset: pages that are not known to be zero.
   public private(set) var pages: [[UInt64: [UInt8]]]
@@ -67,7 +68,8 @@ public struct PageModel {
     let zero = [UInt8](repeating: 0, count: block.pageSize)
     var page = zero
     for offset in stride(from: 0, to: block.length, by: block.pageSize) {
-      // Read, not looked at through the mapping: on a full file system that is a SIGBUS where the file has a hole.
+      // Read, not looked at through the mapping: on a full file system that is a SIGBUS where the
+      // file has a hole.
       guard pread(block.descriptor, &page, block.pageSize, off_t(offset)) == block.pageSize,
         page == pages[UInt64(offset)] ?? zero
       else { return UInt64(offset) }

@@ -1,7 +1,7 @@
 import TestSupport
 
-/// In which order the steps of an epoch happen that come over different connections. Within a connection they
-/// stay in order; across a sync point nothing moves.
+/// In which order the steps of an epoch happen that come over different connections. Within a
+/// connection they stay in order; across a sync point nothing moves.
 public enum Schedule: Sendable, CustomStringConvertible {
   /// The main channel runs ahead of the others as far as it may.
   case mainFirst
@@ -34,7 +34,8 @@ extension StreamScript {
       } + epochs.flatMap(\.main)
     }
     return epochs.flatMap { epoch -> [Step] in
-      // A checkpoint's packets come after its begin, and what ends a checkpoint has no packets beside it.
+      // A checkpoint's packets come after its begin, and what ends a checkpoint has no packets
+      // beside it.
       let free = epoch.main.lastIndex(where: \.isBoundary).map { $0 + 1 } ?? 0
       var main = Array(epoch.main[free...])
       var marker: [Step] = []

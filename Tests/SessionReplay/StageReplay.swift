@@ -18,7 +18,8 @@ public final class StageReplay: Sendable {
 
   /// Memory as the script's block list wants it, all zero.
   ///
-  /// - Parameter cache: in which cache checkpoints are kept; beginning in precopy state. Nil: no COLO.
+  /// - Parameter cache: in which cache checkpoints are kept; beginning in precopy state. Nil: no
+  ///   COLO.
   public init(_ script: StreamScript, cache: TestCache?) throws {
     self.script = script
     let guest = try script.blocks.map {

@@ -1,7 +1,7 @@
-// SessionReplay: plays the bytes of a migration (a main channel and its multifd channels, recorded from a stock
-// QEMU or written by this project's own sender) through the decoders, the real backends and the COLO stage,
-// without a socket and without a clock. What the roles do with threads and connections is compared with what
-// comes out here.
+// SessionReplay: plays the bytes of a migration (a main channel and its multifd channels, recorded
+// from a stock QEMU or written by this project's own sender) through the decoders, the real
+// backends and the COLO stage, without a socket and without a clock. What the roles do with threads
+// and connections is compared with what comes out here.
 //
 //   StreamScript   the bytes, decoded into steps, cut into epochs by the sync points
 //   Schedule       one of the orders in which the steps may happen
@@ -12,8 +12,8 @@
 import TestSupport
 import Wire
 
-/// One migration as a list of steps, by the rules of SPECIFICATION section 3.5: what a channel sends before its
-/// k-th SYNC, and what the main channel says before its k-th marker, is epoch k.
+/// One migration as a list of steps, by the rules of SPECIFICATION section 3.5: what a channel
+/// sends before its k-th SYNC, and what the main channel says before its k-th marker, is epoch k.
 public struct StreamScript: Sendable {
   /// What happens, on the main channel or on one of the others.
   public enum Step: Equatable, Sendable {

@@ -5,8 +5,8 @@ import Store
 import TestSupport
 import Testing
 
-/// What a crash can leave: every prefix of the file operations that holding a guest really makes. Each is
-/// replayed in a folder of its own, also with the last file half written, and opened.
+/// What a crash can leave: every prefix of the file operations that holding a guest really makes.
+/// Each is replayed in a folder of its own, also with the last file half written, and opened.
 ///
 /// The operations are not assumed but watched: inotify(7) tells them in order.
 @Suite("A crash while a guest is being held")
@@ -142,7 +142,8 @@ struct CrashTests {
     }
   }
 
-  /// Does the operations in a folder; contents are those that the files finally had in the original.
+  /// Does the operations in a folder; contents are those that the files finally had in the
+  /// original.
   ///
   /// - Parameter half: the file of the last operation, if it was written to, got only a half of it.
   private func replay(

@@ -4,8 +4,8 @@ import Store
 import TestSupport
 import Testing
 
-/// Who has the guest, after every order of words that the type allows. What it does not allow is not written here: it
-/// does not compile.
+/// Who has the guest, after every order of words that the type allows. What it does not allow is
+/// not written here: it does not compile.
 @Suite("A hand-over and its store")
 struct HandOverTests {
   typealias State = Manifest.State

@@ -6,8 +6,8 @@ import Testing
 
 @Suite("The store's lock")
 struct LockTests {
-  /// A process that forks copies every descriptor, also those that its exec will close: for that moment
-  /// somebody else holds the lock's file open. A copy of our own stands for it here.
+  /// A process that forks copies every descriptor, also those that its exec will close: for that
+  /// moment somebody else holds the lock's file open. A copy of our own stands for it here.
   @Test("A store that was let go is free, whoever still has the lock's file open")
   func letGo() throws {
     let folder = try TemporaryFolder(.memory(bytes: 16 << 20))

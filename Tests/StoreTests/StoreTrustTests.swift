@@ -91,7 +91,8 @@ struct StoreTrustTests {
     try [UInt8](repeating: 1, count: 8).withUnsafeBytes {
       try store.commit(record, deviceState: $0)
     }
-    // The state of the checkpoint before the last is replaced, and if it has another name that one stays.
+    // The state of the checkpoint before the last is replaced, and if it has another name that one
+    // stays.
     #expect(Glibc.link(path + "/device-state-a", folder("hard")) == 0)
     try [UInt8](repeating: 2, count: 8).withUnsafeBytes {
       try store.commit(record, deviceState: $0)

@@ -1,4 +1,5 @@
-// Store's tests: a guest's life in a folder, what is damaged, what is full, and what a crash leaves.
+// Store's tests: a guest's life in a folder, what is damaged, what is full, and what a crash
+// leaves.
 
 import Foundation
 import Memory

@@ -8,7 +8,8 @@ public struct COLOSession: Sendable {
   public let primary: any GuestHost
   private let firstEvent: Int
 
-  /// Makes `primary` migrate to `uri` and wait until COLO has begun. Throws QEMU's reason when it does not begin.
+  /// Makes `primary` migrate to `uri` and wait until COLO has begun. Throws QEMU's reason when it
+  /// does not begin.
   public init(
     _ primary: any GuestHost, to uri: String, _ setup: MigrationSetup,
     _ timeout: Duration = .seconds(120)
@@ -28,7 +29,8 @@ public struct COLOSession: Sendable {
     }
   }
 
-  /// Waits for `count` checkpoints more than there were at event `start`; gives how many there were.
+  /// Waits for `count` checkpoints more than there were at event `start`; gives how many there
+  /// were.
   public func waitCheckpoints(_ count: Int, _ timeout: Duration) -> Int {
     _ = stopsAndResumes(atLeast: count + 1, timeout)
     return checkpoints.count

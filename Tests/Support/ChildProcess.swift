@@ -3,9 +3,9 @@ import System
 
 /// A child process whose output is collected as it comes, and which never outlives this process.
 ///
-/// It is signalled by its own pid and only until it has been reaped, so that no other process can be hit. It dies
-/// with this process (also when that crashes), because it is started through setpriv --pdeathsig by a thread that
-/// waits for it all its life.
+/// It is signalled by its own pid and only until it has been reaped, so that no other process can
+/// be hit. It dies with this process (also when that crashes), because it is started through
+/// setpriv --pdeathsig by a thread that waits for it all its life.
 public final class ChildProcess: Sendable {
   /// How a process ended.
   public enum Exit: Sendable, Equatable {
@@ -26,8 +26,8 @@ public final class ChildProcess: Sendable {
 
   private let child: Child
 
-  /// Starts `arguments` with an empty stdin; `environment` is added to this process's own. Throws when the program
-  /// cannot be started.
+  /// Starts `arguments` with an empty stdin; `environment` is added to this process's own. Throws
+  /// when the program cannot be started.
   public init(_ arguments: [String], environment: [String: String] = [:]) throws {
     self.arguments = arguments
     let merged = ProcessInfo.processInfo.environment.merging(environment) { $1 }
@@ -63,7 +63,8 @@ public final class ChildProcess: Sendable {
   /// Whether it still runs.
   public var isRunning: Bool { child.isAlive }
 
-  /// Processes that it has started and that are there now: of `multifd receive` and `send`, the worker.
+  /// Processes that it has started and that are there now: of `multifd receive` and `send`, the
+  /// worker.
   public var children: [pid_t] {
     let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
     return tasks.flatMap { task -> [pid_t] in
@@ -90,7 +91,8 @@ public final class ChildProcess: Sendable {
 
   private static func processorTime(of pid: pid_t) -> Duration {
     let text = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ""
-    // proc(5): after the command in parentheses, utime and stime are the 12th and 13th word, in clock ticks.
+    // proc(5): after the command in parentheses, utime and stime are the 12th and 13th word, in
+    // clock ticks.
     guard let close = text.lastIndex(of: ")") else { return .zero }
     let words = text[close...].split(separator: " ").dropFirst()
     guard words.count > 12 else { return .zero }
@@ -127,7 +129,8 @@ public final class ChildProcess: Sendable {
     let read: Int32
     let write: Int32
 
-    /// A socket pair, because it can be made close-on-exec in one step: other threads start processes too.
+    /// A socket pair, because it can be made close-on-exec in one step: other threads start
+    /// processes too.
     init() throws {
       var ends: [Int32] = [-1, -1]
       guard socketpair(AF_UNIX, Sockets.streamType, 0, &ends) == 0 else {

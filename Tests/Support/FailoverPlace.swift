@@ -1,7 +1,7 @@
 import Foundation
 
-/// Where a guest will go on: the command of a QEMU that `multifd` starts, and connections to that QEMU as soon as
-/// it is there.
+/// Where a guest will go on: the command of a QEMU that `multifd` starts, and connections to that
+/// QEMU as soon as it is there.
 public final class FailoverPlace: Sendable {
   private struct State {
     var console: GuestConsole?
@@ -20,7 +20,8 @@ public final class FailoverPlace: Sendable {
 
   /// A place in `version` for a guest of `machine`.
   ///
-  /// - Parameter attaches: connects to the first QEMU that is started here; otherwise see ``attach()``.
+  /// - Parameter attaches: connects to the first QEMU that is started here; otherwise see
+  ///   ``attach()``.
   public init(_ version: QEMUVersion, _ machine: QEMU.Machine, attaches: Bool = true) throws {
     self.version = version
     self.machine = machine
@@ -73,7 +74,8 @@ public final class FailoverPlace: Sendable {
   }
 }
 
-/// A QEMU that `multifd` has started and left behind: ended by this value, at the latest when this process exits.
+/// A QEMU that `multifd` has started and left behind: ended by this value, at the latest when this
+/// process exits.
 public final class FailedOverQEMU: GuestHost {
   /// Which QEMU it is.
   public let version: QEMUVersion
@@ -116,7 +118,8 @@ public final class FailedOverQEMU: GuestHost {
     OtherProcess.kill(pid) { isAlive($0, path) }
   }
 
-  /// A pid may have become somebody else's: only the QEMU of this place has the folder in its command line.
+  /// A pid may have become somebody else's: only the QEMU of this place has the folder in its
+  /// command line.
   private static func isAlive(_ pid: pid_t, _ path: String) -> Bool {
     guard let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else {
       return false

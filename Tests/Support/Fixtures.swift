@@ -1,12 +1,14 @@
 import Foundation
 
-/// The recorded migrations of stock QEMUs in `Tests/Fixtures/captures`; its README tells what they are.
+/// The recorded migrations of stock QEMUs in `Tests/Fixtures/captures`; its README tells what they
+/// are.
 public enum Fixtures {
   /// One recorded session: a folder.
   public struct Session: Sendable, CustomStringConvertible {
     /// The folder's name.
     public let name: String
-    /// Files of what the source wrote: the first is the main channel, the others are multifd channels.
+    /// Files of what the source wrote: the first is the main channel, the others are multifd
+    /// channels.
     public let sourceFiles: [URL]
     /// The file of what the destination answered on the main channel; nil when it said nothing.
     public let returnPath: URL?
@@ -29,7 +31,8 @@ public enum Fixtures {
   public static let folder = URL(filePath: #filePath).deletingLastPathComponent()
     .deletingLastPathComponent().appending(path: "Fixtures")
 
-  /// All sessions, by name. Empty when the fixtures are not there, which a test must not take for success.
+  /// All sessions, by name. Empty when the fixtures are not there, which a test must not take for
+  /// success.
   public static let sessions: [Session] = {
     let captures = folder.appending(path: "captures")
     let files = FileManager.default

@@ -1,8 +1,10 @@
 import Foundation
 
-/// The serial line of the lab's guest (Tests/Guest/init.c): what it says of itself, and orders to it.
+/// The serial line of the lab's guest (Tests/Guest/init.c): what it says of itself, and orders to
+/// it.
 public final class GuestConsole: Sendable {
-  /// One heartbeat: the guest is alive, and every page it has looked at was as it should be, or was not.
+  /// One heartbeat: the guest is alive, and every page it has looked at was as it should be, or was
+  /// not.
   public struct Heartbeat: Sendable {
     /// Its number, from 0; counted in the guest's own memory, so it goes on across a migration.
     public let number: Int
@@ -26,7 +28,8 @@ public final class GuestConsole: Sendable {
   public let log = TextLog()
   private let descriptor: Int32
 
-  /// Connects to QEMU's end of the line, which may not be there yet, while `alive` says that it is worth waiting.
+  /// Connects to QEMU's end of the line, which may not be there yet, while `alive` says that it is
+  /// worth waiting.
   public init(path: String, timeout: Duration = .seconds(30), while alive: () -> Bool) throws {
     let deadline = ContinuousClock.now + timeout
     while true {
@@ -70,7 +73,8 @@ public final class GuestConsole: Sendable {
   /// The heartbeats so far.
   public var heartbeats: [Heartbeat] { log.lines.compactMap(Self.heartbeat) }
 
-  /// Waits for a heartbeat with at least this number; nil at the time-out, and when the guest's kernel panics.
+  /// Waits for a heartbeat with at least this number; nil at the time-out, and when the guest's
+  /// kernel panics.
   public func waitHeartbeat(atLeast number: Int = 0, from line: Int = 0, _ timeout: Duration)
     -> Heartbeat?
   {

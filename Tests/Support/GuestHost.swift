@@ -23,18 +23,21 @@ extension QEMU: GuestHost {
 }
 
 extension GuestHost {
-  /// Types the settings of a load: how much the guest rewrites (MiB/s), and of what kind the pages are.
+  /// Types the settings of a load: how much the guest rewrites (MiB/s), and of what kind the pages
+  /// are.
   public func setLoad(rate: Int, mix: String = "text") {
     console.setMix(mix)
     console.setRate(rate)
   }
 
-  /// The moment, on QEMU's clock, at which the guest first ran after event `start`; nil when it never did.
+  /// The moment, on QEMU's clock, at which the guest first ran after event `start`; nil when it
+  /// never did.
   public func waitResumed(from start: Int = 0, _ timeout: Duration) -> QMPClient.Event? {
     qmp.waitEvent(from: start, timeout) { $0.name == "RESUME" ? $0 : nil }
   }
 
-  /// Lets the guest, which has no load any more, check all of its memory. Throws what is wrong with it.
+  /// Lets the guest, which has no load any more, check all of its memory. Throws what is wrong with
+  /// it.
   public func checkMemory(_ timeout: Duration = .seconds(180)) throws -> GuestConsole.FullCheck {
     console.setRate(0)
     guard let check = console.fullCheck(timeout) else {

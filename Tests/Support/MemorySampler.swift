@@ -1,6 +1,7 @@
 import Foundation
 
-/// Watches what a standby uses beyond the guest's RAM: the blocks of its cache files, and its anonymous memory.
+/// Watches what a standby uses beyond the guest's RAM: the blocks of its cache files, and its
+/// anonymous memory.
 public final class MemorySampler: Sendable {
   /// The most that was seen, in bytes.
   public struct Peak: Sendable {
@@ -23,7 +24,8 @@ public final class MemorySampler: Sendable {
 
   private let state = Monitor(State())
 
-  /// Samples the store at `store` and a process with its children, a hundred times a second, until `stop`.
+  /// Samples the store at `store` and a process with its children, a hundred times a second, until
+  /// `stop`.
   public init(store: String, process: ChildProcess) {
     let state = state
     Thread.detachNewThread {

@@ -11,8 +11,8 @@ public struct MigrationOutcome: Sendable {
 }
 
 extension GuestHost {
-  /// Orders a migration to `uri`; `wait` for it with `waitMigration`. Gives the moment of the order and the place
-  /// in the events from which on it is told.
+  /// Orders a migration to `uri`; `wait` for it with `waitMigration`. Gives the moment of the order
+  /// and the place in the events from which on it is told.
   public func startMigration(to uri: String) throws -> MigrationOrder {
     let order = MigrationOrder(start: .now, firstEvent: qmp.eventCount)
     try qmp.execute("migrate", ["uri": .string(uri)])

@@ -1,4 +1,5 @@
-/// The capabilities and parameters of a migration, as the operator of a stock QEMU sets them on each side.
+/// The capabilities and parameters of a migration, as the operator of a stock QEMU sets them on
+/// each side.
 public struct MigrationSetup: Sendable {
   /// multifd channels; 0 is a plain migration on the main channel.
   public var channels: Int
@@ -8,7 +9,8 @@ public struct MigrationSetup: Sendable {
   public var zlibLevel: Int?
   /// `multifd-zstd-level`, when set.
   public var zstdLevel: Int?
-  /// `return-path`: the source then waits for the destination's word, and resumes its guest when that is bad.
+  /// `return-path`: the source then waits for the destination's word, and resumes its guest when
+  /// that is bad.
   public var returnPath: Bool
   /// `none`, `legacy` or `multifd`; not known to 7.2, and left alone when nil.
   public var zeroPageDetection: String?

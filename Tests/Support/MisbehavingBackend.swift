@@ -1,6 +1,7 @@
 import Foundation
 
-/// A backend that works up to a point and then does what it must not: `Tests/BadBackends/live/misbehaves.c`, compiled.
+/// A backend that works up to a point and then does what it must not:
+/// `Tests/BadBackends/live/misbehaves.c`, compiled.
 public struct MisbehavingBackend: Sendable {
   /// For `--plugin-dir`.
   public let folder: String

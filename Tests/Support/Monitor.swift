@@ -1,6 +1,7 @@
 import Foundation
 
-/// A value behind a lock that threads can wait on: every update wakes the waiters, which look again.
+/// A value behind a lock that threads can wait on: every update wakes the waiters, which look
+/// again.
 public final class Monitor<State>: @unchecked Sendable {
   // Sendable by hand: `state` is touched only between lock() and unlock().
   private let condition = NSCondition()

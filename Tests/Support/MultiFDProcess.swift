@@ -1,6 +1,7 @@
 import Foundation
 
-/// The `multifd` executable as a child process: the one that was built beside the running test or lab.
+/// The `multifd` executable as a child process: the one that was built beside the running test or
+/// lab.
 public final class MultiFDProcess: Sendable {
   /// How it ended and what it said.
   public struct Result: Sendable, CustomStringConvertible {
@@ -39,8 +40,8 @@ public final class MultiFDProcess: Sendable {
   /// The process.
   public let process: ChildProcess
 
-  /// Starts `multifd` with `arguments`; `wrapper` is a command that ends by executing the rest of its own command
-  /// line, so that the process becomes `multifd`.
+  /// Starts `multifd` with `arguments`; `wrapper` is a command that ends by executing the rest of
+  /// its own command line, so that the process becomes `multifd`.
   public init(
     _ arguments: [String], environment: [String: String] = [:], wrapper: [String] = []
   ) throws {

@@ -3,8 +3,8 @@ import Foundation
 
 /// A process that is nobody's child here, and known by its number only.
 public enum OtherProcess {
-  /// Ends it with SIGKILL, if it is the one that is meant: it is got hold of before it is looked at, so that no other
-  /// process that has got its number can be hit.
+  /// Ends it with SIGKILL, if it is the one that is meant: it is got hold of before it is looked
+  /// at, so that no other process that has got its number can be hit.
   public static func kill(_ pid: pid_t, where isTheOne: (pid_t) -> Bool) {
     let process = clinux_pidfd_open(pid)
     guard process >= 0 else { return }

@@ -10,7 +10,8 @@ struct PageSearch {
 
   private let pages: [Data]
   private var keys: [UInt64: [Key]] = [:]
-  /// A bit for each value of a word's low 16 bits after mixing: most words of a stream are none of the keys.
+  /// A bit for each value of a word's low 16 bits after mixing: most words of a stream are none of
+  /// the keys.
   private var filter = [Bool](repeating: false, count: 1 << 16)
 
   /// For these pages.

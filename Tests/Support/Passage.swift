@@ -1,7 +1,8 @@
 import Foundation
 
-/// A guest's way from one stock QEMU into a store and out again into another: the main job, step by step, on real
-/// peers. Each step throws what went wrong, with the words of everybody who took part.
+/// A guest's way from one stock QEMU into a store and out again into another: the main job, step by
+/// step, on real peers. Each step throws what went wrong, with the words of everybody who took
+/// part.
 public final class Passage: Sendable {
   /// What varies from passage to passage.
   public struct Cell: Sendable, Hashable, CustomStringConvertible {
@@ -37,7 +38,8 @@ public final class Passage: Sendable {
     /// The name of the backend that writes this compression.
     public var backend: String { compression == "none" ? "nocomp" : compression }
 
-    /// A 7.2 source under TCG loses writes of a running guest by itself: its guest is stopped before.
+    /// A 7.2 source under TCG loses writes of a running guest by itself: its guest is stopped
+    /// before.
     public var isLive: Bool { source > .v72 }
   }
 
@@ -144,7 +146,8 @@ public final class Passage: Sendable {
     ] + (cell.channels > 0 ? ["--compression", cell.backend] : [])
   }
 
-  /// Hands the guest from the store to `destination`, where it must go on beating from where it was.
+  /// Hands the guest from the store to `destination`, where it must go on beating from where it
+  /// was.
   public func handOut(to destination: QEMU, _ port: Int, after last: Int) throws -> HandedOut {
     let start = ContinuousClock.now
     let send = try MultiFDProcess.run(sendArguments(port))

@@ -1,7 +1,7 @@
 import Foundation
 
-/// A guest under protection: a stock primary, `multifd receive --colo` as its standby, and then the loss of the
-/// primary and the failover into another stock QEMU.
+/// A guest under protection: a stock primary, `multifd receive --colo` as its standby, and then the
+/// loss of the primary and the failover into another stock QEMU.
 public final class Protection: Sendable {
   /// What becomes of the guest when the primary is lost.
   public enum OnLoss: String, Sendable, CaseIterable {
@@ -25,7 +25,8 @@ public final class Protection: Sendable {
     public let failover: JSON
     /// From SIGKILL of the primary to the guest's first step, as the new QEMU's own event tells it.
     public let afterKill: Duration
-    /// The same from the moment at which the kernel had taken the dead primary apart: its sockets are closed then.
+    /// The same from the moment at which the kernel had taken the dead primary apart: its sockets
+    /// are closed then.
     public let afterEnd: Duration
     /// The most memory the standby used beyond the guest's RAM.
     public let memory: MemorySampler.Peak
@@ -50,7 +51,8 @@ public final class Protection: Sendable {
   ///
   /// - Parameters:
   ///   - arguments: more of them for `multifd receive`.
-  ///   - heldAt: the checkpoint whose RECEIVED and LOADED never reach the primary: its guest stays stopped there.
+  ///   - heldAt: the checkpoint whose RECEIVED and LOADED never reach the primary: its guest stays
+  ///     stopped there.
   public init(
     _ primary: any GuestHost, _ setup: MigrationSetup, cache: String = "sparse",
     onLoss: OnLoss = .hold, arguments: [String] = [], heldAt: Int? = nil
@@ -144,8 +146,9 @@ public final class Protection: Sendable {
     return summary
   }
 
-  /// The beats that a guest which goes on from checkpoint `number` may begin with: not before what the primary's
-  /// console had said when it stopped for that checkpoint, and not after what it said at all.
+  /// The beats that a guest which goes on from checkpoint `number` may begin with: not before what
+  /// the primary's console had said when it stopped for that checkpoint, and not after what it said
+  /// at all.
   public func expectedBeats(after number: Int) -> ClosedRange<Int> {
     let beats = primary.console.heartbeats
     let checkpoints = session.checkpoints
@@ -164,7 +167,8 @@ public final class Protection: Sendable {
     guard let port = uri.split(separator: ":").last.flatMap({ Int($0) }) else {
       throw LabError("no port in \(uri)")
     }
-    // PONG and SHUT, of 11.1, 8 bytes each; READY 4; for each checkpoint REPLY, RECEIVED, LOADED: 4 each.
+    // PONG and SHUT, of 11.1, 8 bytes each; READY 4; for each checkpoint REPLY, RECEIVED, LOADED: 4
+    // each.
     let bytes = (version >= .v111 ? 16 : 0) + 4 + 12 * (number - 1) + 4
     return try Proxy(
       to: port, record: record,
@@ -185,8 +189,8 @@ public final class Protection: Sendable {
 
   /// Compares the memory of the primary, held in a checkpoint that is stored, with the store.
   ///
-  /// - Returns: how many pages the primary's guest has written that QEMU never sent, uncompressed streams
-  ///   provided.
+  /// - Returns: how many pages the primary's guest has written that QEMU never sent, uncompressed
+  ///   streams provided.
   /// - Throws: when a page that was sent is not what the store has.
   public func pagesNeverSent(_ qemu: QEMU) throws -> Int {
     let pages = try RAMComparison.differences(process: qemu, store + "/ram/pc.ram")
@@ -209,7 +213,8 @@ public final class Protection: Sendable {
     return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
   }
 
-  /// The JSON objects of a text that has one after the other, each beginning and ending at a line's start.
+  /// The JSON objects of a text that has one after the other, each beginning and ending at a line's
+  /// start.
   private static func objects(_ text: String) -> [JSON] {
     var result: [JSON] = []
     var lines: [Substring] = []

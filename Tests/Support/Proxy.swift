@@ -2,8 +2,8 @@ import Foundation
 
 /// A TCP proxy on loopback that can record what passes and cut a connection at an exact byte.
 ///
-/// Connections are numbered in the order they come in: of a stock QEMU source, 0 is the main channel and the rest
-/// are multifd channels.
+/// Connections are numbered in the order they come in: of a stock QEMU source, 0 is the main
+/// channel and the rest are multifd channels.
 public final class Proxy: Sendable {
   /// A direction of flow.
   public enum Direction: String, Sendable {
@@ -59,8 +59,8 @@ public final class Proxy: Sendable {
   private let cuts: [Cut]
   private let state: Monitor<State>
 
-  /// A proxy to `target`, a port of 127.0.0.1. With `record`, a folder, connection N's bytes go to `connN.c2s` and
-  /// `connN.s2c` in it.
+  /// A proxy to `target`, a port of 127.0.0.1. With `record`, a folder, connection N's bytes go to
+  /// `connN.c2s` and `connN.s2c` in it.
   public init(to target: Int, record: String? = nil, cuts: [Cut] = []) throws {
     (listener, port) = try Sockets.listen()
     self.target = target
@@ -126,7 +126,8 @@ public final class Proxy: Sendable {
     ) {
       Thread.detachNewThread {
         pump(number, direction, from, to)
-        // The last of the two directions closes both sockets, so that neither number is reused too early.
+        // The last of the two directions closes both sockets, so that neither number is reused too
+        // early.
         let left = open.update { open in
           open -= 1
           return open

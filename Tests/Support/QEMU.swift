@@ -1,6 +1,7 @@
 import Foundation
 
-/// A running stock QEMU with the lab's guest in it, or waiting for one to come in. TCG only: it runs everywhere.
+/// A running stock QEMU with the lab's guest in it, or waiting for one to come in. TCG only: it
+/// runs everywhere.
 public final class QEMU: Sendable {
   /// What the virtual machine is: equal on both sides of a migration.
   public struct Machine: Sendable {
@@ -55,8 +56,9 @@ public final class QEMU: Sendable {
   public let process: ChildProcess
   private let folder: TemporaryFolder
 
-  /// Starts `version` with `machine`, and `arguments` more. With `incoming` (a migration URI, or `defer`) it waits
-  /// for a guest, else the guest boots. Throws with QEMU's own words when it does not come up.
+  /// Starts `version` with `machine`, and `arguments` more. With `incoming` (a migration URI, or
+  /// `defer`) it waits for a guest, else the guest boots. Throws with QEMU's own words when it does
+  /// not come up.
   public init(
     _ version: QEMUVersion, _ machine: Machine, incoming: String? = nil, arguments: [String] = []
   ) throws {

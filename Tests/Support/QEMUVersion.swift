@@ -44,17 +44,19 @@ public enum QEMUVersion: String, CaseIterable, Sendable, Comparable, CustomStrin
   /// Whether this QEMU, and the guest to run in it, are there.
   public var isAvailable: Bool { unavailable == nil && Lab.guestUnavailable == nil }
 
-  /// Says on stderr that what needs this QEMU is skipped, when it is not available, and tells whether it is.
+  /// Says on stderr that what needs this QEMU is skipped, when it is not available, and tells
+  /// whether it is.
   public func isAvailableElseAnnounce(_ what: String) -> Bool {
     (unavailable ?? Lab.guestUnavailable)?.announce(what)
     return isAvailable
   }
 
-  /// The command that runs this QEMU with `arguments`. The process it starts becomes QEMU itself: its pid is kept.
+  /// The command that runs this QEMU with `arguments`. The process it starts becomes QEMU itself:
+  /// its pid is kept.
   ///
-  /// A peer in a root folder runs there by chroot, in a mount namespace of its own, with this machine's /dev, /proc,
-  /// /tmp and the lab's files bound in. Without root the namespace is a user namespace's. It ends with its parent,
-  /// unless it `survives`.
+  /// A peer in a root folder runs there by chroot, in a mount namespace of its own, with this
+  /// machine's /dev, /proc, /tmp and the lab's files bound in. Without root the namespace is a user
+  /// namespace's. It ends with its parent, unless it `survives`.
   public func command(_ arguments: [String], survives: Bool = false) -> [String] {
     if self == .v72, Self.hostHas72 { return [Self.hostQEMU] + arguments }
     let script = """

@@ -24,7 +24,8 @@ public final class QMPClient: Sendable {
   private let descriptor: Int32
   private let monitor: Monitor<State>
 
-  /// Connects to the socket at `path`, which may not exist yet, while `alive` says that it is worth waiting.
+  /// Connects to the socket at `path`, which may not exist yet, while `alive` says that it is worth
+  /// waiting.
   public init(path: String, timeout: Duration = .seconds(30), while alive: () -> Bool) throws {
     descriptor = try Self.connect(path, timeout, alive)
     let monitor = Monitor(State())
@@ -47,7 +48,8 @@ public final class QMPClient: Sendable {
           }
         }
       }
-      // Closed under the lock, so that nobody writes to a descriptor that has become someone else's.
+      // Closed under the lock, so that nobody writes to a descriptor that has become someone
+      // else's.
       monitor.update { state in
         state.closed = true
         close(descriptor)
@@ -63,7 +65,8 @@ public final class QMPClient: Sendable {
     }
   }
 
-  /// Runs a command and gives what it returns. Throws QEMU's own words when it refuses, and at the time-out.
+  /// Runs a command and gives what it returns. Throws QEMU's own words when it refuses, and at the
+  /// time-out.
   @discardableResult
   public func execute(
     _ command: String, _ arguments: JSON = .null, timeout: Duration = .seconds(60)
@@ -95,8 +98,8 @@ public final class QMPClient: Sendable {
     monitor.read { Array($0.events.dropFirst(start)) }
   }
 
-  /// Waits for an event, from place `start` on, that `match` turns into a value; nil at the time-out or when QEMU
-  /// has gone.
+  /// Waits for an event, from place `start` on, that `match` turns into a value; nil at the
+  /// time-out or when QEMU has gone.
   public func waitEvent<R>(
     from start: Int = 0, _ timeout: Duration, for match: (Event) -> R?
   ) -> R? {

@@ -2,11 +2,12 @@ import Foundation
 
 /// The memory of a stopped guest against a file that should hold the same.
 public enum RAMComparison {
-  /// 0xa0000 to 0xfffff is left out: a guest sees video memory and shadowed ROM there, and not its RAM block.
+  /// 0xa0000 to 0xfffff is left out: a guest sees video memory and shadowed ROM there, and not its
+  /// RAM block.
   public static let shadowed = 0xa0000..<0x100000
 
-  /// Compares the guest memory of `qemu`, which must be stopped, with the file `path`. Gives the offsets of the
-  /// pages that differ (the first 16), and how many do.
+  /// Compares the guest memory of `qemu`, which must be stopped, with the file `path`. Gives the
+  /// offsets of the pages that differ (the first 16), and how many do.
   public static func differences(_ qemu: QEMU, _ path: String) throws -> (
     offsets: [Int], count: Int
   ) {
@@ -26,8 +27,8 @@ public enum RAMComparison {
     return try differences(qemu, folder("other"))
   }
 
-  /// The pages of a guest's memory, read from the process of a QEMU that has stopped it (and whose monitor may
-  /// hang), that differ from those in the file `path`: offset and content.
+  /// The pages of a guest's memory, read from the process of a QEMU that has stopped it (and whose
+  /// monitor may hang), that differ from those in the file `path`: offset and content.
   public static func differences(process qemu: QEMU, _ path: String) throws -> [(
     offset: Int, page: Data
   )] {
@@ -75,7 +76,8 @@ public enum RAMComparison {
   private static func compare(_ a: String, _ b: String, size: Int) throws -> (
     offsets: [Int], count: Int
   ) {
-    // Read, not mapped: to touch a hole of a mapped tmpfs file would fill it, and a store is full of holes.
+    // Read, not mapped: to touch a hole of a mapped tmpfs file would fill it, and a store is full
+    // of holes.
     let first = try FileHandle(forReadingFrom: URL(fileURLWithPath: a))
     let second = try FileHandle(forReadingFrom: URL(fileURLWithPath: b))
     guard try first.seekToEnd() == size, try second.seekToEnd() == size else {

@@ -1,7 +1,7 @@
 import Foundation
 
-/// A booted guest, saved to a file by a plain migration: from it a QEMU is running again in a second or less,
-/// where a boot under TCG takes many.
+/// A booted guest, saved to a file by a plain migration: from it a QEMU is running again in a
+/// second or less, where a boot under TCG takes many.
 public final class SavedGuest: Sendable {
   /// The machine it runs in.
   public let machine: QEMU.Machine
@@ -22,7 +22,8 @@ public final class SavedGuest: Sendable {
     }
   }
 
-  /// Starts it again in `version` (the one it was saved with, or one that knows its machine type); it runs.
+  /// Starts it again in `version` (the one it was saved with, or one that knows its machine type);
+  /// it runs.
   public func start(in version: QEMUVersion) throws -> QEMU {
     let qemu = try QEMU(version, machine, incoming: "exec:cat \(folder("stream"))")
     try qemu.waitLoaded()

@@ -1,6 +1,7 @@
 import Foundation
 
-/// Saved guests by the QEMU and machine they were made with, each booted once, when it is first asked for.
+/// Saved guests by the QEMU and machine they were made with, each booted once, when it is first
+/// asked for.
 public final class SavedGuests: Sendable {
   private let made = Monitor<[String: SavedGuest]>([:])
   private let adjust: @Sendable (inout QEMU.Machine) -> Void

@@ -2,8 +2,8 @@ import Foundation
 
 /// A file system that is soon full: a tmpfs of its own, reached through a descriptor only.
 ///
-/// It is taken out of the mount table as soon as it is there, so nobody else sees it and it goes away with the
-/// descriptor, also when the process is killed.
+/// It is taken out of the mount table as soon as it is there, so nobody else sees it and it goes
+/// away with the descriptor, also when the process is killed.
 public final class SmallFileSystem: Sendable {
   /// Its root folder. Sockets cannot be made in it.
   public let path: String
@@ -20,7 +20,8 @@ public final class SmallFileSystem: Sendable {
     descriptor = open(folder.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     umount2(folder.path, Int32(MNT_DETACH))
     guard descriptor >= 0 else { throw LabError("a tmpfs was mounted and cannot be opened") }
-    // By way of the number: another process of the tests can reach it, too. The dot: it is a folder and no link.
+    // By way of the number: another process of the tests can reach it, too. The dot: it is a folder
+    // and no link.
     path = "/proc/\(getpid())/fd/\(descriptor)/."
   }
 

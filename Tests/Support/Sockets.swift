@@ -88,7 +88,8 @@ public enum Sockets {
     }
   }
 
-  /// Reads what is there, at most `buffer.count` bytes, waiting for at least one; 0 at the end or on an error.
+  /// Reads what is there, at most `buffer.count` bytes, waiting for at least one; 0 at the end or
+  /// on an error.
   public static func read(_ descriptor: Int32, _ buffer: inout [UInt8]) -> Int {
     while true {
       // The array is not resized while its storage is lent to read().

@@ -1,7 +1,7 @@
 import Foundation
 
-/// The same guest moved between two stock QEMUs, without `multifd`: what the lab is checked with, and what a
-/// benchmark compares to.
+/// The same guest moved between two stock QEMUs, without `multifd`: what the lab is checked with,
+/// and what a benchmark compares to.
 public enum StockMigration {
   /// A migration that worked.
   public struct Report: Sendable {

@@ -1,12 +1,14 @@
 import Foundation
 
-/// A new folder that is removed with its content when this value goes away, at the latest when the process exits.
+/// A new folder that is removed with its content when this value goes away, at the latest when the
+/// process exits.
 public final class TemporaryFolder: Sendable {
   /// What the folder will hold: it decides where it is made.
   public enum Use: Sendable {
     /// Sockets and logs: a short path under /tmp, which every QEMU peer sees at the same place.
     case files
-    /// A guest's memory: on tmpfs where /dev/shm has the room (a store's normal home), else under /tmp.
+    /// A guest's memory: on tmpfs where /dev/shm has the room (a store's normal home), else under
+    /// /tmp.
     case memory(bytes: Int)
   }
 
@@ -31,8 +33,8 @@ public final class TemporaryFolder: Sendable {
 
   deinit { remove() }
 
-  /// Removes it now. `defer { folder.remove() }` also keeps it until then: only its path is used, and the compiler
-  /// owes a value that is no longer used nothing.
+  /// Removes it now. `defer { folder.remove() }` also keeps it until then: only its path is used,
+  /// and the compiler owes a value that is no longer used nothing.
   public func remove() {
     guard Self.alive.update({ $0.remove(path) }) != nil else { return }
     try? FileManager.default.removeItem(atPath: path)
@@ -40,7 +42,8 @@ public final class TemporaryFolder: Sendable {
 
   private static let alive = Monitor<Set<String>>([])
 
-  /// What tests put into stores must be writable for nobody else, whatever the mask of whoever runs them.
+  /// What tests put into stores must be writable for nobody else, whatever the mask of whoever runs
+  /// them.
   private static let mask: Void = { _ = umask(0o022) }()
 
   /// Values that are never released (those of a test's static cache) are cleaned up here.

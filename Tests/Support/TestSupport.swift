@@ -1,8 +1,9 @@
-// The tests' own peers and tools: stock QEMUs driven over QMP, a guest that checks its own memory, a proxy that
-// records or cuts TCP connections, the `multifd` executable as a child process.
+// The tests' own peers and tools: stock QEMUs driven over QMP, a guest that checks its own memory,
+// a proxy that records or cuts TCP connections, the `multifd` executable as a child process.
 //
-// Everything here blocks the calling thread and ends by a time-out. What a machine lacks (a QEMU, the guest) is
-// said by `Lab` and `QEMUVersion`, so that a test can be skipped loudly; Support/setup fetches it.
+// Everything here blocks the calling thread and ends by a time-out. What a machine lacks (a QEMU,
+// the guest) is said by `Lab` and `QEMUVersion`, so that a test can be skipped loudly;
+// Support/setup fetches it.
 
 import Foundation
 

@@ -1,7 +1,7 @@
 import Foundation
 
-/// Text that arrives line by line from somewhere (a child's stderr, a guest's serial line), with the time at which
-/// each line was complete.
+/// Text that arrives line by line from somewhere (a child's stderr, a guest's serial line), with
+/// the time at which each line was complete.
 public final class TextLog: Sendable {
   /// One complete line, without its line end.
   public struct Line: Sendable {
@@ -60,8 +60,8 @@ public final class TextLog: Sendable {
     state.partial.removeAll(keepingCapacity: true)
   }
 
-  /// Waits for a line, from place `start` on, that `match` turns into a value; nil at the time-out or when the log
-  /// has ended without one.
+  /// Waits for a line, from place `start` on, that `match` turns into a value; nil at the time-out
+  /// or when the log has ended without one.
   public func wait<R>(from start: Int = 0, _ timeout: Duration, for match: (Line) -> R?) -> R? {
     var next = start
     return monitor.wait(timeout) { state -> R?? in

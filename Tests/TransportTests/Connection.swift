@@ -1,4 +1,5 @@
-// Transport's tests: URIs, sockets that are slow, silent or cut, the lobby, the buffer in front of a decoder.
+// Transport's tests: URIs, sockets that are slow, silent or cut, the lobby, the buffer in front of
+// a decoder.
 
 import Foundation
 import TestSupport

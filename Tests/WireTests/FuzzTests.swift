@@ -1,7 +1,8 @@
 import Foundation
 import Testing
 
-/// A short run of `multifd-fuzz`, in a process of its own so that a trap is a failure with its reproduction.
+/// A short run of `multifd-fuzz`, in a process of its own so that a trap is a failure with its
+/// reproduction.
 @Suite("Mutations of the recorded sessions")
 struct FuzzTests {
   /// Beside the test runner, where the package's executables are built.

@@ -104,7 +104,8 @@ struct Stream {
     return (elements, completion)
   }
 
-  /// Expects that decoding fails with `code` at stream offset `offset`, in words that contain `text`.
+  /// Expects that decoding fails with `code` at stream offset `offset`, in words that contain
+  /// `text`.
   func expect(
     _ code: WireError.Code, at offset: UInt64, _ text: String = "",
     sourceLocation: SourceLocation = #_sourceLocation

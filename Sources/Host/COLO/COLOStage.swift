@@ -17,15 +17,16 @@ import System
 ///                                then clears zero pages of the
 ///                                cache (mirror)
 ///
-/// In COLO state guest memory does not change until ``redo(_:)``: it is the last checkpoint, whatever
-/// happens to the primary meanwhile. Recording comes before the first byte is written, so a page
-/// that is half received is always known as changed. Zero pages are cleared also when they are seen
-/// for the first time: what a page of the cache was before is nobody's assumption.
+/// In COLO state guest memory does not change until ``redo(_:)``: it is the last checkpoint,
+/// whatever happens to the primary meanwhile. Recording comes before the first byte is written, so
+/// a page that is half received is always known as changed. Zero pages are cleared also when they
+/// are seen for the first time: what a page of the cache was before is nobody's assumption.
 ///
-/// Two caches, one at a time. *Mirror* is a second copy of RAM with a bitmap, as a stock secondary has it.
-/// *Sparse* holds only the pages of the checkpoints in flight, in the order in which they came. Both have
-/// two sides: one can fill while the other is still being copied to the guest. As long as that copy is done
-/// before the next checkpoint begins, one side does for all of them, and its memory is warm; see ``turn()``.
+/// Two caches, one at a time. *Mirror* is a second copy of RAM with a bitmap, as a stock secondary
+/// has it. *Sparse* holds only the pages of the checkpoints in flight, in the order in which they
+/// came. Both have two sides: one can fill while the other is still being copied to the guest. As
+/// long as that copy is done before the next checkpoint begins, one side does for all of them, and
+/// its memory is warm; see ``turn()``.
 ///
 /// Any number of channels may be inside at once; recording is atomic and nothing else is shared.
 public final class COLOStage: Sendable {
@@ -104,7 +105,8 @@ public final class COLOStage: Sendable {
   /// What the stage does now.
   public var state: State { current.load(ordering: .acquiring) }
 
-  /// Precopy is complete and loaded: from here on pages are a checkpoint's. No channel may be inside.
+  /// Precopy is complete and loaded: from here on pages are a checkpoint's. No channel may be
+  /// inside.
   public func enterCOLO() {
     precondition(state == .precopy)
     current.store(.colo, ordering: .releasing)
@@ -116,7 +118,8 @@ public final class COLOStage: Sendable {
   ///   - block: index of the RAM block.
   ///   - normal: offsets of pages that will be written; inside the block, page aligned.
   ///   - zero: offsets of pages that are all zero; the same.
-  ///   - slots: room for as many offsets as there are normal pages; the sparse cache's offsets go there.
+  ///   - slots: room for as many offsets as there are normal pages; the sparse cache's offsets go
+  ///     there.
   /// - Throws: ENOSPC or ENOMEM when the target has no room.
   public func prepare(
     block: Int, normal: UnsafeBufferPointer<UInt64>, zero: UnsafeBufferPointer<UInt64>,
@@ -168,8 +171,9 @@ public final class COLOStage: Sendable {
     for offset in zero { try guest.clear(pageAt: Int(truncatingIfNeeded: offset)) }
   }
 
-  /// All pages of a checkpoint are in. Before the next one's come, either ``turn()`` to the other side, or
-  /// wait until the guest has this one and ``forget(_:keep:)`` it. No channel may be inside.
+  /// All pages of a checkpoint are in. Before the next one's come, either ``turn()`` to the other
+  /// side, or wait until the guest has this one and ``forget(_:keep:)`` it. No channel may be
+  /// inside.
   public func seal() -> Sealed {
     precondition(state == .colo)
     let side = side.load(ordering: .relaxed)
@@ -178,7 +182,8 @@ public final class COLOStage: Sendable {
     return Sealed(side: side, entries: entries)
   }
 
-  /// The next checkpoint's pages go to the other side, which must be free. No channel may be inside.
+  /// The next checkpoint's pages go to the other side, which must be free. No channel may be
+  /// inside.
   public func turn() {
     side.store(1 - side.load(ordering: .relaxed), ordering: .releasing)
     hasTurned.store(true, ordering: .relaxed)
@@ -192,7 +197,8 @@ public final class COLOStage: Sendable {
     try logs[1 - side.load(ordering: .relaxed)].reset(keep: 0)
   }
 
-  /// Makes so much of the sparse cache memory, before the first checkpoint would have to. Channels may be inside.
+  /// Makes so much of the sparse cache memory, before the first checkpoint would have to. Channels
+  /// may be inside.
   public func warm(bytes: Int) throws(SystemError) {
     guard case .sparse(let logs) = cache else { return }
     try logs[side.load(ordering: .relaxed)].warm(bytes: bytes)
@@ -215,8 +221,8 @@ public final class COLOStage: Sendable {
 
   /// The guest has all of a checkpoint: its side of the cache is free.
   ///
-  /// - Parameter keep: bytes of the sparse cache that stay allocated; nil: as many as this checkpoint had, for the next
-  ///   one will be like it.
+  /// - Parameter keep: bytes of the sparse cache that stay allocated; nil: as many as this
+  ///   checkpoint had, for the next one will be like it.
   public func forget(_ sealed: Sealed, keep: Int? = nil) throws(SystemError) {
     guard case .sparse(let logs) = cache else { return }
     let log = logs[sealed.side]

@@ -1,8 +1,9 @@
 import Memory
 import System
 
-/// A second copy of the guest's RAM, and two bitmaps a block: one records the checkpoint that comes in,
-/// the other says what of the last one is still to be copied. QEMU's own layout of a COLO secondary.
+/// A second copy of the guest's RAM, and two bitmaps a block: one records the checkpoint that comes
+/// in, the other says what of the last one is still to be copied. QEMU's own layout of a COLO
+/// secondary.
 public final class MirrorCache: Sendable {
   /// As long as the guest's blocks and in the same order.
   public let blocks: [RAMBlock]
@@ -53,8 +54,8 @@ public final class MirrorCache: Sendable {
       ])
   }
 
-  /// Copies the pages that a set of bitmaps names to the guest and clears their bits, page by page after
-  /// the copy. Can be repeated. The bitmap is scanned, never the memory.
+  /// Copies the pages that a set of bitmaps names to the guest and clears their bits, page by page
+  /// after the copy. Can be repeated. The bitmap is scanned, never the memory.
   ///
   /// - Parameter part: this call takes that part of `parts` of every bitmap.
   public func replay(

@@ -9,12 +9,14 @@ import System
 ///     pages     | slot 0 | slot 1 | slot 2 | …            contents, back to back
 ///     journal   | block, page, slot | block, page, zero | …
 ///
-/// A packet's pages become neighbours, whatever their places in the guest, so a backend writes to memory
-/// that is warm and contiguous, and the memory in use is what one checkpoint dirtied and no more. Both are
-/// files of the store: the committed journal is all that a restarted process needs to repeat the copy.
+/// A packet's pages become neighbours, whatever their places in the guest, so a backend writes to
+/// memory that is warm and contiguous, and the memory in use is what one checkpoint dirtied and no
+/// more. Both are files of the store: the committed journal is all that a restarted process needs
+/// to repeat the copy.
 ///
-/// Within an epoch a page is sent once; across epochs a later entry has a higher number, since channels
-/// wait for one another in between. So going through the journal in order gives what the source meant.
+/// Within an epoch a page is sent once; across epochs a later entry has a higher number, since
+/// channels wait for one another in between. So going through the journal in order gives what the
+/// source meant.
 public final class StagingLog: Sendable {
   /// A journal entry: which page, and where its contents are.
   private struct Entry {
@@ -55,7 +57,8 @@ public final class StagingLog: Sendable {
   public var normalCount: Int { nextSlot.load(ordering: .acquiring) }
   /// Bytes of them.
   var normalBytes: Int { normalCount * pages.pageSize }
-  /// Bytes that stay memory between checkpoints, however small those are: to get memory takes as long as to fill it.
+  /// Bytes that stay memory between checkpoints, however small those are: to get memory takes as
+  /// long as to fill it.
   public static let kept = 32 << 20
   /// Bytes of memory that the log holds.
   public var reservedBytes: Int { pages.reservedBytes + journal.reservedBytes }
@@ -94,8 +97,8 @@ public final class StagingLog: Sendable {
   /// Copies what the first `count` entries say to the guest. Can be repeated.
   ///
   /// - Parameters:
-  ///   - part: this call takes the pages whose number, in runs of 256, is `part` modulo `parts`: threads
-  ///     that take different parts never meet, and each sees a page's entries in order.
+  ///   - part: this call takes the pages whose number, in runs of 256, is `part` modulo `parts`:
+  ///     threads that take different parts never meet, and each sees a page's entries in order.
   public func replay(
     count: Int, to guest: [RAMBlock], part: Int = 0, parts: Int = 1
   ) throws(SystemError) {
@@ -106,7 +109,8 @@ public final class StagingLog: Sendable {
     let entries = journal.base.assumingMemoryBound(to: Entry.self)
     let entriesPerPage = journal.pageSize / MemoryLayout<Entry>.stride
     for index in 0..<count {
-      // Every entry and every page of contents has been written: a hole is damage, and reading it could take memory.
+      // Every entry and every page of contents has been written: a hole is damage, and reading it
+      // could take memory.
       if index % entriesPerPage == 0 {
         guard journal.mayHoldData(pageAt: index / entriesPerPage * journal.pageSize) else {
           throw SystemError("a damaged journal", errno: EINVAL)

@@ -1,4 +1,5 @@
-/// What a standby is doing, or whoever fails over for it. The only way to change it is ``advance(to:)``.
+/// What a standby is doing, or whoever fails over for it. The only way to change it is
+/// ``advance(to:)``.
 ///
 ///     precopy -> ready -> receiving 1 -> committing 1 -> committed 1 -> receiving 2 ...
 ///                  |           |              |               |
@@ -7,8 +8,9 @@
 ///                                       v |
 ///                                  failing over
 ///
-/// Before the end of *precopy* there is no standby, but a reception. From *ready* on the guest can always be continued:
-/// from checkpoint 0, the end of precopy, or from the last one that was committed.
+/// Before the end of *precopy* there is no standby, but a reception. From *ready* on the guest can
+/// always be continued: from checkpoint 0, the end of precopy, or from the last one that was
+/// committed.
 public enum StandbyState: Equatable, Sendable, CustomStringConvertible {
   /// The guest has come in for the first time, and its primary does not know it yet.
   case precopy
@@ -27,8 +29,8 @@ public enum StandbyState: Equatable, Sendable, CustomStringConvertible {
 
   /// Changes the state.
   ///
-  /// - Returns: false if there is no such way; nothing changes then. That is a fault of this program: in what order a
-  ///   primary may speak is the decoder's to see.
+  /// - Returns: false if there is no such way; nothing changes then. That is a fault of this
+  ///   program: in what order a primary may speak is the decoder's to see.
   public mutating func advance(to next: StandbyState) -> Bool {
     let allowed =
       switch (self, next) {

@@ -50,8 +50,8 @@ public struct TestDescription: Sendable, Equatable {
 
 /// Every test there is, in the order in which results are listed.
 ///
-/// A breach that a test meets by the way is put down to the test whose rule it breaks: a payload beyond
-/// the bound is `bounds/payload-bound`, whatever test it turned up in.
+/// A breach that a test meets by the way is put down to the test whose rule it breaks: a payload
+/// beyond the bound is `bounds/payload-bound`, whatever test it turned up in.
 public enum Catalogue {
   /// All tests.
   public static let all: [TestDescription] =

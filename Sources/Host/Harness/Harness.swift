@@ -1,10 +1,11 @@
-// Harness tries a backend: every rule of multifd_plugin.h that can be seen from outside, each by a test of
-// its own in a process of its own, so that a crash, a hang or an exit() is a result.
+// Harness tries a backend: every rule of multifd_plugin.h that can be seen from outside, each by a
+// test of its own in a process of its own, so that a crash, a hang or an exit() is a result.
 //
-// Reading order: Catalogue (what is tested), Harness and Stage (the run), Child (a test's process, from outside
-// and from inside), Rules (the tests, a file for each group, and what they work with), TestHost (the host that a
-// backend meets here), Content (what it is given), Bench (how fast it is), Report (what is told in the end). The
-// head of the file that bears a folder's name, or of its main file, tells more.
+// Reading order: Catalogue (what is tested), Harness and Stage (the run), Child (a test's process,
+// from outside and from inside), Rules (the tests, a file for each group, and what they work with),
+// TestHost (the host that a backend meets here), Content (what it is given), Bench (how fast it
+// is), Report (what is told in the end). The head of the file that bears a folder's name, or of its
+// main file, tells more.
 
 /// One run over one backend.
 public struct Harness {
@@ -31,7 +32,8 @@ public struct Harness {
     report = RunReport(settings)
   }
 
-  /// Runs the tests that the settings select. Throws a `HarnessFault` when the harness itself fails.
+  /// Runs the tests that the settings select. Throws a `HarnessFault` when the harness itself
+  /// fails.
   public mutating func run() throws(HarnessFault) -> RunReport {
     defer { zygote = nil }
     let catalogued = Catalogue.all.filter { settings.selects($0) }
@@ -68,7 +70,8 @@ public struct Harness {
 
   private var flushed = 0
 
-  /// Where the processes of the tests come from; nil before the first, and where they are all run in this one.
+  /// Where the processes of the tests come from; nil before the first, and where they are all run
+  /// in this one.
   private var zygote: Zygote?
 
   private mutating func start(_ test: TestDescription) throws(HarnessFault) -> RunningChild {

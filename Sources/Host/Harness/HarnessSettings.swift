@@ -10,8 +10,8 @@ public struct HarnessSettings: Sendable {
   public var jobs = 2
   /// Where all random numbers come from.
   public var seed: UInt64 = 1
-  /// Seconds for one test; the ones that run for a given time have that on top. What a test has to wait for a
-  /// processor does not count, up to nine times as much.
+  /// Seconds for one test; the ones that run for a given time have that on top. What a test has to
+  /// wait for a processor does not count, up to nine times as much.
   public var timeout: Double = 60
   /// Fewer rounds of everything.
   public var isQuick = false
@@ -35,7 +35,8 @@ public struct HarnessSettings: Sendable {
   public var baseline: String?
   /// A case to try again instead of fuzzing.
   public var replay: String?
-  /// The executable that the tests' processes are forked from; it must call `ChildProcess.runIfAsked()` first.
+  /// The executable that the tests' processes are forked from; it must call
+  /// `ChildProcess.runIfAsked()` first.
   public var executable = "/proc/self/exe"
 
   /// All tests of the library at `path`.
@@ -55,7 +56,7 @@ public struct HarnessSettings: Sendable {
     }
   }
 
-  var fuzzTime: Double { fuzzSeconds ?? (isQuick ? 0.25 : 10) }
+  var fuzzTime: Double { fuzzSeconds ?? (isQuick ? 0.2 : 10) }
 }
 
 /// Which tests: a name, a group, or a regular expression that is found in the name.

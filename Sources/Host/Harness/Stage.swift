@@ -6,7 +6,8 @@ enum Stage: Int, CaseIterable {
     switch (test.group, test.isGate) {
     case (.load, true): self = test.id == "load/opens" ? .opening : .entering
     case (.load, _): self = .table
-    // The host's own loader refuses for the same reasons in other words; the others do without guard pages.
+    // The host's own loader refuses for the same reasons in other words; the others do without
+    // guard pages.
     case (.resources, _): self = .plain
     case _ where ["abi/host-accepts", "lifecycle/cycles", "faults/address-space"].contains(test.id):
       self = .plain
@@ -21,8 +22,8 @@ enum Stage: Int, CaseIterable {
     }
   }
 
-  /// Tests in the order in which they are started where some run side by side: the long ones first, so that none of
-  /// them is left to run alone in the end.
+  /// Tests in the order in which they are started where some run side by side: the long ones first,
+  /// so that none of them is left to run alone in the end.
   static func longestFirst(_ tests: [TestDescription]) -> [TestDescription] {
     let first = long.compactMap { id in tests.first { $0.id == id } }
     return first + tests.filter { !long.contains($0.id) }

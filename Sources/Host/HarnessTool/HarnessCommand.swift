@@ -49,7 +49,7 @@ struct HarnessCommand: ParsableCommand {
     help: "Seconds after which a test counts as hanging, not counting those without a processor.")
   var timeout = 60.0
 
-  @Option(help: "Seconds for each fuzz test; 10, or 0.25 with --quick.")
+  @Option(help: "Seconds for each fuzz test; 10, or 0.2 with --quick.")
   var fuzzTime: Double?
 
   @Flag(help: "Fewer rounds of everything: about 2 seconds.")

@@ -3,8 +3,8 @@ import System
 
 /// One bit a page, which any number of threads set at once without a lock.
 ///
-/// COLO's bitmap of one RAM block: channels mark pages while they receive, and after the commit
-/// one thread (or several, on separate words) drains it. Setting a bit is one relaxed load when it is
+/// COLO's bitmap of one RAM block: channels mark pages while they receive, and after the commit one
+/// thread (or several, on separate words) drains it. Setting a bit is one relaxed load when it is
 /// set already, else one atomic OR (5 ns), where a global mutex would make every channel wait for
 /// every other.
 public final class DirtyBitmap: Sendable {
@@ -82,9 +82,10 @@ public final class DirtyBitmap: Sendable {
     return sum
   }
 
-  /// Clears the set bits of a range of words, in order, and hands each to `body`, one at a time.
-  /// A bit that is set meanwhile is either handed out or still set afterwards, never lost. Where `body`
-  /// throws, that bit and all that were not handed out stay set: the same can be tried again.
+  /// Clears the set bits of a range of words, in order, and hands each to `body`, one at a time. A
+  /// bit that is set meanwhile is either handed out or still set afterwards, never lost. Where
+  /// `body` throws, that bit and all that were not handed out stay set: the same can be tried
+  /// again.
   public func drain<Failure>(
     words range: Range<Int>, _ body: (Int) throws(Failure) -> Void
   ) throws(Failure) {
@@ -103,9 +104,9 @@ public final class DirtyBitmap: Sendable {
     }
   }
 
-  /// Hands out the set bits of a range of words and clears each word *after* `body` is done with its
-  /// bits: what a process that dies in between has not finished is still marked. Nobody may set bits
-  /// meanwhile.
+  /// Hands out the set bits of a range of words and clears each word *after* `body` is done with
+  /// its bits: what a process that dies in between has not finished is still marked. Nobody may set
+  /// bits meanwhile.
   public func redo<Failure>(
     words range: Range<Int>, _ body: (Int) throws(Failure) -> Void
   ) throws(Failure) {

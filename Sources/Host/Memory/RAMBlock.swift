@@ -4,17 +4,18 @@ import CLinux
 import Glibc
 import System
 
-/// One RAM block of a guest, in a file: a memfd, or a file in a store's folder, so that a stock QEMU
-/// can later map the very same pages.
+/// One RAM block of a guest, in a file: a memfd, or a file in a store's folder, so that a stock
+/// QEMU can later map the very same pages.
 ///
 /// The file is as long as the block and starts as one hole, which reads as zeroes. Before the first
-/// byte of a chunk is written the chunk is *reserved*: its pages are allocated and mapped in one system
-/// call. That is quicker than a fault a page, and it turns a full file system into an error here
-/// instead of a SIGBUS later. A chunk that is not reserved is all zero by construction, so clearing
-/// pages in it costs nothing and takes no memory.
+/// byte of a chunk is written the chunk is *reserved*: its pages are allocated and mapped in one
+/// system call. That is quicker than a fault a page, and it turns a full file system into an error
+/// here instead of a SIGBUS later. A chunk that is not reserved is all zero by construction, so
+/// clearing pages in it costs nothing and takes no memory.
 ///
-/// A file that existed before may lie on a file system that is full by now. There a chunk is one page, so
-/// that a page which is memory already takes no more, and the kernel is asked where the holes are.
+/// A file that existed before may lie on a file system that is full by now. There a chunk is one
+/// page, so that a page which is memory already takes no more, and the kernel is asked where the
+/// holes are.
 public final class RAMBlock: Sendable {
   /// The block's name in the stream, such as `pc.ram`.
   public let name: String
@@ -24,8 +25,8 @@ public final class RAMBlock: Sendable {
   public let pageSize: Int
   /// The file. Open as long as this object lives.
   public let descriptor: Int32
-  /// Where the block is mapped: `length` bytes, shared with the file. Valid while this object lives;
-  /// writable, but only in reserved chunks, if the block was made for writing.
+  /// Where the block is mapped: `length` bytes, shared with the file. Valid while this object
+  /// lives; writable, but only in reserved chunks, if the block was made for writing.
   public nonisolated(unsafe) let base: UnsafeMutableRawPointer
 
   private let reserved: DirtyBitmap
@@ -36,8 +37,8 @@ public final class RAMBlock: Sendable {
 
   /// Maps an empty file for writing, after setting its length.
   ///
-  /// - Parameter descriptor: open for reading and writing, empty; owned by the block from here on, also
-  ///   when this throws.
+  /// - Parameter descriptor: open for reading and writing, empty; owned by the block from here on,
+  ///   also when this throws.
   public init(
     name: String, length: Int, pageSize: Int, emptyFile descriptor: Int32
   ) throws(SystemError) {
@@ -95,8 +96,8 @@ public final class RAMBlock: Sendable {
 
   /// Makes the page at `offset` read as zeroes. Nothing to do where nothing was ever written.
   ///
-  /// - Throws: like `reserve`, and only for a block whose file existed before; never ENOSPC for a page that is
-  ///   memory, or a hole.
+  /// - Throws: like `reserve`, and only for a block whose file existed before; never ENOSPC for a
+  ///   page that is memory, or a hole.
   @inline(__always)
   public func clear(pageAt offset: Int) throws(SystemError) {
     if !reserved.contains(offset >> chunkShift) {
@@ -107,8 +108,8 @@ public final class RAMBlock: Sendable {
     memset(base + offset, 0, pageSize)
   }
 
-  /// Whether the page may be memory; if not, it is zero, and must not be read through the mapping: that would take
-  /// memory, and where there is none, end in a SIGBUS.
+  /// Whether the page may be memory; if not, it is zero, and must not be read through the mapping:
+  /// that would take memory, and where there is none, end in a SIGBUS.
   public func mayHoldData(pageAt offset: Int) -> Bool {
     reserved.contains(offset >> chunkShift) || !(startedEmpty || isHole(pageAt: offset))
   }
@@ -119,8 +120,8 @@ public final class RAMBlock: Sendable {
     return data < 0 ? errno == ENXIO : data >= Int64(offset + pageSize)
   }
 
-  /// Gives memory back: everything from `offset` on is a hole again and reads as zeroes. Nobody may use
-  /// that part meanwhile.
+  /// Gives memory back: everything from `offset` on is a hole again and reads as zeroes. Nobody may
+  /// use that part meanwhile.
   ///
   /// - Parameter offset: rounded up to a whole chunk.
   public func release(from offset: Int) throws(SystemError) {

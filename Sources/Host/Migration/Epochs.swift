@@ -1,8 +1,9 @@
-/// Which epoch each channel and the main channel are in. A value without a clock and a lock: ``Session`` has both.
+/// Which epoch each channel and the main channel are in. A value without a clock and a lock:
+/// ``Session`` has both.
 ///
-/// All data before the k-th SYNC of a channel belongs to epoch k. The main channel passes its k-th marker when every
-/// channel has met its k-th SYNC; a channel that has met it waits until then. So pages of different epochs never mix,
-/// in whatever order the connections deliver.
+/// All data before the k-th SYNC of a channel belongs to epoch k. The main channel passes its k-th
+/// marker when every channel has met its k-th SYNC; a channel that has met it waits until then. So
+/// pages of different epochs never mix, in whatever order the connections deliver.
 package struct Epochs: Equatable, Sendable {
   /// A channel as far as epochs go.
   package struct Channel: Equatable, Sendable {

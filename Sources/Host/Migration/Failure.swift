@@ -33,20 +33,21 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
     case signal(Int32)
   }
 
-  /// What a failure proves about the other side. Set where it is found out, and what is decided is decided by it,
-  /// never by a text.
+  /// What a failure proves about the other side. Set where it is found out, and what is decided is
+  /// decided by it, never by a text.
   public enum Cause: String, Codable, Sendable {
     /// Nothing: a fault of this side, or one that says nothing about the peer.
     case other
-    /// The peer is gone for certain: its connections have ended, or it has been silent for longer than the
-    /// operator allows. What a failover waits for.
+    /// The peer is gone for certain: its connections have ended, or it has been silent for longer
+    /// than the operator allows. What a failover waits for.
     case peerIsGone
-    /// The peer has ended what it began, and lives for certain: its guest is not to be started here.
+    /// The peer has ended what it began, and lives for certain: its guest is not to be started
+    /// here.
     case peerLives
     /// The destination has said that it does not have the guest: it is ours as before.
     case refusedByDestination
-    /// A backend, or something that ended the process that ran it, was at fault here: nothing is known of the peer, but
-    /// that its connections have ended.
+    /// A backend, or something that ended the process that ran it, was at fault here: nothing is
+    /// known of the peer, but that its connections have ended.
     case workerFailed
   }
 

@@ -1,7 +1,7 @@
 import Synchronization
 
-/// Whether pages may come: in precopy always, then only between a checkpoint's answer and its end. A channel asks with
-/// each packet, so it costs a load of a line that nobody writes meanwhile.
+/// Whether pages may come: in precopy always, then only between a checkpoint's answer and its end.
+/// A channel asks with each packet, so it costs a load of a line that nobody writes meanwhile.
 package final class Gate: Sendable {
   private let isOpen = Atomic(true)
 
@@ -26,8 +26,9 @@ package final class Gate: Sendable {
   ///
   /// - Returns: false if it may not.
   package func enter(_ pass: Pass) -> Bool {
-    // This store and load against those of `close` and `isInside`, all sequentially consistent: one of the two sees the
-    // other. Only the channel itself takes the mark back, so it is made once an epoch.
+    // This store and load against those of `close` and `isInside`, all sequentially consistent: one
+    // of the two sees the other. Only the channel itself takes the mark back, so it is made once an
+    // epoch.
     if !pass.isInside.load(ordering: .relaxed) {
       pass.isInside.store(true, ordering: .sequentiallyConsistent)
     }

@@ -1,9 +1,9 @@
 import Transport
 import Wire
 
-/// What a connection must have said before it counts as a source's: on the main channel the file header and a whole
-/// configuration, on a multifd channel the whole init packet. Before that nothing is taken from it, and nothing that
-/// it does ends a reception.
+/// What a connection must have said before it counts as a source's: on the main channel the file
+/// header and a whole configuration, on a multifd channel the whole init packet. Before that
+/// nothing is taken from it, and nothing that it does ends a reception.
 public struct Introduction: Sendable {
   private let limits: StreamDecoder.Limits
   private static let mainMagic: [UInt8] = [0x51, 0x45, 0x56, 0x4d]
@@ -35,7 +35,8 @@ public struct Introduction: Sendable {
         }
       }
     } catch {
-      // A source whose guest cannot be taken is one all the same, and its operator wants to know why.
+      // A source whose guest cannot be taken is one all the same, and its operator wants to know
+      // why.
       if error.code == .unsupported || error.code == .mismatch { return .main }
       return .stranger(.broken(error.message))
     }

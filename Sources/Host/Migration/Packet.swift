@@ -3,8 +3,8 @@ import Wire
 
 /// One multifd packet on its way: what its header says, which pages it brings, and where they lie.
 ///
-/// A `PacketReader` fills it and a `PacketWriter` sends it. Its buffers are used again, so a channel has one, or as many
-/// as are in flight at once.
+/// A `PacketReader` fills it and a `PacketWriter` sends it. Its buffers are used again, so a
+/// channel has one, or as many as are in flight at once.
 ///
 ///     header    flags, counts, number
 ///     block     the RAM block that the pages belong to
@@ -41,7 +41,8 @@ public struct Packet: ~Copyable {
     header = MultiFDPacketHeader(
       flags: [], pagesAllocated: 0, normalCount: 0, nextPacketSize: 0, packetNumber: 0,
       zeroCount: 0, pageSize: pageSize)
-    // All three live as long as this value, which nobody can copy; what points into them is for the caller's calls only.
+    // All three live as long as this value, which nobody can copy; what points into them is for the
+    // caller's calls only.
     bytes = .allocate(
       byteCount: max(MultiFDPacketHeader.size(pageSize: pageSize), DeviceStatePacketHeader.size),
       alignment: 8)
@@ -61,7 +62,8 @@ public struct Packet: ~Copyable {
   /// It ends an epoch of its channel.
   public var isSync: Bool { header.flags.contains(.sync) }
 
-  /// Where in the block its pages are: normal ones, then zero ones. Valid until the packet changes, as all of these.
+  /// Where in the block its pages are: normal ones, then zero ones. Valid until the packet changes,
+  /// as all of these.
   public var offsets: UnsafeBufferPointer<UInt64> {
     UnsafeBufferPointer(rebasing: UnsafeBufferPointer(list)[..<header.pageCount])
   }
@@ -74,7 +76,8 @@ public struct Packet: ~Copyable {
     UnsafeBufferPointer(
       rebasing: UnsafeBufferPointer(list)[Int(header.normalCount)..<header.pageCount])
   }
-  /// Where the normal pages lie, counted from `host`: in the block itself at their offsets, elsewhere as was said.
+  /// Where the normal pages lie, counted from `host`: in the block itself at their offsets,
+  /// elsewhere as was said.
   public var places: UnsafeBufferPointer<UInt64> {
     UnsafeBufferPointer(
       rebasing: UnsafeBufferPointer(isElsewhere ? slots : list)[..<Int(header.normalCount)])
@@ -104,7 +107,8 @@ public struct Packet: ~Copyable {
   /// A header is about to come, with a name of its own.
   mutating func forgetBlock() { (block, written) = (-1, nil) }
 
-  /// Decodes the offsets that the header brought, and checks that they are pages of a block of so many bytes.
+  /// Decodes the offsets that the header brought, and checks that they are pages of a block of so
+  /// many bytes.
   public mutating func decodeOffsets(blockLength: UInt64) throws(WireError) {
     try header.decodeOffsets(
       from: UnsafeRawBufferPointer(bytes), into: list, blockLength: blockLength, at: offset)

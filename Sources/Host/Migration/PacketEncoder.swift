@@ -1,8 +1,8 @@
 import PluginLoader
 import Wire
 
-/// A channel's backend on the send side: what turns a packet's pages into a payload, and makes sure that it will be
-/// pages again.
+/// A channel's backend on the send side: what turns a packet's pages into a payload, and makes sure
+/// that it will be pages again.
 public final class PacketEncoder {
   /// For the headers of packets that it encodes.
   let method: MultiFDMethod

@@ -2,12 +2,14 @@ import PluginLoader
 import Transport
 import Wire
 
-/// The one reader of multifd packets: of a connection or of a recording, for whoever takes their pages.
+/// The one reader of multifd packets: of a connection or of a recording, for whoever takes their
+/// pages.
 ///
 ///     while try reader.next(&packet, into: destination) { … }
 ///
-/// It has the channel's bytes and its backend's state, and *is* what the backend reads its payload from, so a page goes
-/// from the socket to where it belongs without another copy. It belongs to one thread.
+/// It has the channel's bytes and its backend's state, and *is* what the backend reads its payload
+/// from, so a page goes from the socket to where it belongs without another copy. It belongs to one
+/// thread.
 public final class PacketReader {
   let input: PacketInput
   /// Bytes of a recording that were taken.
@@ -22,7 +24,8 @@ public final class PacketReader {
   private var id = -1
   /// The block of the last packet with pages: its name, number and bytes.
   private var block: (name: [UInt8], index: Int, length: UInt64)?
-  /// The packet that is being read: its number, the first is 1, and the byte of the channel at which it begins.
+  /// The packet that is being read: its number, the first is 1, and the byte of the channel at
+  /// which it begins.
   private var current = (index: 0, offset: UInt64(0))
 
   /// A reader of a channel from its first byte.
@@ -31,7 +34,8 @@ public final class PacketReader {
   ///   - choice: the backends that decode; nil: only headers are read.
   ///   - maxPayload: what a packet may have before its backend is asked.
   ///   - takesDeviceState: packets of VFIO's are told, and not refused.
-  ///   - channels: how many channels there are, as far as that is known, for the backend; asked when the first page comes.
+  ///   - channels: how many channels there are, as far as that is known, for the backend; asked
+  ///     when the first page comes.
   public init(
     _ input: PacketInput, pageSize: Int, choice: BackendChoice? = nil, maxPayload: Int = .max,
     takesDeviceState: Bool = false,
@@ -89,7 +93,8 @@ public final class PacketReader {
 
   /// Opens the backend for a method, as the first packet that needs it would.
   ///
-  /// - Throws: `WireError` if earlier packets had another method; else why there is no such backend.
+  /// - Throws: `WireError` if earlier packets had another method; else why there is no such
+  ///   backend.
   public func open(_ method: MultiFDMethod) throws { _ = try decoder(for: method) }
 
   /// Nothing more will be taken.

@@ -8,8 +8,8 @@ import Wire
 
 /// The one writer of multifd packets: header, payload and SYNC, to a connection.
 ///
-/// Pages go out of the memory in which the packet says they lie, or as what the backend makes of them; header and
-/// payload in one system call. It belongs to one thread.
+/// Pages go out of the memory in which the packet says they lie, or as what the backend makes of
+/// them; header and payload in one system call. It belongs to one thread.
 public final class PacketWriter {
   private let socket: Socket
   private let encoder: PacketEncoder
@@ -33,7 +33,8 @@ public final class PacketWriter {
   public init(_ socket: Socket, _ encoder: PacketEncoder, pageSize: Int) {
     self.socket = socket
     self.encoder = encoder
-    // Both belong to this object and its one thread. A backend returns at most 16 pieces more than there are pages.
+    // Both belong to this object and its one thread. A backend returns at most 16 pieces more than
+    // there are pages.
     header = .allocate(byteCount: MultiFDPacketHeader.size(pageSize: pageSize), alignment: 8)
     pieces = .allocate(capacity: MultiFDPacketHeader.capacity(pageSize: pageSize) + 17)
   }
@@ -76,7 +77,8 @@ public final class PacketWriter {
       into: header, blockName: name, offsets: packet.offsets,
       pageSize: packet.pageSize)
     pieces[0] = iovec(iov_base: header.baseAddress, iov_len: header.count)
-    // sendmsg(2) only reads. Header, pages and the backend's pieces stay as they are until it returns.
+    // sendmsg(2) only reads. Header, pages and the backend's pieces stay as they are until it
+    // returns.
     try socket.write(pieces: UnsafeMutableBufferPointer(rebasing: pieces[..<count]))
     let payload = Int(fields.nextPacketSize)
     counters.packet(

@@ -9,7 +9,8 @@ public protocol PageDestination {
   ///
   /// - Returns: its number and its bytes; nil if there is none of that name.
   func block(named name: UnsafeRawBufferPointer) -> (index: Int, length: UInt64)?
-  /// Readies memory for a packet's pages and says where it is; zero pages are cleared. The offsets lie in their block.
+  /// Readies memory for a packet's pages and says where it is; zero pages are cleared. The offsets
+  /// lie in their block.
   func prepare(_ packet: inout Packet) throws
   /// The pages of a packet are there.
   func process(_ packet: borrowing Packet) throws
@@ -41,7 +42,8 @@ extension COLOStage: PageDestination {
   }
 }
 
-/// Pages that are on their way to somebody else, or that nobody keeps: one packet's, one after the other.
+/// Pages that are on their way to somebody else, or that nobody keeps: one packet's, one after the
+/// other.
 public final class ScratchPages: PageDestination {
   private let pageSize: Int
   private let image: UnsafeMutableRawBufferPointer

@@ -5,8 +5,8 @@ import Wire
 /// Decodes a channel's payloads before they are sent, and compares them with the pages.
 ///
 /// A stock QEMU that meets a payload it cannot decode says nothing and hangs until it is killed
-/// (SPECIFICATION section 4.4), so what goes out has been decoded once, in order, by the backend's own
-/// receive side.
+/// (SPECIFICATION section 4.4), so what goes out has been decoded once, in order, by the backend's
+/// own receive side.
 final class PayloadCheck {
   private let pageSize: Int
   private let scratch: ScratchPages
@@ -34,7 +34,8 @@ final class PayloadCheck {
       host: scratch.host, normal: scratch.places(packet.normal.count), zero: packet.zero,
       payloadSize: payload.size, flags: method.rawValue, packetNumber: packet.header.packetNumber)
     for (index, place) in packet.places.enumerated() {
-      // Both pages are whole: one is the scratch's, one lies where the packet says, and does not change.
+      // Both pages are whole: one is the scratch's, one lies where the packet says, and does not
+      // change.
       guard memcmp(scratch.host + index * pageSize, packet.host! + Int(place), pageSize) == 0 else {
         throw Failure(
           .internalError, "backend",

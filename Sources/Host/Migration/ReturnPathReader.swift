@@ -2,8 +2,8 @@ import Foundation
 import Transport
 import Wire
 
-/// What a destination says on the return path, message by message. One for each connection: it may have read further
-/// than the message that it gives.
+/// What a destination says on the return path, message by message. One for each connection: it may
+/// have read further than the message that it gives.
 public struct ReturnPathReader: ~Copyable {
   private let socket: Socket
   private var input: InputBuffer

@@ -11,7 +11,8 @@ extension Session {
   /// A connection has said what it is, or has gone.
   public func identified() { state.update { $0.anonymous -= 1 } }
 
-  /// A connection was none of the source's. One that has only said nothing may have been a channel all the same.
+  /// A connection was none of the source's. One that has only said nothing may have been a channel
+  /// all the same.
   public func turnedAway(_ stranger: Stranger) {
     guard case .silent = stranger else { return }
     state.update { if $0.main != nil { $0.mute += 1 } }

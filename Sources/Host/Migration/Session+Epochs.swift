@@ -23,15 +23,16 @@ extension Session {
     }
     let marker = state.read { $0.epochs.passed + 1 }
     if marker == 1, fixedChannels != nil {
-      // A source has opened all its channels by now. One too many is to be told, not cut off later: let
-      // whoever has connected say what it is.
+      // A source has opened all its channels by now. One too many is to be told, not cut off later:
+      // let whoever has connected say what it is.
       _ = state.wait(seconds: min(1, timeout)) { state in
         state.failure != nil || (state.unnamed.isEmpty && state.anonymous == 0) ? () : nil
       }
     }
     var moved = bytesMoved
     while true {
-      // A little longer than a channel waits for the rest of a packet: it knows better where it stopped.
+      // A little longer than a channel waits for the rest of a packet: it knows better where it
+      // stopped.
       let patience = timeout * 1.25
       let passed = state.take(seconds: patience) { state -> Passage? in
         if let failure = state.failure { return .failure(failure) }
@@ -50,7 +51,8 @@ extension Session {
       case nil: break
       }
       if state.read({ $0.isPatient }) { continue }
-      // A slow link may need longer than the time-out for what is under way; silence is what counts.
+      // A slow link may need longer than the time-out for what is under way; silence is what
+      // counts.
       guard bytesMoved != moved else { throw missing(marker) }
       moved = bytesMoved
     }
@@ -59,8 +61,8 @@ extension Session {
   /// A checkpoint is asked for and answered: its pages may come.
   public func openEpoch() { gate.open() }
 
-  /// A checkpoint is complete, as the main channel has it: no channel may have gone beyond its last sync point,
-  /// for a primary sends nothing more until it is answered.
+  /// A checkpoint is complete, as the main channel has it: no channel may have gone beyond its last
+  /// sync point, for a primary sends nothing more until it is answered.
   public func closeEpoch() throws(Failure) {
     gate.close()
     let ahead = state.read { state -> (id: Int, why: String)? in
@@ -73,15 +75,16 @@ extension Session {
     if let ahead { throw Failure(.corrupt, "channel \(ahead.id)", ahead.why) }
   }
 
-  /// How many channels there are when the operator has not said: those that connected before the source
-  /// reached its first sync point, which it does only after it has opened all of them.
+  /// How many channels there are when the operator has not said: those that connected before the
+  /// source reached its first sync point, which it does only after it has opened all of them.
   private func fixChannelCount(_ needsChannels: Bool) throws(Failure) {
     if needsChannels {
       _ = state.wait(seconds: timeout) { state in
         state.failure != nil || !state.channels.isEmpty ? () : nil
       }
     }
-    // On a network a connection's last handshake packet can be overtaken by the main channel's bytes.
+    // On a network a connection's last handshake packet can be overtaken by the main channel's
+    // bytes.
     let settle = 0.05
     var count = -1
     while true {
@@ -90,8 +93,8 @@ extension Session {
       count = now
       _ = state.wait(seconds: settle) { $0.failure != nil ? () : nil }
     }
-    // A connection that has not said what it is yet may be a channel: without it, pages would be missing
-    // and nobody would notice.
+    // A connection that has not said what it is yet may be a channel: without it, pages would be
+    // missing and nobody would notice.
     _ = state.take(seconds: timeout) { state -> Void? in
       guard state.failure != nil || (state.unnamed.isEmpty && state.anonymous == 0) else {
         return nil

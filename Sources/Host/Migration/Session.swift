@@ -7,8 +7,8 @@ import System
 import Transport
 import Wire
 
-/// What the threads of one migration share: who has connected, where the pages go, how far the epochs are, and the first
-/// failure, which ends them all.
+/// What the threads of one migration share: who has connected, where the pages go, how far the
+/// epochs are, and the first failure, which ends them all.
 ///
 /// It is asked when something begins or ends, and at sync points: never for a packet.
 public final class Session: Sendable {
@@ -23,7 +23,8 @@ public final class Session: Sendable {
     var failure: Failure?
     /// Connections that have not said what they are.
     var anonymous = 0
-    /// Connections that came with the main channel and were closed because they have said nothing in time.
+    /// Connections that came with the main channel and were closed because they have said nothing
+    /// in time.
     var mute = 0
     var main: Socket?
     /// Connections that are cut with the others, and have no number, or none yet.
@@ -34,7 +35,8 @@ public final class Session: Sendable {
     var stage: COLOStage?
     /// The main channel has read all it needs.
     var isOver = false
-    /// The guest is held, and what comes now is more than a migration: see ``hold(patient:judge:)``.
+    /// The guest is held, and what comes now is more than a migration: see
+    /// ``hold(patient:judge:)``.
     var isHeld = false
     /// Somebody else watches the clock.
     var isPatient = false
@@ -57,9 +59,11 @@ public final class Session: Sendable {
   /// A session that nobody has joined.
   ///
   /// - Parameters:
-  ///   - channels: how many multifd channels there will be; nil: as many as there are at the first sync point.
+  ///   - channels: how many multifd channels there will be; nil: as many as there are at the first
+  ///     sync point.
   ///   - uuid: what every channel must carry; nil: all the same.
-  ///   - onFailure: told of the first failure, from whatever thread notices it; must return at once.
+  ///   - onFailure: told of the first failure, from whatever thread notices it; must return at
+  ///     once.
   public init(
     timeout: Double, channels: Int? = nil, uuid: VMUUID? = nil,
     onFailure: @escaping @Sendable (Failure) -> Void = { _ in }
@@ -82,10 +86,12 @@ public final class Session: Sendable {
       if isFirst { state.failure = failure }
       return (isFirst, state.channels.values.map(\.socket) + state.unnamed, state.main)
     }
-    // What lies in a socket's buffer when it is cut can still be read: nothing of it goes to memory any more.
+    // What lies in a socket's buffer when it is cut can still be read: nothing of it goes to memory
+    // any more.
     gate.close()
     if isFirst { onFailure(failure) }
-    // Not under the lock: a socket that a thread is reading into storage which does not answer keeps others waiting.
+    // Not under the lock: a socket that a thread is reading into storage which does not answer
+    // keeps others waiting.
     for channel in channels { channel.cut() }
     main?.cutReading()  // writing stays possible: the source is to be told
   }
@@ -116,7 +122,8 @@ public final class Session: Sendable {
   /// The guest is held, and what follows is not a migration's any more.
   ///
   /// - Parameters:
-  ///   - patient: somebody else watches the clock: connections may be silent for as long as they like.
+  ///   - patient: somebody else watches the clock: connections may be silent for as long as they
+  ///     like.
   ///   - judge: says from here on what it means that a connection has failed.
   public func hold(patient: Bool, judge: @escaping Judge) {
     let sockets = state.update { state in

@@ -49,8 +49,8 @@ public final class Backend: Sendable {
     self.path = path
   }
 
-  /// The most payload bytes that `pageCount` pages can become; 0 for none. Nil when this page size is
-  /// not supported, or the backend names more than a packet can carry.
+  /// The most payload bytes that `pageCount` pages can become; 0 for none. Nil when this page size
+  /// is not supported, or the backend names more than a packet can carry.
   public func payloadBound(pageSize: Int, pageCount: Int) -> Int? {
     guard let size = UInt32(exactly: pageSize), let count = UInt32(exactly: pageCount) else {
       return nil

@@ -2,10 +2,11 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// Which callbacks of backends the process is inside of, in memory that it shares with the processes it forks: so a
-/// parent can tell whose code does not come back, or was the last to run.
+/// Which callbacks of backends the process is inside of, in memory that it shares with the
+/// processes it forks: so a parent can tell whose code does not come back, or was the last to run.
 ///
-/// A channel owns one entry, a cache line of which only its own thread writes: a packet costs it a few stores.
+/// A channel owns one entry, a cache line of which only its own thread writes: a packet costs it a
+/// few stores.
 public final class BackendCalls: Sendable {
   /// A callback that has been entered and has not come back.
   public struct Call: Equatable, Sendable {
@@ -72,7 +73,8 @@ public final class BackendCalls: Sendable {
   /// More than the channels of two directions and their checks.
   private static let capacity = 1024
 
-  /// `capacity` entries; never unmapped. Nil when there was no memory for them: then nothing is told.
+  /// `capacity` entries; never unmapped. Nil when there was no memory for them: then nothing is
+  /// told.
   private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>?
 
   private init() {
@@ -157,7 +159,8 @@ public final class BackendCalls: Sendable {
       let (done, _) = own[Word.owner].compareExchange(
         expected: 0, desired: UInt64(channel) + 1, ordering: .acquiringAndReleasing)
       guard done else { continue }
-      // A backend's name has at most 31 bytes (PluginRegistry checks it); the rest of the 32 is NULs.
+      // A backend's name has at most 31 bytes (PluginRegistry checks it); the rest of the 32 is
+      // NULs.
       let name = UnsafeMutableRawPointer(own + Word.name)
       memset(name, 0, 32)
       name.copyMemory(from: Array(backend.utf8), byteCount: min(backend.utf8.count, 31))

@@ -1,5 +1,5 @@
-// What the command line says about backends, as text. Here and not in the command, so that it is the
-// same in `plugins show`, in `--compression NAME --help` and in whatever else links the loader.
+// What the command line says about backends, as text. Here and not in the command, so that it is
+// the same in `plugins show`, in `--compression NAME --help` and in whatever else links the loader.
 
 extension Backend {
   /// The backend's own options, for `--compression NAME --help`; lines of at most `width` columns
@@ -31,8 +31,8 @@ extension Backend {
     return textTable([heading] + rows, width: width)
   }
 
-  /// Every fact as key and value, in a fixed order and with keys that stay as they are: the form for
-  /// scripts. Lists are separated by commas; ends of a range are plain numbers.
+  /// Every fact as key and value, in a fixed order and with keys that stay as they are: the form
+  /// for scripts. Lists are separated by commas; ends of a range are plain numbers.
   public var facts: [(key: String, value: String)] {
     var facts: [(key: String, value: String)] = [
       ("name", name), ("version", version), ("description", description),
@@ -73,8 +73,8 @@ extension Backend {
     return true
   }
 
-  /// The numbers of `1.2.3`, up to the first part that does not start with one; `1.2.3-rc1` counts as
-  /// 1.2.3.
+  /// The numbers of `1.2.3`, up to the first part that does not start with one; `1.2.3-rc1` counts
+  /// as 1.2.3.
   private func numbers(of version: String) -> [UInt64]? {
     var numbers: [UInt64] = []
     for part in version.split(separator: ".", omittingEmptySubsequences: false) {

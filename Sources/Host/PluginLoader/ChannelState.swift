@@ -50,8 +50,8 @@ final class ChannelState: Sendable {
   }
 }
 
-/// Memory for one C struct, all zero: every pointer in it is NULL, even where Swift's type says that
-/// it cannot be, so such members are set before they are read. Freed by deallocate().
+/// Memory for one C struct, all zero: every pointer in it is NULL, even where Swift's type says
+/// that it cannot be, so such members are set before they are read. Freed by deallocate().
 func zeroed<T: BitwiseCopyable>(_ type: T.Type) -> UnsafeMutablePointer<T> {
   let memory = UnsafeMutablePointer<T>.allocate(capacity: 1)
   memset(memory, 0, MemoryLayout<T>.size)

@@ -3,8 +3,8 @@ import PluginAPI
 
 /// What a backend's `channel` pointer stands for: the host's side of one channel in one direction.
 ///
-/// Used by one thread at a time, the one inside a callback (`ReceiveChannel` and `SendChannel` see to
-/// that). Nothing here allocates unless something goes wrong.
+/// Used by one thread at a time, the one inside a callback (`ReceiveChannel` and `SendChannel` see
+/// to that). Nothing here allocates unless something goes wrong.
 final class HostChannel {
   /// Where payload comes from; nil on the send side and after close.
   var source: (any PayloadSource)?
@@ -141,8 +141,8 @@ final class HostChannel {
 
   func free(_ data: UnsafeMutableRawPointer?) {
     guard let data else { return }
-    // Written by alloc() in front of every block it gave out; another pointer is the backend's fault,
-    // as with free(3).
+    // Written by alloc() in front of every block it gave out; another pointer is the backend's
+    // fault, as with free(3).
     allocated -= (data - 8).load(as: Int.self)
     Glibc.free(UnsafeMutableRawPointer(bitPattern: (data - 16).load(as: UInt.self)))
   }
@@ -190,6 +190,7 @@ final class HostChannel {
   }
 }
 
-/// Whether a pointer from C is NULL although its type says that it cannot be: a backend is not compiled
-/// by us. Asked of the number, since the compiler would take a question to the pointer for answered.
+/// Whether a pointer from C is NULL although its type says that it cannot be: a backend is not
+/// compiled by us. Asked of the number, since the compiler would take a question to the pointer for
+/// answered.
 private func isNull(_ pointer: UnsafeRawPointer) -> Bool { UInt(bitPattern: pointer) == 0 }

@@ -3,8 +3,8 @@ import PluginAPI
 /// The one table of services that every backend of this process is given.
 enum HostServices {
   /// Constant and never freed, so a backend may keep it. The callbacks take the `channel` that they
-  /// are handed for the HostChannel it was made of: the host keeps that alive from setup until cleanup
-  /// has returned, and the header allows services inside callbacks only.
+  /// are handed for the HostChannel it was made of: the host keeps that alive from setup until
+  /// cleanup has returned, and the header allows services inside callbacks only.
   nonisolated(unsafe) static let table: UnsafePointer<MultiFDServices> = {
     let table = UnsafeMutablePointer<MultiFDServices>.allocate(capacity: 1)
     table.initialize(

@@ -1,6 +1,7 @@
 import PluginAPI
 
-/// A backend's table, checked: what the header demands of MultiFDMethods, one refusal for each rule.
+/// A backend's table, checked: what the header demands of MultiFDMethods, one refusal for each
+/// rule.
 struct MethodsTable {
   let methods: MultiFDMethods
   let name: String
@@ -133,8 +134,8 @@ struct MethodsTable {
     return bits
   }
 
-  /// Sense in payload_bound: nothing for no pages, room for pages that cannot be compressed, more for
-  /// more pages, and for QEMU's formats what a stock QEMU can receive.
+  /// Sense in payload_bound: nothing for no pages, room for pages that cannot be compressed, more
+  /// for more pages, and for QEMU's formats what a stock QEMU can receive.
   private static func checkBound(
     _ methods: MultiFDMethods, qemuMethod: UInt32?, _ path: String
   ) throws(PluginError) {
@@ -195,8 +196,9 @@ package func copyTable(_ address: UnsafeRawPointer, size: Int) -> [UInt8] {
     address, has: Int(address.loadUnaligned(fromByteOffset: 8, as: UInt32.self)), size: size)
 }
 
-/// The first `size` bytes of a backend's struct that has `has` bytes. Those that it does not have (it is of
-/// an earlier minor) are zero, which is what an absent member counts as; what it has beyond is cut.
+/// The first `size` bytes of a backend's struct that has `has` bytes. Those that it does not have
+/// (it is of an earlier minor) are zero, which is what an absent member counts as; what it has
+/// beyond is cut.
 func copyStruct(_ address: UnsafeRawPointer, has: Int, size: Int) -> [UInt8] {
   // `has` bytes are there by the backend's own word, which the probe's child has read up to ours.
   let bytes = UnsafeRawBufferPointer(start: address, count: min(has, size))

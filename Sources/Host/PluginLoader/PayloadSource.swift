@@ -2,9 +2,9 @@ import PluginAPI
 
 /// Where a receiver's payload bytes come from: the host's channel.
 ///
-/// Called on the channel's thread, inside `ReceiveChannel.receive()`. Each call fills all the memory it
-/// is given, in order, or throws; what it throws is kept and rethrown by `receive()`. The memory is the
-/// backend's or guest pages and valid during the call only.
+/// Called on the channel's thread, inside `ReceiveChannel.receive()`. Each call fills all the
+/// memory it is given, in order, or throws; what it throws is kept and rethrown by `receive()`. The
+/// memory is the backend's or guest pages and valid during the call only.
 public protocol PayloadSource: AnyObject {
   /// Fills `buffer`.
   func read(into buffer: UnsafeMutableRawBufferPointer) throws
@@ -24,6 +24,6 @@ public enum BackendLogLevel: UInt32, Sendable {
   case debug = 3
 }
 
-/// Where a backend's log lines go: level and one line without control characters. Called on whatever
-/// thread the backend runs on.
+/// Where a backend's log lines go: level and one line without control characters. Called on
+/// whatever thread the backend runs on.
 public typealias BackendLog = @Sendable (BackendLogLevel, String) -> Void

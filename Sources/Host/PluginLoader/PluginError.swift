@@ -4,7 +4,8 @@ public struct PluginError: Error, Sendable, Equatable, CustomStringConvertible {
   public enum Kind: String, Sendable, CaseIterable {
     /// No file of that name, or none that speaks a format.
     case notFound
-    /// The file is not acceptable: owner, mode, not a library, version, or a table that breaks a rule.
+    /// The file is not acceptable: owner, mode, not a library, version, or a table that breaks a
+    /// rule.
     case refused
     /// A file of that name in an earlier folder is used instead.
     case shadowed

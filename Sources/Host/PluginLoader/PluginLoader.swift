@@ -9,8 +9,8 @@
 /// Finds backends in the folders of a search path and opens them.
 ///
 /// A library that has been opened stays open: the process never calls `dlclose`, because a backend
-/// may have registered things (a Swift run-time does) that outlive any call into it. All loaders of a
-/// process share what has been opened.
+/// may have registered things (a Swift run-time does) that outlive any call into it. All loaders of
+/// a process share what has been opened.
 public struct PluginLoader: Sendable {
   /// The folders that are searched.
   public let searchPath: PluginSearchPath
@@ -25,9 +25,10 @@ public struct PluginLoader: Sendable {
 
   /// Every file named `libmultifd-NAME.so`, in search order, opened or with the reason why not.
   ///
-  /// A second file with the name of an earlier one is listed as shadowed and not opened. All the others are opened in
-  /// this process, and stay open: what they take together (static TLS, of which a process has little left, is one
-  /// such thing) may be more than there is, so whoever only lists them takes ``files()`` and a process for each.
+  /// A second file with the name of an earlier one is listed as shadowed and not opened. All the
+  /// others are opened in this process, and stay open: what they take together (static TLS, of
+  /// which a process has little left, is one such thing) may be more than there is, so whoever only
+  /// lists them takes ``files()`` and a process for each.
   public func candidates() -> [PluginCandidate] {
     files().map { file in
       let result = Result { () throws(PluginError) in
@@ -73,8 +74,8 @@ public struct PluginLoader: Sendable {
 
   /// Opens the first backend for QEMU's method bits, as they are in the flags of a multifd packet.
   ///
-  /// The built-in name (nocomp, zlib, zstd) is preferred and others are then not even opened; another
-  /// is taken when there is no built-in, or it cannot be used.
+  /// The built-in name (nocomp, zlib, zstd) is preferred and others are then not even opened;
+  /// another is taken when there is no built-in, or it cannot be used.
   public func load(qemuMethod: UInt32) throws(PluginError) -> Backend {
     let known = QEMUMethod(rawValue: qemuMethod)
     let what = "QEMU's compression method \(known?.name ?? "0x" + String(qemuMethod, radix: 16))"

@@ -3,13 +3,14 @@ import System
 
 /// Tries a library in a child process before it is opened here.
 ///
-/// The child is the program `multifd-probe`: it opens the library, calls the entry point and reads the
-/// table (its `main.c` tells why it is not a fork). What the library does there (crash, hang, exit,
-/// print) is a reason to refuse it.
+/// The child is the program `multifd-probe`: it opens the library, calls the entry point and reads
+/// the table (its `main.c` tells why it is not a fork). What the library does there (crash, hang,
+/// exit, print) is a reason to refuse it.
 public struct PluginProbe: Sendable {
   /// How long a library may take to open; at least a millisecond.
   public var timeLimit: Duration
-  /// Where `multifd-probe` is; nil: in the folder of this program, or else in its `../libexec/multifd`.
+  /// Where `multifd-probe` is; nil: in the folder of this program, or else in its
+  /// `../libexec/multifd`.
   public var program: String?
 
   /// A probe with a time limit, 10 seconds unless told otherwise: a library on a cold network file
@@ -21,8 +22,8 @@ public struct PluginProbe: Sendable {
     _ = Self.usualPlaces
   }
 
-  /// How far a child came: what it was doing after it had said so. The raw values are the bytes that it
-  /// says it with, as in its `main.c`.
+  /// How far a child came: what it was doing after it had said so. The raw values are the bytes
+  /// that it says it with, as in its `main.c`.
   private enum Stage: UInt8, Comparable {
     case silent = 0
     case opening
@@ -51,7 +52,8 @@ public struct PluginProbe: Sendable {
 
   /// Opens the program, if it is trusted as a library would have to be.
   ///
-  /// The first one that is there counts; when it cannot be trusted there is no falling back to another.
+  /// The first one that is there counts; when it cannot be trusted there is no falling back to
+  /// another.
   ///
   /// - Parameter path: the library that is to be tried.
   func program(for path: String, privileged: Bool) throws(PluginError) -> Int32 {
@@ -116,7 +118,8 @@ public struct PluginProbe: Sendable {
     let words = printed.split(separator: UInt8(ascii: "\n")).first.map {
       String(decoding: $0, as: UTF8.self)
     }
-    // It has not come to the library: that one is not to blame. A slow start is not told from a slow library.
+    // It has not come to the library: that one is not to blame. A slow start is not told from a
+    // slow library.
     if stage == .silent, end != nil {
       throw PluginError(
         .internalFault, what: path,

@@ -2,8 +2,8 @@ import Glibc
 import PluginAPI
 import Synchronization
 
-/// What this process knows about libraries: the backends it has opened, which stay open for its life,
-/// and the refusals, so that a bad file is tried once as long as it does not change.
+/// What this process knows about libraries: the backends it has opened, which stay open for its
+/// life, and the refusals, so that a bad file is tried once as long as it does not change.
 ///
 /// One lock around everything: opening is rare, and a library's constructor runs once.
 final class PluginRegistry: Sendable {
@@ -63,13 +63,15 @@ final class PluginRegistry: Sendable {
   private static func open(
     _ file: PluginFile, _ trusted: PluginTrust.Library
   ) throws(PluginError) -> Backend {
-    // RTLD_LOCAL: its symbols serve nobody else. Never closed again, also when refused below, and neither is the
-    // folder: a name that the dynamic linker has met means the same library to it for ever.
+    // RTLD_LOCAL: its symbols serve nobody else. Never closed again, also when refused below, and
+    // neither is the folder: a name that the dynamic linker has met means the same library to it
+    // for ever.
     guard let library = dlopen(trusted.handle, RTLD_NOW | RTLD_LOCAL) else {
       throw .refused(file.path, PluginProbe.linkerText(String(cString: dlerror())))
     }
     trusted.keep()
-    // By its path it is known from now on too, if that still leads there; nothing is loaded by this.
+    // By its path it is known from now on too, if that still leads there; nothing is loaded by
+    // this.
     _ = dlopen(trusted.path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD)
     guard trusted.isUnchanged else {
       throw .refused(file.path, "changed while it was being opened")
@@ -77,8 +79,8 @@ final class PluginRegistry: Sendable {
     guard let symbol = dlsym(library, MULTIFD_PLUGIN_ENTRY) else {
       throw .refused(file.path, "exports no \(MULTIFD_PLUGIN_ENTRY)()")
     }
-    // The symbol is the function that the header declares; what else it might be, the child has found
-    // out. The result is looked at as raw bytes, since nothing about it is known yet.
+    // The symbol is the function that the header declares; what else it might be, the child has
+    // found out. The result is looked at as raw bytes, since nothing about it is known yet.
     typealias Entry = @convention(c) (UInt32) -> UnsafeRawPointer?
     let entry = unsafeBitCast(symbol, to: Entry.self)
     let table = try MethodsTable(entry(UInt32(MULTIFD_ABI_MAJOR)), of: file)

@@ -25,15 +25,15 @@ public struct PluginSearchPath: Sendable {
 
   /// The folders with their origin, in search order, without repetitions.
   public let entries: [Folder]
-  /// True when the process has rights that whoever started it has not: the environment is ignored then,
-  /// and only root's files are opened.
+  /// True when the process has rights that whoever started it has not: the environment is ignored
+  /// then, and only root's files are opened.
   public let privileged: Bool
 
   /// The folders, in search order.
   public var folders: [String] { entries.map(\.path) }
 
-  /// The search order: each of `explicit`, the folders of `MULTIFD_PLUGIN_PATH` (separated by colons),
-  /// the folder of `executable`, and that folder's `../lib/multifd`.
+  /// The search order: each of `explicit`, the folders of `MULTIFD_PLUGIN_PATH` (separated by
+  /// colons), the folder of `executable`, and that folder's `../lib/multifd`.
   public init(explicit: [String], environment: [String: String], executable: String) {
     self.init(
       explicit: explicit, environment: environment["MULTIFD_PLUGIN_PATH"], executable: executable,

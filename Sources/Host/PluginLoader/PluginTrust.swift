@@ -1,12 +1,13 @@
 import Glibc
 
-/// Whose files are opened: a library runs with all rights of the host, and so does the program that tries
-/// it first, so nobody but root and the host's own user may be able to put one in place.
+/// Whose files are opened: a library runs with all rights of the host, and so does the program that
+/// tries it first, so nobody but root and the host's own user may be able to put one in place.
 ///
-/// Checked after realpath(3), for the file and for the folder that it is in: each is owned by root or
-/// the effective user (when privileged: by root) and writable for its owner only. A sticky folder such
-/// as /tmp is no exception, since anybody can add a file to it. The folders above are not looked at:
-/// the folder is opened once, and what is tried and loaded is what that descriptor leads to.
+/// Checked after realpath(3), for the file and for the folder that it is in: each is owned by root
+/// or the effective user (when privileged: by root) and writable for its owner only. A sticky
+/// folder such as /tmp is no exception, since anybody can add a file to it. The folders above are
+/// not looked at: the folder is opened once, and what is tried and loaded is what that descriptor
+/// leads to.
 enum PluginTrust {
   /// What identifies one state of a file: another inode, size or time is another library.
   struct Identity: Hashable, Sendable {
@@ -19,8 +20,8 @@ enum PluginTrust {
     let changedNanoseconds: Int64
   }
 
-  /// A library that is trusted, by way of its folder's descriptor: the folder was looked at through it, and nobody
-  /// but its owner and root can put another file in place.
+  /// A library that is trusted, by way of its folder's descriptor: the folder was looked at through
+  /// it, and nobody but its owner and root can put another file in place.
   final class Library {
     /// After realpath(3): what the library is called.
     let path: String
@@ -41,8 +42,8 @@ enum PluginTrust {
 
     deinit { if !isKept { close(folder) } }
 
-    /// What dlopen(3) is given: good as long as this object lives, whatever becomes of the folders above. `$ORIGIN`
-    /// is the folder, as with the path.
+    /// What dlopen(3) is given: good as long as this object lives, whatever becomes of the folders
+    /// above. `$ORIGIN` is the folder, as with the path.
     var handle: String { "/proc/self/fd/\(folder)/\(name)" }
 
     /// Whether the file is still what was looked at.
@@ -52,8 +53,8 @@ enum PluginTrust {
         && Identity(status) == identity
     }
 
-    /// Keeps the handle good for the life of the process: the dynamic linker goes by it, and another folder must not
-    /// get the number.
+    /// Keeps the handle good for the life of the process: the dynamic linker goes by it, and
+    /// another folder must not get the number.
     func keep() { isKept = true }
   }
 

@@ -3,8 +3,8 @@ import Synchronization
 
 /// One channel of the receive side: a backend's state, and payload in, pages out.
 ///
-/// Belongs to one thread at a time and may be handed on; a second call while one is running is refused,
-/// which is what makes it safe to share.
+/// Belongs to one thread at a time and may be handed on; a second call while one is running is
+/// refused, which is what makes it safe to share.
 public final class ReceiveChannel: @unchecked Sendable {
   /// The backend that decodes.
   public let backend: Backend
@@ -12,8 +12,8 @@ public final class ReceiveChannel: @unchecked Sendable {
   private let options: OptionValues
   private let host: HostChannel
   private let payloadLimit: Int
-  /// Allocated in init, freed in deinit, at one address all the time; the backend may keep it between
-  /// setup and cleanup. Its memory starts as zeroes, so `compress_data` is NULL.
+  /// Allocated in init, freed in deinit, at one address all the time; the backend may keep it
+  /// between setup and cleanup. Its memory starts as zeroes, so `compress_data` is NULL.
   private let params: UnsafeMutablePointer<MultiFDRecvParams>
   private let state: ChannelState
   private let mark: BackendCalls.Mark
@@ -56,13 +56,13 @@ public final class ReceiveChannel: @unchecked Sendable {
     }
   }
 
-  /// Decodes one packet: reads `payloadSize` bytes from the source and fills the pages
-  /// `host + normal[i]`. The caller has checked that those are inside the block and aligned, and clears
-  /// the zero pages itself.
+  /// Decodes one packet: reads `payloadSize` bytes from the source and fills the pages `host +
+  /// normal[i]`. The caller has checked that those are inside the block and aligned, and clears the
+  /// zero pages itself.
   ///
-  /// - Throws: what the source threw, or a `PluginError` (`corrupt` for a payload that is too long, too
-  ///   short or nonsense, else `noMemory` or `internalFault`). The pages may then hold anything and the
-  ///   channel can only be closed.
+  /// - Throws: what the source threw, or a `PluginError` (`corrupt` for a payload that is too long,
+  ///   too short or nonsense, else `noMemory` or `internalFault`). The pages may then hold anything
+  ///   and the channel can only be closed.
   public func receive(
     host base: UnsafeMutableRawPointer?, normal: UnsafeBufferPointer<UInt64>,
     zero: UnsafeBufferPointer<UInt64>, payloadSize: Int, flags: UInt32, packetNumber: UInt64
@@ -141,9 +141,9 @@ public final class ReceiveChannel: @unchecked Sendable {
   /// Bytes that the backend holds through the services now.
   public var allocatedBytes: Int { host.allocated }
 
-  /// Ends the channel: the backend's cleanup, exactly once. Called by deinit too; more calls do nothing.
-  /// Not to be called while `receive()` runs in another thread: it waits for nothing then and leaves
-  /// the cleanup to deinit.
+  /// Ends the channel: the backend's cleanup, exactly once. Called by deinit too; more calls do
+  /// nothing. Not to be called while `receive()` runs in another thread: it waits for nothing then
+  /// and leaves the cleanup to deinit.
   public func close() {
     guard state.close() else { return }
     mark.enter(.recvCleanup)

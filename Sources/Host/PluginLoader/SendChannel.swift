@@ -3,8 +3,8 @@ import PluginAPI
 
 /// One channel of the send side: a backend's state, and pages in, payload out.
 ///
-/// Belongs to one thread at a time and may be handed on; a second call while one is running is refused,
-/// which is what makes it safe to share.
+/// Belongs to one thread at a time and may be handed on; a second call while one is running is
+/// refused, which is what makes it safe to share.
 public final class SendChannel: @unchecked Sendable {
   /// One packet's payload. Valid until the next `prepare()` or `close()` of its channel.
   public struct Payload {
@@ -20,12 +20,12 @@ public final class SendChannel: @unchecked Sendable {
   private let options: OptionValues
   private let host: HostChannel
   private let pageSize: Int
-  /// Allocated in init, freed in deinit, at one address all the time; the backend may keep it between
-  /// setup and cleanup. Its memory starts as zeroes, so `compress_data` is NULL.
+  /// Allocated in init, freed in deinit, at one address all the time; the backend may keep it
+  /// between setup and cleanup. Its memory starts as zeroes, so `compress_data` is NULL.
   private let params: UnsafeMutablePointer<MultiFDSendParams>
   private let iov: UnsafeMutablePointer<MultiFDIOVec>
-  /// Where a packet's pages are copied to, one after the other, and their offsets there; nil when the
-  /// backend reads guest pages themselves.
+  /// Where a packet's pages are copied to, one after the other, and their offsets there; nil when
+  /// the backend reads guest pages themselves.
   private let copy: (pages: UnsafeMutableRawPointer, offsets: UnsafeMutablePointer<UInt64>)?
   private let state: ChannelState
   private let mark: BackendCalls.Mark
@@ -41,7 +41,8 @@ public final class SendChannel: @unchecked Sendable {
     self.pageSize = pageSize
     state = ChannelState(what: "\(backend.name), channel \(geometry.id)")
     if copies {
-      // At most 1 GiB * 2^24, which is below 2^63; that there is so much is for posix_memalign to say.
+      // At most 1 GiB * 2^24, which is below 2^63; that there is so much is for posix_memalign to
+      // say.
       var pages: UnsafeMutableRawPointer?
       guard posix_memalign(&pages, 4096, pageSize * pageCount) == 0, let pages else {
         throw PluginError(
@@ -91,8 +92,8 @@ public final class SendChannel: @unchecked Sendable {
     }
   }
 
-  /// Encodes one packet: the pages `host + normal[i]`. The caller has checked that those are inside the
-  /// block and aligned, and sends the zero pages itself.
+  /// Encodes one packet: the pages `host + normal[i]`. The caller has checked that those are inside
+  /// the block and aligned, and sends the zero pages itself.
   ///
   /// - Returns: the payload, valid until the next `prepare()` or `close()`. Empty without pages.
   /// - Throws: a `PluginError` (`noMemory`, `internalFault`), after which the channel can only be
@@ -156,8 +157,8 @@ public final class SendChannel: @unchecked Sendable {
       return
     }
     for (index, offset) in normal.enumerated() {
-      // `index` is below page_count, for which the copy has room; the page is inside its block by the
-      // caller's word. The guest may write to it meanwhile: memcpy takes what it finds.
+      // `index` is below page_count, for which the copy has room; the page is inside its block by
+      // the caller's word. The guest may write to it meanwhile: memcpy takes what it finds.
       memcpy(copy.pages + index * pageSize, base + Int(truncatingIfNeeded: offset), pageSize)
     }
     params.pointee.host = UnsafePointer(copy.pages.assumingMemoryBound(to: UInt8.self))
@@ -171,8 +172,8 @@ public final class SendChannel: @unchecked Sendable {
     guard count <= Int(params.pointee.page_count) + 16 else {
       throw fault("send_prepare() returned \(count) pieces, the array has fewer")
     }
-    // As words: Swift takes iov_base for non-null, which is yet to be seen. Two words make one entry,
-    // and `count` is within what was allocated.
+    // As words: Swift takes iov_base for non-null, which is yet to be seen. Two words make one
+    // entry, and `count` is within what was allocated.
     let sum = UnsafeRawPointer(iov).withMemoryRebound(to: UInt.self, capacity: count * 2) { words in
       var sum: UInt = 0, wrong = false
       for index in 0..<count {
@@ -205,9 +206,9 @@ public final class SendChannel: @unchecked Sendable {
   /// Bytes that the backend holds through the services now.
   public var allocatedBytes: Int { host.allocated }
 
-  /// Ends the channel: the backend's cleanup, exactly once. Called by deinit too; more calls do nothing.
-  /// Not to be called while `prepare()` runs in another thread: it waits for nothing then and leaves
-  /// the cleanup to deinit.
+  /// Ends the channel: the backend's cleanup, exactly once. Called by deinit too; more calls do
+  /// nothing. Not to be called while `prepare()` runs in another thread: it waits for nothing then
+  /// and leaves the cleanup to deinit.
   public func close() {
     guard state.close() else { return }
     mark.enter(.sendCleanup)

@@ -1,6 +1,7 @@
 // Small text helpers: names that are meant, and foreign text made fit for a terminal.
 
-/// The name that was most likely meant: at most a third of its letters (and at least one) may differ.
+/// The name that was most likely meant: at most a third of its letters (and at least one) may
+/// differ.
 func nearestName(to typed: String, among names: [String]) -> String? {
   var best: (name: String, distance: Int)?
   for name in names {

@@ -1,25 +1,28 @@
 import Foundation
 
-/// A guest that is being given away: from the moment before its taker gets the first byte with which it could start the
-/// guest, until it is known who has it. Nothing else writes that a guest is given away, or that it is not after all.
+/// A guest that is being given away: from the moment before its taker gets the first byte with
+/// which it could start the guest, until it is known who has it. Nothing else writes that a guest
+/// is given away, or that it is not after all.
 ///
 ///     begin ---> handing-over ---> taken: handed-over
 ///                     |    '-----> refused: as before it was begun
 ///                     '----------> unknown: handing-over, as it is
 ///
-/// So there are never two of the guest. What is said last is all that can be said: each of the three ends the value. One
-/// that is dropped without a word, or whose process dies, was *unknown*: nothing but a word of the taker's makes the
-/// guest ours again, or its.
+/// So there are never two of the guest. What is said last is all that can be said: each of the
+/// three ends the value. One that is dropped without a word, or whose process dies, was *unknown*:
+/// nothing but a word of the taker's makes the guest ours again, or its.
 ///
-/// It keeps the store locked, from what ``Store/open(_:handedOver:)`` has read on: nobody else can hand the guest over
-/// beside it, in this process or in another.
+/// It keeps the store locked, from what ``Store/open(_:handedOver:)`` has read on: nobody else can
+/// hand the guest over beside it, in this process or in another.
 ///
-/// A standby's lock does not pass to the process that fails over. The guardian could inherit it: a lock of flock(2)
-/// belongs to the open file, and fork copies that. But then the two would share it, and that the worker still has the
-/// store is what must keep the guardian out: a worker that waits for storage which does not answer cannot be ended, and
-/// when the storage answers it goes on, copying a checkpoint into what would be a running QEMU's memory. So the worker's
-/// lock goes when the worker is gone, and who fails over takes its own. Whoever else comes first in between has the
-/// store, and hands the guest over or not: of two that want it one finds it busy, or handed over.
+/// A standby's lock does not pass to the process that fails over. The guardian could inherit it: a
+/// lock of flock(2) belongs to the open file, and fork copies that. But then the two would share
+/// it, and that the worker still has the store is what must keep the guardian out: a worker that
+/// waits for storage which does not answer cannot be ended, and when the storage answers it goes
+/// on, copying a checkpoint into what would be a running QEMU's memory. So the worker's lock goes
+/// when the worker is gone, and who fails over takes its own. Whoever else comes first in between
+/// has the store, and hands the guest over or not: of two that want it one finds it busy, or handed
+/// over.
 public struct HandOver: ~Copyable, Sendable {
   /// Why a hand-over was not begun: nobody has got anything.
   public struct NotBegun: Error {
@@ -39,8 +42,8 @@ public struct HandOver: ~Copyable, Sendable {
     self.begun = begun
   }
 
-  /// Says that the guest is about to be given away, durably. To be called before the first byte with which a taker
-  /// could start it.
+  /// Says that the guest is about to be given away, durably. To be called before the first byte
+  /// with which a taker could start it.
   ///
   /// - Parameters:
   ///   - taker: who is to get it, as whoever opens the store next is told.
@@ -73,8 +76,10 @@ public struct HandOver: ~Copyable, Sendable {
   ///
   /// - Parameters:
   ///   - taker: who it is.
-  ///   - inPlace: it goes on in the store's own files, so that nothing here can be continued any more.
-  /// - Throws: if that could not be written: the store says `handing-over`, and the guest is the taker's all the same.
+  ///   - inPlace: it goes on in the store's own files, so that nothing here can be continued any
+  ///     more.
+  /// - Throws: if that could not be written: the store says `handing-over`, and the guest is the
+  ///   taker's all the same.
   public consuming func taken(by taker: String, inPlace: Bool = false) throws(StoreError) {
     let store = store
     defer { if inPlace { store.note(state: "used") } }
@@ -86,8 +91,8 @@ public struct HandOver: ~Copyable, Sendable {
     try store.write(manifest)
   }
 
-  /// The taker does not have the guest, by its own word, or has not got what it would need to start it: the guest is
-  /// ours as before.
+  /// The taker does not have the guest, by its own word, or has not got what it would need to start
+  /// it: the guest is ours as before.
   ///
   /// - Throws: if that could not be written: the store says `handing-over`.
   public consuming func refused() throws(StoreError) {
@@ -98,8 +103,8 @@ public struct HandOver: ~Copyable, Sendable {
   /// Nobody knows whether the taker has the guest: the store goes on saying `handing-over`.
   public consuming func unknown() {}
 
-  /// The taker of a guest had said that it has it, and then the process that gave it away ended before it could write
-  /// that. Nothing for a store that says `handed-over` already.
+  /// The taker of a guest had said that it has it, and then the process that gave it away ended
+  /// before it could write that. Nothing for a store that says `handed-over` already.
   public static func wasTaken(in path: String) throws(StoreError) {
     var (store, manifest) = try Store.open(path, handedOver: true)
     guard manifest.state != .handedOver else { return }

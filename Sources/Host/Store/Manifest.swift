@@ -64,8 +64,8 @@ public struct Manifest: Codable, Equatable, Sendable {
   public var sync: String?
   /// The cache of a standby.
   public var cache: Cache?
-  /// Of a standby: the start of the machine's kernel, which names each of its own. Checkpoints are not forced to disk: a
-  /// store that outlives the machine may be torn.
+  /// Of a standby: the start of the machine's kernel, which names each of its own. Checkpoints are
+  /// not forced to disk: a store that outlives the machine may be torn.
   public var boot: String?
   /// RAM blocks in stream order.
   public var blocks: [Block]
@@ -79,8 +79,8 @@ public struct Manifest: Codable, Equatable, Sendable {
   public var heldAt: String?
   /// Who has taken the guest over, and when.
   public var handedOverTo: String?
-  /// Whether a failover has: then the RAM files are, or were, a running QEMU's memory, and newer than the
-  /// devices' state here.
+  /// Whether a failover has: then the RAM files are, or were, a running QEMU's memory, and newer
+  /// than the devices' state here.
   public var failedOver: Bool?
 
   /// The machine has been started again since a standby wrote this.
@@ -103,8 +103,8 @@ public struct Manifest: Codable, Equatable, Sendable {
     self.blocks = blocks
   }
 
-  /// What of it cannot be true, or cannot be sent as a stream; nil if nothing. A manifest is a file that
-  /// anybody could have edited or damaged: sizes and paths are used only after this.
+  /// What of it cannot be true, or cannot be sent as a stream; nil if nothing. A manifest is a file
+  /// that anybody could have edited or damaged: sizes and paths are used only after this.
   var contradiction: String? {
     guard (1024...1 << 19).contains(pageSize), pageSize & (pageSize - 1) == 0 else {
       return "pages of \(pageSize) bytes"

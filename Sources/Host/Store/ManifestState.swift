@@ -1,20 +1,21 @@
 extension Manifest {
-  /// Where the guest is. A manifest that says one of these says another only as ``leads(to:before:forced:)`` allows:
+  /// Where the guest is. A manifest that says one of these says another only as
+  /// ``leads(to:before:forced:)`` allows:
   ///
   ///     receiving -> held ---------------------> handing-over -> handed-over
   ///         |         ^                             ^    |
   ///         |-> unsettled - - - - - (forced) - - - -|    '-> what it was before: refused
   ///         '-> standby ----------------------------'
   ///
-  /// Forced are also a second hand-over of a guest that was handed over, and of one of which nobody knows. While a
-  /// guest is being received its folder has no manifest: that is *receiving*.
+  /// Forced are also a second hand-over of a guest that was handed over, and of one of which nobody
+  /// knows. While a guest is being received its folder has no manifest: that is *receiving*.
   public enum State: String, Codable, Sendable, CaseIterable {
     /// A migration is coming in; its guest still runs at its source.
     case receiving
     /// The guest is here, whole, and nowhere else.
     case held
-    /// A primary's guest is here as of its last checkpoint, see ``CheckpointRecord``; the guest itself
-    /// may still run at the primary.
+    /// A primary's guest is here as of its last checkpoint, see ``CheckpointRecord``; the guest
+    /// itself may still run at the primary.
     case standby
     /// The guest is here, whole, but its source could not be told so: it may go on there.
     case unsettled

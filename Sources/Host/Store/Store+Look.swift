@@ -4,8 +4,9 @@ import Memory
 import System
 
 extension Store {
-  /// A store as somebody sees it who does not lock it: a process may be using it meanwhile. What a rehearsal
-  /// of its failover needs, and where its verdict is written. Nothing here changes the guest.
+  /// A store as somebody sees it who does not lock it: a process may be using it meanwhile. What a
+  /// rehearsal of its failover needs, and where its verdict is written. Nothing here changes the
+  /// guest.
   public final class Look: Sendable {
     /// The folder's real path, as a QEMU is told it.
     public let path: String
@@ -40,7 +41,8 @@ extension Store {
       try? StoreRecord.rehearsal.write(rehearsal, to: folder.path)
     }
 
-    /// What the last rehearsal has written down; nil if there was none. The store may be somebody else's.
+    /// What the last rehearsal has written down; nil if there was none. The store may be somebody
+    /// else's.
     public static func rehearsal(of path: String) -> Data? {
       guard let folder = try? StoreFolder(path, ofAnybody: true) else { return nil }
       return (try? folder.contents(StoreRecord.rehearsal.rawValue, ofAnybody: true)) ?? nil

@@ -2,8 +2,9 @@ import Foundation
 import Glibc
 import Memory
 
-/// What was acknowledged can be continued, also when the file system has become full since: to do that, a few
-/// kilobytes are to be written (that a copy is done, that the guest has gone), and a store has them in hand.
+/// What was acknowledged can be continued, also when the file system has become full since: to do
+/// that, a few kilobytes are to be written (that a copy is done, that the guest has gone), and a
+/// store has them in hand.
 extension Store {
   /// Makes the file `reserve`: room for a manifest and as many notes as there are.
   func makeReserve(for manifest: Int) throws(StoreError) {

@@ -8,14 +8,14 @@ import Foundation
 ///     redone            the last checkpoint whose pages are all in ram/
 ///     state             what the process that serves the store is doing, for `status`
 ///
-/// A checkpoint is there when `checkpoint` names it. Its pages are then copied from the cache to ram/;
-/// until `redone` says so, that copy is repeated by whoever opens the store.
+/// A checkpoint is there when `checkpoint` names it. Its pages are then copied from the cache to
+/// ram/; until `redone` says so, that copy is repeated by whoever opens the store.
 extension Store {
-  /// Makes checkpoint `record` the one that counts. When this returns, it is, whatever happens to this
-  /// process; before, the one before it is.
+  /// Makes checkpoint `record` the one that counts. When this returns, it is, whatever happens to
+  /// this process; before, the one before it is.
   ///
-  /// Nothing is forced to disk: a store of a standby outlives processes, not the machine (it usually is on
-  /// tmpfs, which does not either).
+  /// Nothing is forced to disk: a store of a standby outlives processes, not the machine (it
+  /// usually is on tmpfs, which does not either).
   public func commit(
     _ record: CheckpointRecord, deviceState: UnsafeRawBufferPointer
   ) throws(StoreError) {
@@ -28,8 +28,8 @@ extension Store {
 
   /// All pages of a checkpoint are in the guest's RAM files.
   ///
-  /// - Parameter usingReserve: also where there is no room any more. Not for a standby that goes on: what it would
-  ///   acknowledge then could not be continued.
+  /// - Parameter usingReserve: also where there is no room any more. Not for a standby that goes
+  ///   on: what it would acknowledge then could not be continued.
   public func noteRedone(_ number: Int, usingReserve: Bool = false) throws(StoreError) {
     let note = { () throws(StoreError) in
       try self.folder.replace("redone", with: Data("\(number)\n".utf8), durable: false)
@@ -44,14 +44,16 @@ extension Store {
   public func needsRedo(_ record: CheckpointRecord) throws(StoreError) -> Bool {
     guard let data = try folder.contents("redone") else { return true }
     let text = String(decoding: data, as: UTF8.self)
-    // To repeat a copy that is done would be wrong: the next checkpoint may have used its side of the cache.
+    // To repeat a copy that is done would be wrong: the next checkpoint may have used its side of
+    // the cache.
     guard let number = Int(text.trimmingCharacters(in: .whitespacesAndNewlines)) else {
       throw StoreError(.damaged, "\(path)/redone cannot be understood")
     }
     return number < record.number
   }
 
-  /// Removes the cache: all that counts of it is in the guest's RAM files, and nobody fills it any more.
+  /// Removes the cache: all that counts of it is in the guest's RAM files, and nobody fills it any
+  /// more.
   public func dropCache() { folder.removeFolder("cache") }
 
   /// The devices' state of a checkpoint.

@@ -4,15 +4,16 @@ import Memory
 import Synchronization
 import System
 
-/// What a manifest says of where the guest is: all that changes it goes this way, and obeys ``Manifest/State``.
+/// What a manifest says of where the guest is: all that changes it goes this way, and obeys
+/// ``Manifest/State``.
 extension Store {
   /// What the manifest says.
   struct Says {
-    /// Or may say: a write that has failed may have come through all the same, where only the folder could not be
-    /// synced.
+    /// Or may say: a write that has failed may have come through all the same, where only the
+    /// folder could not be synced.
     var state: Manifest.State
-    /// This process has begun a hand-over, and it was not refused: there is no other beside it, or after it, not even
-    /// by force.
+    /// This process has begun a hand-over, and it was not refused: there is no other beside it, or
+    /// after it, not even by force.
     var isHandingOver = false
   }
 
@@ -20,8 +21,8 @@ extension Store {
   /// happens next.
   ///
   /// - Parameters:
-  ///   - state: `held`, or `standby` for a guest of which checkpoints will come, or `unsettled` for one whose source
-  ///     does not know yet.
+  ///   - state: `held`, or `standby` for a guest of which checkpoints will come, or `unsettled` for
+  ///     one whose source does not know yet.
   ///   - durable: whether it must survive the machine, not only this process.
   public func hold(
     _ manifest: Manifest, as state: Manifest.State = .held, blocks: [RAMBlock], earlyState: Data,
@@ -52,7 +53,8 @@ extension Store {
     try folder.replace("manifest.json", with: data)
   }
 
-  /// The source of a guest that was held as `unsettled` has been told so: from here on it is `held`.
+  /// The source of a guest that was held as `unsettled` has been told so: from here on it is
+  /// `held`.
   public func settle() throws(StoreError) {
     guard var manifest = try folder.manifest() else {
       throw StoreError(.empty, "\(path) is no store: there is no manifest.json")
@@ -62,7 +64,8 @@ extension Store {
     try write(manifest)
   }
 
-  /// The same for a store whose process has ended before it could; nothing for one that says `held` already.
+  /// The same for a store whose process has ended before it could; nothing for one that says `held`
+  /// already.
   public static func settle(_ path: String) throws(StoreError) {
     let (store, manifest) = try open(path, handedOver: true)
     if manifest.state != .held { try store.settle() }
@@ -70,7 +73,8 @@ extension Store {
 
   /// From here on the manifest counts as saying `next`: to be called directly before it is written.
   ///
-  /// - Parameter before: for a hand-over that was refused, see ``Manifest/State/leads(to:before:forced:)``.
+  /// - Parameter before: for a hand-over that was refused, see
+  ///   ``Manifest/State/leads(to:before:forced:)``.
   func step(to next: Manifest.State, before: Manifest.State? = nil) throws(StoreError) {
     try expect(next, before: before)
     says.withLock { says in

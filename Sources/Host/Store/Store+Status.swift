@@ -13,8 +13,8 @@ extension Store {
     public var inUse: Bool
   }
 
-  /// Reads a store without disturbing whoever uses it. It may be somebody else's: no link is followed, nothing but
-  /// regular files is read, and what they say is for reading only.
+  /// Reads a store without disturbing whoever uses it. It may be somebody else's: no link is
+  /// followed, nothing but regular files is read, and what they say is for reading only.
   public static func status(of path: String) throws(StoreError) -> Status {
     let folder = try StoreFolder(path, ofAnybody: true)
     let state = try folder.contents("state", ofAnybody: true).map {

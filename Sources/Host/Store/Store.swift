@@ -16,8 +16,9 @@ import Synchronization
 ///     reserve           room for what is to be written when there is no other: that the guest has gone
 ///
 /// A guest is here if and only if the manifest says `held`. Everything before that rename is a
-/// migration whose guest still runs at its source, and the next `receive` may sweep it away. What the manifest says is
-/// written by nothing but ``hold(_:as:blocks:earlyState:deviceState:vmDescription:durable:)``, ``settle()`` and
+/// migration whose guest still runs at its source, and the next `receive` may sweep it away. What
+/// the manifest says is written by nothing but
+/// ``hold(_:as:blocks:earlyState:deviceState:vmDescription:durable:)``, ``settle()`` and
 /// ``HandOver``.
 public final class Store: Sendable {
   private let lock: StoreLock
@@ -39,7 +40,8 @@ public final class Store: Sendable {
   /// The folder.
   public var path: String { folder.path }
 
-  /// Every name that a store may have in its folder, beside `lock`: what ``sweep()`` removes, and all that it removes.
+  /// Every name that a store may have in its folder, beside `lock`: what ``sweep()`` removes, and
+  /// all that it removes.
   static let fileNames: Set<String> = {
     let files = [
       "manifest.json", "early-state", "device-state", "vm-description", "reserve", "device-state-a",
@@ -49,12 +51,13 @@ public final class Store: Sendable {
   }()
 
   /// Opens a folder for a guest to come; makes it if it is not there, sweeps what an interrupted
-  /// migration left. If nothing comes of it, the folder is as it was, or gone, when the store is let go.
+  /// migration left. If nothing comes of it, the folder is as it was, or gone, when the store is
+  /// let go.
   ///
   /// - Parameter connections: how many the guest will come over, as far as that is known.
-  /// - Throws: `.foreign` if something is in the folder that is no store's; `.untrusted` if others can write to it;
-  ///   `.occupied` if a guest is held here, or was: its files are the last trace of it, and removing them is for the
-  ///   operator to say.
+  /// - Throws: `.foreign` if something is in the folder that is no store's; `.untrusted` if others
+  ///   can write to it; `.occupied` if a guest is held here, or was: its files are the last trace
+  ///   of it, and removing them is for the operator to say.
   public static func prepare(_ path: String, connections: Int = 0) throws(StoreError) -> Store {
     try Descriptors.expectRoom(for: connections)
     let store = Store(try StoreLock.take(path, for: .reception))
@@ -72,8 +75,8 @@ public final class Store: Sendable {
     return store
   }
 
-  /// Removes what a process that was ended has left of a guest that is not to be held: of a migration, or of a standby
-  /// that was never ready.
+  /// Removes what a process that was ended has left of a guest that is not to be held: of a
+  /// migration, or of a standby that was never ready.
   public static func sweepAbandoned(_ path: String) throws(StoreError) {
     let store = Store(try StoreLock.take(path, for: .reception))
     let state = try store.folder.manifest()?.state
@@ -83,8 +86,8 @@ public final class Store: Sendable {
 
   /// Opens a folder that holds a guest.
   ///
-  /// - Parameter handedOver: also a guest that a destination has taken already (not one that a failover has), or that
-  ///   may be torn.
+  /// - Parameter handedOver: also a guest that a destination has taken already (not one that a
+  ///   failover has), or that may be torn.
   public static func open(
     _ path: String, handedOver: Bool = false
   ) throws(StoreError) -> (store: Store, manifest: Manifest) {
@@ -132,7 +135,8 @@ public final class Store: Sendable {
     }
   }
 
-  /// Whether there is a guest here that must not be swept away; so there is if the manifest cannot be read.
+  /// Whether there is a guest here that must not be swept away; so there is if the manifest cannot
+  /// be read.
   public var holdsGuest: Bool {
     do {
       guard let manifest = try folder.manifest() else { return false }
@@ -155,8 +159,8 @@ public final class Store: Sendable {
     try folder.read("vm-description", size: manifest.vmDescriptionSize)
   }
 
-  /// Removes what a migration that failed has written, so that its memory is free at once. Never call
-  /// it on a store that holds a guest.
+  /// Removes what a migration that failed has written, so that its memory is free at once. Never
+  /// call it on a store that holds a guest.
   public func sweep() {
     // First what would make a guest of the rest.
     folder.remove("manifest.json")

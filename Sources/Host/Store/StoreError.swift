@@ -28,7 +28,8 @@ public struct StoreError: Error, Equatable, Sendable, CustomStringConvertible {
     case full
     /// A system call failed.
     case system
-    /// A fault of this program: it was about to say of a guest what cannot follow what its store says.
+    /// A fault of this program: it was about to say of a guest what cannot follow what its store
+    /// says.
     case outOfTurn
   }
 

@@ -3,7 +3,8 @@ import Glibc
 
 /// Files that are written and read as a whole.
 extension StoreFolder {
-  /// More than any file that is read as a whole: a manifest of a thousand blocks is half a megabyte.
+  /// More than any file that is read as a whole: a manifest of a thousand blocks is half a
+  /// megabyte.
   private static let maxText = 16 << 20
   /// More than any stream's devices: a stream may have 256 MiB.
   private static let maxState: UInt64 = 1 << 30
@@ -61,8 +62,8 @@ extension StoreFolder {
     return try read(file, count: Int(size), named: name)
   }
 
-  /// The whole file, or nil if there is none. One that is there and cannot be read is an error: to take it for absent
-  /// would be to take an older checkpoint for the last.
+  /// The whole file, or nil if there is none. One that is there and cannot be read is an error: to
+  /// take it for absent would be to take an older checkpoint for the last.
   ///
   /// - Parameter ofAnybody: may be somebody else's: to look at, not to use.
   func contents(_ name: String, ofAnybody: Bool = false) throws(StoreError) -> Data? {

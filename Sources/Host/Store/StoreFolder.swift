@@ -3,10 +3,12 @@ import Glibc
 import Memory
 import System
 
-/// A store's folder as its files are reached: each is opened by its name below the open folder, without following
-/// links, and used only when it is this user's own and nobody else's to write; new ones are made exclusively.
+/// A store's folder as its files are reached: each is opened by its name below the open folder,
+/// without following links, and used only when it is this user's own and nobody else's to write;
+/// new ones are made exclusively.
 ///
-/// It is not locked: ``Store`` is. What may be read and written without the lock is ``StoreRecord``.
+/// It is not locked: ``Store`` is. What may be read and written without the lock is
+/// ``StoreRecord``.
 final class StoreFolder: Sendable {
   /// As it was given, without slashes at its end.
   let path: String
@@ -79,11 +81,13 @@ final class StoreFolder: Sendable {
     var parent = descriptor
     if let folder = parts.first { parent = try openFolder(folder) }
     defer { if parent != descriptor { close(parent) } }
-    // What is no regular file must not keep anybody waiting; for one that is, O_NONBLOCK means nothing.
+    // What is no regular file must not keep anybody waiting; for one that is, O_NONBLOCK means
+    // nothing.
     let all = flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC
     var opened = openat(parent, file, all, 0o600)
     if opened < 0, errno == EEXIST, flags & O_EXCL != 0 {
-      // What a process that died has left, or the state of the checkpoint before the last: only its name goes.
+      // What a process that died has left, or the state of the checkpoint before the last: only its
+      // name goes.
       unlinkat(parent, file, 0)
       opened = openat(parent, file, all, 0o600)
     }
@@ -154,8 +158,8 @@ final class StoreFolder: Sendable {
   /// Removes a file; it need not be there.
   func remove(_ name: String) { unlinkat(descriptor, name, 0) }
 
-  /// Removes a folder below with the files that are in it; it need not be there. A folder in it, or a link in its
-  /// place, is nothing that a store makes, and stays.
+  /// Removes a folder below with the files that are in it; it need not be there. A folder in it, or
+  /// a link in its place, is nothing that a store makes, and stays.
   func removeFolder(_ name: String) {
     guard let names = try? names(of: name), let below = try? openFolder(name) else { return }
     for file in names { unlinkat(below, file, 0) }

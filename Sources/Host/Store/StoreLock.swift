@@ -3,12 +3,13 @@ import Glibc
 import Memory
 import System
 
-/// The file `lock` of a store: held by the process that uses it, and what is written in it is the mark by which a
-/// folder is known for a store, so that nobody else's `cache` or `ram` is ever swept.
+/// The file `lock` of a store: held by the process that uses it, and what is written in it is the
+/// mark by which a folder is known for a store, so that nobody else's `cache` or `ram` is ever
+/// swept.
 ///
-/// A folder without the mark is a store only if it has a manifest of one (older ones have no mark), and becomes one
-/// only if it is empty. Where nothing comes of a store, the mark goes away again, and with it the folder if this
-/// process has made it.
+/// A folder without the mark is a store only if it has a manifest of one (older ones have no mark),
+/// and becomes one only if it is empty. Where nothing comes of a store, the mark goes away again,
+/// and with it the folder if this process has made it.
 final class StoreLock: Sendable {
   /// What is in `lock`.
   static let mark = "multifd store 1\n"
@@ -28,7 +29,8 @@ final class StoreLock: Sendable {
 
   /// Opens the folder and locks it for this process.
   static func take(_ path: String, for use: Use) throws(StoreError) -> StoreLock {
-    // Another process may take its own mark, or its folder, away just now: then everything is looked at anew.
+    // Another process may take its own mark, or its folder, away just now: then everything is
+    // looked at anew.
     for _ in 0..<100 {
       let folder = try StoreFolder(path, create: use == .reception)
       do throws(StoreError) {
@@ -55,15 +57,16 @@ final class StoreLock: Sendable {
 
   deinit {
     if use == .reception { removeIfEmpty() }
-    // Explicitly: a child that another thread is just starting still has a copy of the descriptor, and
-    // closing ours would leave the lock to it until its exec.
+    // Explicitly: a child that another thread is just starting still has a copy of the descriptor,
+    // and closing ours would leave the lock to it until its exec.
     flock(descriptor, LOCK_UN)
     close(descriptor)
   }
 
   /// Makes sure that a folder is a store or, for a guest to come, may become one.
   private static func expectStore(_ folder: StoreFolder, _ use: Use) throws(StoreError) {
-    // What another process is just making or sweeping away may look like neither; a look later it does not.
+    // What another process is just making or sweeping away may look like neither; a look later it
+    // does not.
     for attempt in 0..<3 {
       if attempt > 0 { usleep(2000) }
       let isEmpty = use == .reception ? try folder.names().allSatisfy { $0 == "lock" } : false
@@ -116,7 +119,8 @@ final class StoreLock: Sendable {
     return lock
   }
 
-  /// Takes the lock. Whoever only looks whether it is taken holds it for a microsecond: that is not being in use.
+  /// Takes the lock. Whoever only looks whether it is taken holds it for a microsecond: that is not
+  /// being in use.
   private static func lockNow(_ lock: Int32) -> Bool {
     for attempt in 0..<20 {
       if flock(lock, LOCK_EX | LOCK_NB) == 0 { return true }
@@ -134,7 +138,8 @@ final class StoreLock: Sendable {
     }
   }
 
-  /// Takes the mark away where nothing has come of the store, and the folder if this process has made it.
+  /// Takes the mark away where nothing has come of the store, and the folder if this process has
+  /// made it.
   private func removeIfEmpty() {
     guard let names = try? folder.names(), Set(names).isDisjoint(with: Store.fileNames) else {
       return

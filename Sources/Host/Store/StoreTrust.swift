@@ -2,12 +2,14 @@ import Glibc
 import Memory
 import System
 
-/// Whose folders and files are used: a store holds a guest's memory, and whoever can put a link into it decides
-/// which file that is written over. So a store's folder, the folders in it and its files belong to the effective
-/// user (root's to root) and are writable for nobody else; no link is followed to them, and no file has a second
-/// name. Checked on the open descriptor, so that what was checked is what is used.
+/// Whose folders and files are used: a store holds a guest's memory, and whoever can put a link
+/// into it decides which file that is written over. So a store's folder, the folders in it and its
+/// files belong to the effective user (root's to root) and are writable for nobody else; no link is
+/// followed to them, and no file has a second name. Checked on the open descriptor, so that what
+/// was checked is what is used.
 ///
-/// The folders above are not looked at: who can rename those already decides what the operator's paths mean.
+/// The folders above are not looked at: who can rename those already decides what the operator's
+/// paths mean.
 enum StoreTrust {
   /// What a descriptor should be.
   enum Form {

@@ -2,14 +2,15 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// A child process that any thread may end. It is signalled only until it has been reaped, so no other
-/// process that has got its number can be hit.
+/// A child process that any thread may end. It is signalled only until it has been reaped, so no
+/// other process that has got its number can be hit.
 ///
-/// There are libraries for this, and none that fits. Foundation.Process gives a child no session of its
-/// own, tells nobody's other threads apart when it ends, and hides posix_spawn's errors. swift-subprocess
-/// is made for tasks: whoever awaits it runs on a pool of threads, which this house, of one blocking
-/// thread a channel, does not have, and it ends its child when the task ends, where a QEMU that has the
-/// guest must outlive us; it costs 30 CPU seconds of every clean build, for what is a page of posix_spawn.
+/// There are libraries for this, and none that fits. Foundation.Process gives a child no session of
+/// its own, tells nobody's other threads apart when it ends, and hides posix_spawn's errors.
+/// swift-subprocess is made for tasks: whoever awaits it runs on a pool of threads, which this
+/// house, of one blocking thread a channel, does not have, and it ends its child when the task
+/// ends, where a QEMU that has the guest must outlive us; it costs 30 CPU seconds of every clean
+/// build, for what is a page of posix_spawn.
 ///
 /// A `Child` that goes away leaves its process alone.
 public final class Child: Sendable {
@@ -19,8 +20,8 @@ public final class Child: Sendable {
     case inPath
     /// A file: `/proc/self/exe` is this program once more.
     case file(String)
-    /// A file that is open, whatever its name leads to by now. The child has it too, as the last of the
-    /// descriptors that it is given, and no others.
+    /// A file that is open, whatever its name leads to by now. The child has it too, as the last of
+    /// the descriptors that it is given, and no others.
     case opened(Int32)
   }
 
@@ -54,8 +55,8 @@ public final class Child: Sendable {
   /// nil while nobody has reaped it.
   private let end = Mutex<End?>(nil)
 
-  /// Starts a process, with an empty stdin, no signal blocked, and those at their defaults that we are
-  /// likely to ignore.
+  /// Starts a process, with an empty stdin, no signal blocked, and those at their defaults that we
+  /// are likely to ignore.
   ///
   /// - Parameters:
   ///   - arguments: its name first.
@@ -63,8 +64,9 @@ public final class Child: Sendable {
   ///   - environment: `NAME=value`; nil: ours.
   ///   - output: its stdout.
   ///   - errors: its stderr.
-  ///   - passing: what it gets as descriptors 3, 4 and so on; it has no other then. nil: all that is not
-  ///     close-on-exec, and nothing that we open is: what we have been given for it, such as a tap.
+  ///   - passing: what it gets as descriptors 3, 4 and so on; it has no other then. nil: all that
+  ///     is not close-on-exec, and nothing that we open is: what we have been given for it, such as
+  ///     a tap.
   ///   - place: to what it belongs.
   public init(
     _ arguments: [String], program: Program = .inPath, environment: [String]? = nil,
@@ -124,8 +126,8 @@ public final class Child: Sendable {
     posix_spawnattr_setsigmask(&attributes, &none)
     var byDefault = sigset_t()
     sigemptyset(&byDefault)
-    // A broken pipe, or a file at its limit, must end a program that does not expect to live on. Others
-    // stay as whoever started us has them: nohup(1) means what we start, too.
+    // A broken pipe, or a file at its limit, must end a program that does not expect to live on.
+    // Others stay as whoever started us has them: nohup(1) means what we start, too.
     for signal in [SIGPIPE, SIGXFSZ, SIGCHLD] { sigaddset(&byDefault, signal) }
     posix_spawnattr_setsigdefault(&attributes, &byDefault)
   }
@@ -149,8 +151,8 @@ public final class Child: Sendable {
     }
   }
 
-  /// The user and system time that it has used, and those of its children that it has waited for; nil while it is not
-  /// reaped.
+  /// The user and system time that it has used, and those of its children that it has waited for;
+  /// nil while it is not reaped.
   public var processorTime: Duration? { end.withLock { $0?.processorTime } }
 
   /// Whether it runs.
@@ -171,7 +173,8 @@ public final class Child: Sendable {
 
   /// Sends a signal, to its process group too if it leads one.
   ///
-  /// - Returns: false when it has been reaped: nobody was signalled then, for its number may be another's.
+  /// - Returns: false when it has been reaped: nobody was signalled then, for its number may be
+  ///   another's.
   @discardableResult
   public func send(_ signal: Int32) -> Bool {
     end.withLock { end in
@@ -187,8 +190,8 @@ public final class Child: Sendable {
     }
   }
 
-  /// Ends it at once, with its process group if it leads one. One that waits for storage which does not
-  /// answer dies when that does, and is not waited for.
+  /// Ends it at once, with its process group if it leads one. One that waits for storage which does
+  /// not answer dies when that does, and is not waited for.
   public func kill() {
     send(SIGKILL)
     wait(within: .seconds(2))
@@ -206,14 +209,15 @@ public final class Child: Sendable {
     }
   }
 
-  /// Reads what it prints until it ends. It is not reaped, so that ``kill()`` ends what it leaves behind.
+  /// Reads what it prints until it ends. It is not reaped, so that ``kill()`` ends what it leaves
+  /// behind.
   ///
-  /// Its end is what counts: it may close its output and live on, and what it has started may keep that
-  /// open.
+  /// Its end is what counts: it may close its output and live on, and what it has started may keep
+  /// that open.
   ///
   /// - Parameter pipes: their inputs are closed here, the child has its own.
-  /// - Returns: whether it has ended; all that it has printed before has been read then. false when the
-  ///   time is over.
+  /// - Returns: whether it has ended; all that it has printed before has been read then. false when
+  ///   the time is over.
   public func follow(_ pipes: OutputPipe..., within limit: Duration) -> Bool {
     let deadline = ContinuousClock.now + limit
     for pipe in pipes { pipe.closeInput() }
@@ -228,11 +232,13 @@ public final class Child: Sendable {
     }
   }
 
-  /// Waits for its end, or for something to read; perhaps for less. false when there is no time left.
+  /// Waits for its end, or for something to read; perhaps for less. false when there is no time
+  /// left.
   private func pause(until deadline: ContinuousClock.Instant, _ pipes: [OutputPipe]) -> Bool {
     let left = (deadline - .now) / .milliseconds(1)
     guard left > 0 else { return false }
-    // poll(2) passes over negative descriptors. At the end of a pipe it would return at once, for ever.
+    // poll(2) passes over negative descriptors. At the end of a pipe it would return at once, for
+    // ever.
     var polled = [pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)]
     polled += pipes.map { pollfd(fd: $0.readable, events: Int16(POLLIN), revents: 0) }
     _ = poll(&polled, nfds_t(polled.count), Int32(min(left.rounded(.up), descriptor < 0 ? 2 : 1e9)))

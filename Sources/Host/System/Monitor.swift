@@ -5,19 +5,21 @@ import Glibc
 
 /// A value with a lock and a condition: threads change it and wait for each other's changes.
 ///
-/// Lock order, for this and for every other lock of the host. A lock guards one value for the few instructions of a
-/// closure, so hardly any two are ever held together. Where they are, it is in this order, the first one first:
+/// Lock order, for this and for every other lock of the host. A lock guards one value for the few
+/// instructions of a closure, so hardly any two are ever held together. Where they are, it is in
+/// this order, the first one first:
 ///
-/// 1. what a role shares among its threads: `Session`, `HandoverControl`, `PrimaryWatch`, `Failover.Control`,
-///    `LossPolicy`, `Guardian.State`
+/// 1. what a role shares among its threads: `Session`, `HandoverControl`, `PrimaryWatch`,
+///    `Failover.Control`, `LossPolicy`, `Guardian.State`
 /// 2. what one of its parts has: `PageSource`, `RedoWorker`, `Store`'s state, `BackendChoice`
 /// 3. what all share: `PluginRegistry`
 /// 4. a thing that is handed around: `Child`, `ThreadGroup`, `Gate`
 ///
-/// A closure given to one of these must not reach for a lock of its own or an earlier row. No call that can wait for a
-/// peer, for storage or for a backend is made under one, with two exceptions, which are why they are locks: a backend
-/// is opened under `BackendChoice` and `PluginRegistry`, so that all channels wait for the one that opens it; and a child
-/// is ended under `Failover.Control`, so that no second one begins meanwhile.
+/// A closure given to one of these must not reach for a lock of its own or an earlier row. No call
+/// that can wait for a peer, for storage or for a backend is made under one, with two exceptions,
+/// which are why they are locks: a backend is opened under `BackendChoice` and `PluginRegistry`, so
+/// that all channels wait for the one that opens it; and a child is ended under `Failover.Control`,
+/// so that no second one begins meanwhile.
 public final class Monitor<Value: Sendable>: @unchecked Sendable {
   // Initialised once at a stable address, as pthreads wants them; freed after the last use.
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -68,11 +70,13 @@ public final class Monitor<Value: Sendable>: @unchecked Sendable {
     return awaitResult(seconds) { body($0) }
   }
 
-  /// Waits until `body` gives a result, and takes it: the value is changed with it, and everybody who waits is woken.
+  /// Waits until `body` gives a result, and takes it: the value is changed with it, and everybody
+  /// who waits is woken.
   ///
   /// - Parameters:
   ///   - seconds: how long to wait at the most; nil for ever.
-  ///   - body: looked at now and after every update; changes the value only where it gives a result.
+  ///   - body: looked at now and after every update; changes the value only where it gives a
+  ///     result.
   /// - Returns: the result, or nil when the time is over.
   public func take<Result>(seconds: Double?, _ body: (inout Value) -> Result?) -> Result? {
     pthread_mutex_lock(mutex)

@@ -1,14 +1,15 @@
 import CLinux
 import Glibc
 
-/// What a child prints, by way of a pipe: a copy of our own descriptor would keep whoever reads that
-/// waiting for all that the child leaves running.
+/// What a child prints, by way of a pipe: a copy of our own descriptor would keep whoever reads
+/// that waiting for all that the child leaves running.
 ///
 /// ``Child/follow(_:within:)`` reads it.
 public final class OutputPipe {
   /// What becomes of it.
   public enum Use {
-    /// It is kept, up to so many bytes; what is beyond is dropped, so that the child is not held up.
+    /// It is kept, up to so many bytes; what is beyond is dropped, so that the child is not held
+    /// up.
     case kept(Int)
     /// It is written on.
     case passedOn(to: Int32)
@@ -50,8 +51,8 @@ public final class OutputPipe {
   func drain() -> Bool {
     guard readable >= 0 else { return true }
     return withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
-      // As much as a pipe holds, and then some. It does not block (clinux_pipe), and the buffer lives as
-      // long as the closure.
+      // As much as a pipe holds, and then some. It does not block (clinux_pipe), and the buffer
+      // lives as long as the closure.
       for _ in 0..<64 {
         guard isTaken else { return false }
         let count = read(output, buffer.baseAddress, buffer.count)
@@ -66,8 +67,8 @@ public final class OutputPipe {
     }
   }
 
-  /// Whether as much as is read at once can be written on without waiting: a pipe that says so has room for PIPE_BUF
-  /// bytes, 4096.
+  /// Whether as much as is read at once can be written on without waiting: a pipe that says so has
+  /// room for PIPE_BUF bytes, 4096.
   private var isTaken: Bool {
     guard case .passedOn(let descriptor) = use else { return true }
     var polled = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)

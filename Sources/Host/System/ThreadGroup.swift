@@ -2,7 +2,8 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// Threads of the host (channels, lobby, workers) that are started one by one and waited for together.
+/// Threads of the host (channels, lobby, workers) that are started one by one and waited for
+/// together.
 public final class ThreadGroup: Sendable {
   private final class Start {
     let name: String
@@ -52,8 +53,9 @@ public final class ThreadGroup: Sendable {
     for handle in all { pthread_join(handle, nil) }
   }
 
-  /// Waits for them at most `seconds` together. A thread that is inside foreign code, or waits for storage that does
-  /// not answer, is left to itself: it keeps what it uses alive, and ends with the process.
+  /// Waits for them at most `seconds` together. A thread that is inside foreign code, or waits for
+  /// storage that does not answer, is left to itself: it keeps what it uses alive, and ends with
+  /// the process.
   ///
   /// - Returns: whether all have ended.
   @discardableResult

@@ -35,7 +35,8 @@ public final class Listener: Sendable {
       }
       var on: Int32 = 1
       setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
-      // bind(2) makes the file with the socket's own mode: there is no moment in which others can connect.
+      // bind(2) makes the file with the socket's own mode: there is no moment in which others can
+      // connect.
       if (family != AF_UNIX || fchmod(descriptor, 0o600) == 0),
         bind(descriptor, address, length) == 0, listen(descriptor, 64) == 0
       {

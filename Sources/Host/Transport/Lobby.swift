@@ -3,13 +3,14 @@ import System
 
 /// Accepts connections and keeps each of them until it has introduced itself.
 ///
-/// Anybody can connect: a port scan, a health check, another program. Whoever has not introduced himself as a
-/// source's connection within the listener's time limit, or says something else, is closed and never reaches the
-/// migration. Nothing is taken from a connection before: its first bytes are only looked at.
+/// Anybody can connect: a port scan, a health check, another program. Whoever has not introduced
+/// himself as a source's connection within the listener's time limit, or says something else, is
+/// closed and never reaches the migration. Nothing is taken from a connection before: its first
+/// bytes are only looked at.
 ///
-/// A source connects its main channel first and flushes it last, and opens its multifd channels in any order. So
-/// channels may speak before the main channel does, and wait here for it; and those that were here long before the
-/// main channel connected are none of its.
+/// A source connects its main channel first and flushes it last, and opens its multifd channels in
+/// any order. So channels may speak before the main channel does, and wait here for it; and those
+/// that were here long before the main channel connected are none of its.
 public final class Lobby: Sendable {
   /// What the first bytes of a connection say.
   public enum Verdict: Equatable, Sendable {
@@ -52,15 +53,17 @@ public final class Lobby: Sendable {
   private let examine: @Sendable (UnsafeRawBufferPointer) -> Verdict
   /// An introduction is a few hundred bytes. They stay in the kernel's buffer until then.
   private static let maxIntroduction = 1 << 16
-  /// How much earlier than its main channel a source's other channel can be accepted: a handshake's last packet may
-  /// have to be sent again, after one second and after two more.
+  /// How much earlier than its main channel a source's other channel can be accepted: a handshake's
+  /// last packet may have to be sent again, after one second and after two more.
   private let mostLead: Duration
-  /// How long one that connected before the main channel, and so is hardly its source's, may stay silent.
+  /// How long one that connected before the main channel, and so is hardly its source's, may stay
+  /// silent.
   private static let grace = Duration.seconds(1)
 
   /// A lobby in front of a listener.
   ///
-  /// - Parameter examine: tells what the first bytes of a connection say; they are valid for the call.
+  /// - Parameter examine: tells what the first bytes of a connection say; they are valid for the
+  ///   call.
   public convenience init(
     _ listener: Listener, examine: @escaping @Sendable (UnsafeRawBufferPointer) -> Verdict
   ) {
@@ -80,7 +83,8 @@ public final class Lobby: Sendable {
   ///
   /// - Parameters:
   ///   - onConnect: called for every connection, before it is identified.
-  ///   - onLeave: called once for each of them, when it is not anonymous any more: after `onArrival`.
+  ///   - onLeave: called once for each of them, when it is not anonymous any more: after
+  ///     `onArrival`.
   ///   - onArrival: called once for every connection, and when none can be accepted.
   public func run(
     onConnect: () -> Void, onLeave: () -> Void = {}, onArrival: (Arrival) -> Void
@@ -209,7 +213,8 @@ public final class Lobby: Sendable {
         guard needs <= Self.maxIntroduction else {
           return .stranger(.broken("it does not introduce itself"))
         }
-        // poll(2) now speaks when they are there. A UNIX socket has no such mark: not a busy loop for three bytes.
+        // poll(2) now speaks when they are there. A UNIX socket has no such mark: not a busy loop
+        // for three bytes.
         visitor.socket.setLowWaterMark(needs)
         visitor.nextLook = .now + .milliseconds(10)
       case .channel:
@@ -225,7 +230,8 @@ public final class Lobby: Sendable {
 
 /// A connection that is none of a source's.
 public enum Stranger: Equatable, Sendable {
-  /// It was closed before it had introduced itself: a port scan, a health check. So many bytes had come.
+  /// It was closed before it had introduced itself: a port scan, a health check. So many bytes had
+  /// come.
   case closed(after: Int)
   /// It has not introduced itself within the time limit. So many bytes have come.
   case silent(after: Int)

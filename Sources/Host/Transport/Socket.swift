@@ -131,7 +131,8 @@ public final class Socket: Sendable {
   /// Acknowledges what has arrived now. The kernel forgets the wish, so it is repeated after reads.
   func acknowledge() { setOption(Int32(IPPROTO_TCP), TCP_QUICKACK, 1) }
 
-  /// From here on reads wait for as long as it takes, until ``cut()``: somebody else watches the clock.
+  /// From here on reads wait for as long as it takes, until ``cut()``: somebody else watches the
+  /// clock.
   public func waitForEver() {
     var limit = timeval()
     setsockopt(
@@ -213,8 +214,8 @@ public final class Socket: Sendable {
   /// Nothing more will be written; the peer sees the end of the stream.
   public func finishWriting() { shutdown(descriptor, Int32(SHUT_WR)) }
 
-  /// Reads and throws away until the peer closes or is silent for `seconds`, so that closing does not
-  /// reset the connection under a message that is still on its way.
+  /// Reads and throws away until the peer closes or is silent for `seconds`, so that closing does
+  /// not reset the connection under a message that is still on its way.
   public func drain(seconds: Double) {
     setTimeout(seconds)
     withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { buffer in

@@ -1,7 +1,8 @@
 import Glibc
 import System
 
-/// The file that a UNIX socket listens at. It is removed by whoever made it, and replaced by nobody while it is live.
+/// The file that a UNIX socket listens at. It is removed by whoever made it, and replaced by nobody
+/// while it is live.
 struct SocketFile: Sendable {
   private let path: String
   private let device: dev_t
@@ -29,7 +30,8 @@ struct SocketFile: Sendable {
   /// - Returns: what is in the way, and stays.
   static func clear(_ path: String) -> String? {
     var status = stat()
-    // Who may rename what is in the folder may put a socket of his own in its place, and gets the guest.
+    // Who may rename what is in the folder may put a socket of his own in its place, and gets the
+    // guest.
     guard stat(Self.folder(of: path), &status) == 0 else { return SystemError("stat").reason }
     guard [0, geteuid()].contains(status.st_uid) else {
       return "its folder belongs to user \(status.st_uid)"
@@ -51,8 +53,9 @@ struct SocketFile: Sendable {
     return slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
   }
 
-  /// Whether no process has the socket any more. Whoever listens is not disturbed: a datagram socket that asks for a
-  /// stream socket is told that there is one (EPROTOTYPE), however many connections wait, and no connection is made.
+  /// Whether no process has the socket any more. Whoever listens is not disturbed: a datagram
+  /// socket that asks for a stream socket is told that there is one (EPROTOTYPE), however many
+  /// connections wait, and no connection is made.
   private static func isDead(_ path: String) -> Bool {
     let result = try? Endpoint.unix(path: path).withAddresses(passive: false) {
       family, address, length -> Int32? in
@@ -64,12 +67,13 @@ struct SocketFile: Sendable {
     return result == ECONNREFUSED
   }
 
-  /// A process's turn to look at a folder's sockets and to change them: two that start at once do not take each other's
-  /// new socket for the dead one that both have seen.
+  /// A process's turn to look at a folder's sockets and to change them: two that start at once do
+  /// not take each other's new socket for the dead one that both have seen.
   struct Turn {
     private let folder: Int32
 
-    /// Waits for it, a second at most: who keeps it longer is no process of ours. nil where it cannot be had.
+    /// Waits for it, a second at most: who keeps it longer is no process of ours. nil where it
+    /// cannot be had.
     init?(_ path: String) {
       folder = open(SocketFile.folder(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
       guard folder >= 0 else { return nil }

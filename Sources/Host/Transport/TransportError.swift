@@ -14,8 +14,8 @@ public struct TransportError: Error, Equatable, Sendable, CustomStringConvertibl
     case lost
     /// No connection could be made.
     case unreachable
-    /// A system call failed on an established connection, for a reason of this machine's: memory, descriptors, a fault.
-    /// Nothing is known of the peer.
+    /// A system call failed on an established connection, for a reason of this machine's: memory,
+    /// descriptors, a fault. Nothing is known of the peer.
     case local
     /// A URI that cannot be understood.
     case badURI

@@ -1,4 +1,5 @@
-/// A message of the checkpoint protocol: a bare u32 on the main socket, either way (SPECIFICATION section 7.1).
+/// A message of the checkpoint protocol: a bare u32 on the main socket, either way (SPECIFICATION
+/// section 7.1).
 public enum COLOMessage: UInt32, Sendable, CaseIterable {
   /// Secondary to primary: loaded, the primary may run and checkpoint.
   case checkpointReady = 0

@@ -1,14 +1,14 @@
 /// Decodes one multifd channel (SPECIFICATION section 3), from whatever pieces it arrives in.
 ///
-/// Pure: who reads a connection or a recording gives it the bytes of a header, as many as it asks for, and
-/// takes the payload past it.
+/// Pure: who reads a connection or a recording gives it the bytes of a header, as many as it asks
+/// for, and takes the payload past it.
 public struct ChannelDecoder: Sendable {
   /// One piece of a channel.
   public enum Element: Sendable, Equatable {
     /// The first packet, which says whose channel it is.
     case start(MultiFDInit)
-    /// A RAM packet's header. `payload` bytes follow and are not part of `consumed`: take them, then call
-    /// `didTake`. The consumed bytes are what `blockName` and `decodeOffsets` want.
+    /// A RAM packet's header. `payload` bytes follow and are not part of `consumed`: take them,
+    /// then call `didTake`. The consumed bytes are what `blockName` and `decodeOffsets` want.
     case packet(MultiFDPacketHeader, payload: Int)
     /// A device-state packet's header; its data follow in the same way.
     case deviceState(DeviceStatePacketHeader)
@@ -92,8 +92,8 @@ public struct ChannelDecoder: Sendable {
     position += UInt64(count)
   }
 
-  /// The channel has ended and `remaining` was not consumed. It may end between packets only; whether
-  /// all that was due has come is the main channel's to say.
+  /// The channel has ended and `remaining` was not consumed. It may end between packets only;
+  /// whether all that was due has come is the main channel's to say.
   public mutating func finish(remaining: UnsafeRawBufferPointer) throws(WireError) {
     var rest = remaining
     while true {

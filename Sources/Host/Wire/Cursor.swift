@@ -1,7 +1,8 @@
-/// Reads fields one after another from what has arrived of an element, and knows how much is missing.
+/// Reads fields one after another from what has arrived of an element, and knows how much is
+/// missing.
 ///
-/// Every reader answers nil when the buffer ends inside its field; `missing` then says by how many bytes.
-/// The buffer is the caller's and outlives the cursor.
+/// Every reader answers nil when the buffer ends inside its field; `missing` then says by how many
+/// bytes. The buffer is the caller's and outlives the cursor.
 struct Cursor {
   let bytes: UnsafeRawBufferPointer
   /// The next byte to read; never more than `bytes.count`.
@@ -45,8 +46,8 @@ struct Cursor {
     return bytes[offset]
   }
 
-  /// A counted string (SPECIFICATION section 0) of printable bytes. `position` is the stream offset of
-  /// the buffer's first byte, for errors.
+  /// A counted string (SPECIFICATION section 0) of printable bytes. `position` is the stream offset
+  /// of the buffer's first byte, for errors.
   mutating func name(
     of what: String, at position: UInt64
   ) throws(WireError) -> UnsafeRawBufferPointer? {

@@ -1,5 +1,5 @@
-/// The header of a device-state packet, flag 0x40 (SPECIFICATION section 3.4). Decoded only: VFIO alone
-/// sends such packets, and only without compression.
+/// The header of a device-state packet, flag 0x40 (SPECIFICATION section 3.4). Decoded only: VFIO
+/// alone sends such packets, and only without compression.
 public struct DeviceStatePacketHeader: Equatable, Sendable {
   /// Bytes on the wire.
   public static let size = 276

@@ -1,5 +1,5 @@
-/// Splits device state into its sections (SPECIFICATION section 5.1): a checkpoint's blob, or what a
-/// migration sends from its first device to EOF.
+/// Splits device state into its sections (SPECIFICATION section 5.1): a checkpoint's blob, or what
+/// a migration sends from its first device to EOF.
 public enum DeviceStateScanner {
   /// One device's section in a blob.
   public struct Section: Equatable, Sendable {
@@ -34,7 +34,8 @@ public enum DeviceStateScanner {
 
   /// Splits the same exactly, by the sizes that the migration's VM description gives.
   ///
-  /// Use it when the split by footers disagrees with the description: a body may hold a footer's bytes.
+  /// Use it when the split by footers disagrees with the description: a body may hold a footer's
+  /// bytes.
   public static func split(
     _ blob: UnsafeRawBufferPointer, by description: VMDescription, at offset: UInt64 = 0,
     maxSections: Int = 4096

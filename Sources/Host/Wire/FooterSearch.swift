@@ -2,8 +2,8 @@ import Glibc
 
 /// Finds where an opaque section ends (SPECIFICATION section 5.1, rule 3).
 ///
-/// A body has no length. It ends at the first `7e id` that something plausible follows. What follows may
-/// not have arrived yet: then the search waits there, and goes on there.
+/// A body has no length. It ends at the first `7e id` that something plausible follows. What
+/// follows may not have arrived yet: then the search waits there, and goes on there.
 struct FooterSearch {
   /// The section's id.
   var id: UInt32

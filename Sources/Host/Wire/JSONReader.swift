@@ -1,5 +1,6 @@
-/// Reads JSON in one pass without building a tree: memory does not depend on what the peer sends, and
-/// nesting is bounded. Values that nobody asks for are skipped by their brackets and quotes alone.
+/// Reads JSON in one pass without building a tree: memory does not depend on what the peer sends,
+/// and nesting is bounded. Values that nobody asks for are skipped by their brackets and quotes
+/// alone.
 struct JSONReader {
   let bytes: UnsafeRawBufferPointer
   /// Where `bytes` begin in their stream, for errors.

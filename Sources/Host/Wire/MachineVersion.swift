@@ -1,5 +1,5 @@
-/// The QEMU version that a machine type names: `pc-q35-10.0` is 10.0. What a source or destination does
-/// depends on it more than on the binary's own version (SPECIFICATION section 1.6).
+/// The QEMU version that a machine type names: `pc-q35-10.0` is 10.0. What a source or destination
+/// does depends on it more than on the binary's own version (SPECIFICATION section 1.6).
 public struct MachineVersion: Comparable, Sendable, CustomStringConvertible {
   /// 10 of 10.0.
   public var major: Int

@@ -18,7 +18,8 @@ public struct MultiFDInit: Equatable, Sendable {
     self.id = id
   }
 
-  /// Decodes `bytes`, which begin at byte `offset` of the channel. Fewer than `size` bytes are `truncated`.
+  /// Decodes `bytes`, which begin at byte `offset` of the channel. Fewer than `size` bytes are
+  /// `truncated`.
   ///
   /// The 39 reserved bytes are not looked at: a stock receiver does not either.
   public init(decoding bytes: UnsafeRawBufferPointer, at offset: UInt64 = 0) throws(WireError) {

@@ -6,8 +6,8 @@ extension MultiFDPacketHeader {
   ///   - offsets: room for the capacity; `pageCount` of its entries are written.
   ///   - blockLength: bytes of the RAM block that the packet names.
   ///   - offset: the byte of the channel where the header begins.
-  /// - Throws: `badOffset` for an offset that is not a multiple of the page size or whose page does not
-  ///   end within the block.
+  /// - Throws: `badOffset` for an offset that is not a multiple of the page size or whose page does
+  ///   not end within the block.
   public func decodeOffsets(
     from header: UnsafeRawBufferPointer, into offsets: UnsafeMutableBufferPointer<UInt64>,
     blockLength: UInt64, at offset: UInt64
@@ -43,7 +43,8 @@ extension MultiFDPacketHeader {
         + "\(hex(blockLength)) bytes (page size \(pageSize))")
   }
 
-  /// Writes the whole header, `size(pageSize:)` bytes, into `header`; what has no meaning becomes zero.
+  /// Writes the whole header, `size(pageSize:)` bytes, into `header`; what has no meaning becomes
+  /// zero.
   ///
   /// - Parameters:
   ///   - header: at least `size(pageSize:)` bytes.

@@ -25,7 +25,8 @@ public struct MultiFDPacketHeader: Equatable, Sendable {
   public var pagesAllocated: UInt32
   /// Pages with payload: the first entries of the offset list.
   public var normalCount: UInt32
-  /// Payload bytes of a compressing method. Stale in 7.2 when `normalCount` is 0: see `payloadSize`.
+  /// Payload bytes of a compressing method. Stale in 7.2 when `normalCount` is 0: see
+  /// `payloadSize`.
   public var nextPacketSize: UInt32
   /// For statistics only: 7.2 repeats and skips numbers.
   public var packetNumber: UInt64
@@ -48,7 +49,8 @@ public struct MultiFDPacketHeader: Equatable, Sendable {
     self.pageSize = pageSize
   }
 
-  /// The flags of a packet whose first `prefixSize` bytes are `prefix`, after magic and version were checked.
+  /// The flags of a packet whose first `prefixSize` bytes are `prefix`, after magic and version
+  /// were checked.
   ///
   /// Unknown bits, and more than one method, are `unknownFlags`.
   public static func flags(
@@ -72,7 +74,8 @@ public struct MultiFDPacketHeader: Equatable, Sendable {
 
   /// Decodes a whole header of `size(pageSize:)` bytes that begins at byte `offset` of its channel.
   ///
-  /// Checks magic, version, flags, and the counts against the capacity. The offsets are not looked at.
+  /// Checks magic, version, flags, and the counts against the capacity. The offsets are not looked
+  /// at.
   public init(
     decoding header: UnsafeRawBufferPointer, pageSize: Int, at offset: UInt64
   ) throws(WireError) {
@@ -121,7 +124,8 @@ public struct MultiFDPacketHeader: Equatable, Sendable {
     return flags.method == .none ? Int(normalCount) * pageSize : Int(nextPacketSize)
   }
 
-  /// The bytes of the block's name in `header` without the NUL padding; `header` has 320 bytes or more.
+  /// The bytes of the block's name in `header` without the NUL padding; `header` has 320 bytes or
+  /// more.
   ///
   /// In 7.2 a packet without pages carries a stale name.
   public static func blockName(in header: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {

@@ -33,7 +33,8 @@ public enum ReturnPathMessage: Equatable, Sendable {
 
   /// Decodes the frame that `bytes` begin with, at byte `offset` of the return path.
   ///
-  /// A type or length is refused as soon as its two bytes are here, so a frame is at most 272 bytes long.
+  /// A type or length is refused as soon as its two bytes are here, so a frame is at most 272 bytes
+  /// long.
   public static func decode(
     _ bytes: UnsafeRawBufferPointer, at offset: UInt64
   ) throws(WireError) -> Step {

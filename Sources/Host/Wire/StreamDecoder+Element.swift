@@ -13,7 +13,8 @@ extension StreamDecoder {
     public var maxVMDescription = 64 << 20
     /// Bytes of a checkpoint's device state.
     public var maxDeviceState = 256 << 20
-    /// Bytes of a target page: a power of two, at least 1024 (ten bits of a record's word are flags).
+    /// Bytes of a target page: a power of two, at least 1024 (ten bits of a record's word are
+    /// flags).
     public var pageSize = 4096
 
     /// Limits that no real guest meets.
@@ -67,7 +68,8 @@ extension StreamDecoder {
   public enum SyncMode: Sendable, Equatable {
     /// A `multifdFlush` record.
     case flush
-    /// Every `endOfRAMSection` (7.2, and machine types up to 8.0). Also what a stream without multifd says.
+    /// Every `endOfRAMSection` (7.2, and machine types up to 8.0). Also what a stream without
+    /// multifd says.
     case perSection
   }
 

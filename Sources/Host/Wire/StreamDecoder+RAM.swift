@@ -4,8 +4,8 @@ extension StreamDecoder {
   /// The only version of `ram` (SPECIFICATION section 1.2).
   static let ramVersion: UInt32 = 4
 
-  /// A record that the fast path of `next` has left: the first page of a block, the block list, an end,
-  /// or something wrong.
+  /// A record that the fast path of `next` has left: the first page of a block, the block list, an
+  /// end, or something wrong.
   mutating func ramRecord(_ bytes: UnsafeRawBufferPointer) throws(WireError) -> Step {
     guard bytes.count >= 8 else { return .needMore(atLeast: 8 - bytes.count) }
     let word = bytes.u64(0)
@@ -97,7 +97,8 @@ extension StreamDecoder {
     return nil
   }
 
-  /// The block list of START (SPECIFICATION section 2.2). Parsed as it arrives: `resume` has the blocks so far.
+  /// The block list of START (SPECIFICATION section 2.2). Parsed as it arrives: `resume` has the
+  /// blocks so far.
   private mutating func blockList(
     _ bytes: UnsafeRawBufferPointer, total: UInt64
   ) throws(WireError) -> Step {

@@ -96,7 +96,8 @@ extension StreamDecoder {
     return emit(.section(header), resume.offset)
   }
 
-  /// Finds the end of a body that begins at `start`: `resume.offset` when true, else `resume.missing`.
+  /// Finds the end of a body that begins at `start`: `resume.offset` when true, else
+  /// `resume.missing`.
   private mutating func skipBody(
     _ bytes: UnsafeRawBufferPointer, from start: Int, id: UInt32
   ) throws(WireError) -> Bool {

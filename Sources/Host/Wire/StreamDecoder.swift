@@ -1,4 +1,5 @@
-/// Decodes the main channel (SPECIFICATION sections 1, 2, 5 and 7), from whatever pieces it arrives in.
+/// Decodes the main channel (SPECIFICATION sections 1, 2, 5 and 7), from whatever pieces it arrives
+/// in.
 ///
 /// ```
 ///  fileHeader > configuration > sections <> ram > ramFooter > sections
@@ -110,7 +111,8 @@ public struct StreamDecoder: Sendable {
     }
   }
 
-  /// The caller took `count` raw bytes after a `page` or a `deviceState`; at most as many as are due.
+  /// The caller took `count` raw bytes after a `page` or a `deviceState`; at most as many as are
+  /// due.
   public mutating func didTake(_ count: Int) {
     precondition(count >= 0 && UInt64(count) <= pending, "more bytes taken than were due")
     pending -= UInt64(count)

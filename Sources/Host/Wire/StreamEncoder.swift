@@ -1,7 +1,8 @@
-/// Writes the main channel: appends elements to an array that the caller sends (SPECIFICATION section 5.2).
+/// Writes the main channel: appends elements to an array that the caller sends (SPECIFICATION
+/// section 5.2).
 ///
-/// It keeps what the format keeps from element to element, the block of the last page record, and trusts
-/// its caller otherwise: order and values are not checked.
+/// It keeps what the format keeps from element to element, the block of the last page record, and
+/// trusts its caller otherwise: order and values are not checked.
 ///
 /// ```swift
 /// var stream = StreamEncoder()

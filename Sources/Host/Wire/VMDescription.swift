@@ -1,5 +1,5 @@
-/// The JSON that a source sends after EOF: which devices it sent, field by field
-/// (SPECIFICATION section 5.1, rule 4). What is kept of it is what checks a split of the device state.
+/// The JSON that a source sends after EOF: which devices it sent, field by field (SPECIFICATION
+/// section 5.1, rule 4). What is kept of it is what checks a split of the device state.
 public struct VMDescription: Equatable, Sendable {
   /// One device, in the order of the stream. `ram` and other iterables are not among them.
   public struct Device: Equatable, Sendable {
@@ -31,8 +31,8 @@ public struct VMDescription: Equatable, Sendable {
 
   /// Parses the JSON text, which begins at byte `offset` of its stream.
   ///
-  /// - Throws: `badDescription` for text that has not the known shape, `limitExceeded` for more than
-  ///   `maxDevices` devices. Members that are not known are skipped.
+  /// - Throws: `badDescription` for text that has not the known shape, `limitExceeded` for more
+  ///   than `maxDevices` devices. Members that are not known are skipped.
   public init(
     decoding json: UnsafeRawBufferPointer, at offset: UInt64 = 0, maxDevices: Int = 4096
   ) throws(WireError) {
@@ -133,7 +133,8 @@ public struct VMDescription: Equatable, Sendable {
 
   /// Checks that `sections`, all FULL sections of the stream in order, are those that it describes.
   ///
-  /// - Parameter sections: the headers with the bytes of their bodies, and the stream offset of each.
+  /// - Parameter sections: the headers with the bytes of their bodies, and the stream offset of
+  ///   each.
   public func verify(
     _ sections: [(header: SectionHeader, bodySize: Int, position: UInt64)]
   ) throws(WireError) {

@@ -15,8 +15,8 @@
 //   ReturnPathMessage, COLOMessage
 //                               what travels the other way, and the checkpoint protocol
 //
-// Unsafe pointers: callers hand in `UnsafeRawBufferPointer`s that are valid for the call only. Nothing
-// here keeps one, and every load is preceded by a comparison with the buffer's count.
+// Unsafe pointers: callers hand in `UnsafeRawBufferPointer`s that are valid for the call only.
+// Nothing here keeps one, and every load is preceded by a comparison with the buffer's count.
 
 /// Big-endian loads. The callers have compared `offset + size` with the buffer's count before:
 /// `loadUnaligned` itself checks nothing in a release build.

@@ -4,8 +4,9 @@ import Migration
 import PluginLoader
 import Roles
 
-/// `--compression NAME --help`, in the commands where NAME is a backend: its own options instead of the command's
-/// help. An argument parser cannot know those, so the raw arguments are looked at before it is asked.
+/// `--compression NAME --help`, in the commands where NAME is a backend: its own options instead of
+/// the command's help. An argument parser cannot know those, so the raw arguments are looked at
+/// before it is asked.
 enum BackendHelp {
   /// True when the arguments asked for it and it has been printed. Exits when the backend that they
   /// name cannot be used.

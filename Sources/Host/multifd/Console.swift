@@ -8,7 +8,8 @@ enum Console {
     if let hint { say("hint: \(hint)") }
   }
 
-  /// Text as it may be shown on a terminal: a name in a stream, or a word in somebody else's store, moves no cursor.
+  /// Text as it may be shown on a terminal: a name in a stream, or a word in somebody else's store,
+  /// moves no cursor.
   static func printable(_ text: String) -> String {
     var shown = String.UnicodeScalarView()
     for scalar in text.unicodeScalars {
@@ -24,8 +25,8 @@ enum Console {
   /// A line on stderr.
   static func say(_ line: String) { write(printable(line) + "\n") }
 
-  /// Text on stderr, as far as it can be written: a log whose file system is full, or a reader that stands still, stops
-  /// nothing.
+  /// Text on stderr, as far as it can be written: a log whose file system is full, or a reader that
+  /// stands still, stops nothing.
   static func write(_ text: String) {
     var text = text
     text.withUTF8 { bytes in

@@ -2,8 +2,9 @@ import Foundation
 import PluginLoader
 import System
 
-/// A process of its own for each backend of a list. What libraries take of a process (static TLS, signals, threads)
-/// they take of that one, so none stands in another's way, as none does where only the one in use is opened.
+/// A process of its own for each backend of a list. What libraries take of a process (static TLS,
+/// signals, threads) they take of that one, so none stands in another's way, as none does where
+/// only the one in use is opened.
 enum PluginsChild {
   /// Seconds that one may take: more than the loader's own limit for a library.
   private static let limit = 20

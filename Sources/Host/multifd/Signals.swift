@@ -10,7 +10,8 @@ enum Signals {
   private static let all = [SIGINT, SIGTERM, SIGHUP]
   private static let group = ThreadGroup()
 
-  /// From here on they wait, in this process and in those it forks, until somebody watches for them.
+  /// From here on they wait, in this process and in those it forks, until somebody watches for
+  /// them.
   static func block() {
     var set = sigset_t()
     sigemptyset(&set)
@@ -21,7 +22,8 @@ enum Signals {
   /// Call it before any other thread is started.
   ///
   /// - Parameters:
-  ///   - onSecond: whoever asks twice does not want to wait: called directly before the process ends.
+  ///   - onSecond: whoever asks twice does not want to wait: called directly before the process
+  ///     ends.
   ///   - onSignal: called for the first one.
   static func watch(
     onSecond: @escaping @Sendable () -> Void = {},

@@ -51,7 +51,8 @@ struct StandbyArguments: ParsableArguments {
     }
   }
 
-  /// What the operator has to know of --on-loss failover before it counts; nil where nothing is started by itself.
+  /// What the operator has to know of --on-loss failover before it counts; nil where nothing is
+  /// started by itself.
   var warning: String? {
     guard onLoss == .failover else { return nil }
     let ends =
@@ -107,7 +108,8 @@ struct StandbyArguments: ParsableArguments {
       if json { Console.json(summary) } else { print(summary) }
       throw ExitCode.failedOver
     }
-    // A worker that waits for storage is not gone, and looking at the store would be to wait with it.
+    // A worker that waits for storage is not gone, and looking at the store would be to wait with
+    // it.
     if end.isOrderly || guardian.isGone { leftovers.settle(&cause, after: .standby) }
     if onLoss == .failover, cause.cause == .workerFailed {
       let hint = cause.hint.map { $0 + "; " } ?? ""

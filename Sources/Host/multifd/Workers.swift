@@ -24,7 +24,8 @@ enum Workers {
 
   /// Says how a worker ended.
   ///
-  /// - Parameter leftovers: what is in the store is looked at, and told, when the worker could not say it.
+  /// - Parameter leftovers: what is in the store is looked at, and told, when the worker could not
+  ///   say it.
   static func finish(
     _ guardian: Guardian, _ end: WorkerEnd, _ leftovers: Leftovers, after role: Leftovers.Role
   ) throws(Failure) {

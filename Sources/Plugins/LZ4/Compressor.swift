@@ -33,7 +33,8 @@ struct Compressor: ~Copyable {
   func block(
     _ input: UnsafePointer<UInt8>, _ size: Int, _ output: UnsafeMutablePointer<UInt8>, room: Int
   ) -> Int? {
-    // LZ4 speaks char and int; a segment has 20 bits. `state` is as large and as aligned as it asks.
+    // LZ4 speaks char and int; a segment has 20 bits. `state` is as large and as aligned as it
+    // asks.
     let source = UnsafeRawPointer(input).assumingMemoryBound(to: CChar.self)
     let target = UnsafeMutableRawPointer(output).assumingMemoryBound(to: CChar.self)
     let (size, room) = (Int32(truncatingIfNeeded: size), Int32(truncatingIfNeeded: room))

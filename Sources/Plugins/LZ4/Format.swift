@@ -4,7 +4,8 @@
 /// payload is a table with an entry for each segment, then the segments' bodies in order.
 ///
 /// 512 KiB: QEMU's packet is one segment, and a channel's memory depends on the segment and not on
-/// the size of pages. Measured from 4 KiB up, ratio and speed grow with the segment and level off here.
+/// the size of pages. Measured from 4 KiB up, ratio and speed grow with the segment and level off
+/// here.
 enum Format {
   static let segmentSize = 512 * 1024
 

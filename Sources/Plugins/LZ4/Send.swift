@@ -24,8 +24,8 @@ struct Sender: ~Copyable {
   /// Compresses the pages of one packet into `output`, which stays as it is until the next call.
   ///
   /// The guest may write to a page meanwhile, and LZ4 reads its input several times: it would find
-  /// a match that is gone when it is copied. So each segment is copied first, which brings scattered
-  /// pages together too; LZ4 sees bytes that nobody changes, each either old or new, and
+  /// a match that is gone when it is copied. So each segment is copied first, which brings
+  /// scattered pages together too; LZ4 sees bytes that nobody changes, each either old or new, and
   /// MULTIFD_CAP_STABLE_INPUT is not needed.
   func prepare(_ params: UnsafeMutablePointer<MultiFDSendParams>) throws(Failure) {
     var pages = try Pages(
@@ -52,8 +52,8 @@ struct Sender: ~Copyable {
     params.setPayload(output.base, used)
   }
 
-  /// Writes a body for the `size` bytes of `input`. A block must save a part in 64: less than that is
-  /// not worth decoding, and raw pages are read straight into place.
+  /// Writes a body for the `size` bytes of `input`. A block must save a part in 64: less than that
+  /// is not worth decoding, and raw pages are read straight into place.
   private func write(_ size: Int, at body: UnsafeMutablePointer<UInt8>) -> Format.Entry {
     if let length = compressor.block(input.base, size, body, room: size - size / 64) {
       return Format.Entry(.block, length: length)

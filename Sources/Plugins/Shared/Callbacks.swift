@@ -1,5 +1,5 @@
-// The C border: the vtable's callbacks around a backend's Sender and Receiver. Shared by all built-in
-// backends, see Host.swift. What a backend provides:
+// The C border: the vtable's callbacks around a backend's Sender and Receiver. Shared by all
+// built-in backends, see Host.swift. What a backend provides:
 //
 //     struct Sender: ~Copyable {            // a channel's state; all it owns goes with it
 //       init(_ params: UnsafeMutablePointer<MultiFDSendParams>) throws(Failure)

@@ -58,11 +58,11 @@ nonisolated(unsafe) private let table: UnsafeMutablePointer<MultiFDMethods> = {
 
 /// Room for the worst that a deflate encoder does to data it cannot compress.
 ///
-/// n/8: every byte a 9-bit literal of the fixed code, which an encoder that does not look back emits
-/// (zlib itself stores such data, 5 bytes in 16 KiB). n/64: the 5 bytes of each stored block, were
-/// they as short as 320 bytes. 16 a page: a peer may flush after each page, 5 bytes each. 64: the
-/// header (2), the flush at the end (at most 6), and what zlib's own bound adds. For QEMU's packets
-/// (128 pages of 4 KiB) this is 600,128, well below MULTIFD_QEMU_MAX_PAYLOAD. Below 2^63.
+/// n/8: every byte a 9-bit literal of the fixed code, which an encoder that does not look back
+/// emits (zlib itself stores such data, 5 bytes in 16 KiB). n/64: the 5 bytes of each stored block,
+/// were they as short as 320 bytes. 16 a page: a peer may flush after each page, 5 bytes each. 64:
+/// the header (2), the flush at the end (at most 6), and what zlib's own bound adds. For QEMU's
+/// packets (128 pages of 4 KiB) this is 600,128, well below MULTIFD_QEMU_MAX_PAYLOAD. Below 2^63.
 @c func payloadBound(_ pageSize: UInt32, _ pageCount: UInt32) -> UInt64 {
   guard Geometry.supports(pageSize: pageSize), pageCount > 0 else {
     return 0

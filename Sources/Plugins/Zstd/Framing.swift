@@ -18,8 +18,9 @@ struct Framing {
   /// Any of 16 magic numbers starts a frame that decoders skip.
   private static let skippable: UInt32 = 0x184d_2a50
 
-  /// Walks the payload in `bytes`, which is readable for `size` bytes. Each step moves on by 3 bytes
-  /// or more, so hostile input costs no more than its length. Sizes have 32 bits: no overflow.
+  /// Walks the payload in `bytes`, which is readable for `size` bytes. Each step moves on by 3
+  /// bytes or more, so hostile input costs no more than its length. Sizes have 32 bits: no
+  /// overflow.
   mutating func follow(_ bytes: UnsafePointer<UInt8>, _ size: Int) throws(Failure) {
     var at = 0
     while at < size {

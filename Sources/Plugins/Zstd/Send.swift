@@ -6,8 +6,8 @@ import PluginAPI
 struct Sender: ~Copyable {
   let geometry: Geometry
   let compressor: Compressor
-  /// Where pages are copied to before zstd sees them: one piece of a page when the frame is endless,
-  /// a whole packet when each packet is a frame.
+  /// Where pages are copied to before zstd sees them: one piece of a page when the frame is
+  /// endless, a whole packet when each packet is a frame.
   let input: Memory<UInt8>
   let output: Memory<UInt8>
   let isPacketAFrame: Bool

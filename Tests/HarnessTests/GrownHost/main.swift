@@ -1,7 +1,8 @@
-// The harness of a later host: GrownHostTests compiles it, and the loader, with a header whose structs have grown.
+// The harness of a later host: GrownHostTests compiles it, and the loader, with a header whose
+// structs have grown.
 //
-// main LIBRARY FOLDER TEST...: runs the quick form of the named tests, or of all but perf when none is named, over
-// LIBRARY, with other backends in FOLDER. The report is TAP.
+// main LIBRARY FOLDER TEST...: runs the quick form of the named tests, or of all but perf when none
+// is named, over LIBRARY, with other backends in FOLDER. The report is TAP.
 
 import Glibc
 import Harness

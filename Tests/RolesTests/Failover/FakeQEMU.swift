@@ -2,8 +2,8 @@ import Foundation
 import Synchronization
 import TestSupport
 
-/// QEMUs as a failover sees them: a program that multifd starts, which only lives, and its two sockets, which
-/// threads of this process serve. Each start behaves as the next of the list says.
+/// QEMUs as a failover sees them: a program that multifd starts, which only lives, and its two
+/// sockets, which threads of this process serve. Each start behaves as the next of the list says.
 final class FakeQEMU: Sendable {
   /// What it says when it has the whole stream.
   enum Verdict: Sendable { case taken, refused, silent, closes }
@@ -82,7 +82,8 @@ final class FakeQEMU: Sendable {
     return String(decoding: line, as: UTF8.self).contains(program)
   }
 
-  /// Whether a process is gone, or can be waited for: field 3 of proc_pid_stat(5), behind the command's last parenthesis.
+  /// Whether a process is gone, or can be waited for: field 3 of proc_pid_stat(5), behind the
+  /// command's last parenthesis.
   static func hasEnded(_ pid: pid_t) -> Bool {
     let stat = String(
       decoding: FileManager.default.contents(atPath: "/proc/\(pid)/stat") ?? Data(), as: UTF8.self)
@@ -90,8 +91,8 @@ final class FakeQEMU: Sendable {
     return state == nil || state == "Z" || state == "X"
   }
 
-  /// The monitor of start `number`, as soon as it was started; nil when it has ended before it could be known, or all is
-  /// over.
+  /// The monitor of start `number`, as soon as it was started; nil when it has ended before it
+  /// could be known, or all is over.
   private static func monitorPath(
     _ folder: TemporaryFolder, _ number: Int, _ isOver: Monitor<Bool>
   ) -> String? {

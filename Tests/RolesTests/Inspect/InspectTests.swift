@@ -104,7 +104,8 @@ struct InspectTests {
     #expect(verdict.reason?.contains("mapped-ram") == true)
   }
 
-  /// A stream whose only devices are `devices`, with a description that says so, or `sizes` instead.
+  /// A stream whose only devices are `devices`, with a description that says so, or `sizes`
+  /// instead.
   private func stream(devices: [(name: String, body: [UInt8])], sizes: [Int]) -> [UInt8] {
     var stream = StreamEncoder()
     stream.fileHeader()

@@ -1,5 +1,5 @@
-// Roles' tests: the real receiver against a source that plays recorded sessions, whole and broken, and the real
-// sender against a destination that only listens.
+// Roles' tests: the real receiver against a source that plays recorded sessions, whole and broken,
+// and the real sender against a destination that only listens.
 
 import Foundation
 import SessionReplay

@@ -6,8 +6,8 @@ import Testing
 import Transport
 import Wire
 
-/// `multifd receive` and `multifd send` with backends that do what they must not: what the worker dies of is one line
-/// and an exit code, and the guest is where it was.
+/// `multifd receive` and `multifd send` with backends that do what they must not: what the worker
+/// dies of is one line and an exit code, and the guest is where it was.
 @Suite("Misbehaving backends in live roles", .enabled(if: MisbehavingBackend.unavailable == nil))
 struct LiveBackendTests {
   /// What a backend does, and what is said of it.
@@ -55,7 +55,8 @@ struct LiveBackendTests {
     let backend = try MisbehavingBackend("unruly", [place: statement])
     let (result, _, folder) = try Self.receive(with: backend)
     let state = try? Store.status(of: folder("store")).manifest?.state
-    // Before the cleanup the guest was held, and its source told: what comes then changes nothing about that.
+    // Before the cleanup the guest was held, and its source told: what comes then changes nothing
+    // about that.
     #expect(state == (place == "CLEANUP" ? .held : nil), "\(result)")
     if place == "SETUP" {
       #expect(result.code == 70 && result.errors.contains("recv_setup()"), "\(result)")

@@ -6,8 +6,8 @@ import TestSupport
 import Testing
 import Wire
 
-/// With legacy sync nothing in the main channel says that there are other channels, and its bytes may overtake
-/// theirs. A guest without their pages must never be taken for a guest.
+/// With legacy sync nothing in the main channel says that there are other channels, and its bytes
+/// may overtake theirs. A guest without their pages must never be taken for a guest.
 @Suite("Channels whose first bytes are late")
 struct LostChannelTests {
   static let legacy = ["bios-72-none-2ch", "bios-72-zlib-2ch", "bios-111-q35-72-zstd-2ch"]

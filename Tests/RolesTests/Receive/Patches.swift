@@ -6,8 +6,8 @@ import Wire
 
 /// Sessions that were tampered with.
 extension [UInt8] {
-  /// The main channel of a source whose capability return-path is on: OPEN_RETURN_PATH and PING stand where it
-  /// puts them, after the configuration.
+  /// The main channel of a source whose capability return-path is on: OPEN_RETURN_PATH and PING
+  /// stand where it puts them, after the configuration.
   func withReturnPath() throws -> [UInt8] {
     try inserting(
       Command.openReturnPath.encode() + Command.ping(1).encode(), after: endOfConfiguration())

@@ -7,8 +7,8 @@ import TestSupport
 import Testing
 import Wire
 
-/// What a peer can do wrong, and what comes of it: the right exit code, a line that says where, SHUT 1 where the
-/// source listens, and no trace in the store.
+/// What a peer can do wrong, and what comes of it: the right exit code, a line that says where,
+/// SHUT 1 where the source listens, and no trace in the store.
 @Suite("Receptions that fail")
 struct ReceiveFailureTests {
   /// Expects that the source was told.

@@ -82,7 +82,8 @@ struct ReceiveTests {
       MachineVersion(machine: machine)
       .map { (MachineVersion(8, 1)...MachineVersion(11, 0)).contains($0) } ?? false
     #expect(heard.messages == (acks ? [.switchoverAck] : []) + [.pong(1), .shut(0)])
-    // Whole already; "held" it is once the source knows, for until then the guest goes on there if we die.
+    // Whole already; "held" it is once the source knows, for until then the guest goes on there if
+    // we die.
     #expect(heard.stateAtVerdict == "unsettled" || heard.stateAtVerdict == "held")
     #expect(reception.heard.dropFirst().allSatisfy { $0.bytes.isEmpty })
   }

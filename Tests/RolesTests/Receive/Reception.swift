@@ -78,7 +78,8 @@ struct Reception {
     }
   }
 
-  /// Expects a failure with this exit code, whose text has all of these words, and no trace in the store.
+  /// Expects a failure with this exit code, whose text has all of these words, and no trace in the
+  /// store.
   func expectFailure(
     _ kind: Failure.Kind, _ words: String..., location: SourceLocation = #_sourceLocation
   ) {

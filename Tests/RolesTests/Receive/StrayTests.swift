@@ -6,8 +6,8 @@ import Testing
 import Transport
 import Wire
 
-/// Who else connects while a guest is waited for, and while it comes in: nothing of that ends the waiting, and the
-/// source's guest is held.
+/// Who else connects while a guest is waited for, and while it comes in: nothing of that ends the
+/// waiting, and the source's guest is held.
 @Suite("Connections that are no source's")
 struct StrayTests {
   private func line(_ stray: Stray) -> Line {
@@ -43,7 +43,8 @@ struct StrayTests {
       // The channels say nothing until the stranger has come and, if it does, gone.
       for index in 1...2 { session.lines[index].writeAfter = 0.3 }
       let reception = try Reception(session.lines + [line(stray), line(stray)], over: transport) {
-        // One that stays may be a channel, for all that can be seen: only the operator knows better.
+        // One that stays may be a channel, for all that can be seen: only the operator knows
+        // better.
         if !stray.closes { $0.channels = 2 }
       }
       try reception.expectHeld(session.script)

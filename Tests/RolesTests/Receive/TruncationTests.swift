@@ -17,7 +17,8 @@ struct TruncationTests {
     var generator = SeededGenerator(seed: 21)
     let session = try Tampered(name)
     let bytes = session.lines[0].bytes
-    // With fewer bytes it is not known to be a source, and the reception waits for one: see StrayTests.
+    // With fewer bytes it is not known to be a source, and the reception waits for one: see
+    // StrayTests.
     let first = try bytes.endOfConfiguration() + 1
     // By chance, and around the places where something begins: the very start, the last bytes.
     var cuts = (0..<6).map { _ in Int.random(in: first..<bytes.count, using: &generator) }

@@ -22,7 +22,8 @@ final class FakeDestination: Sendable {
     case silence
     /// SHUT 1 in place of this PONG.
     case refuse(UInt32)
-    /// Has fewer channels: closes those from this one on, with what came unread, for all that anybody can tell.
+    /// Has fewer channels: closes those from this one on, with what came unread, for all that
+    /// anybody can tell.
     case fewer(Int)
     /// Closes everything after so many bytes of a connection: 0 is main.
     case dieAfter(Int, connection: Int)
@@ -121,7 +122,8 @@ final class FakeDestination: Sendable {
     }
   }
 
-  /// The values of the PING commands among these bytes, which begin with at most 8 that were seen before.
+  /// The values of the PING commands among these bytes, which begin with at most 8 that were seen
+  /// before.
   private static func pings(_ bytes: ArraySlice<UInt8>) -> [UInt32] {
     var values: [UInt32] = []
     var at = bytes.startIndex

@@ -9,7 +9,8 @@ import Testing
 import Transport
 import Wire
 
-/// What shows before a destination could start the guest, and what does not matter any more once it runs.
+/// What shows before a destination could start the guest, and what does not matter any more once it
+/// runs.
 @Suite("Hand-overs, step by step")
 struct HandoverTests {
   private let name = "bios-100-zlib-2ch"

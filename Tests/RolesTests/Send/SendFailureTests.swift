@@ -10,7 +10,8 @@ import Testing
 import Transport
 import Wire
 
-/// Who has the guest after a hand-over that went wrong: never two hosts, and never nobody without saying so.
+/// Who has the guest after a hand-over that went wrong: never two hosts, and never nobody without
+/// saying so.
 @Suite("Hand-overs that fail")
 struct SendFailureTests {
   private func fail(

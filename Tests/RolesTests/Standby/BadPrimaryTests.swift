@@ -7,7 +7,8 @@ import TestSupport
 import Testing
 import Wire
 
-/// A primary that says what it must not: a clear error, the right exit code, and the last checkpoint as it was.
+/// A primary that says what it must not: a clear error, the right exit code, and the last
+/// checkpoint as it was.
 @Suite("A primary that does wrong")
 struct BadPrimaryTests {
   static let script = SyntheticGuest.script(seed: 30, checkpoints: 4, pages: [200, 9])
@@ -33,7 +34,8 @@ struct BadPrimaryTests {
       try primary.play(upTo: 2)
       // The standby may cut the connection before all has been said.
       do { try wrong.send(primary, wrong.script.checkpoints[2]) } catch Primary.Ended.standbyGone {}
-      // Nothing is acknowledged: the connection ends without a word, and the primary can go on alone.
+      // Nothing is acknowledged: the connection ends without a word, and the primary can go on
+      // alone.
       #expect(primary.readToEnd() == [], "\(wrong), \(cache)")
       let outcome = try standby.outcome()
       #expect(outcome.cause.kind == wrong.kind, "\(wrong), \(cache): \(outcome.cause)")
@@ -147,7 +149,8 @@ struct BadPrimaryTests {
         let next = BadPrimaryTests.script.checkpoints[3]
         for channel in burst.channels.indices { burst.channels[channel] += next.channels[channel] }
         try $0.send(PrimaryScript.Burst(channels: burst.channels))
-        // A channel stops at the end of an epoch: what is behind it is read when main has come there, too.
+        // A channel stops at the end of an epoch: what is behind it is read when main has come
+        // there, too.
         let (start, size) = try Self.blob(burst)
         try $0.send(main: Array(burst.main[..<start]))
         Thread.sleep(forTimeInterval: 0.2)

@@ -63,7 +63,8 @@ struct DyingPrimaryTests {
     _ script: PrimaryScript, _ cache: Manifest.Cache, _ death: Primary.Death, _ round: Int
   ) throws {
     let what: Comment = "\(cache), connection \(death.connection), byte \(death.after)"
-    // A channel that comes and dies before the main channel has said a word: the standby waits for that one.
+    // A channel that comes and dies before the main channel has said a word: the standby waits for
+    // that one.
     let isEarly = death.after < script.length(of: death.connection, upTo: 0)
     let standby = try LocalStandby(cache: cache) { if isEarly { $0.timeout = 2 } }
     let primary = try Primary(script, to: standby.uri, death: death, seed: UInt64(round))
@@ -76,7 +77,8 @@ struct DyingPrimaryTests {
     let outcome = try standby.outcome()
     #expect(outcome.cause.kind == .unreachable, "\(what): \(outcome.cause)")
     let found = outcome.report.checkpoint
-    // The whole of a checkpoint may have been sent by a primary that did not live to read the answer.
+    // The whole of a checkpoint may have been sent by a primary that did not live to read the
+    // answer.
     #expect(found == acknowledged || found == acknowledged + 1, what)
     if found > acknowledged {
       #expect(death.connection == 0 && death.after >= script.length(of: 0, upTo: found), what)

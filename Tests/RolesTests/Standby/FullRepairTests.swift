@@ -14,7 +14,8 @@ struct FullRepairTests {
     "The copy of the last checkpoint needs no room", arguments: Manifest.Cache.allCases,
     [true, false])
   func repair(cache: Manifest.Cache, blank: Bool) throws {
-    // Few pages all over a large guest that has hardly anything: those that are zero lie where nothing ever was.
+    // Few pages all over a large guest that has hardly anything: those that are zero lie where
+    // nothing ever was.
     let script = SyntheticGuest.script(
       .plain, seed: 70, checkpoints: 4, pages: [blank ? 40_000 : 6000, 37],
       counts: [blank ? 12 : 400], blank: blank)

@@ -2,8 +2,9 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Kills a child process, as kill -9 does, directly before its n-th system call after a certain moment: a small
-/// library that is loaded before the C library counts the calls that change something or wait for something.
+/// Kills a child process, as kill -9 does, directly before its n-th system call after a certain
+/// moment: a small library that is loaded before the C library counts the calls that change
+/// something or wait for something.
 enum KillSwitch {
   /// From when on calls are counted.
   enum Moment {

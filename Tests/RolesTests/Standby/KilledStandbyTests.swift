@@ -44,7 +44,8 @@ struct KilledStandbyTests {
 
     /// The last acknowledged checkpoint is there, or a later one, and it is whole.
     func check(_ store: String, _ acknowledged: Int?) throws {
-      // READY may not have come, and then the primary goes on alone: the guardian may have swept what was left.
+      // READY may not have come, and then the primary goes on alone: the guardian may have swept
+      // what was left.
       let found = try? Store.status(of: store)
       if acknowledged == nil, found?.manifest == nil { return }
       let status = try #require(found, what)

@@ -5,7 +5,8 @@ import SessionReplay
 import TestSupport
 import Testing
 
-/// A primary that dies ends all of its connections; one that keeps some of them lives, and its guest with it.
+/// A primary that dies ends all of its connections; one that keeps some of them lives, and its
+/// guest with it.
 @Suite("A primary that leaves and lives")
 struct LeavingPrimaryTests {
   static let script = SyntheticGuest.script(seed: 90, checkpoints: 3, pages: [200, 9])

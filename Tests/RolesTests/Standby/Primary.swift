@@ -3,8 +3,8 @@ import Glibc
 import TestSupport
 import Wire
 
-/// A COLO primary: sends bursts over its connections, all at once as a real one does, and waits where the
-/// protocol waits. At a given byte of one connection it dies: all connections are closed.
+/// A COLO primary: sends bursts over its connections, all at once as a real one does, and waits
+/// where the protocol waits. At a given byte of one connection it dies: all connections are closed.
 final class Primary {
   /// How a session ended for the primary, other than well.
   enum Ended: Error, Equatable {
@@ -18,7 +18,8 @@ final class Primary {
     case unexpected([UInt8])
   }
 
-  /// The last byte before it dies. If that is the last of a burst, the other connections' bytes are sent, too.
+  /// The last byte before it dies. If that is the last of a burst, the other connections' bytes are
+  /// sent, too.
   struct Death {
     /// 0 is the main channel.
     var connection: Int

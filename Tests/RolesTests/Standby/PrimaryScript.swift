@@ -1,6 +1,6 @@
-// The standby's tests: synthetic primaries that play recorded or generated COLO sessions into the real
-// `multifd receive --colo` (a child process, or in this process), to the end, to a random byte, wrongly, or until
-// the standby is killed; and a look at the store afterwards.
+// The standby's tests: synthetic primaries that play recorded or generated COLO sessions into the
+// real `multifd receive --colo` (a child process, or in this process), to the end, to a random
+// byte, wrongly, or until the standby is killed; and a look at the store afterwards.
 //
 //   PrimaryScript     a session, cut where the primary waits for an answer
 //   RecordedPrimary   scripts of recorded sessions

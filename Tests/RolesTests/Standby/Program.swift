@@ -5,8 +5,8 @@ import TestSupport
 enum Program {
   /// Makes an executable file of a script.
   ///
-  /// Another process writes it: a child that another test is just starting would have a copy of a descriptor of
-  /// ours, and a file that somebody has open for writing cannot be started.
+  /// Another process writes it: a child that another test is just starting would have a copy of a
+  /// descriptor of ours, and a file that somebody has open for writing cannot be started.
   static func write(_ script: String, to path: String) throws {
     let text = path + ".text"
     try script.write(toFile: text, atomically: false, encoding: .utf8)

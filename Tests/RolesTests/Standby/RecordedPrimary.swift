@@ -3,7 +3,8 @@ import TestSupport
 import Wire
 
 extension PrimaryScript {
-  /// A recorded session, cut where its primary waited. What comes after its last complete checkpoint is left out.
+  /// A recorded session, cut where its primary waited. What comes after its last complete
+  /// checkpoint is left out.
   init(recorded session: Fixtures.Session) throws {
     let script = try StreamScript(session)
     let ends = try Self.ends(script.main)

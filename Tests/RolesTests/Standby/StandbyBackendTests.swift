@@ -5,7 +5,8 @@ import Store
 import TestSupport
 import Testing
 
-/// What a standby has promised is kept when a backend hangs, crashes or leaves, or something ends its worker.
+/// What a standby has promised is kept when a backend hangs, crashes or leaves, or something ends
+/// its worker.
 @Suite("Misbehaving backends behind a standby", .enabled(if: MisbehavingBackend.unavailable == nil))
 struct StandbyBackendTests {
   /// A standby whose backend works until ``misbehave()``.

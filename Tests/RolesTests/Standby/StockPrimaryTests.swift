@@ -3,8 +3,8 @@ import SessionReplay
 import TestSupport
 import Testing
 
-/// The whole of it with a stock QEMU: checkpoints ten times a second, one of the two killed, and the guest's own
-/// word for every page of its memory.
+/// The whole of it with a stock QEMU: checkpoints ten times a second, one of the two killed, and
+/// the guest's own word for every page of its memory.
 @Suite(
   "A stock primary",
   .enabled(

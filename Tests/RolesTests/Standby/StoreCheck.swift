@@ -7,8 +7,8 @@ import Testing
 
 /// What a store holds, as everybody sees it who continues the guest.
 enum StoreCheck {
-  /// Opens a store as `send` and `failover` do, and compares the guest with the script's at the checkpoint that the
-  /// store names: all of RAM, and the devices.
+  /// Opens a store as `send` and `failover` do, and compares the guest with the script's at the
+  /// checkpoint that the store names: all of RAM, and the devices.
   ///
   /// - Returns: that checkpoint.
   @discardableResult
@@ -37,8 +37,8 @@ enum StoreCheck {
     #expect(found == number, what, sourceLocation: location)
   }
 
-  /// Has a store say something else of its guest, as an earlier process may have left it. Only the roles' own steps
-  /// may do that to an open store.
+  /// Has a store say something else of its guest, as an earlier process may have left it. Only the
+  /// roles' own steps may do that to an open store.
   static func set(_ state: Manifest.State, in store: String) throws {
     var manifest = try #require(try Store.status(of: store).manifest)
     manifest.state = state

@@ -1,6 +1,7 @@
 import Wire
 
-/// What a synthetic guest's primary writes for an epoch: packets, or records on the main channel, and what ends it.
+/// What a synthetic guest's primary writes for an epoch: packets, or records on the main channel,
+/// and what ends it.
 extension SyntheticGuest {
   mutating func endEpoch() {
     for channel in channels.indices {

@@ -2,18 +2,19 @@ import SessionReplay
 import TestSupport
 import Wire
 
-/// A small guest that never was: a generator makes what its primary sends, and remembers every page at every
-/// checkpoint.
+/// A small guest that never was: a generator makes what its primary sends, and remembers every page
+/// at every checkpoint.
 ///
-/// It does what recordings do not show: large checkpoints directly before tiny ones and before empty ones, the same
-/// page in several epochs of a checkpoint, now with contents and now zero, pages that become zero and come back,
-/// epochs in which a channel has nothing to say.
+/// It does what recordings do not show: large checkpoints directly before tiny ones and before
+/// empty ones, the same page in several epochs of a checkpoint, now with contents and now zero,
+/// pages that become zero and come back, epochs in which a channel has nothing to say.
 struct SyntheticGuest {
   /// How its primary speaks.
   struct Style: Sendable, CustomStringConvertible {
     /// 0: plain.
     var channels = 2
-    /// A MULTIFD_FLUSH record is the sync point; otherwise every section's end (and zero pages go over main).
+    /// A MULTIFD_FLUSH record is the sync point; otherwise every section's end (and zero pages go
+    /// over main).
     var flush = true
     /// 11.x; otherwise ENABLE_COLO.
     var listens = true
@@ -51,10 +52,10 @@ struct SyntheticGuest {
   ///
   /// - Parameters:
   ///   - pages: of each block.
-  ///   - blobSizes: bytes of each of two devices' state at the end of precopy, the first checkpoint, … and again, at
-  ///     most; at least half of it.
-  ///   - counts: pages in each epoch of the first checkpoint, the second, … and again; nil: by chance. More than
-  ///     there are means every page, with contents.
+  ///   - blobSizes: bytes of each of two devices' state at the end of precopy, the first
+  ///     checkpoint, … and again, at most; at least half of it.
+  ///   - counts: pages in each epoch of the first checkpoint, the second, … and again; nil: by
+  ///     chance. More than there are means every page, with contents.
   ///   - blank: precopy has zero pages only, but for one.
   static func script(
     _ style: Style = Style(), seed: UInt64, checkpoints: Int, pages: [Int] = [1500, 37, 1],

@@ -6,8 +6,8 @@ struct Baseline {
   /// How much of an earlier figure is still as good: other things run on a machine, too.
   private static let tolerance = 0.75
 
-  /// The figures of a report in the JSON format. What cannot be a gate is refused before anything is run: a
-  /// comparison that is left out in silence would pass.
+  /// The figures of a report in the JSON format. What cannot be a gate is refused before anything
+  /// is run: a comparison that is left out in silence would pass.
   init(_ path: String, for selected: [TestDescription]) throws(HarnessFault) {
     guard let bytes = readFile(path), let report = JSONValue(parsing: bytes) else {
       throw HarnessFault("\(path) is not a report of this harness (--format json)", usage: true)

@@ -1,13 +1,13 @@
-// How fast a backend is. Bench measures a channel, LinkModel says what that means on a link, Baseline holds a run to an
-// earlier one.
+// How fast a backend is. Bench measures a channel, LinkModel says what that means on a link,
+// Baseline holds a run to an earlier one.
 
 import CHarness
 import Glibc
 import PluginAPI
 import Synchronization
 
-/// One channel in both directions with nothing around it: no guard pages, no checks, what a host would do and
-/// no more. What it measures is the backend.
+/// One channel in both directions with nothing around it: no guard pages, no checks, what a host
+/// would do and no more. What it measures is the backend.
 ///
 /// @unchecked Sendable: used by one thread at a time.
 final class Bench: @unchecked Sendable {
@@ -137,7 +137,8 @@ final class Bench: @unchecked Sendable {
     normal.deallocate()
   }
 
-  /// Encodes all packets, then decodes them; nil when a callback fails. Nanoseconds for each packet.
+  /// Encodes all packets, then decodes them; nil when a callback fails. Nanoseconds for each
+  /// packet.
   func pass() -> Pass? {
     let packet = shape.pageCount * shape.pageSize
     var result = Pass()

@@ -2,8 +2,9 @@ import Chart
 
 /// What a backend's speed means on a link: the slowest of encoding, the wire and decoding.
 ///
-/// The three work at the same time, on packets of several channels. The wire carries payload, of which a byte
-/// stands for `ratio` bytes of pages; what a host adds to a packet (56 bytes and 8 for each page) is left out.
+/// The three work at the same time, on packets of several channels. The wire carries payload, of
+/// which a byte stands for `ratio` bytes of pages; what a host adds to a packet (56 bytes and 8 for
+/// each page) is left out.
 struct LinkModel: Equatable {
   let name: String
   /// Bytes of pages in a second, all channels together.
@@ -34,8 +35,8 @@ private func alignedTable(_ rows: [[String]]) -> String { table(rows) }
 
 /// Effective rates as a picture.
 public enum LinkChart {
-  /// Bars in groups, one group for each link: how much guest memory moves, in multiples of the link's own rate.
-  /// Nil when `perf/links` has not been run.
+  /// Bars in groups, one group for each link: how much guest memory moves, in multiples of the
+  /// link's own rate. Nil when `perf/links` has not been run.
   public static func svg(_ report: RunReport) -> String? {
     guard let result = report.results.first(where: { $0.test.id == "perf/links" }) else {
       return nil

@@ -1,23 +1,25 @@
-// A test's process, from both sides: a crash, a hang or an exit() of a backend is a result, and what one test does to
-// its process no other test meets.
+// A test's process, from both sides: a crash, a hang or an exit() of a backend is a result, and
+// what one test does to its process no other test meets.
 //
-// A run starts this executable once more as its zygote (Zygote, zygote.c), which opens no library and has one thread;
-// for each test it forks a child. ChildProcess is what a child does, ChildOrder what it is told, ReportLine what it
-// tells; RunningChild is the child as the run sees it, and ChildAccount what is known of it in the end.
+// A run starts this executable once more as its zygote (Zygote, zygote.c), which opens no library
+// and has one thread; for each test it forks a child. ChildProcess is what a child does, ChildOrder
+// what it is told, ReportLine what it tells; RunningChild is the child as the run sees it, and
+// ChildAccount what is known of it in the end.
 
 import CHarness
 import Glibc
 
 /// One test, seen from inside its process.
 public enum ChildProcess {
-  /// The first argument of a process that runs one test. The zygote's children are forks and have none.
+  /// The first argument of a process that runs one test. The zygote's children are forks and have
+  /// none.
   static let flag = "--multifd-harness-child"
   /// The first argument of the process that children are forked from.
   static let zygoteFlag = "--multifd-harness-zygote"
 
-  /// Runs a test and ends the process, when that is what this process was started for. An executable that is
-  /// named in `HarnessSettings.executable` calls this before it looks at its arguments, and before it starts a
-  /// thread.
+  /// Runs a test and ends the process, when that is what this process was started for. An
+  /// executable that is named in `HarnessSettings.executable` calls this before it looks at its
+  /// arguments, and before it starts a thread.
   public static func runIfAsked() {
     let arguments = CommandLine.arguments
     guard arguments.count > 1, [flag, zygoteFlag].contains(arguments[1]) else { return }

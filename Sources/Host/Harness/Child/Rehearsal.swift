@@ -1,5 +1,6 @@
-/// Does in the zygote what every test does anyway and no backend is needed for, so that what is made on first use is
-/// there when a child is forked: tables, the metadata of types, the addresses of functions.
+/// Does in the zygote what every test does anyway and no backend is needed for, so that what is
+/// made on first use is there when a child is forked: tables, the metadata of types, the addresses
+/// of functions.
 ///
 /// Leaves no descriptor, no thread and no memory that a test would look at.
 enum Rehearsal {

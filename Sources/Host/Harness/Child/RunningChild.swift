@@ -87,8 +87,9 @@ final class RunningChild {
     }
   }
 
-  /// Whether the time is up. On a busy machine a child gets the time back in which it was ready to run and had no
-  /// processor, or an honest backend would be said to hang; up to a point, since a loop without end waits, too.
+  /// Whether the time is up. On a busy machine a child gets the time back in which it was ready to
+  /// run and had no processor, or an honest backend would be said to hang; up to a point, since a
+  /// loop without end waits, too.
   private func isLate() -> Bool {
     guard charness_now() >= deadline else { return false }
     let limit = UInt64(settings.limit(for: test) * 1e9)
@@ -143,7 +144,8 @@ final class RunningChild {
     if timedOut {
       account.add("was not done within \(fixed(settings.limit(for: test), 0)) s\(place)")
     } else if signal != 0 {
-      // abort() with a last word is a run-time library that has found something; without, it is meant.
+      // abort() with a last word is a run-time library that has found something; without, it is
+      // meant.
       if signal == SIGABRT, printed.isEmpty {
         account.findings.removeAll { $0.message.hasPrefix("signal \(SIGABRT) ") }
         account.add("the process was ended by abort()\(place)", endRule)
@@ -158,7 +160,8 @@ final class RunningChild {
     }
   }
 
-  /// Whose rule it is that the process goes on. A library that ends it while it is opened cannot be opened.
+  /// Whose rule it is that the process goes on. A library that ends it while it is opened cannot be
+  /// opened.
   private var endRule: String { test.group == .load ? test.id : "lifecycle/no-exit" }
 
   private var outputText: String {

@@ -1,10 +1,11 @@
 import CHarness
 import Glibc
 
-/// The process that the children of a run are forked from, as the run sees it: `zygote.c` tells what it is.
+/// The process that the children of a run are forked from, as the run sees it: `zygote.c` tells
+/// what it is.
 ///
-/// It lives as long as this object, and its children no longer than it. They are its own, so it is the one that ends
-/// them.
+/// It lives as long as this object, and its children no longer than it. They are its own, so it is
+/// the one that ends them.
 final class Zygote {
   private var zygote = charness_zygote()
   private let isQuick: Bool
@@ -17,8 +18,8 @@ final class Zygote {
     // C strings of our own, freed below: posix_spawn reads them before it returns.
     let arguments = words.map { strdup($0) } + [nil]
     defer { arguments.forEach { free($0) } }
-    // Memory that a backend takes for zero shows. What it has to say it says at once: two minutes are for a machine
-    // that is busy beyond all measure.
+    // Memory that a backend takes for zero shows. What it has to say it says at once: two minutes
+    // are for a machine that is busy beyond all measure.
     let error = charness_zygote_start(settings.executable, arguments, 165, 120, &zygote)
     if error != 0 { throw Self.fault(error) }
   }
@@ -36,8 +37,9 @@ final class Zygote {
     return child
   }
 
-  /// Nothing is filled where speed is measured. Nor, in a quick run, where options go to their ends: that is
-  /// hundreds of megabytes in some codecs, and what is in memory shows in the other tests as well.
+  /// Nothing is filled where speed is measured. Nor, in a quick run, where options go to their
+  /// ends: that is hundreds of megabytes in some codecs, and what is in memory shows in the other
+  /// tests as well.
   private func fillsMemory(of test: TestDescription) -> Bool {
     let costly = ["options/ends", "options/combinations", "isolation/options"]
     return test.group != .perf && !(isQuick && costly.contains(test.id))

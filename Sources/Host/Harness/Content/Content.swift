@@ -1,5 +1,5 @@
-// What a backend is given: Content is what pages hold, Recording packets in a file, ForeignPayloads what other formats
-// send, Mutator payloads that are spoilt at random.
+// What a backend is given: Content is what pages hold, Recording packets in a file, ForeignPayloads
+// what other formats send, Mutator payloads that are spoilt at random.
 
 import Glibc
 

@@ -17,8 +17,8 @@ enum ForeignPayloads {
   private static let zlibStored: [UInt8] =
     [0x78, 0x01, 0x00, 0x04, 0x00, 0xfb, 0xff, 1, 2, 3, 4, 0x00, 0x00, 0x00, 0xff, 0xff]
 
-  /// A block of the fixed code: a zero, then matches of 258 zeroes, 13 bits each (8 for the length 258, code
-  /// 285; 5 for distance 1).
+  /// A block of the fixed code: a zero, then matches of 258 zeroes, 13 bits each (8 for the length
+  /// 258, code 285; 5 for distance 1).
   private static let zlibBomb: [UInt8] = {
     var bits = BitWriter()
     bits.put(0b011, 3)  // last block 1, type 01, first bit first
@@ -31,7 +31,8 @@ enum ForeignPayloads {
     return [0x78, 0x01] + bits.bytes
   }()
 
-  /// RFC 8878: a frame without content size, then blocks of type RLE that claim 128 KiB of zeroes each.
+  /// RFC 8878: a frame without content size, then blocks of type RLE that claim 128 KiB of zeroes
+  /// each.
   private static let zstdBomb: [UInt8] = {
     var bytes: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38]
     for _ in 0..<2000 {

@@ -1,4 +1,5 @@
-/// Spoils payloads: with what formats are made of in mind (lengths, headers, pieces that repeat), and at random.
+/// Spoils payloads: with what formats are made of in mind (lengths, headers, pieces that repeat),
+/// and at random.
 struct Mutator {
   var random: Seeded
   /// Payloads to take pieces from.

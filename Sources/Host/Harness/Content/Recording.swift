@@ -1,8 +1,9 @@
 /// Packets in a file: what fuzzing found, or what an earlier version of a backend sent.
 ///
-/// All numbers are little-endian. `MFDREC01`, then u32 and bytes for each of backend, version, wire format and
-/// options (`key=value,…`); u32 page size, u32 page count, u64 round; u32 packets; each packet: u32 pages, a u64
-/// offset for each, u32 and bytes of payload, u32 hashes (0, or as many as pages), a u64 for each.
+/// All numbers are little-endian. `MFDREC01`, then u32 and bytes for each of backend, version, wire
+/// format and options (`key=value,…`); u32 page size, u32 page count, u64 round; u32 packets; each
+/// packet: u32 pages, a u64 offset for each, u32 and bytes of payload, u32 hashes (0, or as many as
+/// pages), a u64 for each.
 struct Recording: Equatable {
   struct Entry: Equatable {
     var offsets: [UInt64]

@@ -4,8 +4,8 @@ public protocol ReportFormat {
   static func text(_ report: RunReport) -> String
 }
 
-/// Test Anything Protocol, version 13: what perl's TAP::Parser and others read. Version 14 has nothing that is
-/// needed here, and they refuse it.
+/// Test Anything Protocol, version 13: what perl's TAP::Parser and others read. Version 14 has
+/// nothing that is needed here, and they refuse it.
 public enum TAPFormat: ReportFormat {
   /// The whole report.
   public static func text(_ report: RunReport) -> String {

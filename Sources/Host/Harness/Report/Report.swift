@@ -1,5 +1,5 @@
-// What is told in the end: TestResult is one test's, RunReport the whole run's; HumanFormat writes it for people, Formats
-// for programs (TAP, JUnit, JSON), and JSONValue reads it again.
+// What is told in the end: TestResult is one test's, RunReport the whole run's; HumanFormat writes
+// it for people, Formats for programs (TAP, JUnit, JSON), and JSONValue reads it again.
 
 /// The backend as its table names it.
 public struct BackendIdentity: Sendable, Equatable {

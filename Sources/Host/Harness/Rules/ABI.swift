@@ -193,7 +193,8 @@ enum ABI {
     for count in [1, 16, 7] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
   }
 
-  /// Through PluginLoader, as the real host does it: search path, owner and mode, probe, table, channels.
+  /// Through PluginLoader, as the real host does it: search path, owner and mode, probe, table,
+  /// channels.
   @Sendable private static func hostAccepts(_ context: Context) throws(Stop) {
     let library = try context.library
     let path = realpath(library.path, nil).map { raw in

@@ -2,8 +2,9 @@ import CHarness
 import Glibc
 import PluginAPI
 
-/// `bounds`: nothing is touched that is not the backend's. Most of these rules are watched by the drivers and
-/// the guard pages in every test; the tests here do what is most likely to break each of them.
+/// `bounds`: nothing is touched that is not the backend's. Most of these rules are watched by the
+/// drivers and the guard pages in every test; the tests here do what is most likely to break each
+/// of them.
 enum Bounds {
   static let bodies: [String: Rules.Body] = [
     "bounds/write-past-page": everyPage, "bounds/write-before-page": everyPage,
@@ -71,8 +72,8 @@ enum Bounds {
     }
   }
 
-  /// After each call its block becomes inaccessible, the lists too (as in every test), and the next packet is in
-  /// another block.
+  /// After each call its block becomes inaccessible, the lists too (as in every test), and the next
+  /// packet is in another block.
   @Sendable private static func pointersKept(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 8)
     func block(_ label: String, _ kind: MemoryKind) -> Block {
@@ -105,7 +106,8 @@ enum Bounds {
     receive.close()
   }
 
-  /// Looks for pages that come out as large as possible: every content, then the worst of it made worse.
+  /// Looks for pages that come out as large as possible: every content, then the worst of it made
+  /// worse.
   @Sendable private static func payloadBound(_ context: Context) throws(Stop) {
     let library = try context.library
     var random = context.random("search")
@@ -132,7 +134,8 @@ enum Bounds {
       }
       var best = 0.0
       block.fill(.random, &random)
-      // A round over a large packet takes as long as many over a small one, and changes as many pages.
+      // A round over a large packet takes as long as many over a small one, and changes as many
+      // pages.
       let size = shape.pageCount * shape.pageSize >> 12
       let rounds = context.rounds(300, quick: 40) * 8 / max(8, size)
       for _ in 0..<max(context.rounds(8, quick: 4), rounds) {

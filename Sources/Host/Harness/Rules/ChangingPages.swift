@@ -3,7 +3,8 @@ import Glibc
 import PluginAPI
 import Synchronization
 
-/// `roundtrip/changing-pages`: a guest writes to its pages, in another thread, while they are encoded.
+/// `roundtrip/changing-pages`: a guest writes to its pages, in another thread, while they are
+/// encoded.
 enum ChangingPages {
   @Sendable static func check(_ context: Context) throws(Stop) {
     let library = try context.library
@@ -38,8 +39,9 @@ enum ChangingPages {
       thread.join()
     }
     var random = context.random("pages")
-    // Only what is encoded while the guest writes shows anything; on a busy machine that is not every packet. A slow
-    // encoder meets in a quarter of the packets more of the guest's writes than a fast one in all of them.
+    // Only what is encoded while the guest writes shows anything; on a busy machine that is not
+    // every packet. A slow encoder meets in a quarter of the packets more of the guest's writes
+    // than a fast one in all of them.
     let rounds = context.rounds(200, quick: 60)
     var met = 0, writes = 0
     for _ in 0..<5 * rounds where met < rounds && (met < rounds / 4 || writes < 100 * rounds) {
@@ -71,10 +73,12 @@ enum ChangingPages {
     return got.indices.allSatisfy { got[$0] == old[$0] || got[$0] == new[$0] }
   }
 
-  /// A guest whose every byte is at any time that of one image or of the other. It sleeps between packets: one that
-  /// wrote all the time would have used up its share of a busy machine when it is needed.
+  /// A guest whose every byte is at any time that of one image or of the other. It sleeps between
+  /// packets: one that wrote all the time would have used up its share of a busy machine when it is
+  /// needed.
   ///
-  /// @unchecked Sendable: the races on `live` are what is tested; the rest is atomic, or its thread's own.
+  /// @unchecked Sendable: the races on `live` are what is tested; the rest is atomic, or its
+  /// thread's own.
   private final class Guest: @unchecked Sendable {
     private let live: Block
     private let images: [Block]

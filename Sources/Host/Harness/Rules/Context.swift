@@ -13,7 +13,8 @@ final class Reporter: Sendable {
 
   func say(_ line: ReportLine) { said.withLock { _ in sink(line) } }
 
-  /// A breach of the rule of `owner`, of this test unless told otherwise. The first three of each are told.
+  /// A breach of the rule of `owner`, of this test unless told otherwise. The first three of each
+  /// are told.
   func find(_ owner: String?, _ message: String) {
     let owner = owner ?? test
     said.withLock { said in

@@ -66,7 +66,8 @@ enum Determinism {
     return hash
   }
 
-  /// This very test in a child of the child, which prints its digest: other addresses, other rubbish in memory.
+  /// This very test in a child of the child, which prints its digest: other addresses, other
+  /// rubbish in memory.
   @Sendable private static func processes(_ context: Context) throws(Stop) {
     _ = try declared(context)
     let own = try digest(context)

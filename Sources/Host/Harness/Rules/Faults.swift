@@ -74,7 +74,8 @@ enum Faults {
     }
   }
 
-  /// Leaves free memory in small pieces, so that this process itself gets by while there is no more to be had.
+  /// Leaves free memory in small pieces, so that this process itself gets by while there is no more
+  /// to be had.
   private static func keepSmallMemory() {
     let pieces = (0..<64).map { _ in malloc(16 << 10) }
     // The one at the end keeps the rest from being given back to the kernel; never freed.
@@ -124,7 +125,8 @@ enum Faults {
     }
   }
 
-  /// Through a pipe, in small pieces, with a signal every millisecond: what a socket may do to a reader.
+  /// Through a pipe, in small pieces, with a signal every millisecond: what a socket may do to a
+  /// reader.
   @Sendable private static func slowConnection(_ context: Context) throws(Stop) {
     let lane = try Lane(context, Shape(try context.library, pages: 16), content: Lane.mix)
     var old = sigaction()

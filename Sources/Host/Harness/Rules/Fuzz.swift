@@ -171,7 +171,8 @@ enum Fuzz {
     context.measure("fuzz.encode.rounds", Double(rounds), "")
   }
 
-  /// A channel of random sizes and options, some packets of random pages: all follows from `number`.
+  /// A channel of random sizes and options, some packets of random pages: all follows from
+  /// `number`.
   private static func round(
     _ number: UInt64, _ context: Context, _ library: Library
   ) throws(Stop) {

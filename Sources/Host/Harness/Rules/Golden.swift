@@ -86,7 +86,8 @@ enum Golden {
     }
   }
 
-  /// Other libraries of the same wire format: this one's payloads through them, and theirs through this one.
+  /// Other libraries of the same wire format: this one's payloads through them, and theirs through
+  /// this one.
   private static func exchange(
     _ context: Context, with path: String
   ) throws(Stop) -> Bool {

@@ -2,8 +2,8 @@ import CHarness
 import Glibc
 import PluginAPI
 
-/// `hostile`: a payload that no honest peer sends is a clean error: no write outside the packet's pages, bounded
-/// time (the test's limit) and memory.
+/// `hostile`: a payload that no honest peer sends is a clean error: no write outside the packet's
+/// pages, bounded time (the test's limit) and memory.
 enum Hostile {
   static let bodies: [String: Rules.Body] = [
     "hostile/truncated": truncated, "hostile/surplus": surplus, "hostile/page-count": pageCount,

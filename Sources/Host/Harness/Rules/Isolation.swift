@@ -8,7 +8,8 @@ enum Isolation {
     "isolation/failure": failure, "isolation/options": options,
   ]
 
-  /// Channels take turns; each packet arrives, and where bytes are determined they are those of a channel alone.
+  /// Channels take turns; each packet arrives, and where bytes are determined they are those of a
+  /// channel alone.
   @Sendable private static func interleaved(_ context: Context) throws(Stop) {
     let library = try context.library
     let shape = Shape(library, pages: 16)

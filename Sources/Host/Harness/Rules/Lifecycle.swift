@@ -8,8 +8,8 @@ enum Lifecycle {
     "lifecycle/failed-setup": failedSetup, "lifecycle/unsupported": unsupported,
     "lifecycle/cycles": cycles, "lifecycle/both-sides": bothSides, "lifecycle/threads": threads,
     "lifecycle/after-error": afterError,
-    // Output and ends of the process are seen from outside, whatever test they happen in; these two do what a
-    // channel normally does, and give it the chance.
+    // Output and ends of the process are seen from outside, whatever test they happen in; these two
+    // do what a channel normally does, and give it the chance.
     "lifecycle/prints-nothing": everydayLife, "lifecycle/no-exit": everydayLife,
     "lifecycle/process-state": everydayLife,
   ]

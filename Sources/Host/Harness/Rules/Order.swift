@@ -46,7 +46,8 @@ enum Order {
     let shape = Shape(library)
     let lane = try Lane(context, shape, pages: 150, content: Lane.mix)
     var random = context.random("pages")
-    // All are encoded before the first is decoded: the state of one side follows the other's packets alone.
+    // All are encoded before the first is decoded: the state of one side follows the other's
+    // packets alone.
     var packets: [Packet] = []
     for round in 0..<context.rounds(100, quick: 30) {
       let isFull = round % context.rounds(3, quick: 5) == 0

@@ -3,8 +3,8 @@ import Glibc
 import PluginAPI
 import Synchronization
 
-/// `perf`: how fast it is, and what that means on a link. Nothing here fails but a callback: numbers are for
-/// people, and for `perf/baseline`.
+/// `perf`: how fast it is, and what that means on a link. Nothing here fails but a callback:
+/// numbers are for people, and for `perf/baseline`.
 enum Perf {
   static let bodies: [String: Rules.Body] = [
     "perf/throughput": throughput, "perf/latency": latency, "perf/scaling": scaling,

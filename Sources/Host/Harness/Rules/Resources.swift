@@ -25,8 +25,8 @@ enum Resources {
     }
   }
 
-  /// Runs `body` in three parts of `count` rounds. The first is for everything that is only made once; a leak
-  /// shows in both of the others.
+  /// Runs `body` in three parts of `count` rounds. The first is for everything that is only made
+  /// once; a leak shows in both of the others.
   private static func watch(
     _ context: Context, _ noun: String, count: Int, _ body: (Int) throws(Stop) -> Void
   ) throws(Stop) {
@@ -133,7 +133,8 @@ enum Resources {
       let status = receive.receive(payload.bytes, target, source.offsets)
       try context.require(status.isOK, "recv() returns \(status)")
     }
-    // alloc() is malloc() here, so the second figure holds the first; packets may have added to alloc().
+    // alloc() is malloc() here, so the second figure holds the first; packets may have added to
+    // alloc().
     let sent = max(send.host.peak, middle - start), received = max(receive.host.peak, end - middle)
     context.measure("memory.send", Double(sent), "bytes")
     context.measure("memory.recv", Double(received), "bytes")

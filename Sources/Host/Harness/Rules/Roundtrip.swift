@@ -23,7 +23,8 @@ enum Roundtrip {
     let library = try context.library
     let lane = try Lane(context, Shape(library, pages: 16), content: Lane.mix)
     let zero = Array(lane.source.offsets.suffix(4))
-    // These pages pass as long as no empty packet has come before them, or it is not for this test to say.
+    // These pages pass as long as no empty packet has come before them, or it is not for this test
+    // to say.
     lane.honestyRule = "roundtrip/basic"
     try lane.pass(Array(lane.source.offsets.prefix(5)))
     lane.honestyRule = nil
@@ -108,7 +109,8 @@ enum Roundtrip {
     for order in orders { try lane.pass(Array(order.prefix(shape.pageCount))) }
   }
 
-  /// Offsets that do not fit into 32 bits, signed and unsigned. The block is address space, hardly memory.
+  /// Offsets that do not fit into 32 bits, signed and unsigned. The block is address space, hardly
+  /// memory.
   @Sendable private static func highOffsets(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 8)
     let size = UInt64(shape.pageSize)

@@ -1,6 +1,7 @@
-// What a backend is held to: a file for each group of tests, named after it. A test gets a Context (its order, random
-// numbers, a place to report), opens the library by it, and is over when it returns or throws a Stop. What it finds it
-// puts down to the test whose rule is broken, which need not be itself.
+// What a backend is held to: a file for each group of tests, named after it. A test gets a Context
+// (its order, random numbers, a place to report), opens the library by it, and is over when it
+// returns or throws a Stop. What it finds it puts down to the test whose rule is broken, which need
+// not be itself.
 
 /// The code of every test, by name.
 package enum Rules {

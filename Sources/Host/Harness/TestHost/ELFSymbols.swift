@@ -1,5 +1,5 @@
-/// The dynamic symbols of a shared library, read from the file without any tool: 64-bit, little-endian ELF
-/// (System V ABI, chapter 4).
+/// The dynamic symbols of a shared library, read from the file without any tool: 64-bit,
+/// little-endian ELF (System V ABI, chapter 4).
 struct ELFSymbols {
   /// Those that it defines for others.
   private(set) var exported: [String] = []

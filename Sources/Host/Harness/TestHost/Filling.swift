@@ -3,8 +3,8 @@ import Glibc
 
 /// What fresh memory of the harness is full of, so that memory taken for zero shows.
 ///
-/// A backend may ask for a hundred megabytes and touch little of them. They are one small file's pages then, mapped
-/// over and over, and cost nothing before they are written to.
+/// A backend may ask for a hundred megabytes and touch little of them. They are one small file's
+/// pages then, mapped over and over, and cost nothing before they are written to.
 enum Filling {
   static let byte: UInt8 = 0xa5
 
@@ -20,12 +20,14 @@ enum Filling {
 
   private static let isFilled: Bool = {
     [UInt8](repeating: byte, count: chunk).withUnsafeBytes {
-      // pwrite() is told the buffer's size. A backend that closes descriptors may have taken this one, too.
+      // pwrite() is told the buffer's size. A backend that closes descriptors may have taken this
+      // one, too.
       pwrite(file, $0.baseAddress, $0.count, 0) == chunk
     }
   }()
 
-  /// Fills `size` bytes at `start` that may be written to, the whole pages of a mapping of the caller's.
+  /// Fills `size` bytes at `start` that may be written to, the whole pages of a mapping of the
+  /// caller's.
   static func fill(_ start: UnsafeMutableRawPointer, _ size: Int) {
     if size >= least, isFilled {
       var done = 0

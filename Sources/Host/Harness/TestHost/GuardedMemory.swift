@@ -37,7 +37,8 @@ final class GuardedMemory: @unchecked Sendable {
   private static let page = 4096
   private static let canary: UInt8 = 0xc9
 
-  /// Contents are ``Filling``. `alignment` is a power of two. Closed: off limits until it is opened.
+  /// Contents are ``Filling``. `alignment` is a power of two. Closed: off limits until it is
+  /// opened.
   init(_ size: Int, alignment: Int, kind: MemoryKind, isClosed: Bool = false) {
     let page = Self.page
     // Behind the first page, so that it may be aligned to more than a page.
@@ -90,8 +91,8 @@ final class GuardedMemory: @unchecked Sendable {
     Mappings.giveBack(mapping, mappingSize)
   }
 
-  /// Mappings that nobody may touch, kept for the next piece of their size: the drivers of a channel need some each,
-  /// and to map and unmap them would be most of their work.
+  /// Mappings that nobody may touch, kept for the next piece of their size: the drivers of a
+  /// channel need some each, and to map and unmap them would be most of their work.
   private enum Mappings {
     /// Addresses by size: of mappings of ours that no piece has.
     private static let spare = Mutex<[Int: [UInt]]>([:])

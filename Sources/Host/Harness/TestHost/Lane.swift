@@ -16,13 +16,13 @@ final class Lane: @unchecked Sendable {
   let receiver: ReceiveDriver
   let source: Block
   let target: Block
-  /// Whose rule it is that honest pages arrive; nil for the test that runs. Where channels exist side by side,
-  /// it is theirs that they do not disturb one another.
+  /// Whose rule it is that honest pages arrive; nil for the test that runs. Where channels exist
+  /// side by side, it is theirs that they do not disturb one another.
   var honestyRule: String?
   private var number: UInt64 = 0
 
-  /// A channel of `shape` in both directions, and a block of pages filled by `content`. The source can only be
-  /// read from now on. The two sides are set up here, unless they are handed in.
+  /// A channel of `shape` in both directions, and a block of pages filled by `content`. The source
+  /// can only be read from now on. The two sides are set up here, unless they are handed in.
   init(
     _ context: Context, _ shape: Shape, pages: Int? = nil, options: [String: String]? = nil,
     label: String = "", sides: (SendDriver, ReceiveDriver)? = nil, content: (Int) -> Content

@@ -51,13 +51,13 @@ final class Library: @unchecked Sendable {
 
   /// The entry point; nil when there is none.
   static func entry(_ handle: UnsafeMutableRawPointer) -> Entry? {
-    // The symbol is the function that the header declares; the result is raw, since nothing about it is
-    // known yet.
+    // The symbol is the function that the header declares; the result is raw, since nothing about
+    // it is known yet.
     dlsym(handle, MULTIFD_PLUGIN_ENTRY).map { unsafeBitCast($0, to: Entry.self) }
   }
 
-  /// Opens it and checks as much of the table as is needed to call anything; what is wrong is reported under
-  /// the rule it breaks.
+  /// Opens it and checks as much of the table as is needed to call anything; what is wrong is
+  /// reported under the rule it breaks.
   static func open(_ path: String, _ context: Context) throws(Stop) -> Library {
     let capture = OutputCapture()
     let result = dlopen(path)

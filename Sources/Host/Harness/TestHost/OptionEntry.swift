@@ -109,8 +109,8 @@ final class OptionValues: @unchecked Sendable {
   private let memory: GuardedMemory
   private let texts: GuardedMemory
 
-  /// What is not in `assigned` has its default. Values are valid by the caller's care; one that is not
-  /// counts as 0.
+  /// What is not in `assigned` has its default. Values are valid by the caller's care; one that is
+  /// not counts as 0.
   init(_ library: Library, _ assigned: [String: String]) {
     self.assigned = assigned
     let written = library.options.map { option in

@@ -80,8 +80,8 @@ final class ReceiveDriver: @unchecked Sendable {
     return CallStatus(status, of: name.description, host, context)
   }
 
-  /// Decodes one packet into the pages of `block` at `offsets`. `announced` is what the header says of the
-  /// payload's size, which is also what the connection delivers unless `payload` has less.
+  /// Decodes one packet into the pages of `block` at `offsets`. `announced` is what the header says
+  /// of the payload's size, which is also what the connection delivers unless `payload` has less.
   func receive(
     _ payload: [UInt8], announced: Int? = nil, _ block: Block?, _ offsets: [UInt64],
     zero zeroes: [UInt64] = [], number: UInt64? = nil, reference: Block? = nil

@@ -9,8 +9,8 @@ struct Payload {
   var pieces: [MultiFDIOVec] = []
 }
 
-/// The send side of one channel: calls the raw table and checks what the header promises about each call.
-/// Cleans up with its owner.
+/// The send side of one channel: calls the raw table and checks what the header promises about each
+/// call. Cleans up with its owner.
 ///
 /// @unchecked Sendable: used by one thread at a time, like the channel that it is.
 final class SendDriver: @unchecked Sendable {
@@ -189,8 +189,8 @@ final class SendDriver: @unchecked Sendable {
     }
   }
 
-  /// Pieces may lie in the packet's pages, with ZERO_COPY, and nowhere else in the block. False when they do
-  /// otherwise, which has been reported then.
+  /// Pieces may lie in the packet's pages, with ZERO_COPY, and nowhere else in the block. False
+  /// when they do otherwise, which has been reported then.
   private func checkGuestPieces(_ pieces: [MultiFDIOVec], _ block: Block, _ offsets: [UInt64])
     -> Bool
   {

@@ -1,8 +1,10 @@
-// The host that a backend meets here. It talks to the raw table, since PluginLoader's checks would hide faults.
+// The host that a backend meets here. It talks to the raw table, since PluginLoader's checks would
+// hide faults.
 //
-// Library and ELFSymbols are the file, OptionEntry its options; GuardedMemory and Block memory with pages around it that
-// nobody may touch, Filling what it holds. TestHost is the host's side of a channel, SendDriver and ReceiveDriver the two directions, Lane both of
-// them with pages to send, Attack a receiver that is given something else, CallStatus how a callback ended.
+// Library and ELFSymbols are the file, OptionEntry its options; GuardedMemory and Block memory with
+// pages around it that nobody may touch, Filling what it holds. TestHost is the host's side of a
+// channel, SendDriver and ReceiveDriver the two directions, Lane both of them with pages to send,
+// Attack a receiver that is given something else, CallStatus how a callback ended.
 
 import CHarness
 import Glibc
@@ -88,8 +90,8 @@ final class TestHost: @unchecked Sendable {
     Unmanaged<TestHost>.fromOpaque(UnsafeRawPointer(channel)).takeUnretainedValue()
   }
 
-  /// Runs a callback. `payload` waits in the connection, of a packet that announces `announced` bytes; nil on
-  /// the send side and outside packets.
+  /// Runs a callback. `payload` waits in the connection, of a packet that announces `announced`
+  /// bytes; nil on the send side and outside packets.
   func call(
     _ name: StaticString, _ channel: UInt32, _ packet: UInt64, payload: [UInt8]? = nil,
     announced: Int = 0, _ body: () -> Int32

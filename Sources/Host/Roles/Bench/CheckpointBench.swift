@@ -8,8 +8,8 @@ import PluginLoader
 import System
 import Transport
 
-/// `multifd bench checkpoint`: what COLO checkpoints cost a guest of a stock QEMU, with our standby and with a
-/// stock secondary, in one run on one machine.
+/// `multifd bench checkpoint`: what COLO checkpoints cost a guest of a stock QEMU, with our standby
+/// and with a stock secondary, in one run on one machine.
 ///
 ///     for each number of channels, for each load:
 ///       a fresh primary -> precopy -> N checkpoints to `receive --colo`   -> the primary is ended
@@ -39,7 +39,8 @@ public final class CheckpointBench: Sendable {
 
   /// Measures every row.
   ///
-  /// - Throws: when there is no primary to measure, or at a signal; what goes wrong in a row is told there.
+  /// - Throws: when there is no primary to measure, or at a signal; what goes wrong in a row is
+  ///   told there.
   public func run() throws(Failure) -> CheckpointTable {
     try Failure.check(options.timeout, "bench")
     var table = CheckpointTable(

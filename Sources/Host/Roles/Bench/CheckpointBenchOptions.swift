@@ -2,11 +2,13 @@ import Store
 
 /// What is measured, and on what.
 public struct CheckpointBenchOptions: Sendable {
-  /// The QEMU of the primary, and of the secondary: a program, perhaps with words before its own arguments.
+  /// The QEMU of the primary, and of the secondary: a program, perhaps with words before its own
+  /// arguments.
   public var primary: [String]
   /// A stock COLO secondary to compare with; nil: none.
   public var secondary: [String]?
-  /// A guest of the operator's own: the primary's arguments. Empty: the load guest on a q35 machine.
+  /// A guest of the operator's own: the primary's arguments. Empty: the load guest on a q35
+  /// machine.
   public var guest: [String] = []
   /// Seconds that a guest of the operator's own gets before it is protected.
   public var settle = 10.0

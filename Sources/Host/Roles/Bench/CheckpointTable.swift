@@ -20,11 +20,11 @@ public struct CheckpointTable: Codable, Sendable {
     public var secondary: Secondary
     /// How long the guest stood still: STOP to RESUME on the primary's clock.
     public var pause: Timings.Summary?
-    /// VMSTATE_SEND to VMSTATE_RECEIVED, on the primary's clock: memory and devices. Our standby answers when it has
-    /// committed: its transfer includes that.
+    /// VMSTATE_SEND to VMSTATE_RECEIVED, on the primary's clock: memory and devices. Our standby
+    /// answers when it has committed: its transfer includes that.
     public var transfer: Timings.Summary?
-    /// Our standby's commit, measured there. Of a stock secondary RECEIVED to LOADED, in which it copies its cache to the
-    /// guest and loads the devices.
+    /// Our standby's commit, measured there. Of a stock secondary RECEIVED to LOADED, in which it
+    /// copies its cache to the guest and loads the devices.
     public var commit: Timings.Summary?
     /// Pages of a checkpoint, on average; our standby counts them.
     public var pages: Double?
@@ -47,7 +47,8 @@ public struct CheckpointTable: Codable, Sendable {
   /// The rows: ours, and below it the stock secondary's.
   public var rows: [Row]
 
-  /// Our row's pause in terms of the stock secondary's in the same conditions; nil where one is missing.
+  /// Our row's pause in terms of the stock secondary's in the same conditions; nil where one is
+  /// missing.
   public func ratio(of row: Row) -> (mean: Double, p99: Double)? {
     guard row.secondary == .multifd, let ours = row.pause,
       let stock = rows.first(where: {

@@ -1,8 +1,8 @@
 import Foundation
 import Observe
 
-/// The times of a primary's COLO messages, from its own trace log: `-trace colo_*` of a QEMU whose trace goes to the
-/// log, as Debian's, Fedora's and the project's own builds do.
+/// The times of a primary's COLO messages, from its own trace log: `-trace colo_*` of a QEMU whose
+/// trace goes to the log, as Debian's, Fedora's and the project's own builds do.
 package struct CheckpointTrace {
   /// VMSTATE_SEND to VMSTATE_RECEIVED, of each checkpoint that was loaded.
   package private(set) var transfers: [Duration] = []

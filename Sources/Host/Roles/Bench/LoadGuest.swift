@@ -1,8 +1,9 @@
 import Foundation
 import Migration
 
-/// A guest that does nothing but rewrite memory: text-like pages at a given rate, asleep in between. It boots at
-/// once, from half a kilobyte that `-kernel` loads (loadguest.s), on machines of the PC kind.
+/// A guest that does nothing but rewrite memory: text-like pages at a given rate, asleep in
+/// between. It boots at once, from half a kilobyte that `-kernel` loads (loadguest.s), on machines
+/// of the PC kind.
 struct LoadGuest {
   /// MiB/s that it rewrites.
   let rate: Int

@@ -4,8 +4,8 @@ import System
 
 /// A failover up to the devices: to be ready for it, or to know whether it will work.
 extension Failover {
-  /// Starts a QEMU that waits: it has mapped the RAM files of the store and has taken all but the devices. The
-  /// store may be in use: it is not locked, and nothing of the guest is changed.
+  /// Starts a QEMU that waits: it has mapped the RAM files of the store and has taken all but the
+  /// devices. The store may be in use: it is not locked, and nothing of the guest is changed.
   ///
   /// Its ``SpareQEMU/rehearsal``, or why there is none, is written into the store.
   public func makeSpare() throws(Failure) -> SpareQEMU {
@@ -15,8 +15,8 @@ extension Failover {
     }
   }
 
-  /// Plays the failover up to the devices, in a QEMU that is ended then. The store may be in use: it is not
-  /// locked, and nothing of the guest is changed. The fence is not run.
+  /// Plays the failover up to the devices, in a QEMU that is ended then. The store may be in use:
+  /// it is not locked, and nothing of the guest is changed. The fence is not run.
   ///
   /// - Returns: whether it fits, and if not, why not: also written into the store.
   /// - Throws: when there is no guest that could be continued, or a signal has ended it.

@@ -15,8 +15,9 @@ import System
 ///
 /// Its time does not grow with the guest: nothing of the mapped RAM is read, copied or sent.
 ///
-/// QEMU starts the guest *before* it says SHUT 0, on the store's own pages. So from the devices' first byte
-/// on only its explicit "no" makes the guest ours again; without an answer the RAM may have moved on.
+/// QEMU starts the guest *before* it says SHUT 0, on the store's own pages. So from the devices'
+/// first byte on only its explicit "no" makes the guest ours again; without an answer the RAM may
+/// have moved on.
 public final class Failover: Sendable {
   struct Control {
     var stop: Failure?
@@ -40,9 +41,9 @@ public final class Failover: Sendable {
     self.log = log
   }
 
-  /// Ends it from outside, before or while it runs: a signal. The fence is killed, or a QEMU that could not
-  /// have started the guest, and the store says what it said before. Later than that it does nothing: how
-  /// the failover ends is known within the time-out.
+  /// Ends it from outside, before or while it runs: a signal. The fence is killed, or a QEMU that
+  /// could not have started the guest, and the store says what it said before. Later than that it
+  /// does nothing: how the failover ends is known within the time-out.
   public func cancel(_ kind: Failure.Kind, _ why: String) {
     let isFed = control.update { control in
       let stop = Failure(kind, "failover", why)
@@ -188,7 +189,8 @@ public final class Failover: Sendable {
     return handOver
   }
 
-  /// Nobody has got the guest, and the store may say that a hand-over has begun: no other QEMU can have it.
+  /// Nobody has got the guest, and the store may say that a hand-over has begun: no other QEMU can
+  /// have it.
   private struct StuckStore: Error {
     let failure: Failure
 

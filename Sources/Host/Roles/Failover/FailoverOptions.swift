@@ -6,7 +6,8 @@ public struct FailoverOptions: Sendable {
   public var store: String
   /// QEMU and its arguments: those of the primary, without `-incoming`.
   public var command: [String]
-  /// A shell command that makes sure that the primary is dead. It must exit 0, or nothing is started.
+  /// A shell command that makes sure that the primary is dead. It must exit 0, or nothing is
+  /// started.
   public var fence: String?
   /// Seconds that the fence may take; then it is killed, and nothing is started.
   public var fenceTimeout = 60.0

@@ -4,11 +4,11 @@ import Store
 import Transport
 import Wire
 
-/// What a QEMU that has the RAM files mapped still needs: the block list, the blocks that it has not mapped, and
-/// the devices. Half a megabyte, whatever the size of the guest.
+/// What a QEMU that has the RAM files mapped still needs: the block list, the blocks that it has
+/// not mapped, and the devices. Half a megabyte, whatever the size of the guest.
 ///
-/// All but the devices can be sent to a QEMU that is not going to have the guest: that is the rehearsal. The rest goes
-/// on over the same connection.
+/// All but the devices can be sent to a QEMU that is not going to have the guest: that is the
+/// rehearsal. The rest goes on over the same connection.
 final class FailoverStream {
   private let socket: Socket
   private let manifest: Manifest
@@ -27,8 +27,8 @@ final class FailoverStream {
     answers = ReturnPathReader(socket)
   }
 
-  /// Sends all that comes before the devices, and waits until QEMU has taken it. A machine type or a block that
-  /// does not fit, or a QEMU that stands still, shows here.
+  /// Sends all that comes before the devices, and waits until QEMU has taken it. A machine type or
+  /// a block that does not fit, or a QEMU that stands still, shows here.
   ///
   /// - Parameters:
   ///   - earlyState: sections that come before the RAM's pages.
@@ -40,8 +40,8 @@ final class FailoverStream {
     try awaitPong()
   }
 
-  /// Sends the RAM as it is at last, and waits until QEMU has taken it: all that is missing then is the devices, without
-  /// which QEMU cannot start the guest.
+  /// Sends the RAM as it is at last, and waits until QEMU has taken it: all that is missing then is
+  /// the devices, without which QEMU cannot start the guest.
   func endRAM(of guest: HeldGuest) throws {
     // Also what was sent before: it may have changed.
     try section(.end, guest.blocks.filter { streamed.contains($0.name) })
@@ -67,7 +67,8 @@ final class FailoverStream {
       for offset in stride(from: 0, to: block.length, by: block.pageSize) {
         while let first = extents.first, first.upperBound <= offset { extents.removeFirst() }
         let page = block.base + offset
-        // A hole is not looked at: that would make memory of it, and where there is none left a SIGBUS.
+        // A hole is not looked at: that would make memory of it, and where there is none left a
+        // SIGBUS.
         if extents.first.map({ offset < $0.lowerBound }) ?? true
           || ZeroPage.isZero(page, count: block.pageSize)
         {

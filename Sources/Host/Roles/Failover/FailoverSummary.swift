@@ -8,10 +8,11 @@ public struct FailoverSummary: Codable, Sendable {
   public var checkpoint: Int?
   /// Milliseconds from the start of QEMU, or of feeding the spare, to `running`.
   public var totalTime: Double
-  /// Milliseconds of it in which what a QEMU still needs that was rehearsed with was sent and loaded.
+  /// Milliseconds of it in which what a QEMU still needs that was rehearsed with was sent and
+  /// loaded.
   public var loadTime: Double
-  /// What its monitor says: `running`, `paused` for a guest that was not running, or `unknown` when the
-  /// monitor failed after QEMU had said that it has the guest.
+  /// What its monitor says: `running`, `paused` for a guest that was not running, or `unknown` when
+  /// the monitor failed after QEMU had said that it has the guest.
   public var status: String
   /// Blocks that QEMU has mapped from the store.
   public var mapped: [String]

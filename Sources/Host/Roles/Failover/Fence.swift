@@ -2,15 +2,15 @@ import Glibc
 import Migration
 import System
 
-/// The operator's command that makes sure that the primary is dead. Unless it exits 0, in time, nothing
-/// is started.
+/// The operator's command that makes sure that the primary is dead. Unless it exits 0, in time,
+/// nothing is started.
 struct Fence {
   let command: String
   /// Seconds that it may take.
   let timeout: Double
 
-  /// Runs the command to its end. Its stdin is empty, what it prints goes on to this process's stderr: through a pipe,
-  /// so that what it leaves running keeps nobody waiting who reads that.
+  /// Runs the command to its end. Its stdin is empty, what it prints goes on to this process's
+  /// stderr: through a pipe, so that what it leaves running keeps nobody waiting who reads that.
   ///
   /// - Parameter started: gets the process, which another thread may then end; may refuse it.
   func run(started: (Child) throws -> Void) throws {

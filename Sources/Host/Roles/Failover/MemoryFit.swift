@@ -1,19 +1,20 @@
 import Migration
 import Store
 
-/// How the blocks of a guest come into a QEMU that waits, block by block: mapped where QEMU has the store's file,
-/// sent otherwise.
+/// How the blocks of a guest come into a QEMU that waits, block by block: mapped where QEMU has the
+/// store's file, sent otherwise.
 ///
-/// Nothing is said about mapped blocks in the stream but their names and lengths: QEMU keeps what no page was sent
-/// for. It has the capability `x-ignore-shared` for such blocks, and it is not used: it needs the address of each
-/// within QEMU's own tree of memory, and it refuses pages of any other block whose memory is shared.
+/// Nothing is said about mapped blocks in the stream but their names and lengths: QEMU keeps what
+/// no page was sent for. It has the capability `x-ignore-shared` for such blocks, and it is not
+/// used: it needs the address of each within QEMU's own tree of memory, and it refuses pages of any
+/// other block whose memory is shared.
 package struct MemoryFit: Equatable {
   /// Blocks that QEMU has mapped.
   package var mapped: [String] = []
   /// Blocks that are sent.
   package var streamed: [String] = []
-  /// Those of them whose memory in QEMU is the operator's own, shared: nothing is written there before the guest
-  /// is QEMU's.
+  /// Those of them whose memory in QEMU is the operator's own, shared: nothing is written there
+  /// before the guest is QEMU's.
   package var withheld: Set<String> = []
 
   /// Decides.
@@ -36,7 +37,8 @@ package struct MemoryFit: Equatable {
         continue
       }
       streamed.append(block.name)
-      // A block is named by its backend, by that object's path, or by a device's path and its backend.
+      // A block is named by its backend, by that object's path, or by a device's path and its
+      // backend.
       let backend = block.name.split(separator: "/").last.map(String.init) ?? block.name
       if shared.contains(backend) { withheld.insert(block.name) }
     }

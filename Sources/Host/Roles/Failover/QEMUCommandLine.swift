@@ -4,12 +4,14 @@ import Store
 
 /// The operator's own QEMU command, made to run on the RAM files of a store.
 ///
-/// Every block is decided by itself. A backend that the command makes (`-object memory-backend-*,id=NAME`: NUMA
-/// nodes, DIMMs, `-machine memory-backend=`) becomes a `memory-backend-file` on the store's file, shared, in
-/// place, in either notation of QEMU's (`KEY=VALUE,…` or JSON). Machine memory without a backend of the
-/// command's own (`pc.ram`, `mach-virt.ram`) gets one. So the guest goes on in the very pages that are there.
-/// All other blocks are sent over the migration stream: ROMs, video memory, and backends that belong to a device
-/// which is more than memory: an nvdimm's contents belong into its own file, a virtio-mem device punches holes.
+/// Every block is decided by itself. A backend that the command makes (`-object
+/// memory-backend-*,id=NAME`: NUMA nodes, DIMMs, `-machine memory-backend=`) becomes a
+/// `memory-backend-file` on the store's file, shared, in place, in either notation of QEMU's
+/// (`KEY=VALUE,…` or JSON). Machine memory without a backend of the command's own (`pc.ram`,
+/// `mach-virt.ram`) gets one. So the guest goes on in the very pages that are there. All other
+/// blocks are sent over the migration stream: ROMs, video memory, and backends that belong to a
+/// device which is more than memory: an nvdimm's contents belong into its own file, a virtio-mem
+/// device punches holes.
 package struct QEMUCommandLine {
   /// The whole command.
   package let arguments: [String]
@@ -20,20 +22,20 @@ package struct QEMUCommandLine {
   /// Where QEMU writes its process id.
   package let pidFile: String?
 
-  /// Blocks that QEMU makes by itself as machine memory, when no backend is named: of the machines that were
-  /// watched not to write to it before the guest runs. Another's is sent.
+  /// Blocks that QEMU makes by itself as machine memory, when no backend is named: of the machines
+  /// that were watched not to write to it before the guest runs. Another's is sent.
   private static let defaultNames = ["pc.ram", "mach-virt.ram", "microvm.ram", "sbsa-ref.ram"]
 
-  /// What belongs to the primary's own memory and not to the store's file: where it lies, and what would
-  /// be done to the file. `offset` would map the wrong pages, `discard-data` punch holes at QEMU's end,
-  /// `prealloc` make memory of all holes while a standby still fills them.
+  /// What belongs to the primary's own memory and not to the store's file: where it lies, and what
+  /// would be done to the file. `offset` would map the wrong pages, `discard-data` punch holes at
+  /// QEMU's end, `prealloc` make memory of all holes while a standby still fills them.
   private static let replaced: Set<String> = [
     "qom-type", "id", "mem-path", "share", "size", "offset", "hugetlb", "hugetlbsize", "seal",
     "discard-data", "prealloc", "prealloc-threads", "prealloc-context", canonical,
   ]
 
-  /// Whether the object's path names the block, or its id: with machine types up to 3.1 the default depends on the
-  /// kind of the backend, and the primary's may have been of another.
+  /// Whether the object's path names the block, or its id: with machine types up to 3.1 the default
+  /// depends on the kind of the backend, and the primary's may have been of another.
   private static let canonical = "x-use-canonical-path-for-ramblock-id"
 
   package init(
@@ -60,8 +62,8 @@ package struct QEMUCommandLine {
         } else {
           arguments.append(argument)
         }
-      // It outlives this command anyway, and must be its child until it has the guest. Whether the guest
-      // runs is for the guest's own state to say.
+      // It outlives this command anyway, and must be its child until it has the guest. Whether the
+      // guest runs is for the guest's own state to say.
       case "-daemonize", "--daemonize", "-S", "--S": leftOut.append(argument)
       // The store's file is the memory.
       case "-mem-path" where ram != nil, "--mem-path" where ram != nil:

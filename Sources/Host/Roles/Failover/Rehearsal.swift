@@ -2,8 +2,8 @@ import Foundation
 import Migration
 import Store
 
-/// How a failover went that was played up to the devices: whether this command can continue this guest, and if not,
-/// why not. The store's file `rehearsal`, so that `status` can say it.
+/// How a failover went that was played up to the devices: whether this command can continue this
+/// guest, and if not, why not. The store's file `rehearsal`, so that `status` can say it.
 public struct Rehearsal: Codable, Equatable, Sendable {
   /// QEMU has taken everything but the devices.
   public var fits: Bool

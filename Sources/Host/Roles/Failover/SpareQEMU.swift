@@ -6,7 +6,8 @@ import Store
 import System
 import Transport
 
-/// A stock QEMU that has the RAM files of a store mapped, has taken everything but the devices, and waits for them.
+/// A stock QEMU that has the RAM files of a store mapped, has taken everything but the devices, and
+/// waits for them.
 public final class SpareQEMU {
   /// How that went.
   public let rehearsal: Rehearsal
@@ -23,7 +24,8 @@ public final class SpareQEMU {
   ///
   /// - Parameters:
   ///   - earlyState: of the guest.
-  ///   - pages: gives a block whose pages are to be sent already; nil: none are, for the guest comes at once.
+  ///   - pages: gives a block whose pages are to be sent already; nil: none are, for the guest
+  ///     comes at once.
   ///   - process: it, just started.
   init(
     _ process: WaitingQEMU, _ manifest: Manifest, earlyState: [UInt8],
@@ -63,7 +65,8 @@ public final class SpareQEMU {
     }
   }
 
-  /// Feeds once more what is not mapped: it has all but the devices then, and cannot start the guest.
+  /// Feeds once more what is not mapped: it has all but the devices then, and cannot start the
+  /// guest.
   func loadRAM(of guest: HeldGuest) throws {
     do { try stream.endRAM(of: guest) } catch { throw process.explained(error) }
   }

@@ -8,12 +8,12 @@ import System
 
 /// The file `spare` of a store: which QEMU has the RAM files mapped and has not been fed.
 ///
-/// A process that is killed cannot end it, and it would wait for ever, on names (VNC, tap, ports) that the
-/// next QEMU needs. Whoever opens the store next ends it. The file is removed *before* the QEMU is fed: what
-/// it names has never run the guest.
+/// A process that is killed cannot end it, and it would wait for ever, on names (VNC, tap, ports)
+/// that the next QEMU needs. Whoever opens the store next ends it. The file is removed *before* the
+/// QEMU is fed: what it names has never run the guest.
 ///
-/// It says `PID START`: the number, and when the process was started, in ticks since the machine was. A number that
-/// another process has by now is known by that.
+/// It says `PID START`: the number, and when the process was started, in ticks since the machine
+/// was. A number that another process has by now is known by that.
 enum SpareRecord {
   /// Says that `pid` waits. Not an error when it cannot: then an orphan is the operator's to end.
   static func write(_ pid: pid_t, store: String) {
@@ -43,8 +43,8 @@ enum SpareRecord {
     return pid
   }
 
-  /// Ends what a process that was killed has left waiting. Call it with the store locked, and not while a
-  /// spare of this process waits.
+  /// Ends what a process that was killed has left waiting. Call it with the store locked, and not
+  /// while a spare of this process waits.
   ///
   /// - Parameter store: its real path, as QEMU was told it.
   static func endOrphan(of store: String, log: (String) -> Void) throws {
@@ -57,8 +57,8 @@ enum SpareRecord {
   private static func end(
     _ pid: pid_t, startedAt start: UInt64, _ store: String, _ log: (String) -> Void
   ) throws {
-    // First the process is got hold of, then it is looked at: so the one that is ended is the one that was looked at,
-    // and not another that has got its number in between.
+    // First the process is got hold of, then it is looked at: so the one that is ended is the one
+    // that was looked at, and not another that has got its number in between.
     let process = clinux_pidfd_open(pid)
     guard process >= 0 else {
       if errno == ESRCH { return }
@@ -87,14 +87,16 @@ enum SpareRecord {
   /// When a process was started, in clock ticks since the machine was: proc_pid_stat(5), field 22.
   static func startTime(_ pid: pid_t) -> UInt64? {
     guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/stat") else { return nil }
-    // The command stands in parentheses and may have some of its own: what follows the last is field 3.
+    // The command stands in parentheses and may have some of its own: what follows the last is
+    // field 3.
     let text = String(decoding: data, as: UTF8.self)
     guard let end = text.lastIndex(of: ")") else { return nil }
     let fields = text[text.index(after: end)...].split(separator: " ")
     return fields.count > 19 ? UInt64(fields[19]) : nil
   }
 
-  /// Whether a process has a RAM file of the store in its command line, in either notation of QEMU's.
+  /// Whether a process has a RAM file of the store in its command line, in either notation of
+  /// QEMU's.
   private static func maps(_ pid: pid_t, _ store: String) -> Bool {
     guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else {
       return false

@@ -11,13 +11,14 @@ struct CallWatch {
 
   init(limit: Double) { self.limit = limit }
 
-  /// The callback that has lasted too long, once; nil while there is none. To be asked again and again.
+  /// The callback that has lasted too long, once; nil while there is none. To be asked again and
+  /// again.
   mutating func stuck(
     _ calls: [BackendCalls.Call] = BackendCalls.shared.inside(), now: ContinuousClock.Instant = .now
   ) -> BackendCalls.Call? {
     guard !hasTold else { return nil }
-    // This process may have been stopped meanwhile, and the worker with it: a long time between two looks counts for a
-    // second.
+    // This process may have been stopped meanwhile, and the worker with it: a long time between two
+    // looks counts for a second.
     let passed = min(looked.map { (now - $0) / .seconds(1) } ?? 0, 1)
     looked = now
     var still: [Int: (turn: UInt64, seconds: Double)] = [:]

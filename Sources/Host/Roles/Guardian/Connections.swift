@@ -9,8 +9,8 @@ struct Connections {
   /// Of this child, which has not been waited for.
   init(of pid: pid_t) { self.pid = pid }
 
-  /// Takes them all down, for the peers too, as far as the kernel lets us have copies of them. Not what this process has
-  /// as well: whatever both were started with.
+  /// Takes them all down, for the peers too, as far as the kernel lets us have copies of them. Not
+  /// what this process has as well: whatever both were started with.
   func reset() {
     let process = clinux_pidfd_open(pid)
     guard process >= 0 else { return }

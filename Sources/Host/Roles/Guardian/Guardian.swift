@@ -15,10 +15,11 @@ import Transport
 ///              <- ready, failing, ended -
 ///              - cancel ->
 ///
-/// A backend is foreign code: it may crash, call exit(), or never come back. It does so in the worker, and what was
-/// promised is kept here: whatever ends the worker becomes one line and an exit code, a worker that does not end is
-/// ended, and what is to happen when a primary is lost happens. The two share the entries of ``BackendCalls``, so the
-/// line names backend, channel and packet. When the guardian dies, the worker does.
+/// A backend is foreign code: it may crash, call exit(), or never come back. It does so in the
+/// worker, and what was promised is kept here: whatever ends the worker becomes one line and an
+/// exit code, a worker that does not end is ended, and what is to happen when a primary is lost
+/// happens. The two share the entries of ``BackendCalls``, so the line names backend, channel and
+/// packet. When the guardian dies, the worker does.
 ///
 /// A packet costs nothing here: no byte of a stream passes this process.
 public final class Guardian: Sendable {
@@ -40,12 +41,14 @@ public final class Guardian: Sendable {
   /// Seconds that a worker may take to leave everything in order once something has failed.
   private static let grace = 5.0
 
-  /// Forks. To be called before the process has a second thread, and where SIGCHLD is not ignored, which would take away
-  /// how the worker ended: whoever starts the program may have done so, and the program's start sets that right.
+  /// Forks. To be called before the process has a second thread, and where SIGCHLD is not ignored,
+  /// which would take away how the worker ended: whoever starts the program may have done so, and
+  /// the program's start sets that right.
   ///
   /// - Parameters:
   ///   - role: what the worker does, for messages: `receive`.
-  ///   - callLimit: seconds that a callback of a backend may take, not counting its waits for payload.
+  ///   - callLimit: seconds that a callback of a backend may take, not counting its waits for
+  ///     payload.
   ///   - work: what the worker does, in the worker.
   public init(
     _ role: String, callLimit: Double, _ work: (Worker) -> WorkerEnd
@@ -79,18 +82,19 @@ public final class Guardian: Sendable {
     worker.end(work(worker))
   }
 
-  /// A primary's guest stands still for a checkpoint, and has not been told to go on: if the worker ends now, it stands
-  /// until somebody does something about it.
+  /// A primary's guest stands still for a checkpoint, and has not been told to go on: if the worker
+  /// ends now, it stands until somebody does something about it.
   public var primaryStands: Bool { page[.primaryStands] }
 
-  /// A primary may know that there is a standby: it keeps what was held for it, whatever becomes of the worker.
+  /// A primary may know that there is a standby: it keeps what was held for it, whatever becomes of
+  /// the worker.
   public var isStandby: Bool { page[.isStandby] }
 
   /// All of a guest has come, and its source waited for no verdict.
   public var isArrived: Bool { page[.isArrived] }
 
-  /// Where the guest is has been decided, whatever becomes of the worker now: it is held, and its source knows; or it
-  /// runs at its destination, which has said so.
+  /// Where the guest is has been decided, whatever becomes of the worker now: it is held, and its
+  /// source knows; or it runs at its destination, which has said so.
   public var isSettled: Bool { page[.isSettled] }
 
   /// The worker is gone, with its lock of the store.
@@ -98,7 +102,8 @@ public final class Guardian: Sendable {
 
   /// Waits until a worker that has said how it ended, or has been ended, is gone.
   ///
-  /// - Parameter seconds: at the most. It takes as long as the kernel takes to let go of its memory.
+  /// - Parameter seconds: at the most. It takes as long as the kernel takes to let go of its
+  ///   memory.
   public func awaitEnd(within seconds: Double) {
     let deadline = ContinuousClock.now + .seconds(seconds)
     while !isGone, .now < deadline {
@@ -149,7 +154,8 @@ public final class Guardian: Sendable {
       case .message(.ready): onReady()
       case .message(.failing(let failure)): expectEnd(within: Self.grace, failure)
       case .message(.ended(let end)):
-        // With nothing left that could touch the store or the guest nobody has to wait for the rest.
+        // With nothing left that could touch the store or the guest nobody has to wait for the
+        // rest.
         if !end.isOrderly { finish() }
         return end
       case .nothing, .closed:
@@ -180,11 +186,12 @@ public final class Guardian: Sendable {
   /// Ends a worker that does not end by itself.
   private func finish() {
     guard !isGone else { return }
-    // They stay open as long as one of its threads stands, and it could not even be asked to close them: whoever
-    // waits for storage may hold what every allocation needs.
+    // They stay open as long as one of its threads stands, and it could not even be asked to close
+    // them: whoever waits for storage may hold what every allocation needs.
     Connections(of: pid).reset()
     kill()
-    // One that is waiting for storage which does not answer dies when that does; nobody else waits for it.
+    // One that is waiting for storage which does not answer dies when that does; nobody else waits
+    // for it.
     awaitEnd(within: 2)
   }
 

@@ -6,8 +6,8 @@ import Store
 public struct Leftovers: Sendable {
   /// What the worker was doing with the store.
   public enum Role: Sendable {
-    /// Filling it; "settled" when the guest is held and its source knows, "arrived" when all of it has come from a
-    /// source that waits for no verdict.
+    /// Filling it; "settled" when the guest is held and its source knows, "arrived" when all of it
+    /// has come from a source that waits for no verdict.
     case reception(isSettled: Bool, isArrived: Bool)
     /// Filling it with what was not ready to be a standby.
     case precopy

@@ -3,8 +3,8 @@ import Store
 import System
 import Transport
 
-/// What a standby has promised for the day on which its primary is lost. Lives in the guardian, so that nothing that
-/// becomes of the worker can take it along.
+/// What a standby has promised for the day on which its primary is lost. Lives in the guardian, so
+/// that nothing that becomes of the worker can take it along.
 public final class LossPolicy: Sendable {
   /// What is to be done with the guest.
   public enum Action: String, CaseIterable, Sendable {
@@ -22,8 +22,8 @@ public final class LossPolicy: Sendable {
     case waits(Handed)
   }
 
-  /// A QEMU on its way from the thread that has started it to the one that uses it: the first lets go of it when the
-  /// second can have it, so one thread at a time has it.
+  /// A QEMU on its way from the thread that has started it to the one that uses it: the first lets
+  /// go of it when the second can have it, so one thread at a time has it.
   private struct Handed: @unchecked Sendable { let qemu: SpareQEMU }
 
   private let action: Action
@@ -66,8 +66,8 @@ public final class LossPolicy: Sendable {
     failover.cancel(kind, why)
   }
 
-  /// The guest is in the store as of the end of precopy: tries whether the promise can be kept, and gets the spare
-  /// ready. Returns at once: checkpoints go on meanwhile.
+  /// The guest is in the store as of the end of precopy: tries whether the promise can be kept, and
+  /// gets the spare ready. Returns at once: checkpoints go on meanwhile.
   public func ready() {
     guard wantsSpare || action == .failover else { return }
     spare.update { $0 = .starting }
@@ -124,8 +124,9 @@ public final class LossPolicy: Sendable {
     return try failover.run(spare: takeSpare())
   }
 
-  /// A primary that sends what cannot be, or a full disk here, is no lost primary: it runs on. Where this side is at
-  /// fault its guest stands still if it was in a checkpoint, and else goes on: then only a fence lets another begin.
+  /// A primary that sends what cannot be, or a full disk here, is no lost primary: it runs on.
+  /// Where this side is at fault its guest stands still if it was in a checkpoint, and else goes
+  /// on: then only a fence lets another begin.
   private func isLoss(_ cause: Failure, primaryStands: Bool) -> Bool {
     guard action == .failover else { return false }
     switch cause.cause {

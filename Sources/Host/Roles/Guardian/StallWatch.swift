@@ -1,8 +1,9 @@
 import Foundation
 
-/// Notices a process that waits for storage which does not answer: a thread that stands in an uninterruptible wait
-/// (state D of proc(5)) and has not been scheduled once in between. Nothing can end such a thread before the storage
-/// answers, and it may hold the store's lock and the connections.
+/// Notices a process that waits for storage which does not answer: a thread that stands in an
+/// uninterruptible wait (state D of proc(5)) and has not been scheduled once in between. Nothing
+/// can end such a thread before the storage answers, and it may hold the store's lock and the
+/// connections.
 struct StallWatch {
   private let pid: pid_t
   /// Seconds that a thread may stand.

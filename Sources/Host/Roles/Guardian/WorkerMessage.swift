@@ -50,7 +50,8 @@ final class WorkerLine: Sendable {
 
   deinit { close(descriptor) }
 
-  /// Sends a message. To a process that is gone it says nothing, which is for the caller to notice elsewhere.
+  /// Sends a message. To a process that is gone it says nothing, which is for the caller to notice
+  /// elsewhere.
   func send(_ message: some Encodable) {
     guard let data = try? JSONEncoder().encode(message) else { return }
     // The bytes are `data`'s for the whole closure.
@@ -78,10 +79,12 @@ final class WorkerLine: Sendable {
     guard poll(&polled, 1, milliseconds) > 0 else { return .nothing }
     var bytes = [UInt8](repeating: 0, count: Self.longest)
     let count = recv(descriptor, &bytes, bytes.count, Int32(MSG_DONTWAIT))
-    // A reset comes before what is still to be read: the other end has left a message of ours unread.
+    // A reset comes before what is still to be read: the other end has left a message of ours
+    // unread.
     if count < 0, [EAGAIN, EINTR, ECONNRESET].contains(errno) { return .nothing }
     guard count > 0 else { return .closed }
-    // What cannot be understood was not sent by us: a backend has written to a descriptor that it does not own.
+    // What cannot be understood was not sent by us: a backend has written to a descriptor that it
+    // does not own.
     guard let message = try? JSONDecoder().decode(Message.self, from: Data(bytes[..<count])) else {
       return .nothing
     }

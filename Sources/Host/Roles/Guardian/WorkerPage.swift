@@ -6,7 +6,8 @@ import System
 
 /// What a worker leaves for its guardian without having to say it: a page that both have mapped.
 final class WorkerPage: Sendable {
-  /// What has become certain. Each is set where it becomes so, and not after something that could end the worker.
+  /// What has become certain. Each is set where it becomes so, and not after something that could
+  /// end the worker.
   enum Fact: Int, CaseIterable {
     /// See ``Guardian/primaryStands``.
     case primaryStands

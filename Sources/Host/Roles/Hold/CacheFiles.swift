@@ -2,8 +2,8 @@ import COLO
 import Memory
 import Store
 
-/// The files in which a standby's store keeps its cache: made for a standby, opened again by whoever
-/// finishes what it left.
+/// The files in which a standby's store keeps its cache: made for a standby, opened again by
+/// whoever finishes what it left.
 struct CacheFiles {
   private let store: Store
   private let guest: [RAMBlock]
@@ -33,7 +33,8 @@ struct CacheFiles {
     switch kind {
     case nil: return .none
     case .sparse:
-      // A checkpoint sends a page at most once, or twice where it syncs in between. The files are holes until then.
+      // A checkpoint sends a page at most once, or twice where it syncs in between. The files are
+      // holes until then.
       let pages = guest.reduce(0) { $0 + $1.pageCount } * 2
       return .sparse(
         try sides.map { side in

@@ -8,8 +8,8 @@ import Wire
 ///     PART …, END                                       pages, the sender's own
 ///     the devices' sections, EOF, VM description        with these it can start the guest
 ///
-/// Appends to ``encoder``, from which its sender takes what it sends. Until the devices nothing of it could start a
-/// guest.
+/// Appends to ``encoder``, from which its sender takes what it sends. Until the devices nothing of
+/// it could start a guest.
 struct GuestStream {
   private let manifest: Manifest
   /// What was appended and not yet sent; pages are appended to it directly.

@@ -4,7 +4,8 @@ import COLO
 import Memory
 import Store
 
-/// A guest as it can be continued from a store: what was held, or a standby's last committed checkpoint.
+/// A guest as it can be continued from a store: what was held, or a standby's last committed
+/// checkpoint.
 package struct HeldGuest {
   /// Its store, locked.
   package let store: Store
@@ -21,8 +22,8 @@ package struct HeldGuest {
   /// Which checkpoint it is; nil for a guest that was simply held.
   package let checkpoint: Int?
 
-  /// Opens a store. A checkpoint whose pages were still being copied when its process died is copied now:
-  /// from here on the RAM files are that checkpoint.
+  /// Opens a store. A checkpoint whose pages were still being copied when its process died is
+  /// copied now: from here on the RAM files are that checkpoint.
   ///
   /// - Parameter force: also a guest that was handed over, or of which nobody knows where it runs.
   package init(openingStore path: String, force: Bool) throws {
@@ -32,8 +33,8 @@ package struct HeldGuest {
     // Nothing of the cache is still to be copied.
     var isWhole = true
     if let record = try store.checkpoint() {
-      // Only a standby's: once a hand-over was begun the copy had been done, and the RAM files may be a
-      // running QEMU's memory.
+      // Only a standby's: once a hand-over was begun the copy had been done, and the RAM files may
+      // be a running QEMU's memory.
       if manifest.state == .standby, try store.needsRedo(record) {
         isWhole = try Self.redo(record, manifest, store)
       }
@@ -46,7 +47,8 @@ package struct HeldGuest {
       deviceState = try store.deviceState(manifest)
       vmDescription = try store.vmDescription(manifest)
     }
-    // The standby is gone, and nothing in its cache counts any more; with a mirror that is as much as the guest.
+    // The standby is gone, and nothing in its cache counts any more; with a mirror that is as much
+    // as the guest.
     if manifest.state == .standby, isWhole { store.dropCache() }
     earlyState = try store.earlyState(manifest)
     blocks = try manifest.blocks.map { try store.openBlock($0, pageSize: manifest.pageSize) }

@@ -170,7 +170,8 @@ struct InspectMain {
     return "sections"
   }
 
-  /// Compares the sections that their footers gave with the description's; it is right if they differ.
+  /// Compares the sections that their footers gave with the description's; it is right if they
+  /// differ.
   private mutating func description(
     _ offset: Int, _ consumed: Int, _ say: (Int, String, String) -> Void
   ) throws {

@@ -2,7 +2,8 @@
 public struct InspectReport: Codable, Equatable, Sendable {
   /// How a stream ends.
   public enum Ending: String, Codable, Sendable {
-    /// Whole: a migration with its end, checkpoints that are all there, a channel that ends between packets.
+    /// Whole: a migration with its end, checkpoints that are all there, a channel that ends between
+    /// packets.
     case complete
     /// It ends inside something.
     case truncated

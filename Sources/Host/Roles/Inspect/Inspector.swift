@@ -7,8 +7,8 @@ import Wire
 
 /// Tells a recorded stream element by element, and judges it.
 ///
-/// The file is what went over one connection in one direction, from its first byte. Whether it is a main
-/// or a multifd channel is told by its magic.
+/// The file is what went over one connection in one direction, from its first byte. Whether it is a
+/// main or a multifd channel is told by its magic.
 ///
 /// ```swift
 /// let report = try Inspector(path: "conn0.c2s").run { print($0) }

@@ -2,8 +2,8 @@ import Foundation
 import Glibc
 import System
 
-/// A folder for a QEMU's sockets, removed with all that is in it when this value goes away: short, for the
-/// sake of UNIX sockets; private, for the sake of the monitor.
+/// A folder for a QEMU's sockets, removed with all that is in it when this value goes away: short,
+/// for the sake of UNIX sockets; private, for the sake of the monitor.
 final class PrivateFolder {
   /// Its path.
   let path: String

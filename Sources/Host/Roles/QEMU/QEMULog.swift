@@ -3,11 +3,11 @@ import Memory
 import Migration
 import System
 
-/// The file that a QEMU's stdout and stderr go to: whoever waits for the end of our own output must not wait
-/// for QEMU's end, and what it said is there when nobody has watched.
+/// The file that a QEMU's stdout and stderr go to: whoever waits for the end of our own output must
+/// not wait for QEMU's end, and what it said is there when nobody has watched.
 ///
-/// A store may be in a folder where others write, so the file is ours alone, or it is not used: no link is
-/// followed, and one that another name or another user has is refused.
+/// A store may be in a folder where others write, so the file is ours alone, or it is not used: no
+/// link is followed, and one that another name or another user has is refused.
 final class QEMULog: Sendable {
   /// Where it is.
   let path: String

@@ -8,7 +8,8 @@ import System
 enum QEMUProcess {
   /// Starts one.
   ///
-  /// It gets what this process was started with beyond stderr: an operator may have opened a tap for it.
+  /// It gets what this process was started with beyond stderr: an operator may have opened a tap
+  /// for it.
   ///
   /// - Parameters:
   ///   - arguments: program first, looked for in PATH.

@@ -67,7 +67,8 @@ final class QMPConnection {
     }
   }
 
-  /// Waits for events until `match` turns one into a value; silence for longer than the time-out is an error.
+  /// Waits for events until `match` turns one into a value; silence for longer than the time-out is
+  /// an error.
   func waitEvent<Value>(_ match: (QMPEvent) -> Value?) throws -> Value {
     while true {
       guard let event = QMPEvent(try object()) else {

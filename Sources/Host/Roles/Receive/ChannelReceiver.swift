@@ -4,8 +4,8 @@ import Observe
 import Transport
 import Wire
 
-/// One multifd channel of a reception, in a thread of its own: packets come in, pages go through the
-/// backend and the stage, SYNCs are reported.
+/// One multifd channel of a reception, in a thread of its own: packets come in, pages go through
+/// the backend and the stage, SYNCs are reported.
 struct ChannelReceiver {
   private let socket: Socket
   private let session: Session

@@ -8,8 +8,8 @@ import Store
 import Transport
 import Wire
 
-/// The main channel of a reception: block list, sync points, zero pages and plain pages, device state,
-/// and the answers on the return path.
+/// The main channel of a reception: block list, sync points, zero pages and plain pages, device
+/// state, and the answers on the return path.
 final class MainReceiver {
   let socket: Socket
   let session: Session
@@ -18,7 +18,8 @@ final class MainReceiver {
   let delegate: any ReceptionDelegate
   var input: InputBuffer
   var decoder: StreamDecoder
-  /// One page at a time passes the stage here; these hold its offset in the block and in the target.
+  /// One page at a time passes the stage here; these hold its offset in the block and in the
+  /// target.
   let one = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1)
   let slot = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1)
   let none = UnsafeBufferPointer<UInt64>(start: nil, count: 0)
@@ -114,8 +115,8 @@ final class MainReceiver {
   private func arrive(_ missing: Int) throws -> Bool {
     if let arrived = try delegate.arrive(missing, at: self) { return arrived }
     do {
-      // Between elements a source may pause (pre-switchover, a bandwidth limit); inside one, or after
-      // the guest was stopped, it may not.
+      // Between elements a source may pause (pre-switchover, a bandwidth limit); inside one, or
+      // after the guest was stopped, it may not.
       let idle = input.bytes.isEmpty && !ramIsComplete
       if try input.require(input.bytes.count + missing, idle: idle) { return true }
     } catch {

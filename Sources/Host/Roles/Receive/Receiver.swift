@@ -18,8 +18,8 @@ import Wire
 ///                       -> channel 0 … n-1     -> packet -> backend -> stage -> RAM files
 ///     all pages in, device state in -> store durable -> SHUT 0 -> the source lets go
 ///
-/// Whatever fails before "store durable" ends with SHUT 1 or a cut connection: the guest goes on at its
-/// source, and the store is as it was.
+/// Whatever fails before "store durable" ends with SHUT 1 or a cut connection: the guest goes on at
+/// its source, and the store is as it was.
 public final class Receiver: Sendable {
   let options: ReceiveOptions
   private let loader: PluginLoader
@@ -27,8 +27,8 @@ public final class Receiver: Sendable {
   let session: Session
   let events: ReceiverEvents
 
-  /// Seconds that threads may take to end once their connections have been cut. One that takes longer is inside a
-  /// backend that does not come back, or waits for storage that does not answer.
+  /// Seconds that threads may take to end once their connections have been cut. One that takes
+  /// longer is inside a backend that does not come back, or waits for storage that does not answer.
   private static let patience = 1.0
   private let left = Atomic(false)
 
@@ -50,7 +50,8 @@ public final class Receiver: Sendable {
       onFailure: events.failing)
   }
 
-  /// Threads were left behind when it ended: they may be inside the guest's memory still, and end with the process.
+  /// Threads were left behind when it ended: they may be inside the guest's memory still, and end
+  /// with the process.
   public var hasLeftThreads: Bool { left.load(ordering: .relaxed) }
 
   /// Ends a reception from outside: a signal.
@@ -74,8 +75,8 @@ public final class Receiver: Sendable {
         try main.run()
         if !main.sourceListens { events.arrived() }
         let manifest = main.manifest(uuid: session.uuid)
-        // Whole and durable, and not to be continued before the source knows: if this process ends in between, the
-        // source goes on with its guest.
+        // Whole and durable, and not to be continued before the source knows: if this process ends
+        // in between, the source goes on with its guest.
         try hold(main, manifest, store, as: main.sourceListens ? .unsettled : .held)
         do {
           if main.sourceListens {
@@ -94,7 +95,8 @@ public final class Receiver: Sendable {
         let summary = ReceiveSummary(
           session: session, main: main, manifest: manifest, backend: choice.backend, start: start)
         session.finish()
-        // The source reads the verdict and closes; closing first could reset the connection under it.
+        // The source reads the verdict and closes; closing first could reset the connection under
+        // it.
         if main.sourceListens { socket.drain(seconds: min(5, options.timeout)) }
         return summary
       }
@@ -144,8 +146,8 @@ public final class Receiver: Sendable {
       MainReceiver(socket, session, options, store, delegate), socket, store, choice)
   }
 
-  /// Does what leads to a held guest. If it fails, the source is told and the store swept, unless the
-  /// guest is in it already.
+  /// Does what leads to a held guest. If it fails, the source is told and the store swept, unless
+  /// the guest is in it already.
   func untilHeld<Result>(
     _ main: MainReceiver, _ socket: Socket, _ store: Store,
     _ onProgress: @escaping @Sendable (ReceiveProgress) -> Void, _ body: () throws -> Result

@@ -4,8 +4,8 @@ import Migration
 import Store
 import Wire
 
-/// What is to become of a guest that comes in: where receptions differ. A reception knows no standby; a standby is built
-/// on a reception, and says here what is different for it.
+/// What is to become of a guest that comes in: where receptions differ. A reception knows no
+/// standby; a standby is built on a reception, and says here what is different for it.
 protocol ReceptionDelegate: AnyObject {
   /// A first RAM section begins: the stream has shown by now whether its source is a COLO primary.
   func ramBegins(_ main: MainReceiver) throws
@@ -19,7 +19,8 @@ protocol ReceptionDelegate: AnyObject {
   func keeps(_ store: Store) -> Bool
   /// A message of a COLO primary.
   func coloMessage(_ message: COLOMessage) throws
-  /// The device state of a checkpoint follows, so many bytes; `take` fills a buffer with the next of them.
+  /// The device state of a checkpoint follows, so many bytes; `take` fills a buffer with the next
+  /// of them.
   func deviceState(size: Int, take: (UnsafeMutableRawBufferPointer) throws -> Void) throws
   /// More bytes are needed.
   ///

@@ -4,8 +4,8 @@ import Synchronization
 import System
 import Transport
 
-/// Tells the operator of connections that are none of the source's: a line for the first of a kind, then one a minute
-/// at the most, however many come.
+/// Tells the operator of connections that are none of the source's: a line for the first of a kind,
+/// then one a minute at the most, however many come.
 final class StrangerLog: Sendable {
   private struct Kind {
     var told: ContinuousClock.Instant

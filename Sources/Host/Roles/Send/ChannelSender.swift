@@ -5,8 +5,8 @@ import PluginLoader
 import Transport
 import Wire
 
-/// One multifd channel of a hand-over, in a thread of its own: takes stretches of RAM, sends what is
-/// not zero.
+/// One multifd channel of a hand-over, in a thread of its own: takes stretches of RAM, sends what
+/// is not zero.
 final class ChannelSender {
   private let id: Int
   private let source: PageSource
@@ -36,8 +36,8 @@ final class ChannelSender {
   /// Sends the init packet.
   func begin(_ uuid: VMUUID) throws { try writer.begin(MultiFDInit(uuid: uuid, id: UInt8(id))) }
 
-  /// Sends a SYNC for each sync point before the pages, pages until there are none left, then a SYNC for each sync
-  /// point that is to come.
+  /// Sends a SYNC for each sync point before the pages, pages until there are none left, then a
+  /// SYNC for each sync point that is to come.
   func run(syncs: (before: Int, after: Int)) throws {
     defer { source.workerDone() }
     for _ in 0..<syncs.before { try sync() }

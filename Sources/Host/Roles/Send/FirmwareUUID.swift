@@ -2,9 +2,9 @@ import Glibc
 import Memory
 import Wire
 
-/// The UUID of `-uuid` as a PC's firmware shows it to the guest, in the SMBIOS tables below 1 MiB. It is nowhere else
-/// in a stream without multifd channels or validate-uuid. The guest could have changed it: a destination that has
-/// another one says no, which is all that can happen.
+/// The UUID of `-uuid` as a PC's firmware shows it to the guest, in the SMBIOS tables below 1 MiB.
+/// It is nowhere else in a stream without multifd channels or validate-uuid. The guest could have
+/// changed it: a destination that has another one says no, which is all that can happen.
 enum FirmwareUUID {
   /// - Returns: nil where there are no such tables, or they name none.
   static func find(in blocks: [RAMBlock]) -> VMUUID? {

@@ -55,7 +55,8 @@ final class HandoverControl: Sendable {
   /// How far it is.
   var stage: Stage { now.withLock { $0 } }
 
-  /// Pages that nobody waits for after a failure: one of the workers may be inside a backend for ever.
+  /// Pages that nobody waits for after a failure: one of the workers may be inside a backend for
+  /// ever.
   func adopt(_ pages: PageSource) { source.withLock { $0 = pages } }
 
   /// A connection that a failure cuts from now on.
@@ -63,7 +64,8 @@ final class HandoverControl: Sendable {
 
   /// It goes on, if nothing has failed.
   func enter(_ stage: Stage) throws(Failure) {
-    // In this order: a failure from here on knows the stage, and one that did not know it is found below.
+    // In this order: a failure from here on knows the stage, and one that did not know it is found
+    // below.
     let before = now.withLock { now in
       defer { now = stage }
       return now
@@ -73,7 +75,8 @@ final class HandoverControl: Sendable {
     throw failure
   }
 
-  /// Ends it. Only the first failure counts: those after it are made by the connections that it cuts.
+  /// Ends it. Only the first failure counts: those after it are made by the connections that it
+  /// cuts.
   func fail(_ failure: (Stage) -> Failure) {
     session.fail(failure(stage))
     source.withLock { $0 }?.abandon()

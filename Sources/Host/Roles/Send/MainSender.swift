@@ -5,8 +5,8 @@ import Store
 import Transport
 import Wire
 
-/// The main channel of a hand-over: the stream around the pages, zero pages, and without multifd the
-/// pages too.
+/// The main channel of a hand-over: the stream around the pages, zero pages, and without multifd
+/// the pages too.
 final class MainSender {
   private let socket: Socket
   private let manifest: Manifest
@@ -108,8 +108,8 @@ final class MainSender {
         try stream.encoder.bytes.withUnsafeBytes { records in
           var start = 0
           for (index, end) in ends.enumerated() {
-            // sendmsg(2) only reads: the casts promise nothing that is broken. Records and pages stay
-            // where they are until it returns.
+            // sendmsg(2) only reads: the casts promise nothing that is broken. Records and pages
+            // stay where they are until it returns.
             pieces[2 * index] = iovec(
               iov_base: UnsafeMutableRawPointer(mutating: records.baseAddress! + start),
               iov_len: end.record - start)

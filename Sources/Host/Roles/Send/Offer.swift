@@ -3,8 +3,8 @@ import Store
 import Transport
 import Wire
 
-/// What a destination is sent that must be its own too. QEMU says on its own stderr what it misses, and to a source
-/// nothing at all: so a failure names all of it.
+/// What a destination is sent that must be its own too. QEMU says on its own stderr what it misses,
+/// and to a source nothing at all: so a failure names all of it.
 struct Offer: Sendable, CustomStringConvertible {
   /// Machine type and RAM blocks.
   var manifest: Manifest

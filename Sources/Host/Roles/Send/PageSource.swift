@@ -64,8 +64,8 @@ final class PageSource: Sendable {
   /// Nobody waits any more for workers that will not be done.
   func abandon() { found.update { $0 = ([], 0) } }
 
-  /// Zero pages that have been found and not been taken yet; waits for some. Nil when there are none
-  /// left and all workers are done.
+  /// Zero pages that have been found and not been taken yet; waits for some. Nil when there are
+  /// none left and all workers are done.
   func takeZero() -> [Piece]? {
     found.take(seconds: nil) { state -> [Piece]?? in
       if !state.zero.isEmpty {

@@ -131,8 +131,8 @@ final class SendAttempt {
     try control.enter(.ram)
   }
 
-  /// A channel that the destination has closed. It never says anything on one: there is something to read only at its
-  /// end.
+  /// A channel that the destination has closed. It never says anything on one: there is something
+  /// to read only at its end.
   private func closed(_ sockets: [Socket]) -> Int? {
     sockets.firstIndex { $0.waitReadable(seconds: 0) }
   }
@@ -160,7 +160,8 @@ final class SendAttempt {
     try answers.awaitPong(MainSender.Ping.ram)
   }
 
-  /// How the destination syncs, where that is not known: by whether it goes on behind START without SYNCs.
+  /// How the destination syncs, where that is not known: by whether it goes on behind START without
+  /// SYNCs.
   ///
   /// - Returns: what every channel owes.
   private func agreeOnSync(
@@ -181,7 +182,8 @@ final class SendAttempt {
     return SyncPoints.unknown.syncs
   }
 
-  /// A destination with fewer channels closes those it has no use for, with the pages on them unread.
+  /// A destination with fewer channels closes those it has no use for, with the pages on them
+  /// unread.
   private func expectOpen(_ sockets: [Socket], _ answers: inout ReturnPathReader) throws {
     guard let id = closed(sockets) else { return }
     // One that dies closes everything.
@@ -193,8 +195,8 @@ final class SendAttempt {
 
   // MARK: Who has the guest
 
-  /// The store says that a hand-over is under way, before the first byte with which the destination could start
-  /// the guest.
+  /// The store says that a hand-over is under way, before the first byte with which the destination
+  /// could start the guest.
   private func beginHandOver() throws -> HandOver {
     let handOver: HandOver
     do throws(HandOver.NotBegun) {
@@ -222,7 +224,8 @@ final class SendAttempt {
     return control.failure!
   }
 
-  /// What the store says after a failure. Only an explicit "no" of the destination makes the guest ours again.
+  /// What the store says after a failure. Only an explicit "no" of the destination makes the guest
+  /// ours again.
   private func settle(_ handOver: consuming HandOver, _ failure: Failure) -> Failure {
     var failure = failure
     guard failure.cause == .refusedByDestination else {

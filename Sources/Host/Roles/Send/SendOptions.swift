@@ -6,8 +6,8 @@ import Wire
 public struct SendOptions: Sendable {
   /// How the destination learns of sync points: by its machine type, see SPECIFICATION section 2.5.
   public enum Sync: String, Sendable, CaseIterable {
-    /// As the source's stream had it, else by the version in the machine type's name; where neither is certain, as the
-    /// destination shows.
+    /// As the source's stream had it, else by the version in the machine type's name; where neither
+    /// is certain, as the destination shows.
     case auto
     /// A MULTIFD_FLUSH record: machine types from 8.1.
     case flush
@@ -25,7 +25,8 @@ public struct SendOptions: Sendable {
   public var compression: CompressionSpec?
   /// Seconds of silence after which the destination counts as lost.
   public var timeout = 30.0
-  /// Seconds in which a destination that syncs by MULTIFD_FLUSH shows that it does, where it is not known.
+  /// Seconds in which a destination that syncs by MULTIFD_FLUSH shows that it does, where it is not
+  /// known.
   public var syncPatience = 1.0
   /// The destination's UUID; nil: the guest's own.
   public var uuid: VMUUID?

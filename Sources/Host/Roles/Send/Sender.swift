@@ -15,9 +15,10 @@ import Wire
 ///                             main: devices, EOF       -> SHUT 0: it runs the guest
 ///                             the store says "handed-over"
 ///
-/// Whatever does not fit (machine type, memory, UUID, channels, compression) shows before the devices are sent, while
-/// the guest is in the store for certain. If this process or the connection ends after that, nobody knows whether the
-/// guest runs, and the next `send` says so instead of starting a second copy.
+/// Whatever does not fit (machine type, memory, UUID, channels, compression) shows before the
+/// devices are sent, while the guest is in the store for certain. If this process or the connection
+/// ends after that, nobody knows whether the guest runs, and the next `send` says so instead of
+/// starting a second copy.
 public final class Sender: Sendable {
   private let options: SendOptions
   private let loader: PluginLoader
@@ -26,8 +27,8 @@ public final class Sender: Sendable {
   /// A hand-over that has not begun.
   ///
   /// - Parameters:
-  ///   - onFailure: told of the first failure, because of which everything is being ended, from whatever thread
-  ///     notices it.
+  ///   - onFailure: told of the first failure, because of which everything is being ended, from
+  ///     whatever thread notices it.
   ///   - settled: told when the destination has said that it has the guest.
   public init(
     _ options: SendOptions, loader: PluginLoader,
@@ -57,7 +58,8 @@ public final class Sender: Sendable {
       let backend = try chooseBackend(guest.manifest)
       return try SendAttempt(options, guest, backend, control).run()
     } catch {
-      // What has cut the connections says more than what came of that. What the store says, says more still.
+      // What has cut the connections says more than what came of that. What the store says, says
+      // more still.
       throw error as? Failure ?? control.failure ?? Failure(error, at: "send")
     }
   }

@@ -2,7 +2,8 @@ import Migration
 import System
 import Transport
 
-/// Finds out what has become of a primary whose guest is held: it is gone, it lives and has left, or it is too slow.
+/// Finds out what has become of a primary whose guest is held: it is gone, it lives and has left,
+/// or it is too slow.
 final class PrimaryWatch: Sendable {
   private struct State {
     /// One of the primary's connections has ended, and what that means is being found out.
@@ -18,10 +19,12 @@ final class PrimaryWatch: Sendable {
 
   init(_ session: Session) { self.session = session }
 
-  /// The guest is held, and checkpoints of it will come: from here on a connection that has ended is a primary that is
-  /// lost. Silence is not: how long is too long for a checkpoint is ``watch(_:)``'s to say.
+  /// The guest is held, and checkpoints of it will come: from here on a connection that has ended
+  /// is a primary that is lost. Silence is not: how long is too long for a checkpoint is
+  /// ``watch(_:)``'s to say.
   ///
-  /// - Parameter patient: that one will be watched, so there is one clock, and not one for each thing that may be silent.
+  /// - Parameter patient: that one will be watched, so there is one clock, and not one for each
+  ///   thing that may be silent.
   func begin(patient: Bool) {
     state.update { $0.lastCheckpoint = .now }
     session.hold(patient: patient) { [weak self] error, place in
@@ -36,11 +39,11 @@ final class PrimaryWatch: Sendable {
   /// A checkpoint has been committed.
   func noteCheckpoint() { state.update { $0.lastCheckpoint = .now } }
 
-  /// Counts the primary as lost when no checkpoint is committed for so many seconds, whatever it does meanwhile.
-  /// Returns when the reception is over.
+  /// Counts the primary as lost when no checkpoint is committed for so many seconds, whatever it
+  /// does meanwhile. Returns when the reception is over.
   func watch(_ limit: Double) {
-    // Seconds that have been seen to pass: a process that was stopped meanwhile (a debugger, a frozen control group) has
-    // not listened, so its primary may have waited for it.
+    // Seconds that have been seen to pass: a process that was stopped meanwhile (a debugger, a
+    // frozen control group) has not listened, so its primary may have waited for it.
     var (last, silent) = (state.read { $0.lastCheckpoint }, 0.0)
     while true {
       guard silent < limit else {
@@ -60,8 +63,9 @@ final class PrimaryWatch: Sendable {
     }
   }
 
-  /// The primary has closed one of its connections. Its death ends all of them at once; one that it keeps open says that
-  /// it lives, and has ended the protection (`migrate_cancel`) or has lost that connection only.
+  /// The primary has closed one of its connections. Its death ends all of them at once; one that it
+  /// keeps open says that it lives, and has ended the protection (`migrate_cancel`) or has lost
+  /// that connection only.
   ///
   /// - Parameter place: which connection.
   func ended(_ place: String, _ why: String) -> Failure {

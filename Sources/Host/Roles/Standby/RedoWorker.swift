@@ -4,8 +4,8 @@ import Store
 import System
 import Transport
 
-/// Copies committed checkpoints from the cache to the guest's RAM files, behind the running primary, one
-/// after the other, on two threads where it is worth it.
+/// Copies committed checkpoints from the cache to the guest's RAM files, behind the running
+/// primary, one after the other, on two threads where it is worth it.
 final class RedoWorker: Sendable {
   private enum Job {
     case copy(number: Int, COLOStage.Sealed)
@@ -82,7 +82,8 @@ final class RedoWorker: Sendable {
       try store.noteRedone(number)
       try stage.forget(sealed)
       state.update { $0.redone = number }
-    // Where room is short it is for the guest and its devices; a cache may find some when it counts.
+    // Where room is short it is for the guest and its devices; a cache may find some when it
+    // counts.
     case .warm: try? stage.warm(bytes: min(StagingLog.kept, store.room / 4))
     }
   }

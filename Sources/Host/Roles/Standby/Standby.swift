@@ -11,8 +11,8 @@ import System
 import Transport
 import Wire
 
-/// The secondary of a stock COLO primary, from the end of precopy on: answers its messages, commits its
-/// checkpoints.
+/// The secondary of a stock COLO primary, from the end of precopy on: answers its messages, commits
+/// its checkpoints.
 ///
 ///     primary                        standby
 ///     REQUEST            ->          waits until the cache has a free side
@@ -59,7 +59,8 @@ final class Standby {
   }
 
   deinit {
-    // Its thread keeps the stage and the store, and with it the lock, until it is told that nothing more will come.
+    // Its thread keeps the stage and the store, and with it the lock, until it is told that nothing
+    // more will come.
     worker.close()
     blob.deallocate()
   }
@@ -114,9 +115,9 @@ final class Standby {
     }
     let bytes = UnsafeMutableRawBufferPointer(rebasing: blob[..<size])
     try take(bytes)
-    // A section from the first byte, and as the last six a footer and the end marker: a size that was wrong
-    // shows here, before the checkpoint counts. Where sections meet in between cannot be told for every
-    // device (SPECIFICATION section 5.1), so that is not asked.
+    // A section from the first byte, and as the last six a footer and the end marker: a size that
+    // was wrong shows here, before the checkpoint counts. Where sections meet in between cannot be
+    // told for every device (SPECIFICATION section 5.1), so that is not asked.
     let whole =
       size == 1
       ? bytes[0] == 0 : size > 6 && bytes[0] == 4 && bytes[size - 6] == 0x7e && bytes[size - 1] == 0
@@ -131,8 +132,9 @@ final class Standby {
   private func commit(_ number: Int, _ bytes: UnsafeRawBufferPointer) throws {
     let complete = ContinuousClock.now
     change(to: .committing(number))
-    // The record names one checkpoint, so whoever opens the store repeats one copy: all before it must be done.
-    // They have been long ago, unless checkpoints come faster than their pages can be copied.
+    // The record names one checkpoint, so whoever opens the store repeats one copy: all before it
+    // must be done. They have been long ago, unless checkpoints come faster than their pages can be
+    // copied.
     try worker.waitFor(number - 1)
     let cacheBytes = stage.cacheBytes
     let sealed = stage.seal()
@@ -159,7 +161,8 @@ final class Standby {
       COLOMessage.vmstateReceived.encode() + COLOMessage.vmstateLoaded.encode())
   }
 
-  /// The primary is gone, or says what cannot be: waits until the guest's RAM is the last checkpoint's.
+  /// The primary is gone, or says what cannot be: waits until the guest's RAM is the last
+  /// checkpoint's.
   ///
   /// - Returns: that checkpoint.
   func lose() -> Int {

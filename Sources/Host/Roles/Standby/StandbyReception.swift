@@ -17,7 +17,8 @@ final class StandbyReception: ReceptionDelegate {
     self.watch = watch
   }
 
-  /// Told before the primary stops its guest: what the stream shows of whether it is a COLO primary.
+  /// Told before the primary stops its guest: what the stream shows of whether it is a COLO
+  /// primary.
   func ramBegins(_ main: MainReceiver) throws {
     let decoder = main.decoder
     if decoder.coloEnabled && decoder.returnPathRequested {
