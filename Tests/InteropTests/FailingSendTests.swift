@@ -24,6 +24,7 @@ extension InteropTests {
       let (broken, brokenPort) = try passage.startDestination()
       let cut = Proxy.Cut(connection: 1, after: 100_001, .reset)
       let proxy = try Proxy(to: brokenPort, cuts: [cut])
+      defer { proxy.close() }
       let failed = try MultiFDProcess.run(passage.sendArguments(proxy.port))
       #expect([1, 3].contains(failed.code), "\(failed)")
       #expect(failed.errorLine != nil, "\(failed)")

@@ -15,8 +15,9 @@ public struct Packet: ~Copyable {
   public let pageSize: Int
   /// Pages that it has at most.
   public let capacity: Int
-  /// Flags, counts and number.
-  public var header: MultiFDPacketHeader
+  /// Flags, counts and number. The counts are never more than there is room for: a header that came
+  /// was checked, and one that is being made grows by `append`.
+  public internal(set) var header: MultiFDPacketHeader
   /// What it is instead, where it is a device's state: the data follow, and it has no pages.
   public internal(set) var deviceState: DeviceStatePacketHeader?
   /// The byte of the channel at which it begins.
@@ -134,9 +135,19 @@ public struct Packet: ~Copyable {
       zeroCount: 0, pageSize: pageSize)
   }
 
+  /// Nothing more will be added.
+  ///
+  /// - Parameter number: its number among the packets of all channels.
+  public mutating func close(number: UInt64) {
+    header.pagesAllocated = UInt32(capacity)
+    header.packetNumber = number
+  }
+
   /// Adds a page with contents; there must be room, and no zero pages yet.
   public mutating func append(normal offset: UInt64) {
-    precondition(header.zeroCount == 0, "normal pages come first")
+    precondition(
+      header.zeroCount == 0 && Int(header.normalCount) < capacity,
+      "normal pages come first, and no more than a packet has")
     list[Int(header.normalCount)] = offset
     header.normalCount += 1
   }

@@ -18,6 +18,7 @@ struct FailoverAnswerTests {
   func noAnswer(verdict: FakeQEMU.Verdict) throws {
     let standby = try LostGuest.standby()
     let qemu = try FakeQEMU([.init(verdict: verdict), FakeQEMU.good])
+    defer { qemu.end() }
     let result = try LostGuest.failover(standby, [qemu.program])
     #expect([1, 3].contains(result.code), "\(result)")
     #expect(result.errorLine?.contains("moved on") == true, "\(result)")
@@ -38,6 +39,7 @@ struct FailoverAnswerTests {
   func lostAnswer(verdict: FakeQEMU.Verdict) throws {
     let standby = try LostGuest.standby()
     let qemu = try FakeQEMU([.init(verdict: verdict, runs: true)])
+    defer { qemu.end() }
     let result = try LostGuest.failover(standby, [qemu.program])
     #expect(result.code == 5 && result.json["status"].string == "running", "\(result)")
     #expect(try guest(standby) == .handedOver)
@@ -55,6 +57,7 @@ struct FailoverAnswerTests {
         seen.update { $0 = state }
       }
     ])
+    defer { qemu.end() }
     let result = try LostGuest.failover(standby, [qemu.program])
     #expect(result.code == 1, "\(result)")
     #expect(seen.read { $0 } == .handingOver)
@@ -68,6 +71,7 @@ struct FailoverAnswerTests {
   func notFed(behaviour: FakeQEMU.Behaviour) throws {
     let standby = try LostGuest.standby()
     let qemu = try FakeQEMU([behaviour])
+    defer { qemu.end() }
     let result = try LostGuest.failover(standby, [qemu.program])
     #expect([1, 3].contains(result.code), "\(result)")
     #expect(qemu.pids.count == 1 && !qemu.pids.contains(where: qemu.isAlive))
@@ -80,6 +84,7 @@ struct FailoverAnswerTests {
   func endsLoad(words: [UInt8]) throws {
     let standby = try LostGuest.standby()
     let qemu = try FakeQEMU([.init(ends: words)])
+    defer { qemu.end() }
     let result = try LostGuest.failover(standby, [qemu.program])
     #expect(result.code == 1, "\(result)")
     #expect(
@@ -102,6 +107,7 @@ struct FailoverAnswerTests {
           if blocked { mkdir(store + "/manifest.json.new", 0o700) }
         }
       ])
+      defer { qemu.end() }
       let result = try LostGuest.failover(standby, [qemu.program])
       #expect(result.code == 5, "\(result)")
       #expect(result.json["status"].string == (blocked ? "running" : "unknown"), "\(result)")
@@ -115,6 +121,7 @@ struct FailoverAnswerTests {
   func used() throws {
     let standby = try LostGuest.standby()
     let qemu = try FakeQEMU([FakeQEMU.good, FakeQEMU.good])
+    defer { qemu.end() }
     #expect(try LostGuest.failover(standby, [qemu.program]).code == 5)
     let again = try LostGuest.failover(standby, [qemu.program], ["--force"])
     #expect(again.code == 1, "\(again)")
@@ -139,10 +146,12 @@ struct FailoverAnswerTests {
   @Test("A spare that has gone bad while it waited is replaced", arguments: [false, true])
   func uselessSpare(isDead: Bool) throws {
     let qemu = try FakeQEMU([.init(answers: isDead), FakeQEMU.good])
+    defer { qemu.end() }
     let standby = try StandbyProcess([
       "--on-loss", "failover", "--no-fence", "--spare", "--timeout", "3", "--", qemu.program,
     ])
     let primary = try Primary(LostGuest.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 2)
     #expect(standby.waitSpare() != nil)
     if isDead, let pid = qemu.pids.first {
@@ -161,10 +170,12 @@ struct FailoverAnswerTests {
     arguments: [FakeQEMU.Behaviour(listens: false), .init(reads: false)])
   func unfitSpare(spare: FakeQEMU.Behaviour) throws {
     let qemu = try FakeQEMU([spare, FakeQEMU.good])
+    defer { qemu.end() }
     let standby = try StandbyProcess([
       "--on-loss", "failover", "--no-fence", "--spare", "--timeout", "3", "--", qemu.program,
     ])
     let primary = try Primary(LostGuest.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 2)
     let said = standby.multifd.process.errors.wait(.seconds(30)) {
       $0.text.hasPrefix("multifd: no spare QEMU") ? true : nil
@@ -189,11 +200,13 @@ struct FailoverAnswerTests {
         usleep(500_000)
       }, FakeQEMU.good,
     ])
+    defer { qemu.end() }
     let standby = try StandbyProcess([
       "--on-loss", "failover", "--no-fence", "--spare", "--", qemu.program,
     ])
     multifd.update { $0 = standby.multifd.process.pid }
     let primary = try Primary(LostGuest.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 2)
     #expect(standby.waitSpare() != nil)
     primary.close()
@@ -213,10 +226,12 @@ struct FailoverAnswerTests {
   @Test("kill -9 leaves a spare waiting: the next failover ends it, and nobody else")
   func orphan() throws {
     let qemu = try FakeQEMU([FakeQEMU.good, FakeQEMU.good])
+    defer { qemu.end() }
     let standby = try StandbyProcess([
       "--on-loss", "failover", "--no-fence", "--spare", "--", qemu.program,
     ])
     let primary = try Primary(LostGuest.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 2)
     #expect(standby.waitSpare() != nil)
     standby.multifd.process.kill()

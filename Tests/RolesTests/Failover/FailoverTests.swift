@@ -108,6 +108,7 @@ struct FailoverTests {
   func cache(cache: Manifest.Cache) throws {
     let standby = try LocalStandby(cache: cache)
     let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 3)
     primary.close()
     _ = try standby.outcome()
@@ -172,6 +173,7 @@ struct FailoverTests {
         "--on-loss", "failover", "--no-fence", "--timeout", "2", "--", qemu,
       ])
       let primary = try Primary(Self.script, to: standby.uri)
+      defer { primary.close() }
       try primary.play(upTo: 2)
       // The rehearsal has started it, too.
       try #require(standby.waitRehearsed() == false)

@@ -84,6 +84,7 @@ struct FenceTests {
     }
     let lost = try LostGuest.standby()
     let qemus = try FakeQEMU([FakeQEMU.good])
+    defer { qemus.end() }
     let failover = try LostGuest.start(
       lost, [qemus.program], fence("failover"), wrapper: Self.ignoringSignals
     ).wait()
@@ -91,6 +92,7 @@ struct FenceTests {
     let standby = try StandbyProcess(
       ["--on-loss", "failover"] + fence("receive") + ["--", "/bin/false"])
     let primary = try Primary(LostGuest.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 1)
     primary.close()
     _ = try standby.multifd.wait()
@@ -108,6 +110,7 @@ struct FenceTests {
     let standby = try LostGuest.standby()
     let pids = standby.beside("pids")
     let qemu = try FakeQEMU([])
+    defer { qemu.end() }
     let result = try LostGuest.failover(
       standby, [qemu.program],
       ["--fence-timeout", "0.5", "--fence", "sleep 300 & echo $! >\(pids); wait"])
@@ -129,6 +132,7 @@ struct FenceTests {
       let process: MultiFDProcess
       if underReceive {
         let primary = try Primary(LostGuest.script, to: standby.uri)
+        defer { primary.close() }
         try primary.play(upTo: 3)
         primary.close()
         process = standby.multifd
@@ -149,6 +153,7 @@ struct FenceTests {
   func cancelledQEMU() throws {
     let standby = try LostGuest.standby()
     let mute = try FakeQEMU([])
+    defer { mute.end() }
     let early = try LostGuest.start(standby, [mute.program], ["--timeout", "60"])
     while mute.pids.isEmpty { usleep(5000) }
     early.process.kill(SIGINT)
@@ -158,6 +163,7 @@ struct FenceTests {
     try StoreCheck.expect(standby.store, holds: 3, LostGuest.script)
 
     let silent = try FakeQEMU([.init(verdict: .silent)])
+    defer { silent.end() }
     let late = try LostGuest.start(standby, [silent.program], ["--timeout", "2"])
     #expect(silent.fed.wait(.seconds(30)) { $0 == 1 ? true : nil } != nil)
     late.process.kill(SIGTERM)

@@ -10,6 +10,7 @@ enum LostGuest {
   static func standby() throws -> LocalStandby {
     let standby = try LocalStandby()
     let primary = try Primary(script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 3)
     primary.close()
     _ = try standby.outcome()

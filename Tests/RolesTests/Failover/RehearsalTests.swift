@@ -20,6 +20,7 @@ struct RehearsalTests {
   func fits() throws {
     let standby = try LostGuest.standby()
     let qemu = try FakeQEMU([FakeQEMU.good, .init(reads: false), FakeQEMU.good])
+    defer { qemu.end() }
     let fence = ["--fence", "touch " + standby.beside("fenced")]
     let good = try check(standby.store, [qemu.program], fence)
     #expect(good.code == 0 && good.json["fits"].bool == true, "\(good)")
@@ -48,11 +49,14 @@ struct RehearsalTests {
   @Test("Beside a standby that is running, whose spare stays what it is")
   func beside() throws {
     let spare = try FakeQEMU([FakeQEMU.good])
+    defer { spare.end() }
     let qemu = try FakeQEMU([FakeQEMU.good])
+    defer { qemu.end() }
     let standby = try StandbyProcess([
       "--on-loss", "failover", "--no-fence", "--spare", "--timeout", "3", "--", spare.program,
     ])
     let primary = try Primary(LostGuest.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 1)
     #expect(standby.waitSpare() != nil)
     let result = try check(standby.store, [qemu.program])
@@ -84,6 +88,7 @@ struct RehearsalTests {
   func cancelled() throws {
     let standby = try LostGuest.standby()
     let mute = try FakeQEMU([])
+    defer { mute.end() }
     let check = try LostGuest.start(standby, [mute.program], ["--check", "--timeout", "60"])
     while mute.pids.isEmpty { usleep(5000) }
     check.process.kill(SIGTERM)
@@ -99,6 +104,7 @@ struct RehearsalTests {
   func foreignVerdict() throws {
     let standby = try LostGuest.standby()
     let qemu = try FakeQEMU([FakeQEMU.good])
+    defer { qemu.end() }
     #expect(try check(standby.store, [qemu.program]).code == 0)
     let path = standby.store + "/rehearsal"
     let text = try String(contentsOfFile: path, encoding: .utf8)
@@ -150,6 +156,7 @@ struct QEMULogTests {
     let standby = try LostGuest.standby()
     let (log, target) = (standby.store + "/qemu.log", standby.beside("target"))
     let qemu = try FakeQEMU([])
+    defer { qemu.end() }
     let makes: [() throws -> Void] = [
       { try FileManager.default.createSymbolicLink(atPath: log, withDestinationPath: target) },
       { try FileManager.default.linkItem(atPath: target, toPath: log) },
@@ -180,6 +187,7 @@ struct QEMULogTests {
   func output() throws {
     let standby = try LostGuest.standby()
     let qemu = try FakeQEMU([FakeQEMU.good])
+    defer { qemu.end() }
     let words = "failover --timeout 5 --store \(standby.store) -- \(qemu.program)"
     // The shell's substitution ends when the last process has closed the pipe.
     let shell = try ChildProcess(

@@ -41,6 +41,7 @@ struct ProcessStartTests {
     // In units of 512 bytes: less than its RAM.
     let standby = try StandbyProcess(wrapper: Self.shell("ulimit -f 4000; exec \"$@\""))
     let primary = try Primary(script, to: standby.uri)
+    defer { primary.close() }
     #expect(throws: Primary.Ended.self) { try primary.play(upTo: 0) }
     primary.close()
     let result = try standby.multifd.wait()

@@ -31,6 +31,7 @@ struct BadPrimaryTests {
         $0.timeout = wrong.kind == .unreachable ? 0.5 : 10
       }
       let primary = try Primary(wrong.script, to: standby.uri)
+      defer { primary.close() }
       try primary.play(upTo: 2)
       // The standby may cut the connection before all has been said.
       do { try wrong.send(primary, wrong.script.checkpoints[2]) } catch Primary.Ended.standbyGone {}

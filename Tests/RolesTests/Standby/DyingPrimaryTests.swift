@@ -68,6 +68,7 @@ struct DyingPrimaryTests {
     let isEarly = death.after < script.length(of: death.connection, upTo: 0)
     let standby = try LocalStandby(cache: cache) { if isEarly { $0.timeout = 2 } }
     let primary = try Primary(script, to: standby.uri, death: death, seed: UInt64(round))
+    defer { primary.close() }
     do { try primary.play(upTo: script.checkpoints.count) } catch Primary.Ended.died {
     } catch Primary.Ended.standbyGone where isEarly {}
     primary.close()

@@ -26,6 +26,7 @@ struct FullRepairTests {
       cache: cache, store: store, channels: 0,
       environment: KillSwitch.environment(.checkpoint(4), at: 1))
     let primary = try Primary(script, to: standby.uri)
+    defer { primary.close() }
     #expect(throws: Primary.Ended.standbyGone) { try primary.play(upTo: 4) }
     primary.close()
     let killed = try standby.multifd.wait().code

@@ -40,6 +40,7 @@ struct FullStandbyTests {
     let files = try SmallFileSystem("size=\(size)")
     let standby = try LocalStandby(store: files.path + "/store", cache: cache)
     let primary = try Primary(script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: fits)
     #expect(throws: Primary.Ended.standbyGone) { try primary.checkpoint(fits + 1) }
     #expect(primary.acknowledged == fits)

@@ -28,6 +28,7 @@ struct KilledStandbyTests {
       let standby = try StandbyProcess(
         cache: cache, channels: script.channelCount, environment: environment)
       let primary = try Primary(script, to: standby.uri, seed: script.checkpoints.count.hashed)
+      defer { primary.close() }
       var gone = false
       do {
         try primary.precopy()
@@ -161,6 +162,7 @@ struct KilledStandbyTests {
         continue
       }
       let primary = try Primary(script, to: standby.uri)
+      defer { primary.close() }
       do { try primary.play(upTo: 0) } catch Primary.Ended.standbyGone {}
       primary.close()
       let result = try standby.multifd.wait()
@@ -177,6 +179,7 @@ struct KilledStandbyTests {
     try? FileManager.default.removeItem(atPath: folder("store") + "/manifest.json")
     let standby = try StandbyProcess(store: folder("store"))
     let primary = try Primary(script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 2)
     primary.close()
     #expect(try standby.multifd.wait().code == 3)
@@ -192,6 +195,7 @@ struct KilledStandbyTests {
       let standby = try StandbyProcess(
         cache: cache, channels: 0, environment: KillSwitch.environment(.manifest, at: call))
       let primary = try Primary(script, to: standby.uri)
+      defer { primary.close() }
       do { try primary.play(upTo: script.checkpoints.count) } catch Primary.Ended.standbyGone {}
       primary.close()
       _ = try standby.multifd.wait()

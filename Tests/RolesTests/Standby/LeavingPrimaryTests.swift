@@ -17,6 +17,7 @@ struct LeavingPrimaryTests {
     for (isInside, limit) in [(false, nil), (true, nil), (false, 0.4)] {
       let standby = try LocalStandby(checkpointTimeout: limit) { $0.timeout = 0.8 }
       let primary = try Primary(Self.script, to: standby.uri)
+      defer { primary.close() }
       try primary.play(upTo: 2)
       if isInside { try primary.request() }
       primary.end(0)
@@ -31,6 +32,7 @@ struct LeavingPrimaryTests {
   func channelOnly(insidePacket: Bool) throws {
     let standby = try LocalStandby { $0.timeout = 0.5 }
     let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 1)
     try primary.request()
     var burst = Self.script.checkpoints[1]
@@ -49,6 +51,7 @@ struct LeavingPrimaryTests {
     for script in [Self.script, Self.plain] {
       let standby = try LocalStandby()
       let primary = try Primary(script, to: standby.uri)
+      defer { primary.close() }
       try primary.play(upTo: 2)
       for connection in 0...script.channelCount {
         primary.end(connection)
@@ -64,6 +67,7 @@ struct LeavingPrimaryTests {
   func reset() throws {
     let standby = try StandbyProcess(tcp: true, ["--timeout", "60"])
     let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 2)
     primary.reset(0)
     let result = try standby.multifd.wait(.seconds(30))
@@ -79,6 +83,7 @@ struct LeavingPrimaryTests {
       "/bin/false",
     ])
     let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 2)
     primary.end(0)
     let result = try standby.multifd.wait()

@@ -72,6 +72,7 @@ struct LostMachineTests {
         "--timeout", "3", "--on-loss", "failover", "--no-fence", "--", qemu,
       ], wrapper: cable.wrapper)
     let primary = try Primary(Self.script, to: try standby.waitListening())
+    defer { primary.close() }
     try primary.play(upTo: 2)
     try cable.pull()
     let result = try standby.wait(.seconds(60))

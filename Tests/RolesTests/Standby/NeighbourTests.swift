@@ -19,9 +19,11 @@ struct NeighbourTests {
   func secondPrimary(first: PrimaryScript, second: PrimaryScript) throws {
     let standby = try LocalStandby()
     let primary = try Primary(first, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 2)
     for _ in 0..<2 {
       let other = try Primary(second, to: standby.uri)
+      defer { other.close() }
       #expect(throws: Primary.Ended.standbyGone) { try other.precopy() }
       other.close()
       try primary.checkpoint(primary.acknowledged! + 1)
@@ -29,6 +31,7 @@ struct NeighbourTests {
     try primary.request()
     // In the middle of a checkpoint, too.
     let other = try Primary(second, to: standby.uri)
+    defer { other.close() }
     #expect(throws: Primary.Ended.standbyGone) { try other.precopy() }
     try primary.send(first.checkpoints[4])
     try primary.expectAcknowledgement(5)
@@ -41,6 +44,7 @@ struct NeighbourTests {
   func strangers() throws {
     let standby = try LocalStandby()
     let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 1)
     var sockets: [Int32] = []
     for words in ["GET / HTTP/1.1\r\n\r\n", "Q", "", "\u{11}\u{22}\u{33}\u{44}", "QEVM"] {
@@ -60,6 +64,7 @@ struct NeighbourTests {
     for last in [0, 2] {
       let standby = try LocalStandby(checkpointTimeout: 0.3)
       let primary = try Primary(Self.script, to: standby.uri)
+      defer { primary.close() }
       try primary.play(upTo: last)
       let outcome = try standby.outcome()
       #expect(outcome.cause.kind == .unreachable && outcome.cause.peerIsGone)
@@ -95,6 +100,7 @@ struct NeighbourTests {
     for (timeout, limit) in [(0.1, 0.8), (30, 0.5)] {
       let standby = try LocalStandby(checkpointTimeout: limit) { $0.timeout = timeout }
       let primary = try Primary(Self.script, to: standby.uri)
+      defer { primary.close() }
       try primary.play(upTo: 1)
       let start = ContinuousClock.now
       try self.stall(primary, stall)
@@ -111,6 +117,7 @@ struct NeighbourTests {
   func trickle() throws {
     let standby = try LocalStandby(checkpointTimeout: 0.6)
     let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 1)
     try primary.request()
     do {
@@ -128,6 +135,7 @@ struct NeighbourTests {
   func shorterSilence() throws {
     let standby = try LocalStandby(checkpointTimeout: 30) { $0.timeout = 0.2 }
     let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 1)
     try primary.request()
     Thread.sleep(forTimeInterval: 0.7)
@@ -146,6 +154,7 @@ struct NeighbourTests {
   func patience() throws {
     let standby = try LocalStandby { $0.timeout = 0.3 }
     let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 1)
     Thread.sleep(forTimeInterval: 0.8)
     for number in 2...5 { try primary.checkpoint(number) }
@@ -201,6 +210,7 @@ struct NeighbourTests {
   func looking() throws {
     let standby = try LocalStandby()
     let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 1)
     primary.close()
     _ = try standby.outcome()
@@ -225,6 +235,7 @@ struct NeighbourTests {
     }
     #expect(busy?.kind == .failed && "\(busy!)".contains("in use by another process"), "\(busy!)")
     let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 2)
     primary.close()
     _ = try standby.outcome()

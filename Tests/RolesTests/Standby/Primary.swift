@@ -68,7 +68,8 @@ final class Primary {
     return socket
   }
 
-  /// Ends all connections, as the death of its process does.
+  /// Ends all connections, as the death of its process does. `defer { primary.close() }` also keeps
+  /// them open until then: the compiler owes a value that is no longer used nothing.
   func close() {
     guard open else { return }
     open = false

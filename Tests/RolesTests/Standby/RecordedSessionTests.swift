@@ -20,6 +20,7 @@ struct RecordedSessionTests {
     try #require(last >= 4)
     let standby = try StandbyProcess(cache: cache, tcp: cache == .mirror)
     let primary = try Primary(script, to: standby.uri, seed: 1)
+    defer { primary.close() }
     try primary.play(upTo: last)
     // The recorded primary asks for one more checkpoint, and is killed.
     try primary.request()
@@ -53,6 +54,7 @@ struct RecordedSessionTests {
       for (index, cache) in Manifest.Cache.allCases.enumerated() where (last + index) % 2 == 0 {
         let standby = try LocalStandby(cache: cache)
         let primary = try Primary(script, to: standby.uri, seed: UInt64(last))
+        defer { primary.close() }
         try primary.play(upTo: last)
         // Half of the next checkpoint is here already: it must leave no trace.
         try primary.request()
@@ -73,6 +75,7 @@ struct RecordedSessionTests {
     let script = try PrimaryScript(recorded: session)
     let standby = try LocalStandby()
     let primary = try Primary(script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 3)
     primary.close()
     _ = try standby.outcome()

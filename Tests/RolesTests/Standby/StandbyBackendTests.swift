@@ -46,10 +46,12 @@ struct StandbyBackendTests {
   func failover(statement: String, spare: Bool) throws {
     // Without a spare the first is the rehearsal's.
     let qemu = try FakeQEMU([FakeQEMU.good, FakeQEMU.good])
+    defer { qemu.end() }
     let session = try Session(
       statement,
       ["--timeout", "1", "--on-loss", "failover", "--fence", "true"]
         + (spare ? ["--spare"] : []) + ["--", qemu.program])
+    defer { session.primary.close() }
     try session.play()
     let result = try session.standby.multifd.wait(.seconds(40))
     #expect(result.code == 5, "\(result)")
@@ -61,6 +63,7 @@ struct StandbyBackendTests {
   @Test("--on-loss hold: the last checkpoint is safe", arguments: deaths)
   func hold(statement: String) throws {
     let session = try Session(statement, ["--timeout", "1"])
+    defer { session.primary.close() }
     try session.play()
     let result = try session.standby.multifd.wait(.seconds(40))
     #expect(result.code == 70, "\(result)")
@@ -72,12 +75,14 @@ struct StandbyBackendTests {
   @Test("A backend that hangs does not stop the checkpoints' clock")
   func clock() throws {
     let qemu = try FakeQEMU([FakeQEMU.good, FakeQEMU.good])
+    defer { qemu.end() }
     let session = try Session(
       "hang()",
       [
         "--timeout", "600", "--checkpoint-timeout", "1", "--on-loss", "failover", "--fence", "true",
         "--", qemu.program,
       ])
+    defer { session.primary.close() }
     try session.play()
     let result = try session.standby.multifd.wait(.seconds(40))
     #expect(result.code == 5, "\(result)")
@@ -92,6 +97,7 @@ struct StandbyBackendTests {
         "--timeout", "1", "--checkpoint-timeout", "2", "--on-loss", "failover", "--no-fence", "--",
         "/bin/false",
       ])
+    defer { session.primary.close() }
     try session.primary.play(upTo: 1)
     try session.primary.request()
     let process = session.standby.multifd.process
@@ -113,6 +119,7 @@ struct StandbyBackendTests {
   @Test("A backend that hangs does not stop a signal")
   func signal() throws {
     let session = try Session("hang()", ["--timeout", "600"])
+    defer { session.primary.close() }
     try session.play()
     kill(session.standby.multifd.process.pid, SIGTERM)
     let result = try session.standby.multifd.wait(.seconds(40))
@@ -124,6 +131,7 @@ struct StandbyBackendTests {
   func precopy(statement: String) throws {
     let session = try Session(
       statement, ["--on-loss", "failover", "--fence", "true", "--", "/bin/false"])
+    defer { session.primary.close() }
     try session.misbehave()
     #expect(throws: Primary.Ended.self) { try session.primary.precopy() }
     let result = try session.standby.multifd.wait(.seconds(40))
@@ -136,10 +144,12 @@ struct StandbyBackendTests {
     arguments: [true, false])
   func between(fence: Bool) throws {
     let qemu = try FakeQEMU([FakeQEMU.good, FakeQEMU.good])
+    defer { qemu.end() }
     let session = try Session(
       "",
       ["--on-loss", "failover"] + (fence ? ["--fence", "true"] : ["--no-fence"])
         + ["--", qemu.program])
+    defer { session.primary.close() }
     try session.primary.play(upTo: 2)
     kill(try #require(session.standby.multifd.process.worker), SIGKILL)
     let result = try session.standby.multifd.wait(.seconds(40))

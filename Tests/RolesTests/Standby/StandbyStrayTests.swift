@@ -31,6 +31,7 @@ struct StandbyStrayTests {
     Thread.sleep(forTimeInterval: 3.3)
     sockets += try visit(standby.uri)
     let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
     var burst = Self.script.precopy
     let rest = Array(burst.main.suffix(4000))
     burst.main.removeLast(rest.count)

@@ -17,6 +17,7 @@ struct SyntheticSessionTests {
       style, seed: 7, checkpoints: checkpoints, pages: [900, 37, 1])
     let standby = try LocalStandby(cache: cache)
     let primary = try Primary(script, to: standby.uri, seed: 7)
+    defer { primary.close() }
     try primary.precopy()
     for number in 1...checkpoints {
       try primary.checkpoint(number)
@@ -39,6 +40,7 @@ struct SyntheticSessionTests {
     let script = SyntheticGuest.script(seed: 3, checkpoints: 6, pages: [300], counts: [.max])
     let standby = try LocalStandby(cache: cache)
     let primary = try Primary(script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 6)
     primary.close()
     #expect(try standby.outcome().report.checkpoint == 6)
@@ -50,6 +52,7 @@ struct SyntheticSessionTests {
     let script = SyntheticGuest.script(seed: 5, checkpoints: 4, pages: [400])
     let standby = try LocalStandby(cache: cache)
     let primary = try Primary(script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 2)
     try waitForCopy(2, standby.store)
     try primary.request()
@@ -76,6 +79,7 @@ struct SyntheticSessionTests {
     let script = SyntheticGuest.script(seed: 6, checkpoints: 5)
     let standby = try StandbyProcess()
     let primary = try Primary(script, to: standby.uri)
+    defer { primary.close() }
     try primary.play(upTo: 5)
     standby.multifd.process.kill(SIGTERM)
     #expect(try standby.multifd.wait().code == 128 + SIGTERM)

@@ -77,8 +77,7 @@ final class ChannelSender {
 
   private func flush() throws {
     guard packet.hasPages else { return }
-    packet.header.pagesAllocated = UInt32(packet.capacity)
-    packet.header.packetNumber = numbers.next()
+    packet.close(number: numbers.next())
     try writer.write(packet)
   }
 
