@@ -254,4 +254,25 @@ struct SocketTests {
           == .local)
     }
   }
+
+  @Test("The peer's end shows behind unread bytes, and where it cannot, that is told")
+  func end() throws {
+    for over in Connection.Kind.allCases {
+      let connection = try Connection(over)
+      #expect(connection.socket.end == .quiet)
+      connection.send([1, 2, 3])
+      #expect(connection.socket.end == .quiet, "three bytes hide nothing")
+      connection.closePeer()
+      while connection.socket.end == .quiet { usleep(1000) }
+      #expect(connection.socket.end == .ended)
+      // As much as goes in: where data are under way still, so may be the end.
+      let full = try Connection(over)
+      var limit = timeval(tv_sec: 0, tv_usec: 200_000)
+      setsockopt(
+        full.peer, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+      let piece = [UInt8](repeating: 7, count: 1 << 16)
+      while Glibc.send(full.peer, piece, piece.count, Int32(MSG_NOSIGNAL)) > 0 {}
+      #expect(full.socket.end == (over == .unix ? .quiet : .unread))
+    }
+  }
 }

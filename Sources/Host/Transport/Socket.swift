@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import System
 
@@ -188,9 +189,9 @@ public final class Socket: Sendable {
   public enum End: Sendable {
     /// The peer, or this side, has ended it.
     case ended
-    /// There is something to read, and perhaps the end behind it.
+    /// There is so much to read that the end may be behind it, on its way.
     case unread
-    /// It is open, and nothing has come.
+    /// It is open.
     case quiet
   }
 
@@ -198,8 +199,23 @@ public final class Socket: Sendable {
   public var end: End {
     var entry = pollfd(fd: descriptor, events: Int16(POLLIN) | Self.hangUp, revents: 0)
     guard poll(&entry, 1, 0) > 0 else { return .quiet }
-    return entry.revents & (Self.hangUp | Int16(POLLHUP | POLLERR | POLLNVAL)) != 0
-      ? .ended : .unread
+    if entry.revents & (Self.hangUp | Int16(POLLHUP | POLLERR | POLLNVAL)) != 0 { return .ended }
+    return hasRoom ? .quiet : .unread
+  }
+
+  /// Whether the end would have come, if there were one: it stands behind all data, but for a UNIX
+  /// socket's, and data come for as long as there is room for them. A window is half the buffer.
+  private var hasRoom: Bool {
+    var address = sockaddr()
+    var length = socklen_t(MemoryLayout<sockaddr>.size)
+    if getsockname(descriptor, &address, &length) == 0, Int32(address.sa_family) == AF_UNIX {
+      return true
+    }
+    var size: Int32 = 0
+    var count = socklen_t(MemoryLayout<Int32>.size)
+    let isKnown = getsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, &count) == 0
+    let unread = clinux_unread(descriptor)
+    return isKnown && unread >= 0 && unread < size / 8
   }
 
   /// POLLRDHUP, which the overlay hides: the peer has closed its side.

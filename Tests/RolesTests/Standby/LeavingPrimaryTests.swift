@@ -46,6 +46,31 @@ struct LeavingPrimaryTests {
     try StoreCheck.expect(standby.store, holds: 1, Self.script)
   }
 
+  @Test("It ends a channel while all others have something unread")
+  func unread() throws {
+    let standby = try LocalStandby { $0.timeout = 0.5 }
+    let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
+    try primary.play(upTo: 1)
+    try primary.request()
+    // As far as the main channel's first sync point, which channel 1 does not come to.
+    var burst = Self.script.checkpoints[1]
+    let rest = PrimaryScript.Burst(
+      main: Array(burst.main.suffix(burst.main.count / 2)),
+      channels: burst.channels.map { Array($0.suffix($0.count / 2)) })
+    burst.main.removeLast(rest.main.count)
+    burst.channels[0].append(contentsOf: rest.channels[0])
+    burst.channels[1] = []
+    try primary.send(burst)
+    Thread.sleep(forTimeInterval: 0.1)
+    // Both stand still, and this is not read any more.
+    try primary.send(PrimaryScript.Burst(main: rest.main, channels: [rest.channels[0], []]))
+    primary.end(2)
+    let outcome = try standby.outcome()
+    #expect(outcome.cause.cause == .peerLives, "\(outcome.cause)")
+    try StoreCheck.expect(standby.store, holds: 1, Self.script)
+  }
+
   @Test("It ends all of them, one after the other, or has only one: it may be dead")
   func all() throws {
     for script in [Self.script, Self.plain] {

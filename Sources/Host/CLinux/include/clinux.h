@@ -21,6 +21,9 @@ int clinux_punch_hole(int fd, int64_t offset, int64_t length);
 int64_t clinux_seek_data(int fd, int64_t offset);
 int64_t clinux_seek_hole(int fd, int64_t offset);
 
+/* ioctl(2) FIONREAD: bytes that a socket has to read. -1 with errno. */
+int clinux_unread(int fd);
+
 /* accept4(2) with SOCK_CLOEXEC. A descriptor, or -1 with errno. */
 int clinux_accept(int fd);
 

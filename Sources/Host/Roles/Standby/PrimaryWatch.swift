@@ -76,7 +76,7 @@ final class PrimaryWatch: Sendable {
       if let failure = session.failure { return failure }
       let ends = session.ends
       if !ends.contains(.quiet) {
-        // What lies there unread hides whether the end is behind it.
+        // So much unread hides whether the end is behind it.
         let isOver = !ends.contains(.unread) || .now - start > .milliseconds(100)
         if isOver { return .gone(place, why) }
       } else if .now - start > .seconds(min(session.timeout, Self.patience)) {
