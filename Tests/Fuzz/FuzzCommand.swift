@@ -1,6 +1,6 @@
-// multifd-fuzz: recorded streams, mutated, must give a typed error or a correct decode. Anything
-// else (a trap, a hang, memory beyond the limits, an outcome that depends on how the bytes arrive)
-// fails, with the one line that does it again.
+// multifd-fuzz: recorded streams, and a link's frames, mutated, must give a typed error or a correct
+// decode. Anything else (a trap, a hang, memory beyond the limits, an outcome that depends on how
+// the bytes arrive) fails, with the one line that does it again.
 import ArgumentParser
 import Foundation
 import TestSupport
@@ -9,7 +9,7 @@ import TestSupport
 struct FuzzCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "multifd-fuzz",
-    abstract: "Decodes seeded mutations of the recorded streams.")
+    abstract: "Decodes seeded mutations of the recorded streams and of a link's frames.")
 
   @Option(help: "Mutations of each file.")
   var count: UInt64 = 100_000
@@ -38,12 +38,13 @@ struct FuzzCommand: ParsableCommand {
       session.sourceFiles.map { (session, $0, $0 == session.main ? Kind.main : .channel) }
         + (session.returnPath.map { [(session, $0, .returnPath)] } ?? [])
     }
-    let inputs = try files.map { session, file, kind in
+    let recorded = try files.map { session, file, kind in
       Input(
         name: "\(session.name)/\(file.lastPathComponent)", kind: kind,
         framed: session.version == "111", bytes: try Fixtures.bytes(file))
-    }.filter { only == nil || $0.name.contains(only!) }
-    guard !inputs.isEmpty else { throw ValidationError("no recorded file is called so") }
+    }
+    let inputs = (recorded + Input.link).filter { only == nil || $0.name.contains(only!) }
+    guard !inputs.isEmpty else { throw ValidationError("no file is called so") }
     say("multifd-fuzz: \(inputs.count) files, \(count) mutations each, seed \(seed)")
     let guardrail = Guardrail(threads: max(1, threads), seed: seed)
     try guardrail.limitMemory(to: memory << 20)

@@ -59,6 +59,8 @@ struct Fuzzer {
     case .main: decoding.main(bytes)
     case .channel: decoding.channel(bytes)
     case .returnPath: decoding.returnPath(bytes, framed: input.framed)
+    case .linkHello: decoding.linkHello(bytes)
+    case .linkAnswer: decoding.linkAnswer(bytes)
     }
   }
 }

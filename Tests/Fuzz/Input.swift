@@ -1,13 +1,15 @@
-/// What a recorded file is.
+/// What a recorded file is, or a frame of the link.
 enum Kind: Sendable {
   case main
   case channel
   case returnPath
+  case linkHello
+  case linkAnswer
 }
 
-/// A recorded file.
+/// A recorded file, or a frame of the link.
 struct Input: Sendable {
-  /// `SESSION/connN.c2s`.
+  /// `SESSION/connN.c2s`, or `link/FRAME`.
   var name: String
   var kind: Kind
   /// A destination of 11.1 sends return-path frames before its COLO messages.

@@ -18,7 +18,7 @@ struct Cursor {
 
   /// Reserves `size` bytes: their first index, or nil.
   private mutating func take(_ size: Int) -> Int? {
-    // No overflow: offset <= count, and sizes here are at most a few hundred bytes.
+    // No overflow: offset <= count, and sizes here are at most 64 KiB.
     guard size <= bytes.count - offset else {
       missing = size - (bytes.count - offset)
       return nil
@@ -32,7 +32,7 @@ struct Cursor {
   mutating func u32() -> UInt32? { take(4).map { bytes.u32($0) } }
   mutating func u64() -> UInt64? { take(8).map { bytes.u64($0) } }
 
-  /// `count` bytes, at most some hundreds: callers have compared `count` with their limit.
+  /// `count` bytes, at most 64 KiB: callers have compared `count` with their limit.
   mutating func bytes(_ count: Int) -> UnsafeRawBufferPointer? {
     take(count).map { bytes.part($0..<$0 + count) }
   }

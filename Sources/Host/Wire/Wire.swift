@@ -1,8 +1,10 @@
-// Bytes <-> values: everything that QEMU's migration stream puts on a socket, as pure values.
+// Bytes <-> values: everything that QEMU's migration stream puts on a socket, and what a link puts
+// before it, as pure values.
 //
 // Nothing here reads, writes, waits or allocates by a peer's word. A decoder is fed with the bytes
 // that have arrived and answers with the next element or with how much is missing; an encoder
-// appends to an array. All layouts are cited by their section of SPECIFICATION.
+// appends to an array. All layouts are cited by their section of SPECIFICATION, the link's by that
+// of docs/LINK.md.
 //
 //   WireError                   what was expected, what was found, at which byte
 //   VMUUID                      16 bytes that must be equal on both sides
@@ -14,6 +16,8 @@
 //                               device state: opaque, split by its footers, checked by its JSON
 //   ReturnPathMessage, COLOMessage
 //                               what travels the other way, and the checkpoint protocol
+//   LinkHello, LinkAnswer, LinkFormats
+//                               what two hosts of ours say before it: LinkFrame.swift has the rest
 //
 // Unsafe pointers: callers hand in `UnsafeRawBufferPointer`s that are valid for the call only.
 // Nothing here keeps one, and every load is preceded by a comparison with the buffer's count.

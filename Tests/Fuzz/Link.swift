@@ -1,0 +1,102 @@
+import Wire
+
+extension Input {
+  /// The frames of a link, made here: nothing of a QEMU's is in them.
+  static let link: [Input] = [
+    frame("hello-main", .linkHello, LinkFrames.main.encode()),
+    frame("hello-channel", .linkHello, LinkFrames.channel.encode()),
+    frame("hello-later", .linkHello, LinkFrames.later),
+    frame("answer-accepted", .linkAnswer, LinkFrames.accepted.encode()),
+    frame("answer-raw", .linkAnswer, LinkAnswer.accepted(.rawOnly).encode()),
+    frame("answer-refused", .linkAnswer, LinkAnswer.refused(LinkRefusal("busy")).encode()),
+  ]
+
+  private static func frame(_ name: String, _ kind: Kind, _ bytes: [UInt8]) -> Input {
+    Input(name: "link/\(name)", kind: kind, framed: false, bytes: bytes)
+  }
+}
+
+/// What is mutated.
+enum LinkFrames {
+  static let session = VMUUID("00112233-4455-6677-8899-aabbccddeeff")!
+  static let formats = [
+    LinkFormat("lz4/1", bound: 0x80818)!, LinkFormat("zstd/1", bound: 0x80900)!,
+    LinkFormat("a-backend_of-somebody-else/1234", bound: 1 << 20)!,
+  ]
+  /// Every format that it offers may be left out, so that mutations of answers come far.
+  static let main = LinkHello(
+    session: session, role: .main, pageSize: 4096, capacity: 128, formats: formats)!
+  static let channel = LinkHello(
+    session: session, role: .channel(3), pageSize: 4096, capacity: 128)!
+  static let accepted = LinkAnswer(to: main, having: formats.reversed())
+
+  /// A hello of version 1.1 with a field that 1.0 does not know.
+  static var later: [UInt8] {
+    let field = [5, 0, 0, 4] + Array("laterabcd".utf8)
+    var bytes = main.encode() + field
+    bytes[11] = 1
+    bytes[15] += UInt8(field.count)
+    return bytes
+  }
+}
+
+extension Decoding {
+  mutating func linkHello(_ all: UnsafeRawBufferPointer) -> Outcome {
+    frame(all, most: LinkHello.maxSize) { bytes throws(WireError) in
+      switch try LinkHello.decode(bytes) {
+      case .needMore(let count): return .needMore(count)
+      case .hello(let hello, let consumed):
+        // What is unknown is not encoded again; what is known comes to the same.
+        let copy = hello.encode()
+        let again = copy.withUnsafeBytes { try? LinkHello.decode($0) }
+        return .value(consumed, isStable: again == .hello(hello, consumed: copy.count))
+      }
+    }
+  }
+
+  mutating func linkAnswer(_ all: UnsafeRawBufferPointer) -> Outcome {
+    frame(all, most: LinkHello.maxSize) { bytes throws(WireError) in
+      switch try LinkAnswer.decode(bytes, to: LinkFrames.main) {
+      case .needMore(let count): return .needMore(count)
+      case .answer(let answer, let consumed):
+        let copy = answer.encode()
+        let again = copy.withUnsafeBytes { try? LinkAnswer.decode($0, to: LinkFrames.main) }
+        return .value(consumed, isStable: again == .answer(answer, consumed: copy.count))
+      }
+    }
+  }
+
+  private enum Frame {
+    case needMore(Int)
+    case value(Int, isStable: Bool)
+  }
+
+  /// One frame, in pieces of some bytes unless it comes at once.
+  private mutating func frame(
+    _ all: UnsafeRawBufferPointer, most: Int,
+    _ decode: (UnsafeRawBufferPointer) throws(WireError) -> Frame
+  ) -> Outcome {
+    var outcome = Outcome()
+    let piece = chunk == .max ? all.count : 1 + chunk % 23
+    var arrived = 0
+    do throws(WireError) {
+      repeat {
+        arrived += min(piece, all.count - arrived)
+        switch try decode(UnsafeRawBufferPointer(rebasing: all[..<arrived])) {
+        case .needMore(let count):
+          require(count > 0 && arrived + count <= most, "asks for \(count) bytes at \(arrived)")
+        case .value(let consumed, let isStable):
+          require(consumed > 0 && consumed <= arrived, "consumes \(consumed) of \(arrived)")
+          require(isStable, "the value encodes to another")
+          outcome.mix(UInt64(consumed))
+          return outcome
+        }
+      } while arrived < all.count
+      outcome.name = WireError.Code.truncated.rawValue
+    } catch {
+      outcome.fail(error)
+      require(error.offset < UInt64(all.count), "an error behind the end: \(error)")
+    }
+    return outcome
+  }
+}
