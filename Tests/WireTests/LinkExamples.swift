@@ -1,3 +1,4 @@
+import Testing
 import Wire
 
 /// The frames that docs/LINK.md shows, and the values that they are.
@@ -75,4 +76,69 @@ func decodeAnswer(_ bytes: [UInt8], to hello: LinkHello = LinkExamples.main) thr
   -> LinkAnswer.Step
 {
   try bytes.withUnsafeBytes { try LinkAnswer.decode($0, to: hello, at: 100) }
+}
+
+/// What a decoder made of a frame's bytes.
+enum LinkLook {
+  /// So many bytes are missing.
+  case missing(Int)
+  /// A value was there, of so many bytes, and encoded again it is the same value.
+  case whole(consumed: Int, isSteady: Bool)
+}
+
+extension LinkLook {
+  /// At a hello, or at what should be one.
+  static func hello(_ bytes: [UInt8]) throws -> LinkLook {
+    switch try decodeHello(bytes) {
+    case .needMore(let missing): return .missing(missing)
+    case .hello(let hello, let consumed):
+      let again = hello.encode()
+      let isSteady = try decodeHello(again) == .hello(hello, consumed: again.count)
+      return .whole(consumed: consumed, isSteady: isSteady)
+    }
+  }
+
+  /// At an answer, or at what should be one.
+  static func answer(_ bytes: [UInt8]) throws -> LinkLook {
+    switch try decodeAnswer(bytes) {
+    case .needMore(let missing): return .missing(missing)
+    case .answer(let answer, let consumed):
+      let again = answer.encode()
+      let isSteady = try decodeAnswer(again) == .answer(answer, consumed: again.count)
+      return .whole(consumed: consumed, isSteady: isSteady)
+    }
+  }
+}
+
+/// Of every beginning of a frame so much is missing as there is: first of the head, then of the
+/// rest.
+func expectMissing(of whole: [UInt8], _ look: ([UInt8]) throws -> LinkLook) throws {
+  for count in 0..<whole.count {
+    guard case .missing(let missing) = try look(Array(whole[..<count])) else {
+      Issue.record("decoded from \(count) bytes")
+      continue
+    }
+    #expect(missing == (count < 16 ? 16 : whole.count) - count)
+  }
+}
+
+/// Every change of a byte gives an error inside the frame, or a value that encodes to itself.
+func expectSteady(_ whole: [UInt8], _ look: ([UInt8]) throws -> LinkLook) throws {
+  for at in whole.indices {
+    for change in UInt8(1)...255 {
+      var changed = whole
+      changed[at] ^= change
+      do {
+        switch try look(changed) {
+        case .missing(let count):
+          // Only a greater length has one wait, and never for more than a whole frame.
+          #expect((12..<16).contains(at) && changed.count + count <= LinkHello.maxSize)
+        case .whole(let consumed, let isSteady):
+          #expect(consumed <= changed.count && isSteady)
+        }
+      } catch let error as WireError {
+        #expect((100..<100 + UInt64(whole.count)).contains(error.offset), "\(at): \(error)")
+      }
+    }
+  }
 }

@@ -69,40 +69,12 @@ struct LinkHelloTests {
 
   @Test("What is missing of a hello is asked for", arguments: hellos)
   func truncations(text: String, hello: LinkHello) throws {
-    let whole = bytes(text)
-    for count in 0..<whole.count {
-      guard case .needMore(let missing) = try decodeHello(Array(whole[..<count])) else {
-        Issue.record("decoded from \(count) bytes")
-        continue
-      }
-      #expect(missing == (count < 16 ? 16 : whole.count) - count)
-    }
+    try expectMissing(of: bytes(text), LinkLook.hello)
   }
 
   @Test("A changed byte gives an error inside the frame, or a value that encodes to itself")
   func changes() throws {
-    for (text, _) in Self.hellos {
-      let whole = bytes(text)
-      for at in whole.indices {
-        for change in UInt8(1)...255 {
-          var changed = whole
-          changed[at] ^= change
-          do {
-            switch try decodeHello(changed) {
-            case .needMore(let count):
-              // Only a greater length has a hello wait, and never for more than a whole one.
-              #expect((12..<16).contains(at) && changed.count + count <= LinkHello.maxSize)
-            case .hello(let hello, let consumed):
-              #expect(consumed <= changed.count)
-              let again = hello.encode()
-              #expect(try decodeHello(again) == .hello(hello, consumed: again.count))
-            }
-          } catch let error as WireError {
-            #expect((100..<100 + UInt64(whole.count)).contains(error.offset), "\(at): \(error)")
-          }
-        }
-      }
-    }
+    for (text, _) in Self.hellos { try expectSteady(bytes(text), LinkLook.hello) }
   }
 
   @Test(
