@@ -94,10 +94,7 @@ extension Session {
   public var channelCount: Int { state.read { $0.epochs.count } }
 
   /// The ends of all connections, as they are to be seen from here.
-  public var ends: Set<Socket.End> {
-    let sockets = state.read { [$0.main].compactMap(\.self) + $0.channels.values.map(\.socket) }
-    return Set(sockets.map(\.end))
-  }
+  public var ends: Set<Socket.End> { Set(state.read { $0.known }.map(\.end)) }
 }
 
 /// A multifd channel's part in its session: for its one thread.

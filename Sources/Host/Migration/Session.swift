@@ -41,6 +41,11 @@ public final class Session: Sendable {
     /// Somebody else watches the clock.
     var isPatient = false
     var judge: Judge?
+
+    /// Every connection but the main channel's.
+    var others: [Socket] { channels.values.map(\.socket) + unnamed }
+    /// The main channel's, and those of the channels that have told their numbers.
+    var known: [Socket] { [main].compactMap(\.self) + channels.values.map(\.socket) }
   }
 
   /// Says what it means that one of the peer's connections has failed.
@@ -81,10 +86,10 @@ public final class Session: Sendable {
 
   /// The first failure wins, and wakes every thread, wherever it waits.
   public func fail(_ failure: Failure) {
-    let (isFirst, channels, main) = state.update { state in
+    let (isFirst, others, main) = state.update { state in
       let isFirst = state.failure == nil
       if isFirst { state.failure = failure }
-      return (isFirst, state.channels.values.map(\.socket) + state.unnamed, state.main)
+      return (isFirst, state.others, state.main)
     }
     // What lies in a socket's buffer when it is cut can still be read: nothing of it goes to memory
     // any more.
@@ -92,7 +97,7 @@ public final class Session: Sendable {
     if isFirst { onFailure(failure) }
     // Not under the lock: a socket that a thread is reading into storage which does not answer
     // keeps others waiting.
-    for channel in channels { channel.cut() }
+    for socket in others { socket.cut() }
     main?.cutReading()  // writing stays possible: the source is to be told
   }
 
@@ -111,7 +116,7 @@ public final class Session: Sendable {
   public func finish() {
     let sockets = state.update { state in
       state.isOver = true
-      return state.channels.values.map(\.socket) + state.unnamed
+      return state.others
     }
     for socket in sockets { socket.cut() }
   }
@@ -128,7 +133,7 @@ public final class Session: Sendable {
   public func hold(patient: Bool, judge: @escaping Judge) {
     let sockets = state.update { state in
       (state.isHeld, state.isPatient, state.judge) = (true, patient, judge)
-      return patient ? state.channels.values.map(\.socket) + [state.main].compactMap(\.self) : []
+      return patient ? state.known : []
     }
     for socket in sockets { socket.waitForEver() }
   }
