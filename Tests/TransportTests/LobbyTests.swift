@@ -8,6 +8,7 @@ import Transport
 struct LobbyTests {
   static let main: [UInt8] = [0x51, 0x45, 0x56, 0x4d]
   static let channel: [UInt8] = [0x11, 0x22, 0x33, 0x44]
+  static let letter = Array("MFDL".utf8)
 
   @Test(
     "Connections are told apart by their first bytes, which stay",
@@ -49,6 +50,32 @@ struct LobbyTests {
     #expect(hall.next() == .main)
     #expect(hall.next() == .channel)
     #expect(try hall.sockets[1].bytes(4) == Self.channel)
+  }
+
+  @Test(
+    "A letter is taken to its last byte, and nothing behind it; it waits for nobody",
+    arguments: Connection.Kind.allCases)
+  func letter(over: Connection.Kind) throws {
+    let hall = try Hall(over)
+    let letter = Self.letter + [0xff, 0xf0] + (6..<0xfff0).map { UInt8(truncatingIfNeeded: $0) }
+    let (one, two) = (try hall.connect(), try hall.connect())
+    Sockets.write(two, Array(letter.prefix(20)))
+    for start in stride(from: 0, to: letter.count, by: 9000) {
+      Sockets.write(one, Array(letter[start..<min(start + 9000, letter.count)]))
+      Thread.sleep(forTimeInterval: 0.005)
+    }
+    Sockets.write(one, [1, 2, 3])
+    #expect(hall.next() == .letter(letter))
+    #expect(try hall.sockets[0].bytes(3) == [1, 2, 3])
+    hall.close(two)
+    #expect(hall.next() == .stranger(.closed(after: 20)))
+  }
+
+  @Test("A letter that does not end is silent in the end", arguments: Connection.Kind.allCases)
+  func endless(over: Connection.Kind) throws {
+    let hall = try Hall(over, timeout: 0.2)
+    Sockets.write(try hall.connect(), Self.letter + [0, 9, 1])
+    #expect(hall.next() == .stranger(.silent(after: 7)))
   }
 
   @Test("Strangers are named by what they said, and closed", arguments: Connection.Kind.allCases)
@@ -191,7 +218,7 @@ struct LobbyTests {
   /// A lobby at work, and its visitors.
   private final class Hall {
     enum Said: Equatable {
-      case main, channel, trouble, stranger(Stranger)
+      case main, channel, trouble, letter([UInt8]), stranger(Stranger)
     }
 
     private let listener: Listener
@@ -256,6 +283,7 @@ struct LobbyTests {
           switch arrival {
           case .main: .main
           case .channel: .channel
+          case .letter(_, let letter): .letter(letter)
           case .stranger(let stranger): .stranger(stranger)
           case .trouble: .trouble
           }
@@ -266,16 +294,24 @@ struct LobbyTests {
     var sockets: [Socket] {
       arrivals.compactMap { arrival in
         switch arrival {
-        case .main(let socket), .channel(let socket): socket
+        case .main(let socket), .channel(let socket), .letter(let socket, _): socket
         case .stranger, .trouble: nil
         }
       }
     }
 
-    /// An introduction is its magic, and 0xff behind it spoils it.
+    /// An introduction is its magic, and 0xff behind it spoils it; a letter says its size.
     private static func examine(_ bytes: UnsafeRawBufferPointer) -> Lobby.Verdict {
       let first = Array(bytes.prefix(4))
-      guard [LobbyTests.main, LobbyTests.channel].contains(where: { $0.starts(with: first) }) else {
+      if first == LobbyTests.letter {
+        guard bytes.count >= 6 else { return .undecided(needs: 6) }
+        return .letter(size: Int(bytes[4]) << 8 | Int(bytes[5]))
+      }
+      guard
+        [LobbyTests.main, LobbyTests.channel, LobbyTests.letter].contains(where: {
+          $0.starts(with: first)
+        })
+      else {
         return .stranger(.foreign(first))
       }
       if first.count < 4 { return .undecided(needs: 4) }

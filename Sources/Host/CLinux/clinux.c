@@ -31,6 +31,16 @@ int clinux_unread(int fd) {
   return ioctl(fd, FIONREAD, &count) < 0 ? -1 : count;
 }
 
+int64_t clinux_splice(int from, int to, size_t count, int more) {
+  return splice(from, NULL, to, NULL, count, SPLICE_F_MOVE | (more ? SPLICE_F_MORE : 0));
+}
+
+int clinux_wide_pipe(int ends[2], int size) {
+  if (pipe2(ends, O_CLOEXEC) != 0) return -1;
+  int room = fcntl(ends[0], F_SETPIPE_SZ, size);
+  return room > 0 ? room : fcntl(ends[0], F_GETPIPE_SZ);
+}
+
 int clinux_accept(int fd) { return accept4(fd, NULL, NULL, SOCK_CLOEXEC); }
 
 void clinux_set_thread_name(const char *name) {

@@ -8,6 +8,9 @@ import System
 /// closed and never reaches the migration. Nothing is taken from a connection before: its first
 /// bytes are only looked at.
 ///
+/// What says by its head alone what it is and how long (a link's hello) may be longer than a kernel
+/// keeps: that is taken, and handed over with the connection, at once and in whatever order.
+///
 /// A source connects its main channel first and flushes it last, and opens its multifd channels in
 /// any order. So channels may speak before the main channel does, and wait here for it; and those
 /// that were here long before the main channel connected are none of its.
@@ -20,6 +23,8 @@ public final class Lobby: Sendable {
     case main
     /// A multifd channel.
     case channel
+    /// An introduction of so many bytes, which are to be taken.
+    case letter(size: Int)
     /// None of a source's.
     case stranger(Stranger)
   }
@@ -30,6 +35,8 @@ public final class Lobby: Sendable {
     case main(Socket)
     /// It is a multifd channel, and a main channel has come before.
     case channel(Socket)
+    /// It has brought an introduction, of the size that was told.
+    case letter(Socket, [UInt8])
     /// It was closed.
     case stranger(Stranger)
     /// A connection cannot be accepted: it waits, and it is tried again.
@@ -45,6 +52,8 @@ public final class Lobby: Sendable {
     var isEarly = false
     /// It has said that it is a multifd channel.
     var isChannel = false
+    /// What it has brought so far of an introduction of so many bytes, which are being taken.
+    var letter: (bytes: [UInt8], size: Int)?
     /// When it is worth looking at again: poll(2) speaks of every byte, where not all count.
     var nextLook: ContinuousClock.Instant
   }
@@ -119,6 +128,7 @@ public final class Lobby: Sendable {
         case .undecided: staying.append(visitor)
         case .channel where !mainHasCome: staying.append(visitor)
         case .channel: leave(.channel(visitor.socket))
+        case .letter: leave(.letter(visitor.socket, visitor.letter?.bytes ?? []))
         case .stranger(let stranger): leave(.stranger(stranger))
         case .main:
           leave(.main(visitor.socket))
@@ -195,7 +205,42 @@ public final class Lobby: Sendable {
       return hasEnded || isLate ? .stranger(.alone) : .channel
     }
     guard events != 0 || isLate else { return .undecided(needs: 0) }
-    return withUnsafeTemporaryAllocation(byteCount: Self.maxIntroduction, alignment: 8) { buffer in
+    if visitor.letter != nil { return take(from: &visitor, hasEnded, isLate) }
+    let verdict = peek(at: &visitor, hasEnded, isLate)
+    guard case .letter(let size) = verdict else { return verdict }
+    visitor.letter = ([], size)
+    visitor.socket.setLowWaterMark(1)
+    return take(from: &visitor, hasEnded, isLate)
+  }
+
+  /// Takes what is here of a letter.
+  private func take(from visitor: inout Visitor, _ hasEnded: Bool, _ isLate: Bool) -> Verdict {
+    guard let letter = visitor.letter else { return .undecided(needs: 0) }
+    let size = letter.size
+    var bytes = letter.bytes
+    visitor.letter = nil
+    defer { visitor.letter = (bytes, size) }
+    return withUnsafeTemporaryAllocation(byteCount: 1 << 12, alignment: 8) { buffer in
+      while bytes.count < size {
+        let part = UnsafeMutableRawBufferPointer(rebasing: buffer.prefix(size - bytes.count))
+        let count = visitor.socket.take(into: part)
+        if count > 0 {
+          // recv(2) has filled so many bytes of the buffer.
+          bytes += part[..<count]
+          continue
+        }
+        if count < 0, errno == EINTR { continue }
+        guard count < 0, errno == EAGAIN, !hasEnded else {
+          return .stranger(.closed(after: bytes.count))
+        }
+        return isLate ? .stranger(.silent(after: bytes.count)) : .undecided(needs: 0)
+      }
+      return .letter(size: size)
+    }
+  }
+
+  private func peek(at visitor: inout Visitor, _ hasEnded: Bool, _ isLate: Bool) -> Verdict {
+    withUnsafeTemporaryAllocation(byteCount: Self.maxIntroduction, alignment: 8) { buffer in
       let count = visitor.socket.peek(into: buffer)
       guard count > 0 else {
         guard count < 0, errno == EAGAIN || errno == EINTR else {
@@ -221,7 +266,7 @@ public final class Lobby: Sendable {
         visitor.isChannel = true
         visitor.socket.setLowWaterMark(1)
       case .main: visitor.socket.setLowWaterMark(1)
-      case .stranger: break
+      case .letter, .stranger: break
       }
       return verdict
     }

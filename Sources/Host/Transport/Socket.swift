@@ -129,8 +129,13 @@ public final class Socket: Sendable {
       Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
   }
 
+  /// Takes what is here, without waiting for more: as recv(2), with errno.
+  func take(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+    recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
+  }
+
   /// Acknowledges what has arrived now. The kernel forgets the wish, so it is repeated after reads.
-  func acknowledge() { setOption(Int32(IPPROTO_TCP), TCP_QUICKACK, 1) }
+  public func acknowledge() { setOption(Int32(IPPROTO_TCP), TCP_QUICKACK, 1) }
 
   /// From here on reads wait for as long as it takes, until ``cut()``: somebody else watches the
   /// clock.
@@ -166,7 +171,12 @@ public final class Socket: Sendable {
   }
 
   /// Writes every piece, in order. The pieces are used up.
-  public func write(pieces: UnsafeMutableBufferPointer<iovec>) throws(TransportError) {
+  ///
+  /// - Parameter more: something follows at once, and the last of it may go with that.
+  public func write(
+    pieces: UnsafeMutableBufferPointer<iovec>, more: Bool = false
+  ) throws(TransportError) {
+    let flags = Int32(MSG_NOSIGNAL) | (more ? Int32(MSG_MORE) : 0)
     var rest = pieces[...]
     while !rest.isEmpty {
       let batch = UnsafeMutableBufferPointer(rebasing: rest.prefix(Self.maxPieces))
@@ -174,7 +184,7 @@ public final class Socket: Sendable {
       message.msg_iov = batch.baseAddress
       message.msg_iovlen = batch.count
       // sendmsg rather than writev: no SIGPIPE.
-      let count = sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+      let count = sendmsg(descriptor, &message, flags)
       if count < 0 {
         if errno == EINTR { continue }
         throw failure("sendmsg")
@@ -264,7 +274,8 @@ public final class Socket: Sendable {
     return index
   }
 
-  private func failure(_ call: String) -> TransportError {
+  /// What the error that a system call on it has left behind means.
+  func failure(_ call: String) -> TransportError {
     let error = SystemError(call)
     switch error.errno {
     case EAGAIN: return TransportError(.timedOut, "\(peer) is silent")

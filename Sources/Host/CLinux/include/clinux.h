@@ -24,6 +24,14 @@ int64_t clinux_seek_hole(int fd, int64_t offset);
 /* ioctl(2) FIONREAD: bytes that a socket has to read. -1 with errno. */
 int clinux_unread(int fd);
 
+/* splice(2) between a pipe and a socket, with SPLICE_F_MOVE, and SPLICE_F_MORE where `more`. Bytes moved, or -1 with
+ * errno. */
+int64_t clinux_splice(int from, int to, size_t count, int more);
+
+/* pipe2(2), close-on-exec and blocking, with room for `size` bytes if the kernel gives it. How many it has room for, or
+ * -1 with errno. */
+int clinux_wide_pipe(int ends[2], int size);
+
 /* accept4(2) with SOCK_CLOEXEC. A descriptor, or -1 with errno. */
 int clinux_accept(int fd);
 
