@@ -50,18 +50,18 @@ struct PacketWriterTests {
     defer { out.cut() }
     try (hello + source).withUnsafeBytes { bytes in
       let reader = PacketReader(
-        .recording(bytes), pageSize: 4096, choice: try BackendChoice(loader, nil))
+        .recording(bytes), pageSize: 4096, backends: try BackendChoice(loader, nil))
       defer { reader.close() }
-      let writer = PacketWriter(
-        out,
-        try PacketEncoder(
-          backend: try loader.load(named: backend),
-          options: try loader.load(named: backend).parse([]),
-          id: 3, channels: 4, pageSize: 4096, verify: true), pageSize: 4096)
+      let encoder = try PacketEncoder(
+        OutgoingFormat(forQEMU: CompressionSpec(parsing: backend), pageSize: 4096, loader), id: 3,
+        channels: 4, pageSize: 4096, verify: true)
+      let writer = PacketWriter(out, pageSize: 4096)
       try writer.begin(try reader.begin())
       var packet = Packet(pageSize: 4096)
       let scratch = ScratchPages(pageSize: 4096)
-      while try reader.next(&packet, into: scratch) { try writer.write(packet) }
+      while try reader.next(&packet, into: scratch) {
+        try writer.write(packet, with: encoder)
+      }
     }
     out.finishWriting()
     threads.joinAll()

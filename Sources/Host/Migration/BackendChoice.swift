@@ -2,19 +2,20 @@ import PluginLoader
 import Synchronization
 import Wire
 
-/// The one backend of a reception: what the operator named, or what the first packet's method bits
+/// The one backend of a reception from a QEMU: what the operator named, or what the first packet's method bits
 /// ask for. Loaded when the first page comes, once, whichever channel brings it.
-public final class BackendChoice: Sendable {
+public final class BackendChoice: PacketBackends {
   private struct Chosen {
     var backend: Backend
     var options: OptionValues
-    var method: MultiFDMethod
+    /// Nil where no QEMU speaks its format: then a link may.
+    var method: MultiFDMethod?
   }
 
   private let loader: PluginLoader
   private let chosen: Mutex<Chosen?>
 
-  /// - Throws: when the operator's choice cannot be loaded, or no stock QEMU speaks its format.
+  /// - Throws: when the operator's choice cannot be loaded.
   public init(_ loader: PluginLoader, _ spec: CompressionSpec?) throws(Failure) {
     self.loader = loader
     guard let spec else {
@@ -23,15 +24,9 @@ public final class BackendChoice: Sendable {
     }
     do {
       let backend = try loader.load(named: spec.name)
-      guard let method = backend.qemuMethod else {
-        throw Failure(
-          .refused, "backend \(spec.name)",
-          "stock QEMU does not know its wire format \(backend.wireFormat)",
-          hint: "receive takes what a QEMU sends: none, zlib or zstd")
-      }
       let options = try backend.parse(spec)
-      chosen = Mutex(
-        Chosen(backend: backend, options: options, method: MultiFDMethod(rawValue: method)))
+      let method = backend.qemuMethod.map { MultiFDMethod(rawValue: $0) }
+      chosen = Mutex(Chosen(backend: backend, options: options, method: method))
     } catch { throw Failure(error, at: "backend \(spec.name)") }
   }
 

@@ -2,12 +2,14 @@ import Transport
 import Wire
 
 /// What a connection must have said before it counts as a source's: on the main channel the file
-/// header and a whole configuration, on a multifd channel the whole init packet. Before that
+/// header and a whole configuration, on a multifd channel the whole init packet, on a link a whole
+/// hello. Before that
 /// nothing is taken from it, and nothing that it does ends a reception.
 public struct Introduction: Sendable {
   private let limits: StreamDecoder.Limits
   private static let mainMagic: [UInt8] = [0x51, 0x45, 0x56, 0x4d]
   private static let channelMagic: [UInt8] = [0x11, 0x22, 0x33, 0x44]
+  private static let linkMagic = Array("MFDL".utf8)
 
   /// For streams that keep to these limits.
   public init(limits: StreamDecoder.Limits) { self.limits = limits }
@@ -19,6 +21,7 @@ public struct Introduction: Sendable {
       return first.count < 4 ? .undecided(needs: 4) : main(bytes)
     }
     if Self.channelMagic.starts(with: first) { return channel(bytes) }
+    if Self.linkMagic.starts(with: first) { return hello(bytes) }
     return .stranger(.foreign(first))
   }
 
@@ -39,6 +42,21 @@ public struct Introduction: Sendable {
       // why.
       if error.code == .unsupported || error.code == .mismatch { return .main }
       return .stranger(.broken(error.message))
+    }
+  }
+
+  /// Its head says how long it is; what is wrong with it, whoever reads it says to the other side.
+  private func hello(_ bytes: UnsafeRawBufferPointer) -> Lobby.Verdict {
+    guard bytes.count >= LinkHello.headSize else { return .undecided(needs: LinkHello.headSize) }
+    let head = UnsafeRawBufferPointer(rebasing: bytes[..<LinkHello.headSize])
+    do {
+      guard case .needMore(let rest) = try LinkHello.decode(head) else {
+        return .letter(size: head.count)
+      }
+      return .letter(size: head.count + rest)
+    } catch {
+      return error.code == .badMagic
+        ? .stranger(.foreign(Array(bytes.prefix(4)))) : .letter(size: head.count)
     }
   }
 

@@ -4,20 +4,22 @@ import Wire
 
 /// A channel's backend on the receive side: what turns a packet's payload into pages.
 struct PacketDecoder {
-  let method: MultiFDMethod
+  /// What the backend is told of the method: the bits that QEMU has for it, whatever a link calls
+  /// it.
+  private let method: MultiFDMethod
   private let channel: ReceiveChannel
   private let bound: Int
 
   init(
-    backend: Backend, options: OptionValues, method: MultiFDMethod, id: Int, channels: Int,
-    pageSize: Int, source: any PayloadSource
+    backend: Backend, options: OptionValues, id: Int, channels: Int, pageSize: Int,
+    source: any PayloadSource
   ) throws {
     let capacity = MultiFDPacketHeader.capacity(pageSize: pageSize)
     guard let bound = backend.payloadBound(pageSize: pageSize, pageCount: capacity) else {
       throw Failure(
         .refused, "backend \(backend.name)", "pages of \(pageSize) bytes are not supported")
     }
-    self.method = method
+    method = MultiFDMethod(rawValue: backend.qemuMethod ?? 0)
     // No honest payload is bigger than what a stock QEMU could receive.
     self.bound = max(bound, Int(MULTIFD_QEMU_MAX_PAYLOAD))
     channel = try backend.makeReceiver(
@@ -33,9 +35,11 @@ struct PacketDecoder {
         .badLength, at: packet.offset + 20,
         "a payload of \(size) bytes for \(packet.normal.count) pages; 1 to \(bound) are possible")
     }
+    var flags = packet.header.flags
+    flags.method = method
     try channel.receive(
       host: packet.host, normal: packet.places, zero: packet.zero, payloadSize: size,
-      flags: packet.header.flags.rawValue, packetNumber: packet.header.packetNumber)
+      flags: flags.rawValue, packetNumber: packet.header.packetNumber)
   }
 
   /// Ends the backend's channel, which lets go of its source.

@@ -6,6 +6,8 @@ import Wire
 public final class PacketEncoder {
   /// For the headers of packets that it encodes.
   let method: MultiFDMethod
+  /// What the backend is told of the method: the bits that QEMU has for it.
+  private let own: MultiFDMethod
   private let channel: SendChannel
   private let check: PayloadCheck?
 
@@ -14,11 +16,12 @@ public final class PacketEncoder {
   /// - Parameters:
   ///   - id: the channel's number, of `channels`.
   ///   - verify: every payload is decoded once before it goes out.
-  public init(
-    backend: Backend, options: OptionValues, id: Int, channels: Int, pageSize: Int, verify: Bool
-  ) throws {
+  public init(_ format: OutgoingFormat, id: Int, channels: Int, pageSize: Int, verify: Bool) throws
+  {
+    let (backend, options) = (format.backend, format.options)
     let capacity = MultiFDPacketHeader.capacity(pageSize: pageSize)
-    method = MultiFDMethod(rawValue: backend.qemuMethod ?? 0)
+    own = MultiFDMethod(rawValue: backend.qemuMethod ?? 0)
+    method = format.method
     channel = try backend.makeSender(
       id: id, channels: channels, pageSize: pageSize, pageCount: capacity, options: options,
       inputMayChange: false)
@@ -39,8 +42,8 @@ public final class PacketEncoder {
     let number = packet.header.packetNumber
     let payload = try channel.prepare(
       host: packet.host.map { UnsafeRawPointer($0) }, normal: packet.places, zero: packet.zero,
-      flags: method.rawValue, packetNumber: number)
-    try check?.check(payload, of: packet, method)
+      flags: own.rawValue, packetNumber: number)
+    try check?.check(payload, of: packet, own)
     return payload
   }
 }

@@ -15,11 +15,12 @@ public final class PacketReader {
   /// Bytes of a recording that were taken.
   var taken = 0
   private let pageSize: Int
-  private let choice: BackendChoice?
+  private let backends: (any PacketBackends)?
   private let channels: () -> Int
   private let takesDeviceState: Bool
   private var wire: ChannelDecoder
-  private var decoder: PacketDecoder?
+  /// By method: of a QEMU's channel there is one.
+  private var decoders: [MultiFDMethod: PacketDecoder] = [:]
   /// The number that the channel gave itself; -1 before.
   private var id = -1
   /// The block of the last packet with pages: its name, number and bytes.
@@ -31,26 +32,29 @@ public final class PacketReader {
   /// A reader of a channel from its first byte.
   ///
   /// - Parameters:
-  ///   - choice: the backends that decode; nil: only headers are read.
+  ///   - dialect: what the method bits mean.
+  ///   - backends: those that decode; nil: only headers are read.
   ///   - maxPayload: what a packet may have before its backend is asked.
   ///   - takesDeviceState: packets of VFIO's are told, and not refused.
   ///   - channels: how many channels there are, as far as that is known, for the backend; asked
   ///     when the first page comes.
   public init(
-    _ input: PacketInput, pageSize: Int, choice: BackendChoice? = nil, maxPayload: Int = .max,
-    takesDeviceState: Bool = false,
+    _ input: PacketInput, pageSize: Int, dialect: PacketDialect = .qemu,
+    backends: (any PacketBackends)? = nil, maxPayload: Int = .max, takesDeviceState: Bool = false,
     channels: @escaping () -> Int = { 0 }
   ) {
     self.input = input
     self.pageSize = pageSize
-    self.choice = choice
+    self.backends = backends
     self.channels = channels
     self.takesDeviceState = takesDeviceState
-    wire = ChannelDecoder(pageSize: pageSize, maxPayload: maxPayload)
+    wire = ChannelDecoder(pageSize: pageSize, maxPayload: maxPayload, dialect: dialect)
   }
 
-  /// Lets go of the backend's channel, which knows this reader.
-  public func close() { decoder?.close() }
+  /// Lets go of the backends' channels, which know this reader.
+  public func close() {
+    for decoder in decoders.values { decoder.close() }
+  }
 
   /// Where it is, for messages: `channel 1, packet 17, byte 9034`.
   public var place: String {
@@ -138,6 +142,16 @@ public final class PacketReader {
     }
   }
 
+  /// Bytes of the packet's payload that have not been taken.
+  var payloadDue: Int { wire.rawBytesDue }
+
+  /// Hands the next bytes of a payload to another connection, unseen; this one is no recording.
+  func splice(_ count: Int, to target: Socket, through splice: Splice) throws {
+    guard case .socket(let socket, _) = input else { preconditionFailure("a recording has no end") }
+    try splice.move(count, from: socket, to: target)
+    wire.didTake(count)
+  }
+
   /// Reads a packet with its pages.
   ///
   /// - Returns: false if the channel ends here, between two packets.
@@ -182,7 +196,7 @@ public final class PacketReader {
   /// Looks at the first bytes of a header: what nobody here can take is not waited for.
   private func refuse(_ prefix: UnsafeMutableRawBufferPointer) throws {
     let flags = try MultiFDPacketHeader.flags(
-      inPrefix: UnsafeRawBufferPointer(prefix), at: wire.position)
+      inPrefix: UnsafeRawBufferPointer(prefix), dialect: wire.dialect, at: wire.position)
     guard flags.contains(.deviceState), !takesDeviceState else { return }
     throw Failure(
       .refused, place, "device state over multifd (VFIO) is not supported",
@@ -204,20 +218,19 @@ public final class PacketReader {
   }
 
   private func decoder(for method: MultiFDMethod) throws -> PacketDecoder {
-    if let decoder {
-      guard decoder.method == method else {
-        throw WireError(
-          .mismatch, at: current.offset + 8,
-          "compression method \(method) where earlier packets had \(decoder.method)")
-      }
-      return decoder
+    if let decoder = decoders[method] { return decoder }
+    // A QEMU has one method for all of a migration; a link's may change from packet to packet.
+    if wire.dialect == .qemu, let other = decoders.keys.first {
+      throw WireError(
+        .mismatch, at: current.offset + 8,
+        "compression method \(method) where earlier packets had \(other)")
     }
-    guard let choice else { preconditionFailure("a reader of headers was asked for pages") }
-    let (backend, options) = try choice.backend(for: method)
+    guard let backends else { preconditionFailure("a reader of headers was asked for pages") }
+    let (backend, options) = try backends.backend(for: method)
     let new = try PacketDecoder(
-      backend: backend, options: options, method: method, id: id, channels: max(channels(), id + 1),
+      backend: backend, options: options, id: id, channels: max(channels(), id + 1),
       pageSize: pageSize, source: self)
-    decoder = new
+    decoders[method] = new
     return new
   }
 }

@@ -12,11 +12,10 @@ import Wire
 /// them; header and payload in one system call. It belongs to one thread.
 public final class PacketWriter {
   private let socket: Socket
-  private let encoder: PacketEncoder
   private let header: UnsafeMutableRawBufferPointer
   private let pieces: UnsafeMutableBufferPointer<iovec>
   /// What it has sent.
-  public let counters = Counters()
+  public let counters: Counters
 
   /// Packets of all channels of a source are numbered together.
   public final class Numbers: Sendable {
@@ -30,9 +29,11 @@ public final class PacketWriter {
   }
 
   /// A writer of a channel from its first byte.
-  public init(_ socket: Socket, _ encoder: PacketEncoder, pageSize: Int) {
+  ///
+  /// - Parameter counters: what counts there.
+  public init(_ socket: Socket, pageSize: Int, counters: Counters = Counters()) {
     self.socket = socket
-    self.encoder = encoder
+    self.counters = counters
     // Both belong to this object and its one thread. A backend returns at most 16 pieces more than
     // there are pages.
     header = .allocate(byteCount: MultiFDPacketHeader.size(pageSize: pageSize), alignment: 8)
@@ -52,8 +53,14 @@ public final class PacketWriter {
 
   /// Sends a packet: its pages, if it has some, and its SYNC.
   ///
+  /// - Parameter encoder: what makes a payload of the pages.
   /// - Throws: also for a header of a peer's that cannot be sent on.
-  public func write(_ packet: borrowing Packet) throws {
+  /// - Returns: what it took.
+  @discardableResult
+  public func write(
+    _ packet: borrowing Packet, with encoder: PacketEncoder
+  ) throws -> Sent {
+    let start = ContinuousClock.now
     var fields = packet.header
     let name = packet.blockName
     guard name.count < 256 else {
@@ -73,6 +80,7 @@ public final class PacketWriter {
       }
       count += payload.iov.count
     }
+    let encoded = ContinuousClock.now
     fields.encode(
       into: header, blockName: name, offsets: packet.offsets,
       pageSize: packet.pageSize)
@@ -84,13 +92,56 @@ public final class PacketWriter {
     counters.packet(
       bytes: header.count + payload, payload: payload, normal: Int(fields.normalCount),
       duplicate: Int(fields.zeroCount), sync: fields.flags.contains(.sync))
+    return Sent(
+      payload: payload, encoding: encoded - start, sending: ContinuousClock.now - encoded)
+  }
+
+  /// What became of a packet.
+  public struct Sent: Sendable {
+    /// Bytes of its payload.
+    public var payload: Int
+    /// In the backend.
+    public var encoding: Duration
+    /// In the kernel, which waits for room.
+    public var sending: Duration
+  }
+
+  /// Sends a packet on as it came: its header with other method bits, and the payload untouched, by
+  /// the kernel, from the channel that `reader` reads.
+  ///
+  /// - Throws: also for a name that is not terminated.
+  public func pass(
+    _ packet: borrowing Packet, as method: MultiFDMethod, from reader: PacketReader,
+    through splice: Splice
+  ) throws {
+    // The packet's own memory, which nobody reads again.
+    var size = MultiFDPacketHeader.size(pageSize: packet.pageSize)
+    if packet.deviceState != nil {
+      size = DeviceStatePacketHeader.size
+    } else {
+      guard packet.blockName.count < 256 else {
+        throw WireError(
+          .badName, at: packet.offset + 64, "the name of a packet's block is not terminated")
+      }
+      packet.header.write(method: method, into: packet.bytes)
+    }
+    let payload = reader.payloadDue
+    pieces[0] = iovec(iov_base: packet.bytes.baseAddress, iov_len: size)
+    try socket.write(
+      pieces: UnsafeMutableBufferPointer(rebasing: pieces[..<1]), more: payload > 0)
+    try reader.splice(payload, to: socket, through: splice)
+    counters.packet(
+      bytes: size + payload, payload: payload, normal: Int(packet.header.normalCount),
+      duplicate: Int(packet.header.zeroCount), sync: packet.isSync)
   }
 
   /// Sends a packet that only ends an epoch.
-  public func sync(number: UInt64, in packet: inout Packet) throws {
+  public func sync(
+    number: UInt64, in packet: inout Packet, with encoder: PacketEncoder
+  ) throws {
     packet.begin(block: -1, named: "", host: nil)
     packet.header.flags = .sync
     packet.header.packetNumber = number
-    try write(packet)
+    try write(packet, with: encoder)
   }
 }

@@ -45,7 +45,8 @@ extension COLOStage: PageDestination {
 /// Pages that are on their way to somebody else, or that nobody keeps: one packet's, one after the
 /// other.
 public final class ScratchPages: PageDestination {
-  private let pageSize: Int
+  /// Bytes of a page.
+  public let pageSize: Int
   private let image: UnsafeMutableRawBufferPointer
   private let list: UnsafeMutableBufferPointer<UInt64>
 

@@ -36,6 +36,9 @@ extension Session {
     }
   }
 
+  /// There is a main channel.
+  public var hasMain: Bool { state.read { $0.main != nil } }
+
   /// A channel that has not told its number yet. False when channels are closed to newcomers.
   public func admitUnnamed(_ socket: Socket) -> Bool {
     state.update { state in

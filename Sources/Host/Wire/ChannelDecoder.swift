@@ -26,6 +26,8 @@ public struct ChannelDecoder: Sendable {
   public let pageSize: Int
   /// Bytes of payload that a packet may have; stock QEMU has a buffer of 1 MiB.
   public let maxPayload: Int
+  /// What the method bits of its packets mean.
+  public let dialect: PacketDialect
   /// The channel offset of the next byte that `next` will look at.
   public private(set) var position: UInt64 = 0
   /// Packets with SYNC so far.
@@ -35,9 +37,12 @@ public struct ChannelDecoder: Sendable {
   private var started = false
 
   /// A decoder for one channel from its first byte.
-  public init(pageSize: Int = 4096, maxPayload: Int = 1 << 20) {
+  public init(
+    pageSize: Int = 4096, maxPayload: Int = 1 << 20, dialect: PacketDialect = .qemu
+  ) {
     self.pageSize = pageSize
     self.maxPayload = maxPayload
+    self.dialect = dialect
   }
 
   /// The next element of `bytes`, which begin at `position` and are everything not yet consumed.
@@ -55,27 +60,31 @@ public struct ChannelDecoder: Sendable {
     guard bytes.count >= MultiFDPacketHeader.prefixSize else {
       return .needMore(atLeast: MultiFDPacketHeader.prefixSize - bytes.count)
     }
-    let flags = try MultiFDPacketHeader.flags(inPrefix: bytes, at: position)
+    let flags = try MultiFDPacketHeader.flags(inPrefix: bytes, dialect: dialect, at: position)
     let isState = flags.contains(.deviceState)
     let size =
       isState ? DeviceStatePacketHeader.size : MultiFDPacketHeader.size(pageSize: pageSize)
     guard bytes.count >= size else { return .needMore(atLeast: size - bytes.count) }
     if isState {
       let header = try DeviceStatePacketHeader(decoding: bytes, at: position)
-      try allow(UInt64(header.dataSize), at: 272)
+      try allow(UInt64(header.dataSize), atMost: nil, at: 272)
       return emit(.deviceState(header), size)
     }
-    let header = try MultiFDPacketHeader(decoding: bytes, pageSize: pageSize, at: position)
-    try allow(UInt64(header.payloadSize), at: 20)
+    let header = try MultiFDPacketHeader(
+      decoding: bytes, pageSize: pageSize, dialect: dialect, at: position)
+    try allow(UInt64(header.payloadSize), atMost: dialect.bound(of: flags), at: 20)
     if flags.contains(.sync) { syncs += 1 }
     return emit(.packet(header, payload: header.payloadSize), size)
   }
 
-  private mutating func allow(_ payload: UInt64, at field: UInt64) throws(WireError) {
-    guard payload <= UInt64(maxPayload) else {
+  private mutating func allow(
+    _ payload: UInt64, atMost bound: Int?, at field: UInt64
+  ) throws(WireError) {
+    let most = min(maxPayload, bound ?? .max)
+    guard payload <= UInt64(most) else {
       throw WireError(
         .limitExceeded, at: position + field,
-        "a payload of \(payload) bytes, \(maxPayload) are allowed")
+        "a payload of \(payload) bytes, \(most) are allowed")
     }
     rawBytesDue = Int(payload)
   }

@@ -8,6 +8,8 @@ public struct LinkHello: Equatable, Sendable {
     case hello(LinkHello, consumed: Int)
   }
 
+  /// Bytes of its head, which says how long it is.
+  public static let headSize = LinkFrame.headSize
   /// Bytes that a hello has at most.
   public static let maxSize = LinkFrame.headSize + LinkFrame.maxBody
   /// Bytes of pages that a packet has at most: what an answering side has to be ready to buffer.

@@ -48,6 +48,11 @@ public struct MultiFDMethod: RawRepresentable, Hashable, Sendable, CustomStringC
     (.qatzip, "qatzip"),
   ]
 
+  /// Those that compress.
+  public static var compressing: [MultiFDMethod] {
+    names.map(\.0).filter { $0 != .none }
+  }
+
   /// The method that QEMU's `multifd-compression` calls `name`; nil when there is none.
   public init?(name: String) {
     guard let known = Self.names.first(where: { $0.1 == name }) else { return nil }

@@ -52,9 +52,9 @@ public struct MultiFDPacketHeader: Equatable, Sendable {
   /// The flags of a packet whose first `prefixSize` bytes are `prefix`, after magic and version
   /// were checked.
   ///
-  /// Unknown bits, and more than one method, are `unknownFlags`.
+  /// Unknown bits, and method bits that mean nothing in `dialect`, are `unknownFlags`.
   public static func flags(
-    inPrefix prefix: UnsafeRawBufferPointer, at offset: UInt64
+    inPrefix prefix: UnsafeRawBufferPointer, dialect: PacketDialect = .qemu, at offset: UInt64
   ) throws(WireError) -> MultiFDFlags {
     guard prefix.count >= prefixSize else {
       throw WireError(
@@ -63,12 +63,12 @@ public struct MultiFDPacketHeader: Equatable, Sendable {
     }
     try checkMultiFDPrefix(prefix, at: offset)
     let flags = MultiFDFlags(rawValue: prefix.u32(8))
-    guard flags.rawValue & ~MultiFDFlags.known == 0, flags.method.isKnown else {
+    guard flags.rawValue & ~MultiFDFlags.known == 0 else {
       throw WireError(
         .unknownFlags, at: offset + 8,
-        "multifd packet flags \(hex(flags.rawValue)): known are \(hex(MultiFDFlags.known)), one method at most"
-      )
+        "multifd packet flags \(hex(flags.rawValue)): known are \(hex(MultiFDFlags.known))")
     }
+    try dialect.check(flags, at: offset)
     return flags
   }
 
@@ -77,9 +77,10 @@ public struct MultiFDPacketHeader: Equatable, Sendable {
   /// Checks magic, version, flags, and the counts against the capacity. The offsets are not looked
   /// at.
   public init(
-    decoding header: UnsafeRawBufferPointer, pageSize: Int, at offset: UInt64
+    decoding header: UnsafeRawBufferPointer, pageSize: Int, dialect: PacketDialect = .qemu,
+    at offset: UInt64
   ) throws(WireError) {
-    let flags = try Self.flags(inPrefix: header, at: offset)
+    let flags = try Self.flags(inPrefix: header, dialect: dialect, at: offset)
     guard !flags.contains(.deviceState) else {
       throw WireError(
         .mismatch, at: offset + 8,
@@ -112,6 +113,16 @@ public struct MultiFDPacketHeader: Equatable, Sendable {
     self.init(
       flags: flags, pagesAllocated: allocated, normalCount: normal, nextPacketSize: header.u32(20),
       packetNumber: header.u64(24), zeroCount: zero, pageSize: pageSize)
+  }
+
+  /// Writes other method bits into a header that is sent on as it came, and no payload where there
+  /// are no pages for one; `header` has `prefixSize` bytes or more, and is a RAM packet's.
+  public func write(method: MultiFDMethod, into header: UnsafeMutableRawBufferPointer) {
+    precondition(header.count >= Self.fixedSize, "a header was decoded before it is sent on")
+    var flags = flags
+    flags.method = method
+    header.store(flags.rawValue, at: 8)
+    if normalCount == 0 { header.store(UInt32(0), at: 20) }
   }
 
   /// Entries of the offset list that have a meaning: at most the capacity.

@@ -21,8 +21,8 @@ struct Multifd: ParsableCommand {
       """,
     version: multifdVersion,
     subcommands: [
-      ReceiveCommand.self, SendCommand.self, FailoverCommand.self, StatusCommand.self,
-      InspectCommand.self, PluginsCommand.self, BenchCommand.self,
+      ReceiveCommand.self, SendCommand.self, RelayCommand.self, FailoverCommand.self,
+      StatusCommand.self, InspectCommand.self, PluginsCommand.self, BenchCommand.self,
     ])
 }
 

@@ -8,6 +8,14 @@ enum ProgressMode: String, ExpressibleByArgument, CaseIterable {
   case auto, plain, json, none
 }
 
+/// What a progress line shows.
+protocol Progress: Encodable {
+  /// Seconds since the start.
+  var seconds: Double { get }
+  /// For people.
+  var text: String { get }
+}
+
 /// Progress on stderr: a line that rewrites itself on a terminal, a line a second otherwise.
 final class ProgressLine: Sendable {
   private let mode: ProgressMode
@@ -18,12 +26,12 @@ final class ProgressLine: Sendable {
     self.mode = mode == .auto && isatty(STDERR_FILENO) == 0 ? .none : mode
   }
 
-  func show(_ progress: ReceiveProgress) {
+  func show(_ progress: some Progress) {
     switch mode {
     case .none: return
     case .auto:
       drawn.withLock { $0 = true }
-      Console.write("\r\u{1b}[K\(text(progress))")
+      Console.write("\r\u{1b}[K\(progress.text)")
     case .plain, .json:
       let second = Int(progress.seconds)
       let isNew = lastSecond.withLock { last in
@@ -31,7 +39,7 @@ final class ProgressLine: Sendable {
         return last != second
       }
       guard isNew else { return }
-      if mode == .plain { return Console.say(text(progress)) }
+      if mode == .plain { return Console.say(progress.text) }
       guard let data = try? JSONEncoder().encode(progress) else { return }
       Console.say(String(decoding: data, as: UTF8.self))
     }
@@ -42,12 +50,21 @@ final class ProgressLine: Sendable {
     guard drawn.withLock({ $0 }) else { return }
     Console.write("\r\u{1b}[K")
   }
+}
 
-  private func text(_ progress: ReceiveProgress) -> String {
-    let passes = progress.remaining == 0 && progress.total > 0 ? ", dirty pages" : ""
-    return "\(Console.bytes(progress.transferred)) transferred, "
-      + "\(Console.bytes(progress.remaining)) of \(Console.bytes(progress.total)) remaining\(passes), "
-      + "\(Console.bytes(UInt64(progress.rate)))/s, "
-      + "\(progress.normal) normal, \(progress.duplicate) duplicate"
+extension ReceiveProgress: Progress {
+  var text: String {
+    let passes = remaining == 0 && total > 0 ? ", dirty pages" : ""
+    return "\(Console.bytes(transferred)) transferred, "
+      + "\(Console.bytes(remaining)) of \(Console.bytes(total)) remaining\(passes), "
+      + "\(Console.bytes(UInt64(rate)))/s, "
+      + "\(normal) normal, \(duplicate) duplicate"
+  }
+}
+
+extension RelayProgress: Progress {
+  var text: String {
+    "\(Console.bytes(received)) received, \(Console.bytes(transferred)) transferred, "
+      + "\(Console.bytes(UInt64(rate)))/s, \(normal) normal, \(duplicate) duplicate"
   }
 }

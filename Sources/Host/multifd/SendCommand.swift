@@ -90,9 +90,9 @@ struct SendCommand: ParsableCommand {
   }
 
   private func makeOptions() throws -> SendOptions {
-    var options = SendOptions(store: store, to: try Endpoint(parsing: to))
+    var options = SendOptions(store: store, to: try Destination(parsing: to))
     options.channels = channels
-    options.compression = try compression.map { try CompressionSpec(parsing: $0) }
+    options.compression = try FormatWish(parsing: compression)
     options.timeout = timeout
     options.uuid = uuid.flatMap { VMUUID($0) }
     options.sync = sync

@@ -153,7 +153,7 @@ struct HandoverTests {
     let held = try HeldSession(name)
     let destination = try FakeDestination(channels: 2)
     let result = SendTests.send(held, to: destination, loader: loader) {
-      $0.compression = try? .init(parsing: "flagged")
+      $0.compression = (try? FormatWish(parsing: "flagged")) ?? .asTheyCome
     }
     _ = destination.end()
     #expect(try result.get().compression == "flagged")

@@ -28,7 +28,8 @@ struct SendFailureTests {
 
   @Test("A time-out that is no number", arguments: [.nan, 0, -1, .infinity] as [Double])
   func timeout(seconds: Double) throws {
-    var options = SendOptions(store: "/nowhere/store", to: .unix(path: "/nowhere/socket"))
+    var options = SendOptions(
+      store: "/nowhere/store", to: Destination(.unix(path: "/nowhere/socket")))
     options.timeout = seconds
     let failure = #expect(throws: Failure.self) {
       try Sender(options, loader: TestBackends.loader).run()
@@ -120,7 +121,7 @@ struct SendFailureTests {
     let failure = try #require(
       fail(held, destination) {
         $0.timeout = 0.5
-        $0.compression = try? .init(parsing: "nocomp")
+        $0.compression = (try? FormatWish(parsing: "nocomp")) ?? .asTheyCome
       })
     _ = destination.end()
     #expect(failure.kind == .unreachable, "\(failure)")
@@ -143,7 +144,7 @@ struct SendFailureTests {
   func cancelled() throws {
     let held = try HeldSession("bios-111-q35-72-zstd-2ch")
     let destination = try FakeDestination(channels: 2, answer: .stall)
-    var options = SendOptions(store: held.path, to: destination.endpoint)
+    var options = SendOptions(store: held.path, to: Destination(destination.endpoint))
     options.compression = try .init(parsing: "nocomp")
     let sender = Sender(options, loader: TestBackends.loader)
     let helper = ThreadGroup()
@@ -170,7 +171,7 @@ struct SendFailureTests {
       let failure = try #require(
         fail(held, destination) {
           $0.channels = channels
-          $0.compression = try? .init(parsing: compression)
+          $0.compression = (try? FormatWish(parsing: compression)) ?? .asTheyCome
         })
       #expect(failure.kind == kind && failure.description.contains(word), "\(failure)")
       #expect(destination.end().allSatisfy { $0.isEmpty })

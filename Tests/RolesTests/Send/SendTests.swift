@@ -35,7 +35,7 @@ struct SendTests {
     _ held: HeldSession, to destination: FakeDestination,
     loader: PluginLoader = TestBackends.loader, configure: (inout SendOptions) -> Void = { _ in }
   ) -> Result<SendSummary, Failure> {
-    var options = SendOptions(store: held.path, to: destination.endpoint)
+    var options = SendOptions(store: held.path, to: Destination(destination.endpoint))
     options.timeout = 10
     options.syncPatience = 0.05
     configure(&options)
@@ -52,7 +52,7 @@ struct SendTests {
       channels: way.channels, over: way.channels == 1 ? .tcp : .unix)
     let result = Self.send(held, to: destination) {
       $0.channels = way.channels
-      $0.compression = way.compression.flatMap { try? .init(parsing: $0) }
+      $0.compression = (try? FormatWish(parsing: way.compression)) ?? .asTheyCome
       $0.sync = way.sync
     }
     let heard = destination.end()
@@ -124,7 +124,7 @@ struct SendTests {
     let destination = try FakeDestination(channels: channels)
     let result = Self.send(held, to: destination) {
       $0.channels = channels
-      if channels > 0 { $0.compression = try? .init(parsing: "zstd") }
+      if channels > 0 { $0.compression = (try? FormatWish(parsing: "zstd")) ?? .asTheyCome }
     }
     let heard = destination.end()
     _ = try result.get()

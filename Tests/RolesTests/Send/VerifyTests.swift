@@ -99,7 +99,7 @@ struct VerifyTests {
     let held = try HeldSession("bios-100-zlib-2ch")
     let destination = try FakeDestination(channels: 2)
     let result = SendTests.send(held, to: destination, loader: loader) {
-      $0.compression = try? .init(parsing: "broken")
+      $0.compression = (try? FormatWish(parsing: "broken")) ?? .asTheyCome
     }
     let heard = destination.end()
     guard case .failure(let failure) = result else {
@@ -120,7 +120,7 @@ struct VerifyTests {
     let held = try HeldSession("bios-100-zlib-2ch")
     let destination = try FakeDestination(channels: 2)
     let result = SendTests.send(held, to: destination, loader: loader) {
-      $0.compression = try? .init(parsing: "broken")
+      $0.compression = (try? FormatWish(parsing: "broken")) ?? .asTheyCome
       $0.verify = false
     }
     let heard = destination.end()

@@ -10,7 +10,7 @@ extension Inspector {
   ) throws -> String? {
     let decoding = try decoding?()
     let reader = PacketReader(
-      .recording(bytes), pageSize: limits.pageSize, choice: decoding?.choice,
+      .recording(bytes), pageSize: limits.pageSize, backends: decoding?.choice,
       maxPayload: maxPayload, takesDeviceState: true)
     // The backend's channel and the reader know each other.
     defer { reader.close() }

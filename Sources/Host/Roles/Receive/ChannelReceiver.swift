@@ -12,12 +12,22 @@ struct ChannelReceiver {
   private let reader: PacketReader
   private let pageSize: Int
 
-  init(_ socket: Socket, _ session: Session, _ choice: BackendChoice, pageSize: Int) {
+  private let expected: Int?
+
+  /// - Parameters:
+  ///   - dialect: what the method bits mean.
+  ///   - expected: the number that the channel was announced with.
+  init(
+    _ socket: Socket, _ session: Session, _ dialect: PacketDialect,
+    _ backends: any PacketBackends, pageSize: Int, expected: Int? = nil
+  ) {
     self.socket = socket
     self.session = session
     self.pageSize = pageSize
+    self.expected = expected
     reader = PacketReader(
-      .socket(socket, name: "the source"), pageSize: pageSize, choice: choice,
+      .socket(socket, name: "the source"), pageSize: pageSize, dialect: dialect,
+      backends: backends,
       channels: { session.channelCount })
   }
 
@@ -32,7 +42,12 @@ struct ChannelReceiver {
   }
 
   private func receive() throws {
-    let channel = try session.register(try reader.begin(), socket)
+    let hello = try reader.begin()
+    if let expected, Int(hello.id) != expected {
+      throw Failure(
+        .corrupt, "channel \(expected)", "its init packet says that it is channel \(hello.id)")
+    }
+    let channel = try session.register(hello, socket)
     channel.counters.moved(bytes: MultiFDInit.size)
     var packet = Packet(pageSize: pageSize)
     var stage: COLOStage?

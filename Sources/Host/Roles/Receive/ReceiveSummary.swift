@@ -34,9 +34,10 @@ public struct ReceiveSummary: Codable, Sendable {
 
   /// What the backend did.
   public struct Compression: Codable, Sendable {
-    /// The backend; `none` without multifd or without pages on it.
+    /// The backend; `none` without multifd or without pages on it. Of a link, those that packets
+    /// may have been encoded with.
     public var backend: String
-    /// Its wire format.
+    /// Its wire format, or theirs.
     public var format: String?
     /// Bytes of pages.
     public var uncompressed: UInt64
@@ -95,7 +96,7 @@ public struct ReceiveSummary: Codable, Sendable {
   }
 
   init(
-    session: Session, main: MainReceiver, manifest: Manifest, backend: Backend?,
+    session: Session, main: MainReceiver, manifest: Manifest, backends: [Backend],
     start: ContinuousClock.Instant
   ) {
     let now = ContinuousClock.now
@@ -117,7 +118,9 @@ public struct ReceiveSummary: Codable, Sendable {
       dirtySyncCount: main.passes, pageSize: pageSize)
     let plain = channelNormal * UInt64(pageSize)
     compression = Compression(
-      backend: backend?.name ?? "none", format: backend?.wireFormat, uncompressed: plain,
+      backend: backends.isEmpty ? "none" : backends.map(\.name).joined(separator: ", "),
+      format: backends.isEmpty ? nil : backends.map(\.wireFormat).joined(separator: ", "),
+      uncompressed: plain,
       compressed: payload, ratio: payload > 0 ? Double(plain) / Double(payload) : 1)
     channels = counters.map {
       Channel(

@@ -69,7 +69,7 @@ public final class Receiver: Sendable {
   public func run(
     onListening: (Endpoint) -> Void, onProgress: @escaping @Sendable (ReceiveProgress) -> Void
   ) throws(Failure) -> ReceiveSummary {
-    try serve(onListening, PlainReception()) { (main, socket, store, choice) throws(Failure) in
+    try serve(onListening, PlainReception()) { (main, socket, store, entrance) throws(Failure) in
       let start = ContinuousClock.now
       return try untilHeld(main, socket, store, onProgress) {
         try main.run()
@@ -93,7 +93,8 @@ public final class Receiver: Sendable {
         }
         events.settled()
         let summary = ReceiveSummary(
-          session: session, main: main, manifest: manifest, backend: choice.backend, start: start)
+          session: session, main: main, manifest: manifest, backends: entrance.backends,
+          start: start)
         session.finish()
         // The source reads the verdict and closes; closing first could reset the connection under
         // it.
@@ -106,10 +107,10 @@ public final class Receiver: Sendable {
   /// Listens, lets `body` serve the source that connects, and cleans up.
   func serve<Result>(
     _ onListening: (Endpoint) -> Void, _ delegate: any ReceptionDelegate,
-    _ body: (MainReceiver, Socket, Store, BackendChoice) throws(Failure) -> Result
+    _ body: (MainReceiver, Socket, Store, Entrance) throws(Failure) -> Result
   ) throws(Failure) -> Result {
     try Failure.check(options.timeout, "receive")
-    let choice = try BackendChoice(loader, options.compression)
+    let entrance = try Entrance(session, options, loader, strangers)
     let store: Store
     let listener: Listener
     do {
@@ -119,13 +120,13 @@ public final class Receiver: Sendable {
     onListening(listener.endpoint)
 
     let lobby = Lobby(listener, examine: Introduction(limits: options.limits).examine)
-    let (session, strangers, pageSize) = (session, strangers, options.limits.pageSize)
     let threads = ThreadGroup()
     do {
       try threads.start("lobby") { [self] in
         let channels = ThreadGroup()
-        lobby.run(onConnect: session.connected, onLeave: session.identified) { arrival in
-          Self.admit(arrival, session, choice, pageSize, channels, strangers)
+        let host = LinkHost(pageSize: options.limits.pageSize)
+        lobby.run(onConnect: session.connected, onLeave: session.identified) {
+          entrance.admit($0, host, channels)
         }
         if !channels.joinAll(within: Self.patience) { left.store(true, ordering: .relaxed) }
       }
@@ -143,7 +144,7 @@ public final class Receiver: Sendable {
       throw error
     }
     return try body(
-      MainReceiver(socket, session, options, store, delegate), socket, store, choice)
+      MainReceiver(socket, session, options, store, delegate), socket, store, entrance)
   }
 
   /// Does what leads to a held guest. If it fails, the source is told and the store swept, unless
@@ -188,34 +189,5 @@ public final class Receiver: Sendable {
       manifest, as: state, blocks: main.stage?.guest ?? [], earlyState: main.earlyState,
       deviceState: main.deviceState, vmDescription: main.vmDescription,
       durable: state == .held)
-  }
-
-  private static func admit(
-    _ arrival: Lobby.Arrival, _ session: Session, _ choice: BackendChoice, _ pageSize: Int,
-    _ threads: ThreadGroup, _ strangers: StrangerLog
-  ) {
-    switch arrival {
-    case .main(let socket):
-      guard !session.admitMain(socket) else { break }
-      // A second source is turned away, and the first does not notice.
-      strangers.note(.second)
-      socket.cut()
-    case .channel(let socket):
-      guard session.admitUnnamed(socket) else {
-        strangers.note(.second)
-        return socket.cut()
-      }
-      do {
-        try threads.start("multifd") {
-          ChannelReceiver(socket, session, choice, pageSize: pageSize).run()
-        }
-      } catch {
-        session.fail(Failure(error, at: "multifd channel"))
-      }
-    case .stranger(let stranger):
-      session.turnedAway(stranger)
-      strangers.note(stranger)
-    case .trouble(let error): strangers.note(error)
-    }
   }
 }

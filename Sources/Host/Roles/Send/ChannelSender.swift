@@ -11,6 +11,7 @@ final class ChannelSender {
   private let id: Int
   private let source: PageSource
   private let writer: PacketWriter
+  private let encoders: PacketEncoders
   private let numbers: PacketWriter.Numbers
   private let pageSize: Int
   private var packet: Packet
@@ -19,17 +20,17 @@ final class ChannelSender {
   var counters: Counters { writer.counters }
 
   init(
-    id: Int, channels: Int, socket: Socket, source: PageSource, backend: Backend,
-    options: OptionValues, pageSize: Int, verify: Bool, numbers: PacketWriter.Numbers
+    id: Int, channels: Int, socket: Socket, source: PageSource, formats: [OutgoingFormat],
+    pageSize: Int, verify: Bool, numbers: PacketWriter.Numbers
   ) throws {
     self.id = id
     self.source = source
     self.pageSize = pageSize
     self.numbers = numbers
-    let encoder = try PacketEncoder(
-      backend: backend, options: options, id: id, channels: channels, pageSize: pageSize,
-      verify: verify)
-    writer = PacketWriter(socket, encoder, pageSize: pageSize)
+    encoders = PacketEncoders(
+      formats, id: id, channels: { channels }, pageSize: pageSize, verify: verify)
+    try encoders.open()
+    writer = PacketWriter(socket, pageSize: pageSize)
     packet = Packet(pageSize: pageSize)
   }
 
@@ -78,8 +79,8 @@ final class ChannelSender {
   private func flush() throws {
     guard packet.hasPages else { return }
     packet.close(number: numbers.next())
-    try writer.write(packet)
+    try encoders.write(packet, to: writer)
   }
 
-  private func sync() throws { try writer.sync(number: numbers.next(), in: &packet) }
+  private func sync() throws { try encoders.sync(number: numbers.next(), in: &packet, to: writer) }
 }

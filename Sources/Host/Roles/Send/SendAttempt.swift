@@ -10,7 +10,7 @@ import Wire
 final class SendAttempt {
   private let options: SendOptions
   private let guest: HeldGuest
-  private let backend: (backend: Backend, options: OptionValues)?
+  private let route: SendRoute
   private let control: HandoverControl
   private let source: PageSource
   private let offer: Offer
@@ -19,12 +19,11 @@ final class SendAttempt {
   private var mayNeedForce = false
 
   init(
-    _ options: SendOptions, _ guest: HeldGuest, _ backend: (Backend, OptionValues)?,
-    _ control: HandoverControl
+    _ options: SendOptions, _ guest: HeldGuest, _ route: SendRoute, _ control: HandoverControl
   ) throws {
     self.options = options
     self.guest = guest
-    self.backend = backend
+    self.route = route
     self.control = control
     manifest = guest.manifest
     source = try PageSource(
@@ -36,13 +35,14 @@ final class SendAttempt {
     offer = Offer(
       manifest: manifest,
       uuid: known ?? (options.channels > 0 ? FirmwareUUID.find(in: guest.blocks) : nil) ?? .zero,
-      channels: options.channels, compression: backend?.0.qemuMethodName ?? "none")
+      channels: options.channels, compression: route.formats.first?.backend.qemuMethodName ?? "none"
+    )
   }
 
   func run() throws -> SendSummary {
     let start = ContinuousClock.now
     // In this order, one after the other: QEMU 7.2 takes the first connection for the main channel.
-    let socket = try connect()
+    let socket = try connect { () throws(Failure) in try route.main() }
     let sockets = try (0..<options.channels).map { try connect(channel: $0) }
     let main = MainSender(
       socket, manifest, source, sync: SyncPoints(options.sync, manifest),
@@ -51,8 +51,8 @@ final class SendAttempt {
     let workers = try sockets.enumerated().map { id, socket in
       try ChannelSender(
         id: id, channels: options.channels, socket: socket, source: source,
-        backend: backend!.backend, options: backend!.options, pageSize: manifest.pageSize,
-        verify: options.verify, numbers: numbers)
+        formats: route.formats, pageSize: manifest.pageSize, verify: options.verify,
+        numbers: numbers)
     }
     let threads = ThreadGroup()
     // After a failure has cut their connections.
@@ -88,19 +88,24 @@ final class SendAttempt {
     return summary
   }
 
-  private func connect() throws -> Socket {
-    let socket = try Socket.connect(to: options.to, timeout: options.timeout)
+  private func connect(_ body: () throws(Failure) -> Socket) throws(Failure) -> Socket {
+    let socket = try body()
     try control.adopt(socket)
     return socket
   }
 
   /// A QEMU that has all the connections it expects may leave others unanswered.
-  private func connect(channel id: Int) throws -> Socket {
-    do { return try connect() } catch let error as TransportError {
-      var failure = Failure(error, at: "channel \(id)")
-      failure.hint =
-        "main channel and \(id) of \(options.channels) channels are connected: are there fewer "
-        + "multifd-channels at the destination, or is multifd off? The guest is safe in its store"
+  private func connect(channel id: Int) throws(Failure) -> Socket {
+    do {
+      return try connect { () throws(Failure) in try route.channel(id) }
+    } catch {
+      var failure = error
+      if !options.to.isLink, control.failure == nil {
+        failure.what = "channel \(id)"
+        failure.hint =
+          "main channel and \(id) of \(options.channels) channels are connected: are there fewer "
+          + "multifd-channels at the destination, or is multifd off? The guest is safe in its store"
+      }
       throw failure
     }
   }
@@ -250,12 +255,13 @@ final class SendAttempt {
     let all = [main.counters] + workers.map(\.counters)
     let payload = workers.reduce(0) { $0 + $1.counters.payloadBytes }
     let normal = all.reduce(0) { $0 + $1.normal }
+    let names = route.formats.map(\.backend.name).joined(separator: ", ")
     let holes = manifest.ramSize / UInt64(manifest.pageSize) - normal
     return SendSummary(
       store: options.store, to: options.to.description, machine: manifest.machine,
       totalTime: (ContinuousClock.now - start) / .milliseconds(1),
       transferred: all.reduce(0) { $0 + $1.bytes }, total: manifest.ramSize, normal: normal,
-      duplicate: holes, compression: backend?.backend.name ?? "none",
+      duplicate: holes, compression: workers.isEmpty ? "none" : names,
       ratio: payload > 0 ? Double(normal * UInt64(manifest.pageSize)) / Double(payload) : 1,
       channels: workers.count, sync: main.sync == .section ? "section" : "flush")
   }

@@ -1,5 +1,4 @@
-import PluginLoader
-import Transport
+import Migration
 import Wire
 
 /// What an operator decides about handing a held guest to a QEMU.
@@ -17,12 +16,12 @@ public struct SendOptions: Sendable {
 
   /// The folder that holds the guest.
   public var store: String
-  /// The destination, started with `-incoming`.
-  public var to: Endpoint
+  /// The destination: a QEMU that was started with `-incoming`, or the far side of a link.
+  public var to: Destination
   /// multifd channels; 0 sends everything on the main channel.
   public var channels = 2
-  /// The backend for the channels.
-  public var compression: CompressionSpec?
+  /// How pages travel on the channels.
+  public var compression = FormatWish.asTheyCome
   /// Seconds of silence after which the destination counts as lost.
   public var timeout = 30.0
   /// Seconds in which a destination that syncs by MULTIFD_FLUSH shows that it does, where it is not
@@ -38,7 +37,7 @@ public struct SendOptions: Sendable {
   public var verify = true
 
   /// The usual options.
-  public init(store: String, to: Endpoint) {
+  public init(store: String, to: Destination) {
     self.store = store
     self.to = to
   }

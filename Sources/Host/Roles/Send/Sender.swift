@@ -55,39 +55,12 @@ public final class Sender: Sendable {
     try Failure.check(options.timeout, "send")
     do {
       let guest = try HeldGuest(openingStore: options.store, force: options.force)
-      let backend = try chooseBackend(guest.manifest)
-      return try SendAttempt(options, guest, backend, control).run()
+      let route = try SendRoute(options, pageSize: guest.manifest.pageSize, loader)
+      return try SendAttempt(options, guest, route, control).run()
     } catch {
       // What has cut the connections says more than what came of that. What the store says, says
       // more still.
       throw error as? Failure ?? control.failure ?? Failure(error, at: "send")
     }
-  }
-
-  private func chooseBackend(_ manifest: Manifest) throws -> (Backend, OptionValues)? {
-    guard options.channels > 0 else {
-      guard options.compression == nil else {
-        throw Failure(
-          .usage, "send", "--compression is for multifd channels, and --channels is 0")
-      }
-      return nil
-    }
-    let spec = try options.compression ?? CompressionSpec(parsing: "nocomp")
-    let backend = try loader.load(named: spec.name)
-    guard backend.qemuMethod != nil else {
-      throw Failure(
-        .refused, "backend \(backend.name)",
-        "a stock QEMU does not know its wire format \(backend.wireFormat)",
-        hint: "nocomp, zlib and zstd are understood by every QEMU from 7.2")
-    }
-    let pages = MultiFDPacketHeader.capacity(pageSize: manifest.pageSize)
-    guard let bound = backend.payloadBound(pageSize: manifest.pageSize, pageCount: pages),
-      bound <= 1 << 20
-    else {
-      throw Failure(
-        .refused, "backend \(backend.name)",
-        "a packet could exceed the 1 MiB that a stock QEMU can receive")
-    }
-    return (backend, try backend.parse(spec))
   }
 }

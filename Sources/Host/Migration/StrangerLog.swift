@@ -1,12 +1,12 @@
 import Foundation
-import Memory
 import Synchronization
 import System
 import Transport
+import Wire
 
 /// Tells the operator of connections that are none of the source's: a line for the first of a kind,
 /// then one a minute at the most, however many come.
-final class StrangerLog: Sendable {
+public final class StrangerLog: Sendable {
   private struct Kind {
     var told: ContinuousClock.Instant
     /// How many have come since.
@@ -16,10 +16,11 @@ final class StrangerLog: Sendable {
   private let log: @Sendable (String) -> Void
   private let kinds = Mutex<[String: Kind]>([:])
 
-  init(_ log: @escaping @Sendable (String) -> Void) { self.log = log }
+  /// Nobody has come yet.
+  public init(_ log: @escaping @Sendable (String) -> Void) { self.log = log }
 
   /// A connection was closed.
-  func note(_ stranger: Stranger) {
+  public func note(_ stranger: Stranger) {
     let (kind, why) =
       switch stranger {
       case .closed(0): ("closed", "it came and went without a word")
@@ -44,8 +45,13 @@ final class StrangerLog: Sendable {
   }
 
   /// A connection could not be accepted.
-  func note(_ trouble: SystemError) {
+  public func note(_ trouble: SystemError) {
     tell("trouble", "a connection cannot be accepted (\(trouble)): it waits")
+  }
+
+  /// A link's connection was refused.
+  public func note(_ refusal: LinkRefusal) {
+    tell("link", "a connection of a link has been refused: \(refusal)")
   }
 
   private func tell(_ kind: String, _ text: String) {

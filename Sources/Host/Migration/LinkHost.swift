@@ -1,0 +1,126 @@
+import PluginLoader
+import Wire
+
+/// The answering side of a link: what hellos say, and which of them fit together. One link comes to
+/// a listener, its main connection first. It belongs to one thread.
+public final class LinkHost {
+  private let pageSize: UInt32
+  private var session: VMUUID?
+  private var channels: Set<UInt16> = []
+
+  /// For guests with pages of so many bytes. Nobody has come yet.
+  public init(pageSize: Int) { self.pageSize = UInt32(pageSize) }
+
+  /// Reads what a connection has brought.
+  ///
+  /// - Throws: what the other side is to be told, before its connection is closed.
+  public func read(_ letter: [UInt8]) throws(LinkRefusal) -> LinkHello {
+    let hello: LinkHello
+    do {
+      let step = try letter.withUnsafeBytes { bytes throws(WireError) in
+        try LinkHello.decode(bytes)
+      }
+      guard case .hello(let whole, _) = step else { throw LinkRefusal("the hello is not whole") }
+      hello = whole
+    } catch let refusal as LinkRefusal {
+      throw refusal
+    } catch let error as WireError {
+      throw LinkRefusal(error)
+    } catch { throw LinkRefusal("\(error)") }
+    let capacity = UInt32(MultiFDPacketHeader.capacity(pageSize: Int(pageSize)))
+    guard hello.pageSize == pageSize, hello.capacity == capacity else {
+      throw LinkRefusal(
+        "packets of \(hello.capacity) pages of \(hello.pageSize) bytes, "
+          + "the answering side takes \(capacity) of \(pageSize)")
+    }
+    switch hello.role {
+    case .main:
+      guard session == nil else { throw .taken }
+    case .channel(let id):
+      guard session == hello.session else {
+        throw LinkRefusal("channel \(id) of a session whose main connection is not here")
+      }
+      guard !channels.contains(id) else { throw LinkRefusal("channel \(id) is here already") }
+    }
+    return hello
+  }
+
+  /// The hello is accepted: what it is cannot come again.
+  public func admit(_ hello: LinkHello) {
+    switch hello.role {
+    case .main: session = hello.session
+    case .channel(let id): channels.insert(id)
+    }
+  }
+
+  /// Agrees on formats that can be decoded here.
+  ///
+  /// - Parameter only: the operator wants this backend's and no other.
+  /// - Throws: what the other side is to be told.
+  public static func agree(
+    with hello: LinkHello, loader: PluginLoader, only: CompressionSpec?
+  ) throws(LinkRefusal) -> LinkBackends {
+    let pageSize = Int(hello.pageSize)
+    if let only { return try agree(with: hello, loader, only) }
+    let found = hello.formats.compactMap { try? loader.load(wireFormat: $0.name) }
+    let ours = found.compactMap { format(of: $0, pageSize: pageSize) }
+    switch LinkAnswer(to: hello, having: ours) {
+    case .accepted(let formats):
+      let backends = formats.agreed.compactMap { format in
+        found.first { $0.wireFormat == format.name }
+      }
+      return LinkBackends(formats, try withDefaults(backends), loader)
+    case .refused:
+      // For its text, all that is here.
+      let all = loader.candidates().compactMap { try? $0.result.get() }
+      let names = Set(all.compactMap { format(of: $0, pageSize: pageSize) })
+      guard
+        case .refused(let refusal) = LinkAnswer(
+          to: hello, having: names.sorted { $0.name < $1.name })
+      else { throw LinkRefusal("what was asked for cannot be had") }
+      throw refusal
+    }
+  }
+
+  private static func agree(
+    with hello: LinkHello, _ loader: PluginLoader, _ only: CompressionSpec
+  ) throws(LinkRefusal) -> LinkBackends {
+    do {
+      let backend = try loader.load(named: only.name)
+      let options = try backend.parse(only)
+      guard let ours = format(of: backend, pageSize: Int(hello.pageSize)) else {
+        return LinkBackends(.rawOnly, [], loader)
+      }
+      switch LinkAnswer(to: hello, having: [ours]) {
+      case .refused(let refusal): throw refusal
+      case .accepted(let formats):
+        guard !formats.agreed.isEmpty else {
+          throw LinkRefusal(
+            "the answering side takes \(ours.name) alone, which the connecting side does not offer")
+        }
+        return LinkBackends(formats, [(backend, options)], loader)
+      }
+    } catch let refusal as LinkRefusal {
+      throw refusal
+    } catch { throw LinkRefusal("\(error)") }
+  }
+
+  private static func withDefaults(
+    _ backends: [Backend]
+  ) throws(LinkRefusal) -> [(backend: Backend, options: OptionValues)] {
+    do { return try backends.map { ($0, try $0.parse([])) } } catch {
+      throw LinkRefusal("\(error)")
+    }
+  }
+
+  /// What can be decoded: a payload is read piece by piece, so as much as a link can declare.
+  private static func format(of backend: Backend, pageSize: Int) -> LinkFormat? {
+    guard (try? LinkOffer.format(of: backend, pageSize: pageSize)) != nil else { return nil }
+    return LinkFormat(backend.wireFormat, bound: LinkFormat.maxBound)
+  }
+}
+
+extension LinkRefusal {
+  /// Another source's connection has come first.
+  public static let taken = LinkRefusal("a guest of another session is here already")
+}

@@ -1,0 +1,53 @@
+import PluginLoader
+import Wire
+
+/// A format that packets can be sent in: who encodes it, and what the method bits call it.
+public struct OutgoingFormat: Sendable {
+  /// As its packets bear it.
+  public var method: MultiFDMethod
+  /// Who encodes.
+  public var backend: Backend
+  /// How.
+  public var options: OptionValues
+
+  /// A format.
+  public init(method: MultiFDMethod, backend: Backend, options: OptionValues) {
+    (self.method, self.backend, self.options) = (method, backend, options)
+  }
+
+  /// Pages as they are: in every dialect the method bits 0.
+  public static func raw(_ loader: PluginLoader) throws(Failure) -> OutgoingFormat {
+    do {
+      let backend = try loader.load(qemuMethod: MultiFDMethod.none.rawValue)
+      return OutgoingFormat(method: .none, backend: backend, options: try backend.parse([]))
+    } catch { throw Failure(error, at: "backend nocomp") }
+  }
+
+  /// One that a stock QEMU takes.
+  ///
+  /// - Throws: when there is no such backend, or its payloads are none of a QEMU's.
+  public init(
+    forQEMU spec: CompressionSpec, pageSize: Int, _ loader: PluginLoader
+  ) throws(Failure) {
+    do {
+      let backend = try loader.load(named: spec.name)
+      guard let method = backend.qemuMethod else {
+        throw Failure(
+          .refused, "backend \(backend.name)",
+          "a stock QEMU does not know its wire format \(backend.wireFormat)",
+          hint: "nocomp, zlib and zstd are understood by every QEMU from 7.2, and any format by "
+            + "the far side of a link (--to link:URI)")
+      }
+      let pages = MultiFDPacketHeader.capacity(pageSize: pageSize)
+      guard let bound = backend.payloadBound(pageSize: pageSize, pageCount: pages),
+        bound <= 1 << 20
+      else {
+        throw Failure(
+          .refused, "backend \(backend.name)",
+          "a packet could exceed the 1 MiB that a stock QEMU can receive")
+      }
+      self.init(
+        method: MultiFDMethod(rawValue: method), backend: backend, options: try backend.parse(spec))
+    } catch { throw Failure(error, at: "backend \(spec.name)") }
+  }
+}

@@ -1,0 +1,10 @@
+import PluginLoader
+import Wire
+
+/// Which backend decodes a channel's packets.
+public protocol PacketBackends: Sendable {
+  /// The one for packets with these method bits, which are some of the channel's dialect.
+  ///
+  /// - Throws: why there is none.
+  func backend(for method: MultiFDMethod) throws -> (Backend, OptionValues)
+}

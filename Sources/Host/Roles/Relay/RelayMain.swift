@@ -1,0 +1,100 @@
+import Migration
+import Observe
+import Synchronization
+import System
+import Transport
+import Wire
+
+/// The main channel of a relay: both ways verbatim, as soon as it comes. What the destination says
+/// is looked at on its way, for its verdict.
+final class RelayMain: Sendable {
+  /// How far the two directions are.
+  struct Flow: Sendable {
+    /// The source has said all it has to say.
+    var forthHasEnded = false
+    /// The destination has.
+    var backHasEnded = false
+    /// The destination has said something: there is a return path.
+    var isHeard = false
+    /// What SHUT said.
+    var verdict: UInt32?
+    /// The source was the first to end.
+    var sourceWasFirst = false
+  }
+
+  let flow = Monitor(Flow())
+  /// To the far side.
+  let sent = Counters()
+  private let near: Socket
+  private let far: Socket
+
+  init(_ near: Socket, _ far: Socket) {
+    self.near = near
+    self.far = far
+  }
+
+  /// From the source to the destination, to the end.
+  func runForth(_ throttle: Throttle?) throws {
+    let splice = try Splice()
+    while case let count = try splice.some(atMost: 1 << 20, from: near, to: far, idle: true),
+      count > 0
+    {
+      // Its small messages wait for an acknowledgement, and the guest with them.
+      near.acknowledge()
+      sent.moved(bytes: count)
+      throttle?.pay(count)
+    }
+    flow.update { flow in
+      flow.forthHasEnded = true
+      flow.sourceWasFirst = !flow.backHasEnded
+    }
+    far.finishWriting()
+  }
+
+  /// From the destination to the source, to the end.
+  func runBack() throws {
+    var tap = VerdictTap()
+    try withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { bytes in
+      while case let count = try far.read(into: bytes, idle: true), count > 0 {
+        far.acknowledge()
+        // recv(2) has filled so many bytes.
+        let part = UnsafeRawBufferPointer(rebasing: bytes[..<count])
+        tap.look(at: part)
+        let verdict = tap.verdict
+        flow.update { ($0.isHeard, $0.verdict) = (true, verdict) }
+        try near.write(part)
+      }
+    }
+    flow.update { $0.backHasEnded = true }
+    near.finishWriting()
+  }
+}
+
+/// Reads along on a return path until something is said that is none of its messages: COLO's, when
+/// it begins.
+struct VerdictTap {
+  /// What SHUT said.
+  private(set) var verdict: UInt32?
+  private var rest: [UInt8] = []
+  private var isDeaf = false
+
+  /// The next bytes of the return path.
+  mutating func look(at bytes: UnsafeRawBufferPointer) {
+    guard !isDeaf else { return }
+    rest += bytes
+    var at = 0
+    rest.withUnsafeBytes { rest in
+      while true {
+        let left = UnsafeRawBufferPointer(rebasing: rest[at...])
+        guard let step = try? ReturnPathMessage.decode(left, at: 0) else {
+          isDeaf = true
+          return
+        }
+        guard case .message(let message, let consumed) = step else { return }
+        if case .shut(let value) = message { verdict = value }
+        at += consumed
+      }
+    }
+    rest.removeFirst(isDeaf ? rest.count : at)
+  }
+}

@@ -1,0 +1,107 @@
+import Migration
+import Observe
+import Transport
+
+/// How far a relay is: what a progress line shows.
+public struct RelayProgress: Codable, Sendable {
+  /// Bytes that have come on multifd channels, and on the main channel from the source.
+  public var received: UInt64
+  /// Bytes that were sent on.
+  public var transferred: UInt64
+  /// Bytes per second that were sent on, since the start.
+  public var rate: Double
+  /// Pages with contents, on multifd channels.
+  public var normal: UInt64
+  /// Zero pages, on multifd channels.
+  public var duplicate: UInt64
+  /// Seconds since the start.
+  public var seconds: Double
+
+  init(_ main: Counters, _ channels: [RelayTraffic], since start: ContinuousClock.Instant) {
+    received = channels.reduce(main.bytes) { $0 + $1.received.bytes }
+    transferred = channels.reduce(main.bytes) { $0 + $1.sent.bytes }
+    normal = channels.reduce(0) { $0 + $1.received.normal }
+    duplicate = channels.reduce(0) { $0 + $1.received.duplicate }
+    seconds = (ContinuousClock.now - start) / .seconds(1)
+    rate = seconds > 0 ? Double(transferred) / seconds : 0
+  }
+}
+
+/// What a relay amounted to.
+public struct RelaySummary: Codable, Sendable {
+  /// One multifd channel.
+  public struct Channel: Codable, Sendable {
+    /// Its number.
+    public var id: Int
+    /// Packets.
+    public var packets: UInt64
+    /// Pages with contents.
+    public var normal: UInt64
+    /// Zero pages.
+    public var duplicate: UInt64
+    /// Sync points.
+    public var syncs: UInt64
+    /// Bytes that came.
+    public var received: UInt64
+    /// Bytes that were sent on.
+    public var transferred: UInt64
+    /// Bytes of the pages by the bytes of their payloads as they were sent on.
+    public var ratio: Double
+    /// Seconds in backends. Where what comes is decoded, its arrival is in them.
+    public var codecTime: Double
+    /// Seconds in which the source had nothing to send.
+    public var waitTime: Double
+
+    enum CodingKeys: String, CodingKey {
+      case id, packets, normal, duplicate, syncs, received, transferred, ratio
+      case codecTime = "codec-time"
+      case waitTime = "wait-time"
+    }
+  }
+
+  /// `migrated`: the destination has said that it has the guest. `passed`: there is no return path,
+  /// so it has said nothing.
+  public var result: String
+  /// Where the source connected.
+  public var from: String
+  /// Where the guest went.
+  public var to: String
+  /// Milliseconds from the connection to the end.
+  public var totalTime: Double
+  /// Bytes that came.
+  public var received: UInt64
+  /// Bytes that were sent on.
+  public var transferred: UInt64
+  /// The backends that pages were sent on with.
+  public var compression: String
+  /// The channels; empty without multifd.
+  public var channels: [Channel]
+
+  enum CodingKeys: String, CodingKey {
+    case result, from, to, received, transferred, compression, channels
+    case totalTime = "total-time"
+  }
+
+  init(
+    _ options: RelayOptions, _ flow: RelayMain.Flow, _ main: Counters,
+    _ traffic: [Int: RelayTraffic], since start: ContinuousClock.Instant, compression: String
+  ) {
+    let progress = RelayProgress(main, Array(traffic.values), since: start)
+    result = flow.verdict == 0 ? "migrated" : "passed"
+    from = options.listen.description
+    to = options.to.description
+    totalTime = progress.seconds * 1000
+    received = progress.received
+    transferred = progress.transferred
+    self.compression = compression
+    channels = traffic.sorted { $0.key < $1.key }.map { id, traffic in
+      let (received, sent) = (traffic.received, traffic.sent)
+      let pages = received.normal * UInt64(options.pageSize)
+      return Channel(
+        id: id, packets: received.packets, normal: received.normal, duplicate: received.duplicate,
+        syncs: received.syncs, received: received.bytes, transferred: sent.bytes,
+        ratio: sent.payloadBytes > 0 ? Double(pages) / Double(sent.payloadBytes) : 1,
+        codecTime: traffic.codec.seconds, waitTime: traffic.waiting.seconds)
+    }
+  }
+}

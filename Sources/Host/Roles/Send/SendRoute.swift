@@ -1,0 +1,67 @@
+import Migration
+import PluginLoader
+import Transport
+
+/// How a guest gets to its destination: the connections, and the formats that its pages can travel
+/// in.
+final class SendRoute {
+  private let options: SendOptions
+  /// Of a link.
+  private let caller: LinkCaller?
+  private let offer: LinkOffer?
+  /// What pages can travel in: one, or what the best is chosen from. Of a link it is known when the
+  /// main connection stands.
+  private(set) var formats: [OutgoingFormat] = []
+
+  /// - Throws: what cannot be, before anything is connected.
+  init(_ options: SendOptions, pageSize: Int, _ loader: PluginLoader) throws(Failure) {
+    self.options = options
+    if options.channels == 0, options.compression != .asTheyCome {
+      throw Failure(
+        .usage, "send", "--compression is for multifd channels, and --channels is 0")
+    }
+    if options.to.isLink {
+      // Pages that lie here have no format yet: they come as they are.
+      offer =
+        options.compression == .asTheyCome
+        ? try LinkOffer(named: [], pageSize: pageSize, loader: loader)
+        : try LinkOffer(options.compression, pageSize: pageSize, loader: loader)
+      caller = LinkCaller(
+        to: options.to.endpoint, timeout: options.timeout, pageSize: pageSize)
+      return
+    }
+    (caller, offer) = (nil, nil)
+    switch options.compression {
+    case .asTheyCome where options.channels == 0: break
+    case .asTheyCome: formats = [try .raw(loader)]
+    case .named(let spec):
+      formats = [try OutgoingFormat(forQEMU: spec, pageSize: pageSize, loader)]
+    case .auto:
+      throw Failure(
+        .usage, "send", "auto chooses among the formats of a link, and \(options.to) is a QEMU",
+        hint: "give --to link:URI, or one backend")
+    }
+  }
+
+  /// Makes the main connection.
+  func main() throws(Failure) -> Socket {
+    guard let caller, let offer else { return try connect() }
+    let (socket, agreed) = try caller.main(offering: offer.formats, required: offer.required)
+    formats = try offer.outgoing(agreed)
+    // What was asked for by name was agreed, and is the only one.
+    if case .auto = options.compression {} else { formats = formats.suffix(1) }
+    return socket
+  }
+
+  /// Makes the connection of a channel.
+  func channel(_ id: Int) throws(Failure) -> Socket {
+    if let caller { return try caller.channel(id) }
+    return try connect()
+  }
+
+  private func connect() throws(Failure) -> Socket {
+    do {
+      return try Socket.connect(to: options.to.endpoint, timeout: options.timeout)
+    } catch { throw Failure(error, at: "send") }
+  }
+}
