@@ -79,7 +79,9 @@ public struct RelayKill: Sendable {
 
   private func kill(_ from: QEMU, _ to: QEMU, _ chain: RelayChain) {
     func end(_ relay: MultiFDProcess) {
-      if worker, let pid = relay.process.worker { Glibc.kill(pid, SIGKILL) } else {
+      if worker, let pid = relay.process.worker {
+        Glibc.kill(pid, SIGKILL)
+      } else {
         relay.process.kill()
       }
     }
