@@ -6,12 +6,12 @@ import TestSupport
 struct RelayKillCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "kill-relay",
-    abstract: "Kills source, relays and destination at random moments of migrations through relays.",
+    abstract: "Kills source, relays and destination of migrations through relays.",
     discussion: """
       In turns one of the four processes (of a relay the one that works, or the one that watches it) is \
       killed by SIGKILL while a guest moves. The guest must go on, whole, on exactly one side, unless it \
-      was in the process that was killed; nobody may wait longer than the time-out, and no process may be \
-      left. Exit code 1 when a round failed.
+      was in the process that was killed; nobody may wait longer than the time-out, and no process may \
+      be left. Exit code 1 when a round failed.
       """)
 
   @Option(help: "Rounds.")

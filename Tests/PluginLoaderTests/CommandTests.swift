@@ -125,7 +125,11 @@ struct CommandTests {
     }
     let good = try check("sample")
     #expect(good.code == 0)
-    #expect(good.output == "sample 1.2.3 (sample/1, ABI 1.0), \(sample): can be used\n")
+    #expect(good.output.hasPrefix("sample 1.2.3 (sample/1, ABI 1.0), \(sample): can be used\n"))
+    #expect(good.output.contains("  from a QEMU  no: no stock QEMU knows sample/1\n"))
+    #expect(good.output.contains("  over a link  yes: relay and send --to link:URI"))
+    let told = try check("sample", "--json").json() as? [String: Any]
+    #expect((told?["backend"] as? [String: Any])?["roles"] as? [String] == ["link"])
     let crash = try check("crash", "--json")
     #expect(crash.code == 2)
     #expect((try crash.json() as? [String: Any])?["usable"] as? Bool == false)

@@ -111,14 +111,15 @@ public struct LinkOffer: Sendable {
 
   /// A backend's format as it is said on a link.
   static func format(of backend: Backend, pageSize: Int) throws(Failure) -> LinkFormat {
-    let capacity = MultiFDPacketHeader.capacity(pageSize: pageSize)
-    guard let bound = backend.payloadBound(pageSize: pageSize, pageCount: capacity),
+    let pages = MultiFDPacketHeader.capacity(pageSize: pageSize)
+    let bound = backend.payloadBound(pageSize: pageSize, pageCount: pages)
+    let obstacle = BackendRole.link.obstacle(backend, pageSize: pageSize)
+    guard obstacle == nil, let bound,
       let format = LinkFormat(backend.wireFormat, bound: UInt32(clamping: bound))
     else {
       throw Failure(
         .refused, "backend \(backend.name)",
-        "a packet of \(capacity) pages of \(pageSize) bytes cannot go over a link with it",
-        hint: "at most \(LinkFormat.maxBound) bytes of payload can be declared")
+        obstacle ?? "\(backend.wireFormat) with payloads of 0 bytes is no format of a link")
     }
     return format
   }

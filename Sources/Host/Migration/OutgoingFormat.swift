@@ -31,23 +31,15 @@ public struct OutgoingFormat: Sendable {
   ) throws(Failure) {
     do {
       let backend = try loader.load(named: spec.name)
-      guard let method = backend.qemuMethod else {
+      if let obstacle = BackendRole.toQEMU.obstacle(backend, pageSize: pageSize) {
         throw Failure(
-          .refused, "backend \(backend.name)",
-          "a stock QEMU does not know its wire format \(backend.wireFormat)",
+          .refused, "backend \(backend.name)", obstacle,
           hint: "nocomp, zlib and zstd are understood by every QEMU from 7.2, and any format by "
             + "the far side of a link (--to link:URI)")
       }
-      let pages = MultiFDPacketHeader.capacity(pageSize: pageSize)
-      guard let bound = backend.payloadBound(pageSize: pageSize, pageCount: pages),
-        bound <= 1 << 20
-      else {
-        throw Failure(
-          .refused, "backend \(backend.name)",
-          "a packet could exceed the 1 MiB that a stock QEMU can receive")
-      }
       self.init(
-        method: MultiFDMethod(rawValue: method), backend: backend, options: try backend.parse(spec))
+        method: MultiFDMethod(rawValue: backend.qemuMethod ?? 0), backend: backend,
+        options: try backend.parse(spec))
     } catch { throw Failure(error, at: "backend \(spec.name)") }
   }
 }

@@ -63,7 +63,7 @@ struct PluginsCommand: ParsableCommand {
   /// Whether one backend can be used.
   struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Whether a backend can be used: exit code 0, or 2 and the reason.")
+      abstract: "Whether a backend can be used, and for what: exit code 0, or 2 and the reason.")
     @OptionGroup var plugins: PluginOptions
     @Argument(help: "The backend's name.") var name: String
     @Option(help: ArgumentHelp("The least version that will do.", valueName: "version"))
@@ -76,6 +76,7 @@ struct PluginsCommand: ParsableCommand {
         if let atleast { try Self.require(atleast, of: backend) }
         if json { return Console.json(CandidateJSON(name: name, backend: backend)) }
         print("\(PluginsText.line(backend)): can be used")
+        print(PluginsText.roles(backend))
       } catch {
         if json {
           Console.json(CandidateJSON(name: name, path: nil, error: error))

@@ -1,3 +1,4 @@
+import Migration
 import PluginLoader
 
 /// An error in JSON.
@@ -46,6 +47,8 @@ struct BackendJSON: Codable {
   let abi: String
   let capabilities: [String]
   let payloadBound: Int?
+  /// What it can be used for: `from-qemu`, `to-qemu`, `link`.
+  let roles: [BackendRole]
   let path: String
   let options: [OptionJSON]
 
@@ -54,7 +57,7 @@ struct BackendJSON: Codable {
 
   // Keys as QMP writes them.
   private enum CodingKeys: String, CodingKey {
-    case name, version, description, abi, capabilities, path, options
+    case name, version, description, abi, capabilities, roles, path, options
     case wireFormat = "wire-format"
     case qemuMethod = "qemu-method"
     case payloadBound = "payload-bound"
@@ -69,6 +72,7 @@ struct BackendJSON: Codable {
     abi = backend.abiVersion.description
     capabilities = backend.capabilities.names
     payloadBound = backend.payloadBound(pageSize: 4096, pageCount: 128)
+    roles = BackendRole.allCases.filter { $0.obstacle(backend) == nil }
     path = backend.path
     options = backend.options.map(OptionJSON.init)
   }

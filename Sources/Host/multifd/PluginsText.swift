@@ -1,3 +1,4 @@
+import Migration
 import PluginLoader
 
 /// What `multifd plugins` prints for people, and the key=value form.
@@ -41,6 +42,14 @@ enum PluginsText {
     "\(backend.name) \(backend.version) (\(backend.wireFormat), ABI \(backend.abiVersion)), \(backend.path)"
   }
 
+  /// What a backend can be used for, and what not.
+  static func roles(_ backend: Backend) -> String {
+    let rows = BackendRole.allCases.map { role in
+      [role.text, role.obstacle(backend).map { "no: \($0)" } ?? "yes: \(role.commands)"]
+    }
+    return textTable(rows, width: width, indent: 2)
+  }
+
   static func show(_ backend: Backend) -> String {
     var rows = [
       ["name:", backend.name], ["version:", backend.version],
@@ -69,5 +78,23 @@ enum PluginsText {
       [folder.path, folder.reason.map { "refused: \($0)" } ?? folder.state, folder.origin]
     }
     return textTable([["FOLDER", "STATE", "NAMED BY"]] + rows, width: 200)
+  }
+}
+
+extension BackendRole {
+  fileprivate var text: String {
+    switch self {
+    case .fromQEMU: "from a QEMU"
+    case .toQEMU: "to a QEMU"
+    case .link: "over a link"
+    }
+  }
+
+  fileprivate var commands: String {
+    switch self {
+    case .fromQEMU: "receive, receive --colo, relay"
+    case .toQEMU: "send, relay"
+    case .link: "relay and send --to link:URI; receive, receive --colo and relay take it"
+    }
   }
 }
