@@ -55,9 +55,10 @@ public enum LinkAnswer: Equatable, Sendable {
 
   /// Decodes the answer to `hello` that `bytes` begin with, at byte `offset` of the connection.
   ///
-  /// What is accepted is compared with what was offered.
+  /// - Parameter hello: what is accepted is compared with what was offered there; nil where that is
+  ///   not known.
   public static func decode(
-    _ bytes: UnsafeRawBufferPointer, to hello: LinkHello, at offset: UInt64 = 0
+    _ bytes: UnsafeRawBufferPointer, to hello: LinkHello?, at offset: UInt64 = 0
   ) throws(WireError) -> Step {
     switch try LinkFrame.decode(bytes, as: .answer, at: offset) {
     case .needMore(let count): return .needMore(atLeast: count)
@@ -66,7 +67,7 @@ public enum LinkAnswer: Equatable, Sendable {
     }
   }
 
-  private init(_ frame: LinkFrame, to hello: LinkHello, at offset: UInt64) throws(WireError) {
+  private init(_ frame: LinkFrame, to hello: LinkHello?, at offset: UInt64) throws(WireError) {
     try frame.refuseUnknown(except: ["accepted", "refused"])
     if let refused = frame["refused"] {
       guard frame["accepted"] == nil else {
@@ -81,12 +82,12 @@ public enum LinkAnswer: Equatable, Sendable {
 
   /// The list of `field`, each of which was offered, with all that was asked for by name.
   private static func formats(
-    _ field: LinkField, to hello: LinkHello
+    _ field: LinkField, to hello: LinkHello?
   ) throws(WireError) -> LinkFormats {
     let agreed = try LinkFormat.list(field)
     var at = field.valueOffset
-    for format in agreed {
-      guard hello.formats.contains(format) else {
+    for format in hello == nil ? [] : agreed {
+      guard hello?.formats.contains(format) == true else {
         throw WireError(
           .mismatch, at: at,
           "the answering side accepts \(format.name) with payloads of up to \(format.bound) bytes, which was not offered"
@@ -94,7 +95,9 @@ public enum LinkAnswer: Equatable, Sendable {
       }
       at += UInt64(format.encodedSize)
     }
-    if let missing = hello.formats.prefix(hello.required).first(where: { !agreed.contains($0) }) {
+    if let hello,
+      let missing = hello.formats.prefix(hello.required).first(where: { !agreed.contains($0) })
+    {
       throw WireError(
         .mismatch, at: field.start,
         "the answering side accepts the link without \(missing.name), which was asked for")

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Migration
 import Roles
+import Wire
 
 /// `multifd inspect FILE…`: see `Inspector`.
 struct InspectCommand: ParsableCommand {
@@ -10,7 +11,8 @@ struct InspectCommand: ParsableCommand {
     abstract: "Decode and verify recorded streams.",
     discussion: """
       FILE is what one connection carried in one direction, from its first byte: a main channel or a multifd
-      channel, told apart by the magic. The exit code is 0 when all are complete, 4 when one is truncated,
+      channel, of a QEMU or of a link, told apart by the magic. What the formats of a link's channels are, the
+      answer to its main hello says: name that file before them. The exit code is 0 when all are complete, 4 when one is truncated,
       corrupt or unsupported, 1 when one cannot be read.
       """)
 
@@ -49,9 +51,11 @@ struct InspectCommand: ParsableCommand {
   /// In the worker.
   private func inspect() -> Int32 {
     var code: Int32 = 0
+    var formats: LinkFormats?
     for (index, file) in files.enumerated() {
       var inspector = Inspector(path: file)
       inspector.isVerbose = verbose
+      inspector.formats = formats
       if payloads {
         inspector.checkPayloads(plugins.loader) {
           Console.note("\(file): payloads are not checked: \($0)")
@@ -61,6 +65,7 @@ struct InspectCommand: ParsableCommand {
         if !json { print("\(index > 0 ? "\n" : "")\(file):") }
         let report = try inspector.run { if !json { print($0) } }
         print(json ? try Self.encode(report) : "\(report.summary)\nverdict: \(report.verdict)")
+        formats = report.link?.agreed ?? formats
         if report.verdict.ending != .complete && code == 0 { code = 4 }
       } catch {
         Console.note("error: \(file): \(error)")

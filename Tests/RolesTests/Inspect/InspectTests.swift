@@ -168,11 +168,11 @@ struct InspectTests {
     let pages = CountingPages()
     var inspector = Inspector(path: file.path)
     nonisolated(unsafe) let counted = pages
-    inspector.decoding = { Inspector.Decoding(choice, into: counted) { Issue.record($0) } }
+    inspector.decoding = { _ in Inspector.Decoding(choice, into: counted) { Issue.record($0) } }
     let channel = try #require(try inspector.run { _ in }.channel)
     #expect(pages.payload == channel.payloadBytes && pages.payload > 0)
     #expect(pages.packets > 1)
-    inspector.decoding = {
+    inspector.decoding = { _ in
       Inspector.Decoding(choice, into: RefusingPages()) { Issue.record($0) }
     }
     let verdict = try inspector.run { _ in }.verdict

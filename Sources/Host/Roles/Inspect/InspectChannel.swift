@@ -6,15 +6,16 @@ extension Inspector {
   ///
   /// - Returns: what deserves mention though the channel is complete.
   func inspectChannel(
-    _ bytes: UnsafeRawBufferPointer, _ report: inout InspectReport, _ line: (InspectLine) -> Void
+    _ bytes: UnsafeRawBufferPointer, as dialect: PacketDialect, _ report: inout InspectReport,
+    _ line: (InspectLine) -> Void
   ) throws -> String? {
-    let decoding = try decoding?()
+    let decoding = try decoding?(dialect)
     let reader = PacketReader(
-      .recording(bytes), pageSize: limits.pageSize, backends: decoding?.choice,
-      maxPayload: maxPayload, takesDeviceState: true)
+      .recording(bytes), pageSize: limits.pageSize, dialect: dialect, backends: decoding?.backends,
+      maxPayload: dialect == .qemu ? maxPayload : .max, takesDeviceState: true)
     // The backend's channel and the reader know each other.
     defer { reader.close() }
-    var walk = InspectChannel(pageSize: limits.pageSize, isVerbose: isVerbose)
+    var walk = InspectChannel(pageSize: limits.pageSize, isVerbose: isVerbose, dialect: dialect)
     defer { report.channel = walk.channel }
     let hello = try reader.begin()
     report.count("init-packets")
@@ -77,6 +78,7 @@ extension Inspector {
 struct InspectChannel {
   let pageSize: Int
   let isVerbose: Bool
+  let dialect: PacketDialect
   var channel: InspectReport.Channel?
   /// Packets since the last line.
   private var run = Run()
@@ -89,9 +91,17 @@ struct InspectChannel {
     var offset: UInt64 = 0
   }
 
-  init(pageSize: Int, isVerbose: Bool) {
+  init(pageSize: Int, isVerbose: Bool, dialect: PacketDialect) {
     self.pageSize = pageSize
     self.isVerbose = isVerbose
+    self.dialect = dialect
+  }
+
+  /// What the method bits of a packet mean.
+  private func name(_ flags: MultiFDFlags) -> String {
+    guard case .link(let formats) = dialect else { return flags.method.name }
+    let index = Int(flags.method.rawValue >> 1)
+    return formats[index]?.name ?? LinkFormat.raw
   }
 
   mutating func start(_ found: MultiFDInit, _ line: (InspectLine) -> Void) {
@@ -131,7 +141,8 @@ struct InspectChannel {
     channel?.payloadBytes += UInt64(packet.payloadSize)
     if packet.flags.contains(.sync) { channel?.syncs += 1 }
     guard packet.pageCount > 0 else { return }
-    channel?.methods[packet.flags.method.name, default: 0] += 1
+    let name = name(packet.flags)
+    channel?.methods[name, default: 0] += 1
     channel?.blocks[block, default: 0] += UInt64(packet.pageCount)
   }
 
@@ -139,7 +150,7 @@ struct InspectChannel {
     var parts: [String] = []
     if packet.pageCount > 0 {
       parts.append(
-        "\(block), \(packet.normalCount) normal, \(packet.zeroCount) duplicate, \(packet.flags.method)"
+        "\(block), \(packet.normalCount) normal, \(packet.zeroCount) duplicate, \(name(packet.flags))"
       )
     }
     if packet.payloadSize > 0 { parts.append(inspectCount(packet.payloadSize, "byte")) }

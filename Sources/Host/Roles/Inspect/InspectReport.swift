@@ -1,3 +1,5 @@
+import Wire
+
 /// What an inspection found in one file.
 public struct InspectReport: Codable, Equatable, Sendable {
   /// How a stream ends.
@@ -21,6 +23,21 @@ public struct InspectReport: Codable, Equatable, Sendable {
     public var offset: UInt64
     /// Why, or what deserves mention in a complete stream.
     public var reason: String?
+
+    /// For an error of the format's.
+    init(_ error: WireError) {
+      ending =
+        switch error.code {
+        case .truncated: .truncated
+        case .unsupported, .limitExceeded: .unsupported
+        default: .corrupt
+        }
+      (offset, reason) = (error.offset, error.message)
+    }
+
+    init(ending: Ending, offset: UInt64, reason: String?) {
+      (self.ending, self.offset, self.reason) = (ending, offset, reason)
+    }
 
     /// `corrupt at byte 123: why`.
     public var description: String {
@@ -98,12 +115,32 @@ public struct InspectReport: Codable, Equatable, Sendable {
     }
   }
 
+  /// A link's hello or answer, with which a connection begins.
+  public struct Link: Codable, Equatable, Sendable {
+    /// `hello` or `answer`.
+    public var frame: String
+    /// The version of who wrote it.
+    public var version: String
+    /// Of a hello: the session.
+    public var session: String?
+    /// Of a hello: `main`, or `channel 3`.
+    public var role: String?
+    /// The formats that are offered, or agreed, in order.
+    public var formats: [String]
+    /// So many of those that are offered were asked for by name.
+    public var required: Int?
+    /// Why the other side was refused.
+    public var refused: String?
+  }
+
   /// The file as it was named.
   public var file: String
   /// Its bytes.
   public var size: UInt64
   /// How many of each element there are.
   public var elements: [String: UInt64] = [:]
+  /// Of a link.
+  public var link: Link?
   /// Of a main channel.
   public var main: Main?
   /// Of a multifd channel.
@@ -113,7 +150,9 @@ public struct InspectReport: Codable, Equatable, Sendable {
 
   /// What the file is, by its first bytes.
   public var kind: String {
-    main != nil ? "main channel" : channel != nil ? "multifd channel" : "unknown file"
+    let channel = main != nil ? "main channel" : channel != nil ? "multifd channel" : nil
+    guard let link else { return channel ?? "unknown file" }
+    return "link's " + (channel ?? link.frame)
   }
 
   /// The counts in a line.
@@ -152,6 +191,13 @@ public struct InspectLine: Equatable, Sendable, CustomStringConvertible {
   public var what: String
   /// What is to be said about it.
   public var detail: String
+
+  /// The same line of an element that begins so many bytes further on.
+  func moved(by count: UInt64) -> InspectLine {
+    var line = self
+    line.offset += count
+    return line
+  }
 
   /// The offset, the element, the detail, in columns.
   public var description: String {

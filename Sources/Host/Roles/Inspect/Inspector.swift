@@ -8,7 +8,8 @@ import Wire
 /// Tells a recorded stream element by element, and judges it.
 ///
 /// The file is what went over one connection in one direction, from its first byte. Whether it is a
-/// main or a multifd channel is told by its magic.
+/// main or a multifd channel, or one of them behind a link's hello, or what came back behind a
+/// link's answer, is told by its magic.
 ///
 /// ```swift
 /// let report = try Inspector(path: "conn0.c2s").run { print($0) }
@@ -18,7 +19,7 @@ public struct Inspector: Sendable {
   /// How the payloads of a channel are decoded: by which backends, and where the pages go.
   public struct Decoding {
     /// The backends.
-    public var choice: BackendChoice
+    public var backends: any PacketBackends
     /// Gets the pages; what it throws makes the channel corrupt there.
     public var pages: any PageDestination
     /// Told once why no backend can be opened for the channel's method: then nothing is decoded.
@@ -26,10 +27,10 @@ public struct Inspector: Sendable {
 
     /// A way to decode.
     public init(
-      _ choice: BackendChoice, into pages: any PageDestination,
+      _ backends: any PacketBackends, into pages: any PageDestination,
       onMissing: @escaping (any Error) -> Void
     ) {
-      (self.choice, self.pages, self.onMissing) = (choice, pages, onMissing)
+      (self.backends, self.pages, self.onMissing) = (backends, pages, onMissing)
     }
   }
 
@@ -41,8 +42,11 @@ public struct Inspector: Sendable {
   public var limits = StreamDecoder.Limits()
   /// Bytes of payload that a packet may have.
   public var maxPayload = 1 << 20
-  /// How a channel's payloads are decoded. Nil looks at none.
-  public var decoding: (@Sendable () throws -> Decoding)?
+  /// How a channel's payloads are decoded, in its dialect. Nil looks at none.
+  public var decoding: (@Sendable (PacketDialect) throws -> Decoding)?
+  /// What the two sides of a link have agreed on, as the answer to its main hello says: for its
+  /// channels. Nil where that is not known.
+  public var formats: LinkFormats?
 
   /// Decodes every payload with the backend for its method, into pages that nobody keeps: what a
   /// receiver would find wrong shows here.
@@ -52,10 +56,14 @@ public struct Inspector: Sendable {
     _ loader: PluginLoader, onMissing: @escaping @Sendable (any Error) -> Void
   ) {
     let pageSize = limits.pageSize
-    decoding = {
-      Decoding(
-        try BackendChoice(loader, nil), into: ScratchPages(pageSize: pageSize),
-        onMissing: onMissing)
+    let areKnown = formats != nil
+    decoding = { dialect in
+      let backends: any PacketBackends =
+        if case .link(let formats) = dialect {
+          RecordedBackends(formats: areKnown ? formats : nil, loader: loader)
+        } else { try BackendChoice(loader, nil) }
+      return Decoding(
+        backends, into: ScratchPages(pageSize: pageSize), onMissing: onMissing)
     }
   }
 
@@ -84,6 +92,14 @@ public struct Inspector: Sendable {
   public func inspect(
     _ bytes: UnsafeRawBufferPointer, _ line: (InspectLine) -> Void
   ) -> InspectReport {
+    if bytes.starts(with: Array("MFDL".utf8)) { return inspectLink(bytes, line) }
+    return inspect(bytes, as: .qemu, line)
+  }
+
+  /// What is behind a link's hello, or what a QEMU has sent.
+  func inspect(
+    _ bytes: UnsafeRawBufferPointer, as dialect: PacketDialect, _ line: (InspectLine) -> Void
+  ) -> InspectReport {
     let isChannel = bytes.starts(with: [0x11, 0x22, 0x33, 0x44])
     let verdict = InspectReport.Verdict(
       ending: .complete, offset: UInt64(bytes.count), reason: nil)
@@ -91,15 +107,10 @@ public struct Inspector: Sendable {
     do {
       report.verdict.reason =
         isChannel
-        ? try inspectChannel(bytes, &report, line) : try inspectMain(bytes, &report, line)
+        ? try inspectChannel(bytes, as: dialect, &report, line)
+        : try inspectMain(bytes, &report, line)
     } catch let error as WireError {
-      let ending: InspectReport.Ending =
-        switch error.code {
-        case .truncated: .truncated
-        case .unsupported, .limitExceeded: .unsupported
-        default: .corrupt
-        }
-      report.verdict = .init(ending: ending, offset: error.offset, reason: error.message)
+      report.verdict = InspectReport.Verdict(error)
     } catch let error as InspectPayloadError {
       report.verdict = .init(ending: .corrupt, offset: error.offset, reason: error.reason)
     } catch {
