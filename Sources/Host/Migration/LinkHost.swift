@@ -1,12 +1,17 @@
 import PluginLoader
+import Synchronization
 import Wire
 
 /// The answering side of a link: what hellos say, and which of them fit together. One link comes to
-/// a listener, its main connection first. It belongs to one thread.
-public final class LinkHost {
+/// a listener, its main connection first.
+public final class LinkHost: Sendable {
+  private struct Visitors {
+    var session: VMUUID?
+    var channels: Set<UInt16> = []
+  }
+
   private let pageSize: UInt32
-  private var session: VMUUID?
-  private var channels: Set<UInt16> = []
+  private let visitors = Mutex(Visitors())
 
   /// For guests with pages of so many bytes. Nobody has come yet.
   public init(pageSize: Int) { self.pageSize = UInt32(pageSize) }
@@ -33,25 +38,33 @@ public final class LinkHost {
         "packets of \(hello.capacity) pages of \(hello.pageSize) bytes, "
           + "the answering side takes \(capacity) of \(pageSize)")
     }
-    switch hello.role {
-    case .main:
-      guard session == nil else { throw .taken }
-    case .channel(let id):
-      guard session == hello.session else {
-        throw LinkRefusal("channel \(id) of a session whose main connection is not here")
+    let obstacle = visitors.withLock { visitors -> LinkRefusal? in
+      switch hello.role {
+      case .main: return visitors.session == nil ? nil : .taken
+      case .channel(let id):
+        guard visitors.session == hello.session else {
+          return LinkRefusal("channel \(id) of a session whose main connection is not here")
+        }
+        return visitors.channels.contains(id)
+          ? LinkRefusal("channel \(id) is here already") : nil
       }
-      guard !channels.contains(id) else { throw LinkRefusal("channel \(id) is here already") }
     }
+    if let obstacle { throw obstacle }
     return hello
   }
 
   /// The hello is accepted: what it is cannot come again.
   public func admit(_ hello: LinkHello) {
-    switch hello.role {
-    case .main: session = hello.session
-    case .channel(let id): channels.insert(id)
+    visitors.withLock { visitors in
+      switch hello.role {
+      case .main: visitors.session = hello.session
+      case .channel(let id): visitors.channels.insert(id)
+      }
     }
   }
+
+  /// The main connection was refused in the end: another may come.
+  public func forget() { visitors.withLock { $0 = Visitors() } }
 
   /// Agrees on formats that can be decoded here.
   ///

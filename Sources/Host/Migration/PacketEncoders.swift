@@ -6,6 +6,12 @@ public final class PacketEncoders {
   private let formats: [OutgoingFormat]
   private var encoders: [PacketEncoder?]
   private let make: (OutgoingFormat) throws -> PacketEncoder
+  private let pageSize: Int
+  /// Where there is a choice.
+  private var chooser: FormatChooser?
+  private let start = ContinuousClock.now
+  /// The last packet was sent.
+  private var last = ContinuousClock.now
 
   /// - Parameters:
   ///   - formats: one; or several to choose from, pages as they are first.
@@ -17,6 +23,8 @@ public final class PacketEncoders {
     verify: Bool
   ) {
     self.formats = formats
+    self.pageSize = pageSize
+    chooser = formats.count > 1 ? FormatChooser(formats: formats.count - 1) : nil
     encoders = formats.map { _ in nil }
     make = { format in
       try PacketEncoder(
@@ -34,7 +42,21 @@ public final class PacketEncoders {
   public func write(
     _ packet: borrowing Packet, to writer: PacketWriter
   ) throws -> PacketWriter.Sent {
-    try writer.write(packet, with: encoder(0))
+    guard chooser != nil, let host = packet.host, !packet.normal.isEmpty else {
+      return try writer.write(packet, with: encoder(0))
+    }
+    let bytes = packet.normal.count * pageSize
+    let begin = ContinuousClock.now
+    // The pages lie where the packet says, whole.
+    let look = PageLook(UnsafeRawPointer(host), packet.places, pageSize: pageSize)
+    let choice = chooser!.choose(look, bytes: bytes)
+    let sent = try writer.write(packet, with: encoder(choice.index))
+    let end = ContinuousClock.now
+    chooser!.sent(
+      choice.index, bytes: bytes, payload: sent.payload, waiting: begin - last,
+      encoding: sent.encoding, sending: sent.sending, at: end - start)
+    last = end
+    return sent
   }
 
   /// Sends a packet that only ends an epoch.

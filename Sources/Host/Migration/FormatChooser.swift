@@ -1,0 +1,183 @@
+/// What moves this guest soonest: for each packet of a channel, pages as they are or one of the
+/// formats that were agreed. It belongs to the channel's thread.
+///
+/// A packet costs two things that go on at the same time: this thread's time (encoding and
+/// copying) and time behind it (the link's, or the far side's decoder's). Whoever has more to do
+/// holds the guest up, so the one that is late has the higher price, and the cheapest format is
+/// chosen at these prices. They follow what is spent: on a slow link the smallest payload wins, on
+/// a fast one the quickest encoder, and between the two packets of both kinds take turns, which is
+/// quicker than either. A guest half of which cannot be compressed is no special case.
+///
+/// What packets of a look cost in a format is known from those that were sent. A probe now and then
+/// keeps the figures of the others fresh. Probes are paid from a credit, a 128th of the time.
+public struct FormatChooser: Sendable {
+  /// Why an index was chosen.
+  public enum Reason: Int, CaseIterable, Sendable {
+    /// It is the cheapest.
+    case best
+    /// The pages look random, and no format has done anything for such pages.
+    case incompressible
+    /// To learn what it costs.
+    case probe
+    /// There is no other.
+    case only
+  }
+
+  /// What becomes of a packet.
+  public struct Choice: Sendable {
+    /// 0: pages as they are. From 1: a format of those agreed.
+    public var index: Int
+    /// Why.
+    public var reason: Reason
+  }
+
+  /// What is known of a format and pages of a look, by byte of the guest.
+  private struct Figures {
+    /// Nanoseconds.
+    var encode = 0.0
+    /// Bytes.
+    var payload = 1.0
+    var count = 0
+    /// When it was used last, in nanoseconds.
+    var last = 0.0
+
+    mutating func take(encode: Double, payload: Double, at now: Double) {
+      count += 1
+      // The first one is cold. What is far too long was interrupted.
+      let weight = max(1 / 8, 1 / Double(count))
+      let sample = count > 2 ? min(encode, self.encode * 3) : encode
+      self.encode += (sample - self.encode) * weight
+      self.payload += (payload - self.payload) * weight
+      last = now
+    }
+  }
+
+  private let formats: Int
+  /// Of each look, each index.
+  private var figures: [Figures]
+  private var counts: [Int]
+  private var drain: DrainModel
+  /// Nanoseconds a byte takes to come, when the source is not waited for.
+  private var reading = LowPoint(0.25)
+  /// The price of this thread's time; the rest to 1 is that of time behind it.
+  private var price = 0.5
+  /// Nanoseconds that a packet takes these days.
+  private var usual = 0.0
+  /// Nanoseconds that probes may cost.
+  private var credit = 0.0
+  private var now = 0.0
+  /// What the packet looks like that is being sent.
+  private var look = PageLook.plain
+  /// What was the best of each look.
+  private var current: [Int]
+
+  /// - Parameter formats: how many were agreed.
+  public init(formats: Int) {
+    self.formats = formats
+    let looks = PageLook.allCases.count
+    figures = Array(repeating: Figures(), count: looks * (formats + 1))
+    counts = Array(repeating: 0, count: Reason.allCases.count * (formats + 1))
+    drain = DrainModel(formats: formats)
+    current = Array(repeating: 0, count: looks)
+  }
+
+  /// Chooses for a packet of so many bytes of the guest.
+  public mutating func choose(_ look: PageLook, bytes: Int) -> Choice {
+    self.look = look
+    let choice = choice(Double(bytes))
+    counts[choice.index * Reason.allCases.count + choice.reason.rawValue] += 1
+    return choice
+  }
+
+  private mutating func choice(_ bytes: Double) -> Choice {
+    if formats == 0 { return Choice(index: 0, reason: .only) }
+    let before = current[look.rawValue]
+    var best = before
+    // What is hardly cheaper is no reason to change.
+    var least = cost(before, bytes) * 0.97
+    var oldest: Int?
+    for index in 0...formats {
+      let known = figures(index)
+      // What has hardly been tried is tried, but for pages on which it is hardly worth it.
+      if known.count < 2, look != .noise, index > 0 { return Choice(index: index, reason: .probe) }
+      let cost = cost(index, bytes)
+      if cost < least { (best, least) = (index, cost) }
+      if now - known.last > 500e6, known.last < oldest.map({ figures($0).last }) ?? .infinity {
+        oldest = index
+      }
+    }
+    current[look.rawValue] = best
+    if let oldest, oldest != best {
+      let loss = cost(oldest, bytes) - cost(best, bytes)
+      if loss <= credit {
+        credit -= max(0, loss)
+        return Choice(index: oldest, reason: .probe)
+      }
+    }
+    return Choice(index: best, reason: look == .noise && best == 0 ? .incompressible : .best)
+  }
+
+  /// A packet was sent.
+  ///
+  /// - Parameters:
+  ///   - index: as what.
+  ///   - bytes: of its pages.
+  ///   - payload: bytes of its payload.
+  ///   - waiting: for the source, and until its pages were here.
+  ///   - encoding: in the backend.
+  ///   - sending: in the kernel, which waits for room.
+  ///   - now: when it was sent, counted from any moment.
+  public mutating func sent(
+    _ index: Int, bytes: Int, payload: Int, waiting: Duration, encoding: Duration,
+    sending: Duration, at now: Duration
+  ) {
+    guard bytes > 0 else { return }
+    let (bytes, payload) = (Double(bytes), Double(payload))
+    let encoding = encoding / .nanoseconds(1)
+    let waiting = waiting / .nanoseconds(1)
+    let now = now / .nanoseconds(1)
+    credit = min(credit + (now - self.now) / 256, 64e6)
+    self.now = now
+    figures[place(index)].take(encode: encoding / bytes, payload: payload / bytes, at: now)
+    drain.sent(
+      index, bytes: bytes, payload: payload, after: max(0, waiting - 2 * reading.value * bytes),
+      encoding: encoding + min(waiting, 2 * reading.value * bytes),
+      sending: sending / .nanoseconds(1))
+    reading.take(waiting / bytes)
+    // Whoever is late becomes dearer, by as much as it is late.
+    let here = reading.value * bytes + encoding + drain.copy.value * payload
+    let behind = drain.time(index, bytes: bytes, payload: payload)
+    usual += (max(here, behind) - usual) / (usual == 0 ? 1 : 16)
+    price = min(max(price + (here - behind) / usual / 16, 1 / 32), 1)
+  }
+
+  public var log: Bool {
+    get { drain.log }
+    set { drain.log = newValue }
+  }
+  public var trace: String {
+    func r(_ x: Double) -> Double { (x * 1000).rounded() / 1000 }
+    return
+      "link \(r(drain.link)) price \(r(price)) copy \(r(drain.copy.value)) read \(r(reading.value)) credit \(r(credit / 1e6)) "
+      + (0...formats).map {
+        "\(r(drain.decode($0)))|\(r(figures[$0].encode))|\(r(figures[$0].payload))"
+      }.joined(separator: " ")
+  }
+
+  private func place(_ index: Int) -> Int { look.rawValue * (formats + 1) + index }
+
+  private func figures(_ index: Int) -> Figures {
+    var known = figures[place(index)]
+    // What looks random is taken to be, until a probe says otherwise.
+    if known.count == 0, look == .noise, index > 0 { known.encode = max(figures[index].encode, 1) }
+    return known
+  }
+
+  /// Of a packet of so many bytes in a format, at the prices of now.
+  private func cost(_ index: Int, _ bytes: Double) -> Double {
+    let known = figures(index)
+    let payload = known.payload * bytes
+    let here = known.encode * bytes + drain.copy.value * payload
+    return price * here + (1 - price) * drain.time(index, bytes: bytes, payload: payload)
+  }
+}
