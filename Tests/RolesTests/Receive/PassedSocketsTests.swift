@@ -111,6 +111,55 @@ struct PassedSocketsTests {
     #expect(try multifd.wait(.seconds(60)).code == 70)
   }
 
+  @Test("What a standby starts when its primary is lost has none of them")
+  func children() throws {
+    let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+    defer { folder.remove() }
+    let (listener, port) = try Sockets.listen()
+    defer { close(listener) }
+    // What is passed for the QEMU itself is another thing, and it gets that.
+    let tap = open("/dev/zero", O_RDONLY | O_CLOEXEC)
+    defer { close(tap) }
+    let standby = try MultiFDProcess(
+      [
+        "receive", "--colo", "--listen", "fd:3", "--store", folder("store"), "--on-loss",
+        "failover", "--fence", "ls -l /proc/$$/fd >\(folder("files"))", "--", "/bin/false",
+      ], passing: [listener, tap])
+    _ = try standby.waitListening()
+    let primary = try Primary(LostGuest.script, to: "tcp:127.0.0.1:\(port)")
+    defer { primary.close() }
+    try primary.play(upTo: 1)
+    primary.close()
+    _ = try standby.wait(.seconds(60))
+    let files = try String(contentsOfFile: folder("files"), encoding: .utf8)
+    #expect(files.contains(" 4 -> /dev/zero"), "\(files)")
+    #expect(!files.contains("socket:"), "\(files)")
+    close(try #require(Sockets.connect(port: port)))
+  }
+
+  @Test(
+    "A worker that cannot be ended loses its connections, and others keep what listens",
+    .enabled(if: MisbehavingBackend.unavailable == nil))
+  func stalled() throws {
+    let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+    defer { folder.remove() }
+    let (listener, port) = try Sockets.listen()
+    defer { close(listener) }
+    let backend = try MisbehavingBackend("unruly", ["RECV": "stall()", "AT": "1"])
+    let multifd = try MultiFDProcess(
+      ["receive", "--listen", "fd:3", "--store", folder("store"), "--timeout", "1"]
+        + backend.arguments, passing: [listener])
+    _ = try multifd.waitListening()
+    let lines = try Line.of(#require(Fixtures.session("bios-111-none-2ch")))
+    let source = FakeSource(lines, to: .tcp(host: "", port: UInt16(port)))
+    let result = try multifd.wait(.seconds(30))
+    let heard = source.end()
+    #expect(result.code == 1, "\(result)")
+    #expect(result.errorLine?.contains("its storage has not answered") == true, "\(result)")
+    #expect(heard.allSatisfy { $0.closed })
+    close(try #require(Sockets.connect(port: port), "it does not listen any more"))
+  }
+
   @Test("A guest goes out by connections, in their order", arguments: [0, 1, 2])
   func send(channels: Int) throws {
     let held = try HeldSession("bios-111-none-2ch")
