@@ -112,8 +112,12 @@ struct PassedSocketsTests {
     )
     try listening.passed?.checkListening()
     try connected.passed?.checkListening()
-    #expect(listening.passed?.isConnection == false)
-    #expect(connected.passed?.isConnection == true)
+    try listening.passed?.checkListening(channels: 2)
+    try connected.passed?.checkListening(channels: 0)
+    let error = #expect(throws: TransportError.self) {
+      try connected.passed?.checkListening(channels: 2)
+    }
+    #expect(error?.kind == .badURI)
     for descriptor in [listener, pair.ours] {
       #expect(fcntl(descriptor, F_GETFD) & FD_CLOEXEC != 0)
     }

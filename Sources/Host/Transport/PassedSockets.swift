@@ -52,10 +52,15 @@ public final class PassedSockets: Equatable, Sendable {
   // MARK: Checking
 
   /// Refuses what cannot be accepted from: it must be one socket, which listens or is connected.
-  public func checkListening() throws(TransportError) {
+  ///
+  /// - Parameter channels: how many multifd channels will come; nil: that shows later.
+  public func checkListening(channels: Int? = nil) throws(TransportError) {
     let listens = try look()
     guard listens.count == 1 else {
       throw bad("one socket is listened on, and these are \(listens.count)")
+    }
+    guard listens[0] || channels ?? 0 == 0 else {
+      throw bad("a connection is the only one: multifd channels need a socket that listens")
     }
   }
 
@@ -73,8 +78,13 @@ public final class PassedSockets: Equatable, Sendable {
         + "then one for each multifd channel")
   }
 
-  /// It is one connection, and no other will come. Known once it has been checked.
-  public var isConnection: Bool { state.withLock { $0.listens == [false] } }
+  /// Refuses what is to be used here and there.
+  public func checkApart(from others: PassedSockets?) throws(TransportError) {
+    guard let number = numbers.first(where: { others?.numbers.contains($0) == true }) else {
+      return
+    }
+    throw bad("descriptor \(number) is one of \(others?.uri ?? "") too")
+  }
 
   /// Whether each of them listens. The first look settles it, and makes them as they have to be.
   private func look() throws(TransportError) -> [Bool] {

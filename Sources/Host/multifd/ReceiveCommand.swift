@@ -81,7 +81,7 @@ struct ReceiveCommand: ParsableCommand {
     if let warning = standby.warning { Console.note(warning) }
     let leftovers = Leftovers(in: store)
     let guardian = try Workers.start(
-      "receive", callLimit: timeout, passing: options.listen.passed
+      "receive", callLimit: timeout, passing: [options.listen.passed]
     ) { worker in
       standby.colo ? protect(options, worker) : receive(options, worker)
     }
@@ -146,13 +146,7 @@ struct ReceiveCommand: ParsableCommand {
   private func makeOptions() throws -> ReceiveOptions {
     do {
       var options = ReceiveOptions(listen: try Endpoint(parsing: listen), store: store)
-      try options.listen.passed?.checkListening()
-      if let channels, channels > 0, options.listen.passed?.isConnection == true {
-        throw Failure(
-          .usage, "receive",
-          "--channels \(channels): \(listen) is a connection, not a listening socket",
-          hint: "one connection has a main channel and no multifd channels")
-      }
+      try options.listen.passed?.checkListening(channels: channels)
       options.channels = channels
       options.compression = try compression.map { try CompressionSpec(parsing: $0) }
       options.timeout = timeout

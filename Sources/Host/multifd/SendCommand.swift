@@ -79,7 +79,7 @@ struct SendCommand: ParsableCommand {
     do { options = try makeOptions() } catch { throw Failure(error, at: "send") }
     let leftovers = Leftovers(in: store)
     let guardian = try Workers.start(
-      "send", callLimit: timeout, passing: options.to.endpoint.passed
+      "send", callLimit: timeout, passing: [options.to.endpoint.passed]
     ) { worker in
       let sender = Sender(
         options, loader: plugins.loader, onFailure: worker.failing, settled: worker.isSettled)

@@ -9,7 +9,7 @@ enum Workers {
   ///
   /// - Parameter sockets: what was passed to this process for the worker.
   static func start(
-    _ role: String, callLimit: Double, passing sockets: PassedSockets? = nil,
+    _ role: String, callLimit: Double, passing sockets: [PassedSockets?] = [],
     _ work: (Worker) -> WorkerEnd
   ) throws(Failure) -> Guardian {
     // The worker hears of them through its guardian.

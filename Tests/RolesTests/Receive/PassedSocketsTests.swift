@@ -177,6 +177,63 @@ struct PassedSocketsTests {
     }
   }
 
+  @Test("A relay takes a guest by a socket that listens, and passes it on by connections")
+  func relay() throws {
+    let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+    defer { folder.remove() }
+    let session = try Tampered("bios-111-none-2ch")
+    let receiver = try MultiFDProcess([
+      "receive", "--listen", "unix:" + folder("socket"), "--store", folder("store"), "--timeout",
+      "10",
+    ])
+    _ = try receiver.waitListening()
+    let (listener, port) = try Sockets.listen()
+    defer { close(listener) }
+    let connections = try (0...2).map { _ in
+      try #require(Sockets.connect(unix: folder("socket")))
+    }
+    let relay = try MultiFDProcess(
+      ["relay", "--listen", "fd:3", "--to", "fd:4,5,6", "--timeout", "10"],
+      passing: [listener] + connections)
+    for connection in connections { close(connection) }
+    #expect(try relay.waitListening() == "fd:3")
+    let source = FakeSource(session.lines, to: .tcp(host: "", port: UInt16(port)))
+    let (relayed, received) = (try relay.wait(.seconds(60)), try receiver.wait(.seconds(60)))
+    let heard = source.end()
+    #expect(relayed.code == 0, "\(relayed)")
+    #expect(received.code == 0, "\(received)")
+    #expect(heard[0].messages.last == .shut(0))
+    try Reception.expectHeld(folder("store"), session.script)
+  }
+
+  @Test("A relay with too few connections says how many are needed; one without a source ends")
+  func shortRelay() throws {
+    let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+    defer { folder.remove() }
+    let session = try Tampered("bios-111-none-2ch")
+    let (listener, port) = try Sockets.listen()
+    let far = try Self.pair()
+    defer { for descriptor in [listener, far.ours] { close(descriptor) } }
+    let relay = try MultiFDProcess(
+      ["relay", "--listen", "fd:3", "--to", "fd:4", "--timeout", "10"],
+      passing: [listener, far.theirs])
+    _ = try relay.waitListening()
+    let source = FakeSource(session.lines, to: .tcp(host: "", port: UInt16(port)))
+    let result = try relay.wait(.seconds(60))
+    #expect(source.end().allSatisfy { $0.closed })
+    #expect(result.code == 64, "\(result)")
+    #expect(result.errorLine?.contains("fd:4: 1 given, and 2 needed") == true, "\(result)")
+
+    let near = try Self.pair()
+    let lonely = try MultiFDProcess(
+      ["relay", "--listen", "fd:3", "--to", "fd:4"], passing: [near.theirs, far.theirs])
+    for descriptor in [near.theirs, far.theirs] { close(descriptor) }
+    close(near.ours)
+    let ended = try lonely.wait(.seconds(60))
+    #expect(ended.code == 3, "\(ended)")
+    #expect(ended.errorLine?.contains("no source came by fd:3") == true, "\(ended)")
+  }
+
   @Test("What cannot be used is a usage error in one line, before anything else")
   func usage() throws {
     let folder = try TemporaryFolder()
@@ -193,11 +250,15 @@ struct PassedSocketsTests {
       (receive + ["fd:3,4"], "one socket is listened on"),
       (receive + ["fd:3,3"], "twice"),
       (receive + ["fd:three"], "is no descriptor's number"),
-      (receive + ["fd:4", "--channels", "2"], "is a connection, not a listening socket"),
+      (receive + ["fd:4", "--channels", "2"], "need a socket that listens"),
       (send + ["fd:4"], "fd:4: 1 given, and 3 needed"),
       (send + ["fd:4,5", "--channels", "1"], "descriptor 5 is not open"),
       (send + ["fd:3", "--channels", "0"], "descriptor 3 listens"),
       (send + ["fd:4", "--channels", "1"], "1 given, and 2 needed"),
+      (send + ["link:fd:4", "--channels", "1"], "1 given, and 2 needed"),
+      (["relay", "--listen", "fd:4", "--to", "fd:4"], "descriptor 4 is one of fd:4 too"),
+      (["relay", "--listen", "fd:3", "--to", "fd:4", "--channels", "1"], "2 needed"),
+      (["relay", "--listen", "tcp::0", "--to", "link:fd:3"], "descriptor 3 listens"),
     ]
     for (arguments, words) in cases {
       let result = try MultiFDProcess(arguments, passing: [listener, pair.theirs])

@@ -54,11 +54,12 @@ public final class Guardian: Sendable {
   ///   - sockets: what was passed to this process for the worker, and is left to it.
   ///   - work: what the worker does, in the worker.
   public init(
-    _ role: String, callLimit: Double, passing sockets: PassedSockets? = nil,
+    _ role: String, callLimit: Double, passing sockets: [PassedSockets?] = [],
     _ work: (Worker) -> WorkerEnd
   ) throws(Failure) {
     self.role = role
-    shared = sockets?.listening ?? []
+    let sockets = sockets.compactMap(\.self)
+    shared = Set(sockets.flatMap(\.listening))
     self.callLimit = callLimit
     do { page = try WorkerPage() } catch { throw Failure(error, at: "starting the worker") }
     // Made now, so that both have it.
@@ -78,7 +79,7 @@ public final class Guardian: Sendable {
       close(ends[1])
       line = WorkerLine(ends[0])
       // Whoever is at their other ends sees it when the worker is gone.
-      sockets?.leave()
+      for sockets in sockets { sockets.leave() }
       return
     }
     close(ends[0])
