@@ -28,7 +28,12 @@ public final class ChildProcess: Sendable {
 
   /// Starts `arguments` with an empty stdin; `environment` is added to this process's own. Throws
   /// when the program cannot be started.
-  public init(_ arguments: [String], environment: [String: String] = [:]) throws {
+  ///
+  /// - Parameter passing: descriptors that it gets as 3, 4 and so on, and no others then; they may
+  ///   be close-on-exec here.
+  public init(
+    _ arguments: [String], environment: [String: String] = [:], passing: [Int32]? = nil
+  ) throws {
     self.arguments = arguments
     let merged = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     let stdout = try Pipe()
@@ -40,7 +45,7 @@ public final class ChildProcess: Sendable {
         try Child(
           ["/usr/bin/setpriv", "--pdeathsig", "KILL", "--"] + arguments,
           environment: merged.map { "\($0.key)=\($0.value)" },
-          output: .descriptor(stdout.write), errors: .descriptor(stderr.write), passing: nil)
+          output: .descriptor(stdout.write), errors: .descriptor(stderr.write), passing: passing)
       }.mapError { LabError("starting \(arguments[0]): \($0.reason)") }
       close(stdout.write)
       close(stderr.write)

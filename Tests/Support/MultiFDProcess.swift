@@ -41,12 +41,15 @@ public final class MultiFDProcess: Sendable {
   public let process: ChildProcess
 
   /// Starts `multifd` with `arguments`; `wrapper` is a command that ends by executing the rest of
-  /// its own command line, so that the process becomes `multifd`.
+  /// its own command line, so that the process becomes `multifd`. It gets `passing` as descriptors
+  /// 3, 4 and so on.
   public init(
-    _ arguments: [String], environment: [String: String] = [:], wrapper: [String] = []
+    _ arguments: [String], environment: [String: String] = [:], wrapper: [String] = [],
+    passing: [Int32]? = nil
   ) throws {
     if let reason = Self.unavailable { throw LabError(reason.description) }
-    process = try ChildProcess(wrapper + [Self.path] + arguments, environment: environment)
+    process = try ChildProcess(
+      wrapper + [Self.path] + arguments, environment: environment, passing: passing)
   }
 
   deinit { process.kill() }

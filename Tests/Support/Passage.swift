@@ -85,7 +85,15 @@ public final class Passage: Sendable {
   }
 
   /// Migrates the guest from its source into the store, live where the source can.
-  public func takeIn(_ arguments: [String] = []) throws -> TakenIn {
+  ///
+  /// - Parameters:
+  ///   - listen: where `multifd receive` listens.
+  ///   - descriptors: what it gets as descriptors 3, 4 and so on.
+  ///   - way: where the source connects; nil: where `multifd receive` says that it listens.
+  public func takeIn(
+    _ arguments: [String] = [], by listen: String = "tcp:127.0.0.1:0",
+    passing descriptors: [Int32]? = nil, sourceTo way: String? = nil
+  ) throws -> TakenIn {
     if cell.isLive {
       source.console.setMix("text")
       source.console.setRate(2)
@@ -94,13 +102,13 @@ public final class Passage: Sendable {
     }
     let multifd = try MultiFDProcess(
       [
-        "receive", "--listen", "tcp:127.0.0.1:0", "--store", store, "--channels",
-        "\(cell.channels)", "--timeout", "30", "--json",
-      ] + arguments)
+        "receive", "--listen", listen, "--store", store, "--channels", "\(cell.channels)",
+        "--timeout", "30", "--json",
+      ] + arguments, passing: descriptors)
     let uri = try multifd.waitListening()
     try MigrationSetup(channels: cell.channels, compression: cell.compression)
       .apply(to: source, .source)
-    let order = try source.startMigration(to: uri)
+    let order = try source.startMigration(to: way ?? uri)
     // The host first: when it gives up, its reason is the better one.
     let receive = try multifd.wait()
     guard receive.code == 0 else { throw LabError("multifd receive: \(receive)") }
@@ -132,25 +140,48 @@ public final class Passage: Sendable {
 
   /// Starts the destination, ready for a guest, and gives its port.
   public func startDestination() throws -> (qemu: QEMU, port: Int) {
+    let qemu = try startDeferred()
+    return (qemu, try qemu.listen())
+  }
+
+  /// Starts the destination, which listens at a URI.
+  public func startDestination(at uri: String) throws -> QEMU {
+    let qemu = try startDeferred()
+    try qemu.qmp.execute("migrate-incoming", ["uri": .string(uri)])
+    return qemu
+  }
+
+  private func startDeferred() throws -> QEMU {
     let qemu = try QEMU(cell.destination, source.machine, incoming: "defer")
     try MigrationSetup(channels: cell.channels, compression: cell.compression)
       .apply(to: qemu, .destination)
-    return (qemu, try qemu.listen())
+    return qemu
   }
 
   /// The arguments of the `multifd send` of this cell to a port; `timeout` in seconds.
   public func sendArguments(_ port: Int, timeout: Int = 30) -> [String] {
+    sendArguments(to: "tcp:127.0.0.1:\(port)", timeout: timeout)
+  }
+
+  private func sendArguments(to uri: String, timeout: Int) -> [String] {
     [
-      "send", "--store", store, "--to", "tcp:127.0.0.1:\(port)", "--channels", "\(cell.channels)",
-      "--timeout", "\(timeout)", "--json",
+      "send", "--store", store, "--to", uri, "--channels", "\(cell.channels)", "--timeout",
+      "\(timeout)", "--json",
     ] + (cell.channels > 0 ? ["--compression", cell.backend] : [])
   }
 
   /// Hands the guest from the store to `destination`, where it must go on beating from where it
   /// was.
   public func handOut(to destination: QEMU, _ port: Int, after last: Int) throws -> HandedOut {
+    try handOut(to: destination, by: "tcp:127.0.0.1:\(port)", after: last)
+  }
+
+  /// The same by any URI; `multifd send` gets `descriptors` as 3, 4 and so on.
+  public func handOut(
+    to destination: QEMU, by uri: String, passing descriptors: [Int32]? = nil, after last: Int
+  ) throws -> HandedOut {
     let start = ContinuousClock.now
-    let send = try MultiFDProcess.run(sendArguments(port))
+    let send = try MultiFDProcess(sendArguments(to: uri, timeout: 30), passing: descriptors).wait()
     let wall = start.duration(to: .now)
     guard send.code == 0 else {
       throw LabError(

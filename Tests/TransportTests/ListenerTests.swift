@@ -17,14 +17,25 @@ struct ListenerTests {
     _ = try Socket.connect(to: listener.endpoint, timeout: 1)
   }
 
-  @Test("IPv6")
-  func ipv6() throws {
+  @Test("IPv6: what it says can be connected to", arguments: ["tcp:[::1]:0", "tcp:[::]:0"])
+  func ipv6(uri: String) throws {
     let listener: Listener
-    do { listener = try Listener(on: .tcp(host: "::1", port: 0), timeout: 1) } catch {
-      SkipReason("this machine has no IPv6 (\(error))").announce("listening on ::1")
+    do { listener = try Listener(on: Endpoint(parsing: uri), timeout: 1) } catch {
+      SkipReason("this machine has no IPv6 (\(error))").announce("listening on \(uri)")
       return
     }
-    _ = try Socket.connect(to: listener.endpoint, timeout: 1)
+    guard case .tcp(let host, let port) = listener.endpoint else {
+      Issue.record("\(listener.endpoint)")
+      return
+    }
+    #expect(port > 0 && "\(listener.endpoint)" == uri.dropLast() + "\(port)")
+    let socket = try Socket.connect(
+      to: Endpoint(parsing: "\(listener.endpoint)"), timeout: 1)
+    #expect(socket.peer == "\(listener.endpoint)")
+    // All addresses are those of IPv4 too.
+    if host == "::" {
+      _ = try Socket.connect(to: .tcp(host: "127.0.0.1", port: port), timeout: 1)
+    }
   }
 
   @Test("A listener that accepts nobody is late, not 'in progress'")

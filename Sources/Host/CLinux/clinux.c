@@ -1,10 +1,12 @@
 #define _GNU_SOURCE
 #include "clinux.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -42,6 +44,19 @@ int clinux_wide_pipe(int ends[2], int size) {
 }
 
 int clinux_accept(int fd) { return accept4(fd, NULL, NULL, SOCK_CLOEXEC); }
+
+int clinux_epoll(const int *fds, int count) {
+  const int set = epoll_create1(EPOLL_CLOEXEC);
+  for (int i = 0; i < count && set >= 0; i++) {
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = fds[i]};
+    if (epoll_ctl(set, EPOLL_CTL_ADD, fds[i], &event) == 0) continue;
+    const int error = errno;
+    close(set);
+    errno = error;
+    return -1;
+  }
+  return set;
+}
 
 void clinux_set_thread_name(const char *name) {
   char cut[16];

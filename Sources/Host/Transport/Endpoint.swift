@@ -6,11 +6,14 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
   case tcp(host: String, port: UInt16)
   /// `unix:PATH`.
   case unix(path: String)
+  /// `fd:N`, or `fd:N,M…` to connect: sockets that this process was started with.
+  case fd(PassedSockets)
 
   /// Parses a URI.
   public init(parsing text: String) throws(TransportError) {
     guard let colon = text.firstIndex(of: ":") else {
-      throw TransportError(.badURI, "'\(text)' is no URI: expected tcp:HOST:PORT or unix:PATH")
+      throw TransportError(
+        .badURI, "'\(text)' is no URI: expected tcp:HOST:PORT, unix:PATH or fd:N")
     }
     let rest = text[text.index(after: colon)...]
     switch text[..<colon] {
@@ -26,9 +29,10 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
         throw TransportError(.badURI, "'\(text)': a socket's path has 1 to 107 bytes")
       }
       self = .unix(path: String(rest))
+    case "fd": self = .fd(try PassedSockets(parsing: rest, of: text))
     default:
       throw TransportError(
-        .badURI, "'\(text)': unknown transport '\(text[..<colon])', expected tcp: or unix:")
+        .badURI, "'\(text)': unknown transport '\(text[..<colon])', expected tcp:, unix: or fd:")
     }
   }
 
@@ -38,8 +42,12 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
     case .tcp(let host, let port):
       host.contains(":") ? "tcp:[\(host)]:\(port)" : "tcp:\(host):\(port)"
     case .unix(let path): "unix:\(path)"
+    case .fd(let sockets): sockets.uri
     }
   }
+
+  /// The sockets that it stands for, where it stands for sockets.
+  public var passed: PassedSockets? { if case .fd(let sockets) = self { sockets } else { nil } }
 
   /// Calls `body` with each socket address that the endpoint stands for, until one succeeds.
   ///
@@ -48,6 +56,8 @@ public enum Endpoint: Equatable, Sendable, CustomStringConvertible {
     passive: Bool, _ body: (_ family: Int32, UnsafePointer<sockaddr>, socklen_t) -> Result?
   ) throws(TransportError) -> Result? {
     switch self {
+    // There are sockets instead.
+    case .fd: return nil
     case .unix(let path):
       var address = sockaddr_un()
       address.sun_family = sa_family_t(AF_UNIX)

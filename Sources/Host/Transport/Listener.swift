@@ -2,8 +2,9 @@ import CLinux
 import Glibc
 import System
 
-/// A listening socket.
+/// A listening socket, or what was passed to this process in place of one.
 public final class Listener: Sendable {
+  /// Readable when there may be somebody to accept.
   let descriptor: Int32
   /// What it really listens on: port 0 has become a number.
   public let endpoint: Endpoint
@@ -11,12 +12,20 @@ public final class Listener: Sendable {
   let timeout: Double
   /// The file of a UNIX socket.
   private let file: SocketFile?
+  private let passed: PassedListener?
 
   /// Starts to listen. A UNIX socket's file is for this user only.
   ///
   /// - Parameter timeout: for the sockets that are accepted.
   public init(on endpoint: Endpoint, timeout: Double) throws(TransportError) {
     self.timeout = timeout
+    if case .fd(let sockets) = endpoint {
+      let passed = try PassedListener(sockets)
+      (self.passed, descriptor) = (passed, passed.descriptor)
+      (self.endpoint, file) = (endpoint, nil)
+      return
+    }
+    passed = nil
     let what = "cannot listen on \(endpoint)"
     // Whoever else begins to listen here looks at the same file.
     let turn =
@@ -59,14 +68,14 @@ public final class Listener: Sendable {
   deinit {
     // Removed before it is closed: no moment in which a live file is a dead one to somebody else.
     file?.remove()
-    close(descriptor)
+    if passed == nil { close(descriptor) }
   }
 
   /// Accepts one connection that is there already; nil if none is any more.
   ///
   /// - Throws: when there is one and it cannot be accepted now: no descriptor, no memory.
   func accept() throws(SystemError) -> Socket? {
-    let accepted = clinux_accept(descriptor)
+    let accepted = passed?.accept() ?? clinux_accept(descriptor)
     guard accepted >= 0 else {
       let error = SystemError("accept")
       if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(error.errno) { throw error }
@@ -74,6 +83,17 @@ public final class Listener: Sendable {
     }
     return Socket(descriptor: accepted, peer: "the source", timeout: timeout)
   }
+
+  /// Nothing is accepted any more; who waits for a connection is woken. From any thread.
+  func end() {
+    if let passed { passed.end() } else { shutdown(descriptor, Int32(SHUT_RDWR)) }
+  }
+
+  /// It has ended, where ``descriptor`` does not say so by hanging up.
+  var hasEnded: Bool { passed?.hasEnded ?? false }
+
+  /// The only connection that there was has been accepted.
+  var isExhausted: Bool { passed?.isExhausted ?? false }
 
   private static func resolved(_ endpoint: Endpoint, _ descriptor: Int32) -> Endpoint {
     guard case .tcp(let host, 0) = endpoint else { return endpoint }

@@ -88,7 +88,8 @@ public final class Lobby: Sendable {
     self.examine = examine
   }
 
-  /// Accepts and identifies until ``close()``. Runs in a thread of its own.
+  /// Accepts and identifies until ``close()``, or until nobody is here and nobody else can come.
+  /// Runs in a thread of its own.
   ///
   /// - Parameters:
   ///   - onConnect: called for every connection, before it is identified.
@@ -107,7 +108,7 @@ public final class Lobby: Sendable {
       onArrival(arrival)
       onLeave()
     }
-    while true {
+    while !(listener.isExhausted && visitors.isEmpty) {
       var polled = [pollfd(fd: listener.descriptor, events: 0, revents: 0)]
       let now = ContinuousClock.now
       if acceptsAt <= now { polled[0].events = Int16(POLLIN) }
@@ -120,6 +121,7 @@ public final class Lobby: Sendable {
       let patience = patience(visitors, acceptsAt, now)
       guard poll(&polled, nfds_t(polled.count), patience) >= 0 || errno == EINTR else { return }
       if polled[0].revents & Int16(POLLHUP | POLLERR | POLLNVAL) != 0 { return }
+      if listener.hasEnded { return }
 
       var staying: [Visitor] = []
       var main: Visitor?
@@ -172,7 +174,7 @@ public final class Lobby: Sendable {
   }
 
   /// Ends ``run(onConnect:onLeave:onArrival:)``; connections that are still here are closed.
-  public func close() { shutdown(listener.descriptor, Int32(SHUT_RDWR)) }
+  public func close() { listener.end() }
 
   /// The oldest visitor goes.
   private func dismiss(_ visitors: inout [Visitor]) -> Stranger {

@@ -32,10 +32,14 @@ public final class Socket: Sendable {
 
   deinit { close(descriptor) }
 
-  /// Connects.
+  /// Connects, or takes the next connection that was passed to this process.
   public static func connect(to endpoint: Endpoint, timeout: Double) throws(TransportError)
     -> Socket
   {
+    if case .fd(let sockets) = endpoint {
+      let descriptor = try sockets.takeConnected()
+      return Socket(descriptor: descriptor, peer: "fd:\(descriptor)", timeout: timeout)
+    }
     var failure = SystemError("connect", errno: ECONNREFUSED)
     let descriptor = try endpoint.withAddresses(passive: false) {
       family, address, length -> Int32? in

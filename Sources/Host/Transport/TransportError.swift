@@ -17,7 +17,7 @@ public struct TransportError: Error, Equatable, Sendable, CustomStringConvertibl
     /// A system call failed on an established connection, for a reason of this machine's: memory,
     /// descriptors, a fault. Nothing is known of the peer.
     case local
-    /// A URI that cannot be understood.
+    /// A URI that cannot be understood, or that names a descriptor which is not what it must be.
     case badURI
   }
 

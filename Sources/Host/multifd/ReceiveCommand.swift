@@ -18,7 +18,13 @@ struct ReceiveCommand: ParsableCommand {
       With return-path the source waits until the guest is safely held, and goes on with it if not.
       """)
 
-  @Option(help: ArgumentHelp("Where to listen: tcp:HOST:PORT or unix:PATH.", valueName: "uri"))
+  @Option(
+    help: ArgumentHelp(
+      "Where to listen: tcp:HOST:PORT, unix:PATH, or fd:N, a socket that multifd is started with.",
+      discussion: """
+        Descriptor N, 3 or above, listens; or it is a connection, the only one then, and the source migrates \
+        without multifd.
+        """, valueName: "uri"))
   var listen: String
 
   @Option(help: ArgumentHelp("The folder that will hold the guest.", valueName: "dir"))
@@ -74,7 +80,9 @@ struct ReceiveCommand: ParsableCommand {
     let options = try makeOptions()
     if let warning = standby.warning { Console.note(warning) }
     let leftovers = Leftovers(in: store)
-    let guardian = try Workers.start("receive", callLimit: timeout) { worker in
+    let guardian = try Workers.start(
+      "receive", callLimit: timeout, passing: [options.listen.passed]
+    ) { worker in
       standby.colo ? protect(options, worker) : receive(options, worker)
     }
     if standby.colo {
@@ -138,6 +146,7 @@ struct ReceiveCommand: ParsableCommand {
   private func makeOptions() throws -> ReceiveOptions {
     do {
       var options = ReceiveOptions(listen: try Endpoint(parsing: listen), store: store)
+      try options.listen.passed?.checkListening(channels: channels)
       options.channels = channels
       options.compression = try compression.map { try CompressionSpec(parsing: $0) }
       options.timeout = timeout

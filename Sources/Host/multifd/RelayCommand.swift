@@ -26,12 +26,14 @@ struct RelayCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Where the source connects, a QEMU or a link: tcp:HOST:PORT or unix:PATH.", valueName: "uri"))
+      "Where the source connects, a QEMU or a link: tcp:HOST:PORT, unix:PATH or fd:N.",
+      discussion: "As of 'multifd receive'.", valueName: "uri"))
   var listen: String
 
   @Option(
     help: ArgumentHelp(
-      "Where the guest goes: tcp:HOST:PORT or unix:PATH of a QEMU; link:tcp:HOST:PORT or link:unix:PATH.",
+      "Where the guest goes: tcp:HOST:PORT, unix:PATH or fd:N[,M…] of a QEMU; link: before it for a link.",
+      discussion: "fd:N[,M…] as of 'multifd send': as many connections as the source makes.",
       valueName: "uri"))
   var to: String
 
@@ -73,7 +75,9 @@ struct RelayCommand: ParsableCommand {
 
   func run() throws {
     let options = try makeOptions()
-    let guardian = try Workers.start("relay", callLimit: timeout) { worker in
+    let guardian = try Workers.start(
+      "relay", callLimit: timeout, passing: [options.listen.passed, options.to.endpoint.passed]
+    ) { worker in
       let line = ProgressLine(progress)
       let relay = Relay(
         options, loader: plugins.loader, onFailure: worker.failing, log: Console.note)
@@ -97,6 +101,10 @@ struct RelayCommand: ParsableCommand {
     do {
       var options = RelayOptions(
         listen: try Endpoint(parsing: listen), to: try Destination(parsing: to))
+      let (near, far) = (options.listen.passed, options.to.endpoint.passed)
+      try near?.checkApart(from: far)
+      try near?.checkListening(channels: channels)
+      try far?.checkConnected(count: channels.map { $0 + 1 })
       options.compression = try FormatWish(parsing: compression)
       options.channels = channels
       options.timeout = timeout

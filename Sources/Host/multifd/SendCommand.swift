@@ -25,7 +25,13 @@ struct SendCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The folder that holds the guest.", valueName: "dir"))
   var store: String
 
-  @Option(help: ArgumentHelp("The destination: tcp:HOST:PORT or unix:PATH.", valueName: "uri"))
+  @Option(
+    help: ArgumentHelp(
+      "The destination: tcp:HOST:PORT, unix:PATH, or fd:N[,M…], connections that multifd is started with.",
+      discussion: """
+        Descriptor N, 3 or above, is the main channel's, and each channel has one of those behind it, in \
+        order: they must have been connected in this order too.
+        """, valueName: "uri"))
   var to: String
 
   @Option(help: "Number of multifd channels, 0 to 16; 0 sends everything on the main channel.")
@@ -72,7 +78,9 @@ struct SendCommand: ParsableCommand {
     let options: SendOptions
     do { options = try makeOptions() } catch { throw Failure(error, at: "send") }
     let leftovers = Leftovers(in: store)
-    let guardian = try Workers.start("send", callLimit: timeout) { worker in
+    let guardian = try Workers.start(
+      "send", callLimit: timeout, passing: [options.to.endpoint.passed]
+    ) { worker in
       let sender = Sender(
         options, loader: plugins.loader, onFailure: worker.failing, settled: worker.isSettled)
       worker.onCancel(sender.cancel)
@@ -92,6 +100,7 @@ struct SendCommand: ParsableCommand {
   private func makeOptions() throws -> SendOptions {
     var options = SendOptions(store: store, to: try Destination(parsing: to))
     options.channels = channels
+    try options.to.endpoint.passed?.checkConnected(count: channels + 1)
     options.compression = try FormatWish(parsing: compression)
     options.timeout = timeout
     options.uuid = uuid.flatMap { VMUUID($0) }

@@ -1,16 +1,20 @@
 import Foundation
 import Migration
 import Roles
+import Transport
 
 /// How a command has its role work in a process of its own, see ``Guardian``.
 enum Workers {
   /// Starts the worker. Nothing that has threads may have been started before.
+  ///
+  /// - Parameter sockets: what was passed to this process for the worker.
   static func start(
-    _ role: String, callLimit: Double, _ work: (Worker) -> WorkerEnd
+    _ role: String, callLimit: Double, passing sockets: [PassedSockets?] = [],
+    _ work: (Worker) -> WorkerEnd
   ) throws(Failure) -> Guardian {
     // The worker hears of them through its guardian.
     Signals.block()
-    return try Guardian(role, callLimit: callLimit, work)
+    return try Guardian(role, callLimit: callLimit, passing: sockets, work)
   }
 
   /// Waits for a worker. Signals end it, and only then this process.

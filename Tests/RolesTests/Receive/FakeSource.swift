@@ -88,6 +88,7 @@ final class FakeSource: Sendable {
     switch endpoint {
     case .tcp(_, let port): Sockets.connect(port: Int(port))
     case .unix(let path): Sockets.connect(unix: path)
+    case .fd: nil
     }
   }
 

@@ -35,6 +35,9 @@ int clinux_wide_pipe(int ends[2], int size);
 /* accept4(2) with SOCK_CLOEXEC. A descriptor, or -1 with errno. */
 int clinux_accept(int fd);
 
+/* epoll_create1(2), close-on-exec: readable while one of these descriptors is. A descriptor, or -1 with errno. */
+int clinux_epoll(const int *fds, int count);
+
 /* pthread_setname_np(3) for the calling thread; longer names are cut at 15 bytes. */
 void clinux_set_thread_name(const char *name);
 

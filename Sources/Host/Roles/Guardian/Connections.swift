@@ -11,11 +11,13 @@ struct Connections {
 
   /// Takes them all down, for the peers too, as far as the kernel lets us have copies of them. Not
   /// what this process has as well: whatever both were started with.
-  func reset() {
+  ///
+  /// - Parameter others: sockets that are not the child's alone, by their names.
+  func reset(sparing others: Set<String> = []) {
     let process = clinux_pidfd_open(pid)
     guard process >= 0 else { return }
     defer { close(process) }
-    let ours = Set(Self.sockets(of: "self").values)
+    let ours = others.union(Self.sockets(of: "self").values)
     let theirs = Self.sockets(of: "\(pid)").filter { !ours.contains($0.value) }.map(\.key)
     guard !theirs.isEmpty, clinux_reset_sockets(process, theirs, Int32(theirs.count)) == 0 else {
       return

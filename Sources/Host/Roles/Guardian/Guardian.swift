@@ -36,6 +36,8 @@ public final class Guardian: Sendable {
   private let line: WorkerLine
   private let callLimit: Double
   private let page: WorkerPage
+  /// What the worker accepts from, where others may have it too.
+  private let shared: Set<String>
   private let state = Monitor(State())
 
   /// Seconds that a worker may take to leave everything in order once something has failed.
@@ -49,11 +51,15 @@ public final class Guardian: Sendable {
   ///   - role: what the worker does, for messages: `receive`.
   ///   - callLimit: seconds that a callback of a backend may take, not counting its waits for
   ///     payload.
+  ///   - sockets: what was passed to this process for the worker, and is left to it.
   ///   - work: what the worker does, in the worker.
   public init(
-    _ role: String, callLimit: Double, _ work: (Worker) -> WorkerEnd
+    _ role: String, callLimit: Double, passing sockets: [PassedSockets?] = [],
+    _ work: (Worker) -> WorkerEnd
   ) throws(Failure) {
     self.role = role
+    let sockets = sockets.compactMap(\.self)
+    shared = Set(sockets.flatMap(\.listening))
     self.callLimit = callLimit
     do { page = try WorkerPage() } catch { throw Failure(error, at: "starting the worker") }
     // Made now, so that both have it.
@@ -72,6 +78,8 @@ public final class Guardian: Sendable {
     guard pid == 0 else {
       close(ends[1])
       line = WorkerLine(ends[0])
+      // Whoever is at their other ends sees it when the worker is gone.
+      for sockets in sockets { sockets.leave() }
       return
     }
     close(ends[0])
@@ -188,7 +196,7 @@ public final class Guardian: Sendable {
     guard !isGone else { return }
     // They stay open as long as one of its threads stands, and it could not even be asked to close
     // them: whoever waits for storage may hold what every allocation needs.
-    Connections(of: pid).reset()
+    Connections(of: pid).reset(sparing: shared)
     kill()
     // One that is waiting for storage which does not answer dies when that does; nobody else waits
     // for it.

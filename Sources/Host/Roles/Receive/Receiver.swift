@@ -128,6 +128,12 @@ public final class Receiver: Sendable {
         lobby.run(onConnect: session.connected, onLeave: session.identified) {
           entrance.admit($0, host, channels)
         }
+        // Ended from within: what was passed to us in place of a listening socket has no more.
+        if !session.hasMain {
+          session.fail(
+            Failure(
+              .unreachable, "receive", "no source came by \(listener.endpoint), and none can now"))
+        }
         if !channels.joinAll(within: Self.patience) { left.store(true, ordering: .relaxed) }
       }
     } catch { throw Failure(error, at: "receive") }

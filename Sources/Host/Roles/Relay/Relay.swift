@@ -95,6 +95,12 @@ public final class Relay: Sendable {
       try door.start("lobby") { [self] in
         let host = LinkHost(pageSize: options.pageSize)
         lobby.run(onConnect: {}) { admit($0, host, far, threads) }
+        // As in a reception: there was one connection, or none can come any more.
+        if state.read({ $0.source == nil }) {
+          session.fail(
+            Failure(
+              .unreachable, "relay", "no source came by \(listener.endpoint), and none can now"))
+        }
       }
     } catch { throw Failure(error, at: "relay") }
     defer {
