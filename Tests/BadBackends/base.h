@@ -4,7 +4,10 @@
  * Payload: for each page a byte that says how it is told, then
  *   0  the page as it is
  *   1  runs: a byte of length - 1 and a byte of value, until the page is full
- * With STATEFUL the payload starts with the number of the channel's packet, modulo 256. */
+ * With STATEFUL the payload starts with the number of the channel's packet, modulo 256.
+ * With REFERENCE a page that has one is its XOR with it, told by
+ *   2  as 0
+ *   3  as 1 */
 #include "prelude.h"
 
 /* ---- what can be different ---- */
@@ -39,6 +42,8 @@
 #ifndef CAPS
 #ifdef STATEFUL
 #define CAPS (MULTIFD_CAP_STATEFUL | MULTIFD_CAP_DETERMINISTIC)
+#elif defined REFERENCE
+#define CAPS (MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC | MULTIFD_CAP_REFERENCE)
 #else
 #define CAPS (MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC)
 #endif
@@ -126,6 +131,19 @@ static const MultiFDOption options[] = {
 #ifndef OFFSET
 #define OFFSET(value) (value)
 #endif
+/* Where the reference of page i is: both sides, and each of them. */
+#ifndef REFERENCE_PAGE
+#define REFERENCE_PAGE(p, i) ((p)->reference + (p)->normal[i])
+#endif
+#ifndef SENT_REFERENCE
+#define SENT_REFERENCE(p, i) REFERENCE_PAGE(p, i)
+#endif
+#ifndef RECEIVED_REFERENCE
+#define RECEIVED_REFERENCE(p, i) REFERENCE_PAGE(p, i)
+#endif
+#ifndef ON_NO_REFERENCE /* a page differs from a reference that there is not */
+#define ON_NO_REFERENCE return corrupt(p, "there is no reference")
+#endif
 
 /* ---- the backend ---- */
 
@@ -135,6 +153,7 @@ typedef struct {
   uint32_t number;
   uint32_t setups; /* how many channels there were before */
   void *extra;     /* of the file that includes this */
+  const uint8_t *reference; /* of the page that is encoded, or NULL */
 } State;
 
 static _Atomic uint32_t setup_count;
@@ -210,19 +229,24 @@ static int32_t recv_setup(MultiFDRecvParams *p) {
 #endif
 static void recv_cleanup(MultiFDRecvParams *p) { CLEANUP(p); }
 
+static inline void exclusive_or(uint8_t *page, const uint8_t *reference, uint32_t size) {
+  for (uint32_t i = 0; i < size; i++) page[i] ^= reference[i];
+}
+
 /* The guest may write to `page` meanwhile: it is read once. */
 #ifndef ENCODE_PAGE
 #define ENCODE_PAGE encode_page
 #endif
 static uint8_t *encode_page(State *s, uint8_t *out, const uint8_t *page, uint32_t size) {
   memcpy(s->page, page, size);
+  if (s->reference != NULL) exclusive_or(s->page, s->reference, size);
   uint8_t *start = out, *limit = out + size;
-  *out++ = 1;
+  *out++ = s->reference != NULL ? 3 : 1;
   for (uint32_t i = 0; i < size;) {
     uint32_t run = 1;
     while (run < 256 && i + run < size && s->page[i + run] == s->page[i]) run++;
     if (out + 2 > limit) { /* no smaller than the page */
-      *start = 0;
+      *start -= 1;
       memcpy(start + 1, s->page, size);
       return start + 1 + size;
     }
@@ -247,6 +271,9 @@ static int32_t send_prepare(MultiFDSendParams *p) {
   if (p->normal_num > 0) HEADER(out);
 #endif
   for (uint32_t i = 0; i < p->normal_num; i++) {
+#ifdef REFERENCE
+    s->reference = p->reference != NULL ? SENT_REFERENCE(p, i) : NULL;
+#endif
     out = ENCODE_PAGE(s, out, p->host + OFFSET(p->normal[i]), p->page_size);
   }
 #ifdef TRAILER
@@ -287,7 +314,12 @@ static int32_t recv_packet(MultiFDRecvParams *p) {
   for (uint32_t i = 0; i < p->normal_num; i++) {
     uint8_t *page = p->host + OFFSET(p->normal[i]);
     if (in == end) ON_SHORT;
-    const uint8_t kind = *in++;
+    uint8_t kind = *in++;
+#ifdef REFERENCE
+    const int differs = kind == 2 || kind == 3;
+    if (differs && p->reference == NULL) ON_NO_REFERENCE;
+    if (differs) kind -= 2;
+#endif
     if (kind == 0) {
       if ((size_t)(end - in) < p->page_size) ON_SHORT;
       memcpy(page, in, p->page_size);
@@ -303,6 +335,9 @@ static int32_t recv_packet(MultiFDRecvParams *p) {
     } else {
       return corrupt(p, "a page of an unknown kind");
     }
+#ifdef REFERENCE
+    if (differs) exclusive_or(page, RECEIVED_REFERENCE(p, i), p->page_size);
+#endif
   }
 #ifdef SKIP_TRAILER
   if (p->normal_num > 0) SKIP_TRAILER;

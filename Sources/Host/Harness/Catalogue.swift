@@ -130,7 +130,8 @@ public enum Catalogue {
     .init("roundtrip/packet-numbers", "packet numbers with gaps, as a channel among others sees"),
     .init("roundtrip/stream", "hundreds of packets in sequence on one channel"),
     .init("roundtrip/changing-pages", "pages written while they are read decode to old or new"),
-    .init("roundtrip/reference", "with a reference image and without (where declared)"),
+    .init(
+      "roundtrip/reference", "with reference images and without, and for a gain (where declared)"),
   ]
 
   private static let bounds: [TestDescription] = [
@@ -166,6 +167,7 @@ public enum Catalogue {
     .init("hostile/loss", "a packet that is lost does no harm"),
     .init("hostile/wrong-channel", "a packet of another channel does no harm"),
     .init("hostile/repeated-offset", "a page that is in a packet twice does no harm"),
+    .init("hostile/reference", "payloads for another reference, or none, do no harm"),
     .init("hostile/status", "a refusal is one of the header's statuses: CORRUPT for a bad payload"),
     .init("hostile/reason", "a failure is explained through error(), in one line"),
   ]

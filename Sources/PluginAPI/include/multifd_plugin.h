@@ -275,7 +275,7 @@ typedef struct MultiFDSendParams {
 
   /* NULL, or (MULTIFD_CAP_REFERENCE) an image of the same block in which the page at
    * reference + normal[i] holds what the receiver has for it now. Readable, does not change during
-   * the call. */
+   * the call; nothing else of the image may be touched. */
   const uint8_t *MULTIFD_NULLABLE reference;
 } MultiFDSendParams;
 

@@ -86,8 +86,12 @@ enum Fuzz {
   private static func honest(_ context: Context, _ library: Library) throws(Stop) -> Seeds {
     let attack = try Attack(context)
     var seeds = Seeds(attack: attack, sequences: [], pages: attack.source.offsets)
-    seeds.sequences.append(
-      attack.packets.map { Recording.Entry(offsets: $0.offsets, payload: $0.payload) })
+    // Payloads that refer to an image are spoilt as well; which image they meet does not matter.
+    let isDelta = library.has(MULTIFD_CAP_REFERENCE)
+    for attack in isDelta ? [attack, try Attack(context, nearness: .close)] : [attack] {
+      seeds.sequences.append(
+        attack.packets.map { Recording.Entry(offsets: $0.offsets, payload: $0.payload) })
+    }
     for content in [Content.text, .zero, .sparse, .ram, .random, .period] {
       let lane = try Lane(context, attack.shape, pages: 12, label: content.rawValue, content)
       var entries: [Recording.Entry] = []
@@ -122,10 +126,11 @@ enum Fuzz {
     note(recording)
     let all = Set(pages).union(recording.entries.flatMap(\.offsets))
     let target = Self.target(recording.pageSize, all.sorted())
+    let reference = try context.library.has(MULTIFD_CAP_REFERENCE) ? image(target) : nil
     let receiver = try ReceiveDriver(context, recording.shape, options: recording.options)
     for (number, entry) in recording.entries.enumerated() {
       target.poison()
-      let status = receiver.receive(entry.payload, target, entry.offsets)
+      let status = receiver.receive(entry.payload, target, entry.offsets, reference: reference)
       let inPacket = Set(entry.offsets)
       for offset in target.offsets where !inPacket.contains(offset) && !target.isPoisoned(offset) {
         context.fail(
@@ -148,6 +153,21 @@ enum Fuzz {
     if let last = lastTarget, last.pageSize == pageSize, last.offsets == offsets { return last }
     let block = Block(pageSize: pageSize, offsets: offsets, kind: .target)
     lastTarget = block
+    return block
+  }
+
+  nonisolated(unsafe) private static var lastImage: Block?  // the main thread's
+
+  /// Something for payloads to refer to, of the same pages as `target`.
+  private static func image(_ target: Block) -> Block {
+    if let last = lastImage, last.pageSize == target.pageSize, last.offsets == target.offsets {
+      return last
+    }
+    let block = Block(pageSize: target.pageSize, offsets: target.offsets, kind: .reference)
+    var random = Seeded(1)
+    block.fill(.random, &random)
+    block.allow(.reading)
+    lastImage = block
     return block
   }
 

@@ -10,7 +10,7 @@ enum Hostile {
     "hostile/bit-flips": bitFlips, "hostile/noise": noise, "hostile/length-fields": lengthFields,
     "hostile/foreign-payload": foreignPayload, "hostile/bomb": bomb, "hostile/replay": replay,
     "hostile/loss": loss, "hostile/wrong-channel": wrongChannel,
-    "hostile/repeated-offset": repeatedOffset,
+    "hostile/repeated-offset": repeatedOffset, "hostile/reference": Reference.hostile,
     // Statuses and reasons are looked at in every test; this gives occasion for many.
     "hostile/status": bitFlips, "hostile/reason": bitFlips,
   ]

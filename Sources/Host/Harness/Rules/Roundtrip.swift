@@ -9,7 +9,7 @@ enum Roundtrip {
     "roundtrip/packet-sizes": packetSizes, "roundtrip/page-order": pageOrder,
     "roundtrip/high-offsets": highOffsets, "roundtrip/zero-lists": zeroLists,
     "roundtrip/packet-numbers": packetNumbers, "roundtrip/stream": stream,
-    "roundtrip/changing-pages": ChangingPages.check, "roundtrip/reference": reference,
+    "roundtrip/changing-pages": ChangingPages.check, "roundtrip/reference": Reference.roundtrip,
   ]
 
   @Sendable private static func basic(_ context: Context) throws(Stop) {
@@ -168,35 +168,6 @@ enum Roundtrip {
       let isLarge = Int.random(in: 0..<context.rounds(8, quick: 16), using: &random) == 0
       let most = isLarge ? shape.pageCount : 12
       try lane.pass(lane.source.pick(Int.random(in: 0...most, using: &random), &random))
-    }
-  }
-
-  /// Pages that differ little from an image that both sides have.
-  @Sendable private static func reference(_ context: Context) throws(Stop) {
-    let library = try context.library
-    guard library.has(MULTIFD_CAP_REFERENCE) else { throw .skipped("REFERENCE is not declared") }
-    let shape = Shape(library, pages: 16)
-    let lane = try Lane(context, shape, content: Lane.mix)
-    let image = Block(pageSize: shape.pageSize, pages: lane.source.offsets.count, kind: .reference)
-    var random = context.random("image")
-    for offset in image.offsets {
-      memcpy(image.base + Int(offset), lane.source.base + Int(offset), shape.pageSize)
-      for _ in 0..<8 {
-        let at = Int(offset) + Int.random(in: 0..<shape.pageSize, using: &random)
-        image.base.storeBytes(
-          of: UInt8.random(in: 0...255, using: &random), toByteOffset: at, as: UInt8.self)
-      }
-    }
-    image.allow(.reading)
-    for reference in [image, nil, image, image, nil] {
-      let offsets = lane.source.pick(8, &random)
-      let payload = lane.sender.prepare(lane.source, offsets, reference: reference)
-      try context.demand(payload.status, "send_prepare()")
-      lane.target.poison()
-      let status = lane.receiver.receive(
-        payload.bytes, lane.target, offsets, reference: reference)
-      try context.require(status.isOK, "recv() returns \(status)")
-      try lane.compare(offsets)
     }
   }
 }

@@ -8,10 +8,13 @@ final class Attack {
   let library: Library
   let source: Block
   let target: Block
+  /// What the honest packets were made with.
+  let reference: Block?
   /// Two packets in sequence: pages that compress, then pages of every kind.
   let packets: [Packet]
 
-  init(_ context: Context, pages: Int = 6) throws(Stop) {
+  /// With `nearness`, the packets are made with a reference of that kind.
+  init(_ context: Context, pages: Int = 6, nearness: Nearness? = nil) throws(Stop) {
     self.context = context
     library = try context.library
     shape = Shape(library, pages: pages)
@@ -27,13 +30,18 @@ final class Attack {
       }
     }
     source.allow(.reading)
+    if let nearness {
+      reference = Block(referenceOf: source, source.offsets, &random) { _ in nearness }
+    } else {
+      reference = nil
+    }
     let send = try SendDriver(context, shape)
     try context.require(send.setup.isOK, "send_setup() returns \(send.setup)")
     let all = source.offsets
     var packets: [Packet] = []
     for list in [[all[0], all[1], all[3]], [all[5], all[2], all[4], all[0]]] {
       let offsets = Array(list.prefix(shape.pageCount))
-      let payload = send.prepare(source, offsets)
+      let payload = send.prepare(source, offsets, reference: reference)
       try context.demand(payload.status, "send_prepare()")
       packets.append(Packet(offsets: offsets, payload: payload.bytes))
     }
@@ -52,7 +60,8 @@ final class Attack {
     let receiver = try ReceiveDriver(context, shape)
     try context.require(receiver.setup.isOK, "recv_setup() returns \(receiver.setup)")
     for packet in packets.prefix(count) {
-      let status = receiver.receive(packet.payload, target, packet.offsets)
+      let status = receiver.receive(
+        packet.payload, target, packet.offsets, reference: reference)
       // It is the channel's own, so it decodes, whatever other channels have gone through.
       try context.require(
         status.isOK, as: "isolation/interleaved",
@@ -67,12 +76,13 @@ final class Attack {
   @discardableResult
   func hit(
     _ receiver: ReceiveDriver, _ payload: [UInt8], announced: Int? = nil, _ offsets: [UInt64],
-    _ what: @autoclosure () -> String
+    reference: Block? = nil, _ what: @autoclosure () -> String
   ) -> Bool {
     // A host looks at the announced size before it calls.
     guard (announced ?? payload.count) <= limit else { return false }
     target.poison()
-    let status = receiver.receive(payload, announced: announced, target, offsets)
+    let status = receiver.receive(
+      payload, announced: announced, target, offsets, reference: reference)
     let inPacket = Set(offsets)
     for offset in target.offsets where !inPacket.contains(offset) && !target.isPoisoned(offset) {
       context.fail(
