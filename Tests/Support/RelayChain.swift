@@ -11,7 +11,7 @@ public final class RelayChain: Sendable {
   /// Starts them.
   ///
   /// - Parameters:
-  ///   - destination: what the last one is told with `--to`.
+  ///   - destination: what the last one is told with `--to`: perhaps a link.
   ///   - compressions: what each of them is told with `--compression`, the one next to the source
   ///     first; nil: nothing.
   ///   - folder: for the sockets; nil: over TCP.
@@ -40,5 +40,28 @@ public final class RelayChain: Sendable {
   /// - Returns: what each said, the one next to the source first.
   public func wait(_ timeout: Duration = .seconds(60)) throws -> [MultiFDProcess.Result] {
     try relays.map { try $0.wait(timeout) }
+  }
+
+  /// Waits for the end of all of them. Throws when one of them has failed.
+  public func waitOrderly(_ timeout: Duration = .seconds(60)) throws -> [MultiFDProcess.Result] {
+    let said = try wait(timeout)
+    if let bad = said.firstIndex(where: { $0.code != 0 }) {
+      throw LabError("relay \(bad): \(said[bad])")
+    }
+    return said
+  }
+
+  /// What they have said, shortened.
+  public var complaints: String {
+    relays.enumerated().map { "relay \($0): \($1.process.errors.text.suffix(300))" }
+      .joined(separator: "; ")
+  }
+
+  /// Ends all of them.
+  public func end() {
+    for relay in relays {
+      relay.process.kill()
+      _ = relay.process.wait(.seconds(5))
+    }
   }
 }
