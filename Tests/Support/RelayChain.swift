@@ -51,6 +51,14 @@ public final class RelayChain: Sendable {
     return said
   }
 
+  /// They end soon after a primary that was killed, and say so. Throws what they say else.
+  public func expectProtected() throws {
+    for (index, relay) in try wait(.seconds(10)).enumerated()
+    where relay.code != 0 || relay.json["result"].string != "protected" {
+      throw LabError("relay \(index) behind a primary that was killed: \(relay)")
+    }
+  }
+
   /// What they have said, shortened.
   public var complaints: String {
     relays.enumerated().map { "relay \($0): \($1.process.errors.text.suffix(300))" }
