@@ -24,7 +24,7 @@ help:
 	@echo 'make demo       a guest goes from a stock QEMU into a store and out again, told in plain sentences'
 	@echo 'make test       setup, build, all tests (a part of them against stock QEMU 7.2 and 11.1)'
 	@echo 'make arrows     what Package.swift and Support/rooms draw next to what the files use'
-	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination'
+	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination, stores and relays between'
 	@echo 'make bench      throughput next to stock QEMU; make bench-checkpoint: what COLO checkpoints cost a guest'
 	@echo 'make soak       standbys and primaries killed at random, thousands of times'
 	@echo 'make fuzz       random mutations of recorded streams'

@@ -18,6 +18,11 @@ struct COLOCell: Sendable, CustomStringConvertible {
   var memory = 256
   var checkpoints = 10
   var onLoss = Protection.OnLoss.hold
+  /// `--compression` of a relay beside the primary, between which and the standby is a link;
+  /// `none`: a relay that is told nothing; `direct`: no relay.
+  var link = "direct"
+  /// Instead of our standby: a second relay and a stock secondary.
+  var pair = false
   /// Protect the guest again after the failover, fail over again, and migrate it away.
   var andBack = false
   /// Instead of all that: hold the primary in its last checkpoint, and compare its memory with the
@@ -28,6 +33,7 @@ struct COLOCell: Sendable, CustomStringConvertible {
     var words = ["\(source)", channels == 0 ? "plain" : "\(compression) x\(channels)"]
     words += ["\(delay) ms", "\(rate) MiB/s", cache, onLoss.rawValue]
     if memory != 256 { words.append("\(memory) MiB") }
+    if link != "direct" { words.append(pair ? "link \(link), stock pair" : "link \(link)") }
     if andBack { words.append("and back") }
     if compare { words[words.count - 1] = "compare" }
     return words.joined(separator: ", ")
@@ -38,6 +44,13 @@ struct COLOCell: Sendable, CustomStringConvertible {
 
   var setup: MigrationSetup {
     .colo(source, channels: channels, compression: compression, delay: delay)
+  }
+
+  /// What the relays are told, the one next to the primary first.
+  var relays: [String?] {
+    if link == "direct" { return [] }
+    let first = link == "none" ? nil : link
+    return pair ? [first, nil] : [first]
   }
 
   /// 7.2 and 10.0 primaries under TCG stall after one to three checkpoints: what they give is
@@ -82,6 +95,7 @@ struct COLOCell: Sendable, CustomStringConvertible {
     guard qemu.console.waitHeartbeat(.seconds(60)) != nil else {
       throw LabError("the guest does not beat at its primary")
     }
+    if pair { return try protectByStock(qemu, &random) }
     if compare || mayLoseWrites { return try compareMemory(qemu) }
     var (outcome, survivor) = try protect(qemu, &random)
     guard andBack else { return outcome }
@@ -121,7 +135,8 @@ struct COLOCell: Sendable, CustomStringConvertible {
   private func protect(
     _ primary: any GuestHost, _ random: inout some RandomNumberGenerator
   ) throws -> (outcome: Outcome, survivor: FailedOverQEMU) {
-    let protection = try Protection(primary, setup, cache: cache, onLoss: onLoss)
+    let protection = try Protection(
+      primary, setup, cache: cache, onLoss: onLoss, relays: relays)
     defer { protection.end() }
     primary.setLoad(rate: rate)
     try protection.waitSpare()

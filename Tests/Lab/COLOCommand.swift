@@ -8,7 +8,7 @@ struct COLOCommand: ParsableCommand {
     commandName: "colo",
     abstract: "Protects guests of stock QEMUs, kills the primaries, fails over; prints the matrix.",
     discussion: """
-      For each cell: a stock COLO primary, `multifd receive --colo`, a guest under load, checkpoints, SIGKILL of the \
+      For each cell: a stock COLO primary, perhaps a relay, `multifd receive --colo`, a guest under load, checkpoints, SIGKILL of the \
       primary at a random moment, failover into the same stock QEMU. The guest must go on from at most one interval \
       back and find all of its memory as it should be. With --compare the primary is held in its last checkpoint first, \
       and its memory compared with the store byte for byte. Without options about the cells a representative part of the \
@@ -39,7 +39,20 @@ struct COLOCommand: ParsableCommand {
   var onLoss: List<Protection.OnLoss>?
 
   @Option(
-    help: "Checkpoints of each cell; default 100 for three of the representative cells, else 10.")
+    help: """
+      Relays in front of the standby, with this --compression on the link: none (nothing said), lz4, …; direct: no relay.
+      """)
+  var link: List<String>?
+
+  @Flag(help: "A stock secondary behind two relays instead of the standby, with --link.")
+  var pair = false
+
+  @Flag(help: "Of the representative cells those with relays.")
+  var relayed = false
+
+  @Option(
+    help: "Checkpoints of each cell; default 10, and up to 100 for some of the representative ones."
+  )
   var checkpoints: Int?
 
   @Flag(help: "Four cells of five checkpoints.")
@@ -68,6 +81,13 @@ struct COLOCommand: ParsableCommand {
     }
     for name in cache?.elements ?? [] where !["sparse", "mirror"].contains(name) {
       throw ValidationError("Unknown cache '\(name)': sparse, mirror.")
+    }
+    let links = ["direct", "none", "nocomp", "zlib", "zstd", "lz4", "auto"]
+    for name in link?.elements ?? [] where !links.contains(name) {
+      throw ValidationError("Unknown link '\(name)': \(links.joined(separator: ", ")).")
+    }
+    if pair, link?.elements.contains("direct") ?? true {
+      throw ValidationError("--pair goes with --link, and not with direct.")
     }
     for count in channels?.elements ?? [] where !(0...16).contains(count) {
       throw ValidationError("\(count) channels: 0 to 16.")
@@ -125,13 +145,15 @@ struct COLOCommand: ParsableCommand {
   private var cells: [COLOCell] {
     let axes =
       source != nil || channels != nil || compression != nil || delay != nil || rate != nil
-      || cache != nil || onLoss != nil
+      || cache != nil || onLoss != nil || link != nil
     var cells = axes ? product : quick ? COLOCell.quick : COLOCell.representative
+    if relayed { cells.removeAll { $0.link == "direct" } }
     if andBack { cells = axes ? cells : [COLOCell(delay: 100)] }
     for index in cells.indices {
       if let checkpoints { cells[index].checkpoints = checkpoints }
       if andBack { cells[index].andBack = true }
       cells[index].compare = compare
+      if pair { cells[index].pair = true }
     }
     return memory.elements.flatMap { mebibytes in
       cells.map { cell in
@@ -151,10 +173,12 @@ struct COLOCommand: ParsableCommand {
             for rate in rate?.elements ?? [32] {
               for cache in cache?.elements ?? ["sparse"] {
                 for onLoss in onLoss?.elements ?? [.hold] {
-                  cells.append(
-                    COLOCell(
-                      source: source, channels: channels, compression: compression, delay: delay,
-                      rate: rate, cache: cache, onLoss: onLoss))
+                  for link in link?.elements ?? ["direct"] {
+                    cells.append(
+                      COLOCell(
+                        source: source, channels: channels, compression: compression, delay: delay,
+                        rate: rate, cache: cache, onLoss: onLoss, link: link))
+                  }
                 }
               }
             }
@@ -164,41 +188,4 @@ struct COLOCommand: ParsableCommand {
     }
     return cells
   }
-}
-
-extension Protection.OnLoss: ExpressibleByArgument {}
-
-extension COLOCell {
-  /// Enough to see that everything works.
-  static let quick = [
-    Self(delay: 100, checkpoints: 5), Self(channels: 0, delay: 100, checkpoints: 5),
-    Self(compression: "zstd", delay: 100, cache: "mirror", checkpoints: 5, onLoss: .spare),
-    Self(channels: 1, compression: "zlib", delay: 100, checkpoints: 5, onLoss: .failover),
-  ]
-
-  /// Every value of every axis, and the pairs that matter.
-  static let representative = [
-    Self(checkpoints: 100),
-    Self(delay: 100, rate: 200, checkpoints: 100, onLoss: .spare),
-    Self(channels: 0, delay: 100, checkpoints: 100),
-    Self(rate: 0),
-    Self(delay: 100, rate: 0, onLoss: .failover),
-    Self(rate: 200, onLoss: .failover),
-    Self(channels: 0, rate: 200, onLoss: .spare),
-    Self(channels: 0, delay: 100, rate: 0, cache: "mirror"),
-    Self(compression: "zstd"),
-    Self(compression: "zstd", delay: 100, rate: 200, onLoss: .spare),
-    Self(channels: 4, compression: "zstd", delay: 100, cache: "mirror"),
-    Self(channels: 1, compression: "zlib"),
-    Self(channels: 1, compression: "zlib", delay: 100, rate: 200, cache: "mirror"),
-    Self(channels: 4, delay: 100),
-    Self(channels: 4, rate: 200),
-    Self(channels: 4, delay: 100, rate: 200, cache: "mirror", onLoss: .failover),
-    Self(delay: 100, rate: 200, cache: "mirror"),
-    Self(source: .v100, delay: 100),
-    Self(source: .v100, channels: 0, delay: 100),
-    Self(source: .v72, delay: 100),
-    Self(source: .v72, channels: 0, delay: 100, rate: 0),
-    Self(delay: 100, andBack: true),
-  ]
 }

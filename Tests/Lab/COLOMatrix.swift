@@ -30,7 +30,7 @@ struct COLOMatrix {
     "\(rows.count - failures - skips) ok, \(failures) failed, \(skips) skipped"
   }
 
-  private static let widths = [46, 7, 13, 15, 15, 15, 12, 12, 9]
+  private static let widths = [62, 7, 13, 15, 15, 15, 12, 12, 9]
 
   private static let head = [
     "", "ckpts", "pause ms", "transfer ms", "commit ms", "failover ms", "kill/end ms", "memory",
@@ -69,15 +69,17 @@ struct COLOMatrix {
       "\(outcome.reached)", pair(Timings.summary(of: outcome.pauses)),
       pair(outcome.report["transfer"]),
       pair(outcome.report["commit"]),
-      String(
-        format: "%.0f/load %.0f", outcome.failover["total-time"].double ?? .nan,
-        outcome.failover["load-time"].double ?? .nan),
+      outcome.failover["total-time"].double.map { total in
+        String(
+          format: "%.0f/load %.0f", total, outcome.failover["load-time"].double ?? .nan)
+      } ?? "-",
       cell.onLoss == .hold
         ? "-"
         : String(
           format: "%.0f/%.0f", outcome.afterKill.inSeconds * 1000,
           outcome.afterEnd.inSeconds * 1000),
-      String(format: "%.1f MiB", Double(outcome.memory.total) / Double(1 << 20)), "0",
+      cell.pair
+        ? "-" : String(format: "%.1f MiB", Double(outcome.memory.total) / Double(1 << 20)), "0",
     ]
   }
 
@@ -99,6 +101,7 @@ struct COLOMatrix {
           "rate": .integer(Int64(cell.rate)), "cache": .string(cell.cache),
           "memory": .integer(Int64(cell.memory)),
           "on-loss": .string(cell.onLoss.rawValue), "and-back": .bool(cell.andBack),
+          "link": .string(cell.link), "pair": .bool(cell.pair),
         ]
         switch result {
         case .passed(let outcome):

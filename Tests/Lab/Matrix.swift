@@ -1,6 +1,6 @@
 import TestSupport
 
-/// The results of an interop run, as a table: a row for each pair of QEMUs, a column for each way
+/// The results of an interop run through stores, as a table: a row for each pair of QEMUs, a column for each way
 /// of sending.
 struct Matrix {
   /// A way of sending.
@@ -19,8 +19,22 @@ struct Matrix {
     var description: String {
       switch self {
       case .passed(let time): "ok, \(seconds(time))"
-      case .failed(let reason): "FAIL: \(reason)"
+      case .failed(let reason):
+        "FAIL: " + reason.split(whereSeparator: \.isNewline).joined(separator: " | ")
       case .skipped: "skipped"
+      }
+    }
+
+    /// Its members of a cell in JSON.
+    func tell(_ object: inout [String: JSON]) {
+      switch self {
+      case .passed(let time):
+        object["result"] = "ok"
+        object["seconds"] = .number(time.inSeconds)
+      case .failed(let reason):
+        object["result"] = "failed"
+        object["reason"] = .string(reason)
+      case .skipped: object["result"] = "skipped"
       }
     }
 
@@ -82,20 +96,12 @@ struct Matrix {
           let cell = Passage.Cell(
             row.source, row.destination, channels: column.channels, compression: column.compression)
           var object: [String: JSON] = [
-            "source": .string("\(row.source)"), "destination": .string("\(row.destination)"),
+            "part": "store", "source": .string("\(row.source)"),
+            "destination": .string("\(row.destination)"),
             "channels": .integer(Int64(column.channels)),
             "compression": .string(column.compression),
           ]
-          switch results[cell] {
-          case .passed(let time):
-            object["result"] = "ok"
-            object["seconds"] = .number(time.inSeconds)
-          case .failed(let reason):
-            object["result"] = "failed"
-            object["reason"] = .string(reason)
-          case .skipped, nil:
-            object["result"] = "skipped"
-          }
+          (results[cell] ?? .skipped).tell(&object)
           return .object(object)
         }
       })

@@ -1,7 +1,8 @@
 import Foundation
 
-/// A guest under protection: a stock primary, `multifd receive --colo` as its standby, and then the
-/// loss of the primary and the failover into another stock QEMU.
+/// A guest under protection: a stock primary, `multifd receive --colo` as its standby, perhaps with
+/// relays in front of it, and then the loss of the primary and the failover into another stock
+/// QEMU.
 public final class Protection: Sendable {
   /// What becomes of the guest when the primary is lost.
   public enum OnLoss: String, Sendable, CaseIterable {
@@ -45,6 +46,7 @@ public final class Protection: Sendable {
   private let sampler: MemorySampler
   private let folder: TemporaryFolder
   private let proxy: Proxy?
+  private let chain: RelayChain?
   private let recording: TemporaryFolder?
 
   /// Protects the guest of `primary`; returns when checkpoints are being taken.
@@ -53,9 +55,10 @@ public final class Protection: Sendable {
   ///   - arguments: more of them for `multifd receive`.
   ///   - heldAt: the checkpoint whose RECEIVED and LOADED never reach the primary: its guest stays
   ///     stopped there.
+  ///   - relays: what each relay is told with `--compression`, the one next to the primary first.
   public init(
     _ primary: any GuestHost, _ setup: MigrationSetup, cache: String = "sparse",
-    onLoss: OnLoss = .hold, arguments: [String] = [], heldAt: Int? = nil
+    onLoss: OnLoss = .hold, arguments: [String] = [], heldAt: Int? = nil, relays: [String?] = []
   ) throws {
     self.primary = primary
     self.onLoss = onLoss
@@ -80,9 +83,12 @@ public final class Protection: Sendable {
       try Self.proxy(uri, heldAt: $0, primary.version, recording?.path)
     }
     if let proxy { uri = "tcp:127.0.0.1:\(proxy.port)" }
+    chain = relays.isEmpty ? nil : try RelayChain(to: "link:" + uri, relays)
+    if let chain { uri = chain.entry }
     sampler = MemorySampler(store: store, process: standby.process)
     do { session = try COLOSession(primary, to: uri, setup) } catch {
-      throw LabError("\(error) standby: \(standby.process.errors.text.suffix(400))")
+      throw LabError(
+        "\(error) standby: \(standby.process.errors.text.suffix(400)) \(chain?.complaints ?? "")")
     }
   }
 
@@ -100,6 +106,7 @@ public final class Protection: Sendable {
   /// Ends the standby and removes the store.
   public func end() {
     proxy?.close()
+    chain?.end()
     standby.process.kill()
     _ = standby.process.wait(.seconds(10))
     folder.remove()
@@ -122,6 +129,7 @@ public final class Protection: Sendable {
     guard result.code == (onLoss == .hold ? 3 : 5), let report = reports.first else {
       throw LabError("the standby ended with \(result)")
     }
+    try chain?.expectProtected()
     if onLoss == .hold { reports.append(try failOverByHand()) }
     guard reports.count == 2, let pid = reports[1]["pid"].int else {
       throw LabError("no failover: \(result)")

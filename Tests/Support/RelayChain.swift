@@ -11,7 +11,7 @@ public final class RelayChain: Sendable {
   /// Starts them.
   ///
   /// - Parameters:
-  ///   - destination: what the last one is told with `--to`.
+  ///   - destination: what the last one is told with `--to`: perhaps a link.
   ///   - compressions: what each of them is told with `--compression`, the one next to the source
   ///     first; nil: nothing.
   ///   - folder: for the sockets; nil: over TCP.
@@ -40,5 +40,36 @@ public final class RelayChain: Sendable {
   /// - Returns: what each said, the one next to the source first.
   public func wait(_ timeout: Duration = .seconds(60)) throws -> [MultiFDProcess.Result] {
     try relays.map { try $0.wait(timeout) }
+  }
+
+  /// Waits for the end of all of them. Throws when one of them has failed.
+  public func waitOrderly(_ timeout: Duration = .seconds(60)) throws -> [MultiFDProcess.Result] {
+    let said = try wait(timeout)
+    if let bad = said.firstIndex(where: { $0.code != 0 }) {
+      throw LabError("relay \(bad): \(said[bad])")
+    }
+    return said
+  }
+
+  /// They end soon after a primary that was killed, and say so. Throws what they say else.
+  public func expectProtected() throws {
+    for (index, relay) in try wait(.seconds(10)).enumerated()
+    where relay.code != 0 || relay.json["result"].string != "protected" {
+      throw LabError("relay \(index) behind a primary that was killed: \(relay)")
+    }
+  }
+
+  /// What they have said, shortened.
+  public var complaints: String {
+    relays.enumerated().map { "relay \($0): \($1.process.errors.text.suffix(300))" }
+      .joined(separator: "; ")
+  }
+
+  /// Ends all of them.
+  public func end() {
+    for relay in relays {
+      relay.process.kill()
+      _ = relay.process.wait(.seconds(5))
+    }
   }
 }

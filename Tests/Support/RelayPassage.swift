@@ -8,8 +8,10 @@ public struct RelayPassage: Sendable, Hashable, CustomStringConvertible {
   public var destination: QEMUVersion
   /// multifd channels; 0 is plain.
   public var channels: Int
-  /// QEMU's own `multifd-compression`, on both ends.
-  public var method = "none"
+  /// The source's `multifd-compression`.
+  public var sourceMethod = "none"
+  /// The destination's.
+  public var destinationMethod = "none"
   /// What each relay is told with `--compression`, the one next to the source first.
   public var relays: [String?]
   /// UNIX sockets instead of TCP.
@@ -27,16 +29,21 @@ public struct RelayPassage: Sendable, Hashable, CustomStringConvertible {
     relays = [compression, nil]
   }
 
-  /// E.g. `11.1 -> 10.0, lz4 on 2 channels over UNIX sockets`.
+  /// E.g. `11.1 -> 10.0, lz4/- on 2 channels over UNIX sockets`.
   public var description: String {
     let names = relays.map { $0 ?? "-" }.joined(separator: "/")
+    let ends = sourceMethod == "none" && destinationMethod == "none"
     return "\(source) -> \(destination), \(names) on \(channels) channels over "
-      + (isLocal ? "UNIX sockets" : "TCP") + (method == "none" ? "" : ", \(method) at the ends")
+      + (isLocal ? "UNIX sockets" : "TCP")
+      + (ends ? "" : ", \(sourceMethod) and \(destinationMethod) at the ends")
       + (returnPath ? "" : ", no return path")
   }
 
   /// The machine type that both sides know.
   public var machine: String { source.machine(with: destination) }
+
+  /// A 7.2 source under TCG loses writes of a running guest by itself: its guest is stopped before.
+  private var isLive: Bool { source > .v72 }
 
   /// What came of it.
   public struct Report: Sendable {
@@ -50,66 +57,84 @@ public struct RelayPassage: Sendable, Hashable, CustomStringConvertible {
 
   /// Moves the guest, and lets it check all of its memory.
   ///
+  /// - Parameter arguments: for all relays.
   /// - Throws: what went wrong, with the words of everybody who took part.
-  public func run(_ saved: SavedGuest, plugins: [String] = []) throws -> Report {
-    let from = try saved.start(in: source)
+  public func run(_ saved: SavedGuest, _ arguments: [String] = []) throws -> Report {
+    let from = try saved.startBeating(in: source, isLive: isLive)
     defer { from.terminate() }
-    guard from.console.waitHeartbeat(.seconds(60)) != nil else {
-      throw LabError("the guest does not beat in QEMU \(source)")
-    }
     let to = try QEMU(destination, from.machine, incoming: "defer")
     defer { to.terminate() }
-    let setup = MigrationSetup(channels: channels, compression: method, returnPath: returnPath)
+    var setup = MigrationSetup(
+      channels: channels, compression: destinationMethod, returnPath: returnPath)
     try setup.apply(to: to, .destination)
     let folder = try TemporaryFolder()
     defer { folder.remove() }
-    let uri: String
-    if isLocal {
-      uri = "unix:" + folder("incoming")
-      try to.qmp.execute("migrate-incoming", ["uri": .string(uri)])
-    } else {
-      uri = "tcp:127.0.0.1:\(try to.listen())"
-    }
-    let last = relays.indices.map {
-      method == "none" || $0 < relays.count - 1 ? relays[$0] : method
-    }
-    let chain = try RelayChain(to: uri, last, sockets: isLocal ? folder : nil, plugins)
-    // A 7.2 source under TCG loses writes of a running guest by itself: its guest is stopped
-    // before.
-    let isLive = source > .v72
-    if isLive {
-      from.console.setMix("text")
-      from.console.setRate(2)
-    } else {
-      try from.qmp.execute("stop")
-    }
+    let chain = try RelayChain(
+      to: try to.listen(isLocal ? folder : nil), relays, sockets: isLocal ? folder : nil, arguments)
+    setup.compression = sourceMethod
     try setup.apply(to: from, .source)
     let order = try from.startMigration(to: chain.entry)
-    let said = try chain.wait()
-    if let bad = said.firstIndex(where: { $0.code != 0 }) {
-      throw LabError("relay \(bad): \(said[bad])")
-    }
-    let outcome = try from.waitMigration(order, .seconds(30))
-    guard outcome.status == "completed" else {
-      throw LabError("the source says \(outcome.status): \(outcome.statistics.text)")
-    }
-    guard let before = from.console.heartbeats.last?.number else {
-      throw LabError("the source's guest never beat")
-    }
+    let said = try chain.waitOrderly()
+    let outcome = try from.waitCompleted(order)
+    let last = from.console.heartbeats.last?.number
     from.terminate()
-    try to.waitLoaded()
-    if !isLive { try to.qmp.execute("cont") }
-    try to.waitRunning()
-    guard let beat = to.console.waitHeartbeat(.seconds(60)),
-      (before...before + 2).contains(beat.number)
-    else {
-      throw LabError(
-        "the guest does not go on from heartbeat \(before): "
-          + "\(to.console.heartbeats.first.map { "\($0.number)" } ?? "none")")
+    try judge(said)
+    let check = try to.takeUp(after: last, isLive: isLive)
+    return Report(outcome: outcome, relays: said, pages: check.pages)
+  }
+
+  /// Each relay has done what it was told, and no more.
+  private func judge(_ said: [MultiFDProcess.Result]) throws {
+    var coming = sourceMethod
+    for (index, relay) in said.enumerated() {
+      let expected = returnPath ? "migrated" : "passed"
+      guard relay.json["result"].string == expected,
+        relay.json["channels"].elements.count == channels
+      else { throw LabError("relay \(index) says \(relay)") }
+      guard channels > 0 else { continue }
+      let name = relays[index]?.prefix { $0 != "," && $0 != "=" }
+      let toQEMU = index == relays.count - 1
+      if let name {
+        guard name == "auto" || relay.json["compression"].string == String(name) else {
+          throw LabError("relay \(index) has sent \(relay.json["compression"].text), not \(name)")
+        }
+        coming = String(name)
+      } else if index == 0 || !toQEMU || ["none", "nocomp"].contains(coming) {
+        try expectUntouched(relay, index)
+      } else {
+        coming = "none"
+      }
+      try expectSmaller(relay, index)
     }
-    to.console.setRate(0)
-    guard let check = to.console.fullCheck() else { throw LabError("the guest does not answer") }
-    guard check.bad == 0, check.pages > 0 else { throw LabError("damaged: \(check.text)") }
-    return Report(outcome: outcome, relays: said, pages: Int(check.pages))
+  }
+
+  /// What was told nothing has passed payloads on, and did not look inside.
+  private func expectUntouched(_ relay: MultiFDProcess.Result, _ index: Int) throws {
+    for channel in relay.json["channels"].elements
+    where channel["received"].int != channel["transferred"].int || channel["codec-time"].double != 0
+    {
+      throw LabError("relay \(index) has touched payloads: \(channel.text)")
+    }
+  }
+
+  /// The guest's text gets smaller where pages that came as they are go on compressed.
+  private func expectSmaller(_ relay: MultiFDProcess.Result, _ index: Int) throws {
+    let small = ["zlib", "zstd", "lz4", "igzip"]
+    guard index == 0, sourceMethod == "none", let name = relays[0], small.contains(name),
+      let (received, sent) = relay.received
+    else { return }
+    guard sent < received * 3 / 4 else {
+      throw LabError("\(name) has made \(sent) bytes of \(received)")
+    }
+  }
+}
+
+extension MultiFDProcess.Result {
+  /// Bytes that a relay has received and sent on.
+  fileprivate var received: (Int, Int)? {
+    guard let received = json["received"].int, let sent = json["transferred"].int else {
+      return nil
+    }
+    return (received, sent)
   }
 }

@@ -117,10 +117,14 @@ struct RelayCommand: ParsableCommand {
 extension RelaySummary: CustomStringConvertible {
   /// The summary for people.
   public var description: String {
+    let head =
+      switch result {
+      case "migrated": "guest passed on to \(to), which has it"
+      case "protected": "guest protected by \(to), until its source ended"
+      default: "guest passed on to \(to); return-path was off, so whether it has it was not said"
+      }
     var lines = [
-      result == "migrated"
-        ? "guest passed on to \(to), which has it"
-        : "guest passed on to \(to); return-path was off, so whether it has it was not said",
+      head,
       "  total time   \(Console.time(totalTime))",
       "  received     \(Console.bytes(received))",
       "  transferred  \(Console.bytes(transferred)) (\(compression))",

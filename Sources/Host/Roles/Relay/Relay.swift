@@ -149,7 +149,7 @@ public final class Relay: Sendable {
       guard flow.backHasEnded || isSettled else { continue }
       // One that has ended with the guest leaves the source to close the rest. One that has ended
       // without it is not to keep a source waiting that has nothing to write.
-      let isLost = flow.verdict != 0 && !flow.forthHasEnded
+      let isLost = (flow.verdict != 0 || flow.isProtection) && !flow.forthHasEnded
       deadline = deadline ?? .now + .seconds(isLost ? 1 : options.timeout)
       guard .now > deadline! else { continue }
       if isLost { throw ended(flow) }
@@ -176,6 +176,11 @@ public final class Relay: Sendable {
         .failed, "destination", "it could not load the guest (SHUT \(value))",
         hint: "its own log says why; the guest goes on at its source")
     }
+    if flow.isProtection {
+      return Failure(
+        .failed, "destination", "it has ended, and takes no more checkpoints",
+        hint: "QMP x-colo-lost-heartbeat lets the guest go on at its source")
+    }
     let who = flow.sourceWasFirst ? "the source" : "the destination"
     return Failure(
       .failed, flow.sourceWasFirst ? "source" : "destination",
@@ -192,8 +197,10 @@ public final class Relay: Sendable {
 
   private func summary(_ main: Main) throws(Failure) -> RelaySummary {
     let flow = main.main.flow.read { $0 }
-    // Without a return path nobody says how it went.
-    guard flow.verdict == 0 || !flow.isHeard else { throw ended(flow) }
+    // Without a return path nobody says how it went. A primary may leave whenever it likes.
+    guard flow.isProtection ? flow.sourceWasFirst : flow.verdict == 0 || !flow.isHeard else {
+      throw ended(flow)
+    }
     let formats = main.plan.outgoing.map(\.backend.name)
     return RelaySummary(
       options, flow, main.main.sent, state.read { $0.channels }, since: main.start,

@@ -18,6 +18,8 @@ final class RelayMain: Sendable {
     var isHeard = false
     /// What SHUT said.
     var verdict: UInt32?
+    /// Checkpoints are being taken: the guest stays where it is, whatever SHUT has said.
+    var isProtection = false
     /// The source was the first to end.
     var sourceWasFirst = false
   }
@@ -60,8 +62,10 @@ final class RelayMain: Sendable {
         // recv(2) has filled so many bytes.
         let part = UnsafeRawBufferPointer(rebasing: bytes[..<count])
         tap.look(at: part)
-        let verdict = tap.verdict
-        flow.update { ($0.isHeard, $0.verdict) = (true, verdict) }
+        let (verdict, isProtection) = (tap.verdict, tap.hasCheckpoints)
+        flow.update { flow in
+          (flow.isHeard, flow.verdict, flow.isProtection) = (true, verdict, isProtection)
+        }
         try near.write(part)
       }
     }
@@ -75,6 +79,8 @@ final class RelayMain: Sendable {
 struct VerdictTap {
   /// What SHUT said.
   private(set) var verdict: UInt32?
+  /// COLO has begun.
+  private(set) var hasCheckpoints = false
   private var rest: [UInt8] = []
   private var isDeaf = false
 
@@ -88,6 +94,8 @@ struct VerdictTap {
         let left = UnsafeRawBufferPointer(rebasing: rest[at...])
         guard let step = try? ReturnPathMessage.decode(left, at: 0) else {
           isDeaf = true
+          // Its messages are small numbers of 32 bits, and no type of a return path is 0.
+          hasCheckpoints = left.starts(with: [0, 0])
           return
         }
         guard case .message(let message, let consumed) = step else { return }

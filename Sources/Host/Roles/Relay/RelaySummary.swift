@@ -60,7 +60,7 @@ public struct RelaySummary: Codable, Sendable {
   }
 
   /// `migrated`: the destination has said that it has the guest. `passed`: there is no return path,
-  /// so it has said nothing.
+  /// so it has said nothing. `protected`: there were checkpoints, until the source ended.
   public var result: String
   /// Where the source connected.
   public var from: String
@@ -87,7 +87,8 @@ public struct RelaySummary: Codable, Sendable {
     _ traffic: [Int: RelayTraffic], since start: ContinuousClock.Instant, compression: String
   ) {
     let progress = RelayProgress(main, Array(traffic.values), since: start)
-    result = flow.verdict == 0 ? "migrated" : "passed"
+    result =
+      flow.isProtection ? "protected" : flow.verdict == 0 ? "migrated" : "passed"
     from = options.listen.description
     to = options.to.description
     totalTime = progress.seconds * 1000

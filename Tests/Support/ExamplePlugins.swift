@@ -1,0 +1,49 @@
+import Foundation
+
+/// Backends from `Examples`, built by their own Makefiles for the tests' sake.
+public final class ExamplePlugins: Sendable {
+  /// Why one could not be built, by its name.
+  public let missing: [String: SkipReason]
+  private let folder: TemporaryFolder
+
+  /// Builds those of these names; says loudly which cannot be.
+  public init(_ names: [String]) throws {
+    folder = try TemporaryFolder()
+    var missing: [String: SkipReason] = [:]
+    for name in names {
+      guard let reason = try Self.build(name, in: folder) else { continue }
+      reason.announce("the backend \(name)")
+      missing[name] = reason
+    }
+    self.missing = missing
+  }
+
+  /// `--plugin-dir` for whoever is to find them.
+  public var arguments: [String] { ["--plugin-dir", folder.path] }
+
+  /// Removes them.
+  public func remove() { folder.remove() }
+
+  private static func build(_ name: String, in folder: TemporaryFolder) throws -> SkipReason? {
+    let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent()
+    let sources = try TemporaryFolder()
+    defer { sources.remove() }
+    // Beside a copy: the folder of the sources stays as it is.
+    let copy = sources(name)
+    let example = root.appending(path: "Examples/\(name)").path
+    guard (try? FileManager.default.copyItem(atPath: example, toPath: copy)) != nil else {
+      return SkipReason("there is no \(example)")
+    }
+    let library = "libmultifd-\(name).so"
+    let make = try ChildProcess([
+      "/usr/bin/make", "-s", "-C", copy, "-B", library,
+      "CPPFLAGS=-I\(root.path)/Sources/PluginAPI/include",
+    ])
+    guard make.wait(.seconds(60)) == .code(0) else {
+      return SkipReason("it does not build here: \(make.errors.text.suffix(300))")
+    }
+    try FileManager.default.moveItem(atPath: copy + "/" + library, toPath: folder(library))
+    return nil
+  }
+}
