@@ -14,7 +14,7 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip delta
 DOCS := README.md Plugins.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows soak interop bench bench-checkpoint fuzz sanitize examples \
+.PHONY: help setup build demo test arrows soak interop bench bench-relay bench-checkpoint fuzz sanitize examples \
   docs install pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
 
@@ -25,7 +25,8 @@ help:
 	@echo 'make test       setup, build, all tests (a part of them against stock QEMU 7.2 and 11.1)'
 	@echo 'make arrows     what Package.swift and Support/rooms draw next to what the files use'
 	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination, stores and relays between'
-	@echo 'make bench      throughput next to stock QEMU; make bench-checkpoint: what COLO checkpoints cost a guest'
+	@echo 'make bench      throughput next to stock QEMU; make bench-relay: its part about relays; make bench-checkpoint: what'
+	@echo '                COLO checkpoints cost a guest'
 	@echo 'make soak       standbys and primaries killed at random, thousands of times'
 	@echo 'make fuzz       random mutations of recorded streams'
 	@echo 'make sanitize   the harness over the built-in backends under ASan and TSan'
@@ -67,7 +68,14 @@ interop:
 bench:
 	Support/setup --peers all
 	$(MAKE) build
-	$(BUILD)/multifd-lab bench $(ARGS)
+	$(BUILD)/multifd-lab bench store $(ARGS)
+	$(BUILD)/multifd-lab bench relay $(RELAY_ARGS)
+
+# Links that are limited take root.
+bench-relay:
+	Support/setup --peers 111
+	$(MAKE) build
+	$(BUILD)/multifd-lab bench relay $(ARGS)
 
 # As shipped, and then with both sides acknowledging at once. Twice 10 minutes; ARGS='--checkpoints 10' for a look.
 STOCK := '$(CURDIR)/$(BUILD)/multifd-lab qemu 111'

@@ -47,36 +47,23 @@ struct BenchRow {
       "receive-cpu": numbers(receiveProcessor), "send-cpu": numbers(sendProcessor),
       "stock-source-cpu": numbers(stockSourceProcessor),
       "stock-destination-cpu": numbers(stockDestinationProcessor),
-      "receive-ratio": .number(Self.median(stock) / Self.median(receive)),
-      "send-ratio": .number(Self.median(stock) / Self.median(send)),
+      "receive-ratio": .number(median(stock) / median(receive)),
+      "send-ratio": .number(median(stock) / median(send)),
     ]
   }
 
   private func line(
     _ title: String, _ times: [Duration], _ processor: [Duration]?, _ stockProcessor: [Duration]?
   ) -> String {
-    let median = Self.median(times)
-    let all = times.map(\.inSeconds)
-    let spread = String(format: "%.3f s (%.3f-%.3f)", median, all.min() ?? 0, all.max() ?? 0)
-    var text = Self.column("\(compression), \(title)", 24) + Self.column(spread, 26)
-    text += Self.column(String(format: "%.2f", Double(bytes) / median / 1e9), 8)
+    let middle = median(times)
+    var text = column("\(compression), \(title)", 24) + column(spread(times), 26)
+    text += column(String(format: "%.2f", Double(bytes) / middle / 1e9), 8)
     guard let processor, let stockProcessor else { return text }
-    text += Self.column(String(format: "%.2fx", Self.median(stock) / median), 16)
+    text += column(String(format: "%.2fx", median(stock) / middle), 16)
     let gigabytes = Double(bytes) / 1e9
     return text
       + String(
-        format: "%.2f : %.2f", Self.median(processor) / gigabytes,
-        Self.median(stockProcessor) / gigabytes)
-  }
-
-  private static func median(_ durations: [Duration]) -> Double {
-    let sorted = durations.map(\.inSeconds).sorted()
-    guard !sorted.isEmpty else { return .nan }
-    let middle = sorted.count / 2
-    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-  }
-
-  private static func column(_ text: String, _ width: Int) -> String {
-    text + String(repeating: " ", count: max(1, width - text.count))
+        format: "%.2f : %.2f", median(processor) / gigabytes,
+        median(stockProcessor) / gigabytes)
   }
 }

@@ -65,10 +65,12 @@ extension GuestHost {
 }
 
 extension QEMU {
-  /// Makes a QEMU started with `-incoming defer` listen on a free loopback port, which it gives.
-  public func listen() throws -> Int {
+  /// Makes a QEMU started with `-incoming defer` listen on a free port of an address of its own,
+  /// which it gives.
+  public func listen(on address: String = "127.0.0.1") throws -> Int {
+    // In a network namespace that nobody else uses, all are free.
     let port = try Sockets.freePort()
-    try qmp.execute("migrate-incoming", ["uri": .string("tcp:127.0.0.1:\(port)")])
+    try qmp.execute("migrate-incoming", ["uri": .string("tcp:\(address):\(port)")])
     return port
   }
 }

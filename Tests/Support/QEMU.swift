@@ -57,10 +57,11 @@ public final class QEMU: Sendable {
   private let folder: TemporaryFolder
 
   /// Starts `version` with `machine`, and `arguments` more. With `incoming` (a migration URI, or
-  /// `defer`) it waits for a guest, else the guest boots. Throws with QEMU's own words when it does
-  /// not come up.
+  /// `defer`) it waits for a guest, else the guest boots. `wrapper` is as `MultiFDProcess`'s. Throws
+  /// with QEMU's own words when it does not come up.
   public init(
-    _ version: QEMUVersion, _ machine: Machine, incoming: String? = nil, arguments: [String] = []
+    _ version: QEMUVersion, _ machine: Machine, incoming: String? = nil, arguments: [String] = [],
+    wrapper: [String] = []
   ) throws {
     self.version = version
     self.machine = machine
@@ -70,7 +71,7 @@ public final class QEMU: Sendable {
     all += ["-chardev", "socket,id=ser,path=\(folder("ser")),server=on,wait=on"]
     all += ["-serial", "chardev:ser", "-qmp", "unix:\(folder("qmp")),server=on,wait=off"]
     if let incoming { all += ["-incoming", incoming] }
-    let process = try ChildProcess(version.command(all + arguments))
+    let process = try ChildProcess(wrapper + version.command(all + arguments))
     self.process = process
     do {
       console = try GuestConsole(path: folder("ser")) { process.isRunning }

@@ -23,9 +23,10 @@ public final class SavedGuest: Sendable {
   }
 
   /// Starts it again in `version` (the one it was saved with, or one that knows its machine type);
-  /// it runs.
-  public func start(in version: QEMUVersion) throws -> QEMU {
-    let qemu = try QEMU(version, machine, incoming: "exec:cat \(folder("stream"))")
+  /// it runs. `wrapper` is as `MultiFDProcess`'s.
+  public func start(in version: QEMUVersion, wrapper: [String] = []) throws -> QEMU {
+    let qemu = try QEMU(
+      version, machine, incoming: "exec:cat \(folder("stream"))", wrapper: wrapper)
     try qemu.waitLoaded()
     try qemu.qmp.execute("cont")
     try qemu.waitRunning()

@@ -1,0 +1,148 @@
+import ArgumentParser
+import Foundation
+import TestSupport
+
+/// Throughput next to stock QEMU: the same guest, the same settings, the same machine, in turns.
+struct BenchStore: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "store",
+    abstract: "Measures multifd receive and multifd send next to stock QEMUs.",
+    discussion: """
+      In turns: stock to stock (A), stock to `multifd receive` (B), `multifd send` to stock (C). The guest is \
+      stopped and full of text-like pages; return-path is on everywhere. A ratio above 1 means that multifd took \
+      less time than stock QEMU. Figures of one run on a busy machine spread widely: compare ratios, not runs.
+      """)
+
+  @Option(help: "The stock QEMU on the other side.")
+  var qemu: QEMUVersion?
+
+  @Option(help: "Compressions: none, zlib, zstd.")
+  var compression = List<String>(["none", "zstd", "zlib"])
+
+  @Option(help: "multifd channels.")
+  var channels = 2
+
+  @Option(help: "The guest's memory in MiB (zlib: half of it).")
+  var memory = 1024
+
+  @Option(help: "Rounds of A, B, C.")
+  var rounds = 3
+
+  @Option(help: "Writes the figures as JSON to this file.")
+  var json: String?
+
+  func validate() throws {
+    for name in compression.elements where !["none", "zlib", "zstd"].contains(name) {
+      throw ValidationError("Unknown compression '\(name)': none, zlib, zstd.")
+    }
+    guard (256...16384).contains(memory) else { throw ValidationError("--memory: 256 to 16384.") }
+    guard (1...16).contains(channels) else { throw ValidationError("--channels: 1 to 16.") }
+    guard (1...100).contains(rounds) else { throw ValidationError("--rounds: 1 to 100.") }
+  }
+
+  func run() throws {
+    if let reason = MultiFDProcess.unavailable { throw LabError(reason.description) }
+    let wanted = qemu.map { [$0] } ?? [.v111, .v100, .v72]
+    guard let version = wanted.first(where: { $0.isAvailableElseAnnounce("bench, QEMU \($0)") })
+    else {
+      say("No stock QEMU to measure against: run `make setup`.")
+      throw ExitCode(1)
+    }
+    var rows: [BenchRow] = []
+    for name in compression.elements {
+      rows.append(try measure(version, name))
+    }
+    say(
+      "Stock QEMU \(version), \(channels) channels, guest stopped, median of \(rounds) (spread), GB/s of guest RAM"
+    )
+    say(BenchRow.head)
+    for row in rows { for line in row.lines { say(line) } }
+    if let json {
+      try JSON.array(rows.map(\.json)).text.write(toFile: json, atomically: true, encoding: .utf8)
+    }
+  }
+
+  private func measure(_ version: QEMUVersion, _ name: String) throws -> BenchRow {
+    let mebibytes = name == "zlib" ? memory / 2 : memory
+    let cell = Passage.Cell(version, version, channels: channels, compression: name)
+    let machine = QEMU.Machine(
+      type: cell.machine, memory: mebibytes, fill: mebibytes * 7 / 8 - 96, workingSet: 1,
+      heartbeat: 1000)
+    note("\(name): booting a guest of \(mebibytes) MiB")
+    let saved = try SavedGuest(version, machine)
+    var row = BenchRow(compression: name, bytes: mebibytes << 20)
+    for round in 1...rounds {
+      let stock = try stockToStock(cell, saved)
+      row.add(stock)
+      note("\(name) \(round)/\(rounds): stock to stock \(seconds(stock.outcome.wall))")
+      let folder = try TemporaryFolder(.memory(bytes: mebibytes << 20))
+      defer { folder.remove() }
+      let receive = try stockToStore(cell, saved, folder("store"))
+      row.receive.append(receive.wall)
+      row.receiveProcessor.append(receive.processor)
+      note("\(name) \(round)/\(rounds): stock to multifd receive \(seconds(receive.wall))")
+      let send = try storeToStock(cell, saved, folder("store"))
+      row.send.append(send.wall)
+      row.sendProcessor.append(send.processor)
+      note("\(name) \(round)/\(rounds): multifd send to stock \(seconds(send.wall))")
+    }
+    return row
+  }
+
+  private func stoppedSource(_ cell: Passage.Cell, _ saved: SavedGuest) throws -> QEMU {
+    let source = try saved.start(in: cell.source)
+    try source.qmp.execute("stop")
+    return source
+  }
+
+  private func setup(_ cell: Passage.Cell) -> MigrationSetup {
+    MigrationSetup(channels: cell.channels, compression: cell.compression)
+  }
+
+  private func stockToStock(
+    _ cell: Passage.Cell, _ saved: SavedGuest
+  ) throws -> StockMigration.Report {
+    let source = try stoppedSource(cell, saved)
+    defer { source.terminate() }
+    let report = try StockMigration.run(source, to: cell.destination, setup(cell))
+    report.destination.terminate()
+    return report
+  }
+
+  private func stockToStore(_ cell: Passage.Cell, _ saved: SavedGuest, _ store: String) throws
+    -> (wall: Duration, processor: Duration)
+  {
+    let source = try stoppedSource(cell, saved)
+    defer { source.terminate() }
+    let multifd = try MultiFDProcess(
+      ["receive", "--listen", "tcp:127.0.0.1:0", "--store", store, "--json"])
+    let uri = try multifd.waitListening()
+    try setup(cell).apply(to: source, .source)
+    let outcome = try source.migrate(to: uri)
+    let result = try multifd.wait()
+    guard result.code == 0, outcome.status == "completed" else {
+      throw LabError("the source says \(outcome.status), multifd receive: \(result)")
+    }
+    return (outcome.wall, multifd.process.processorTime)
+  }
+
+  private func storeToStock(_ cell: Passage.Cell, _ saved: SavedGuest, _ store: String) throws
+    -> (wall: Duration, processor: Duration)
+  {
+    let destination = try QEMU(cell.destination, saved.machine, incoming: "defer")
+    defer { destination.terminate() }
+    try setup(cell).apply(to: destination, .destination)
+    let port = try destination.listen()
+    let start = ContinuousClock.now
+    let multifd = try MultiFDProcess([
+      "send", "--store", store, "--to", "tcp:127.0.0.1:\(port)", "--channels", "\(cell.channels)",
+      "--compression", cell.backend, "--json", "--force",
+    ])
+    let result = try multifd.wait()
+    let wall = start.duration(to: .now)
+    guard result.code == 0 else {
+      throw LabError("multifd send: \(result) \(destination.complaints)")
+    }
+    return (wall, multifd.process.processorTime)
+  }
+}

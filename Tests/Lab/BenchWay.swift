@@ -1,0 +1,97 @@
+import Glibc
+import TestSupport
+
+/// A guest's way from one stock QEMU into another, directly or through two relays, over a link.
+struct BenchWay {
+  /// What one took.
+  struct Sample {
+    /// From the order until the source knows that the guest has moved.
+    let wall: Duration
+    /// Bytes of the pages with contents.
+    let contents: Int
+    /// Bytes that were sent over the link.
+    let wire: Int
+    /// Processor time of source, near relay, far relay, destination; none of relays that are not
+    /// there.
+    let processor: [Duration?]
+  }
+
+  private let version: QEMUVersion
+  private let saved: SavedGuest
+  private let setup: MigrationSetup
+  private let cable: BenchRelay.Cable
+  private let plugins: [String]
+
+  init(
+    _ version: QEMUVersion, _ saved: SavedGuest, _ channels: Int, _ cable: BenchRelay.Cable,
+    _ plugins: [String]
+  ) {
+    self.version = version
+    self.saved = saved
+    setup = MigrationSetup(channels: channels)
+    self.cable = cable
+    self.plugins = plugins.flatMap { ["--plugin-dir", $0] }
+  }
+
+  /// Moves the guest.
+  ///
+  /// - Parameter format: what is on the link; nil: no relay.
+  func run(_ format: String?) throws -> Sample {
+    let source = try saved.start(in: version, wrapper: cable.near)
+    defer { source.terminate() }
+    try source.qmp.execute("stop")
+    try setup.apply(to: source, .source)
+    let destination = try QEMU(version, saved.machine, incoming: "defer", wrapper: cable.far)
+    defer { destination.terminate() }
+    try setup.apply(to: destination, .destination)
+    let address = format == nil ? cable.address : "127.0.0.1"
+    let uri = "tcp:\(address):\(try destination.listen(on: address))"
+    let relays = try format.map { try self.relays(to: uri, $0) } ?? []
+    let entry = try relays.first?.waitListening() ?? uri
+    warm()
+    let before = [source, destination].map(\.process.processorTime)
+    let outcome = try source.migrate(to: entry)
+    let said = try relays.map { try $0.wait() }
+    guard outcome.status == "completed", said.allSatisfy({ $0.code == 0 }) else {
+      throw LabError(
+        (["the source says \(outcome.status)"] + said.map { "a relay \($0)" })
+          .joined(separator: "; ") + destination.complaints)
+    }
+    try destination.waitLoaded()
+    let after = [source, destination].map(\.process.processorTime)
+    let statistics = outcome.statistics["ram"]
+    return Sample(
+      wall: outcome.wall,
+      contents: (statistics["normal"].int ?? 0) * (statistics["page-size"].int ?? 4096),
+      wire: said.first?.json["transferred"].int ?? statistics["transferred"].int ?? 0,
+      processor: [after[0] - before[0]]
+        + (relays.isEmpty ? [nil, nil] : relays.map(\.process.processorTime))
+        + [after[1] - before[1]])
+  }
+
+  /// Touches as much memory as the destination is about to: in a virtual machine the first touch
+  /// of a page may cost its host more than all else here, and only one of the ways would pay.
+  private func warm() {
+    let size = saved.machine.memory << 20
+    let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let memory, memory != MAP_FAILED else { return }
+    // Mapped above with that size, and nobody else knows it. In pieces of QEMU's kind.
+    madvise(memory, size, MADV_HUGEPAGE)
+    for offset in stride(from: 0, to: size, by: 4096) {
+      memory.storeBytes(of: 1, toByteOffset: offset, as: UInt8.self)
+    }
+    munmap(memory, size)
+  }
+
+  /// The one next to the source first.
+  private func relays(to uri: String, _ format: String) throws -> [MultiFDProcess] {
+    let far = try MultiFDProcess(
+      ["relay", "--listen", "tcp:\(cable.address):0", "--to", uri, "--json"] + plugins,
+      wrapper: cable.far)
+    let compression = format == "raw" ? [] : ["--compression", format]
+    let near = try MultiFDProcess(
+      ["relay", "--listen", "tcp:127.0.0.1:0", "--to", "link:" + far.waitListening(), "--json"]
+        + compression + plugins, wrapper: cable.near)
+    return [near, far]
+  }
+}
