@@ -44,6 +44,7 @@ public final class Socket: Sendable {
         failure = SystemError("socket")
         return nil
       }
+      if LoopbackFlow.isLoopback(address) { LoopbackFlow.leavePacing(descriptor) }
       // SO_SNDTIMEO bounds connect(2) too.
       var limit = timeval(seconds: timeout)
       setsockopt(
