@@ -58,6 +58,7 @@ struct Fuzzer {
     switch input.kind {
     case .main: decoding.main(bytes)
     case .channel: decoding.channel(bytes)
+    case .linkChannel: decoding.channel(bytes, LinkFrames.dialect)
     case .returnPath: decoding.returnPath(bytes, framed: input.framed)
     case .linkHello: decoding.linkHello(bytes)
     case .linkAnswer: decoding.linkAnswer(bytes)

@@ -5,6 +5,7 @@ enum Kind: Sendable {
   case returnPath
   case linkHello
   case linkAnswer
+  case linkChannel
 }
 
 /// A recorded file, or a frame of the link.

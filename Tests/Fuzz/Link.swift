@@ -9,6 +9,7 @@ extension Input {
     frame("answer-accepted", .linkAnswer, LinkFrames.accepted.encode()),
     frame("answer-raw", .linkAnswer, LinkAnswer.accepted(.rawOnly).encode()),
     frame("answer-refused", .linkAnswer, LinkAnswer.refused(LinkRefusal("busy")).encode()),
+    frame("channel", .linkChannel, LinkFrames.packets),
   ]
 
   private static func frame(_ name: String, _ kind: Kind, _ bytes: [UInt8]) -> Input {
@@ -29,6 +30,31 @@ enum LinkFrames {
   static let channel = LinkHello(
     session: session, role: .channel(3), pageSize: 4096, capacity: 128)!
   static let accepted = LinkAnswer(to: main, having: formats.reversed())
+  static let dialect = PacketDialect.link(LinkFormats(formats)!)
+
+  /// A channel behind its hello: pages as they are, in each of the formats, zero, none.
+  static let packets: [UInt8] =
+    MultiFDInit(uuid: session, id: 3).encode()
+    + [(0, 1, 0), (1, 2, 1), (2, 1, 0), (3, 3, 0), (0, 0, 4), (2, 0, 0)].flatMap {
+      packet(index: $0.0, normal: $0.1, zero: $0.2)
+    }
+
+  private static func packet(index: UInt32, normal: UInt32, zero: UInt32) -> [UInt8] {
+    let payload = normal == 0 ? 0 : index == 0 ? 4096 * normal : 100 * index
+    var flags = MultiFDFlags(rawValue: index << 1)
+    if normal == 0 { flags.insert(.sync) }
+    let header = MultiFDPacketHeader(
+      flags: flags, pagesAllocated: 128, normalCount: normal, nextPacketSize: payload,
+      packetNumber: 7, zeroCount: zero)
+    let offsets = (0..<UInt64(normal + zero)).map { $0 * 4096 }
+    var bytes = [UInt8](repeating: 0, count: MultiFDPacketHeader.size(pageSize: 4096))
+    bytes.withUnsafeMutableBytes { bytes in
+      offsets.withUnsafeBufferPointer {
+        header.encode(into: bytes, blockName: "pc.ram", offsets: $0, pageSize: 4096)
+      }
+    }
+    return bytes + [UInt8](repeating: 0x5a, count: Int(payload))
+  }
 
   /// A hello of version 1.1 with a field that 1.0 does not know.
   static var later: [UInt8] {

@@ -99,9 +99,11 @@ struct Decoding {
     }
   }
 
-  mutating func channel(_ all: UnsafeRawBufferPointer) -> Outcome {
+  mutating func channel(
+    _ all: UnsafeRawBufferPointer, _ dialect: PacketDialect = .qemu
+  ) -> Outcome {
     var outcome = Outcome()
-    var decoder = ChannelDecoder()
+    var decoder = ChannelDecoder(dialect: dialect)
     let room = MultiFDPacketHeader.capacity(pageSize: 4096)
     var (start, arrived) = (0, 0)
     func rest() -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: all[start..<arrived]) }

@@ -43,7 +43,9 @@ public final class BackendChoice: PacketBackends {
           throw Failure(
             .refused, "backend \(chosen.backend.name)",
             "it decodes \(chosen.backend.wireFormat), the source sends multifd-compression \(method)",
-            hint: "set multifd-compression alike at the source, or leave out --compression")
+            hint: chosen.method == nil
+              ? "no QEMU sends that format: it comes over a link, from a relay or a 'multifd send'"
+              : "set multifd-compression alike at the source, or leave out --compression")
         }
         return (chosen.backend, chosen.options)
       }

@@ -264,7 +264,7 @@ typedef struct MultiFDSendParams {
   const uint64_t *MULTIFD_NULLABLE zero;
   uint32_t normal_num; /* normal_num + zero_num is at most page_count */
   uint32_t zero_num;
-  uint32_t flags; /* MULTIFD_FLAG bits of the packet's header, the method's among them */
+  uint32_t flags; /* MULTIFD_FLAG bits of the packet's header; of the method's, QEMU's for this format, or none */
 
   /* Set by send_prepare. */
   /* Bytes of payload: the sum of the iov lengths, at most payload_bound(page_size, normal_num). */
