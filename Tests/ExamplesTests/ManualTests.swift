@@ -33,11 +33,12 @@ extension ExamplesTests {
 
     /// The blocks of commands that have this in them, in order.
     private func commands(with text: String) throws -> [String] {
-      let parts = try String(contentsOfFile: Self.manual, encoding: .utf8)
-        .components(separatedBy: "\n```\n")
-      return stride(from: 1, to: parts.count, by: 2).map { parts[$0] }.filter {
-        $0.contains(text)
-      }
+      let lines = try String(contentsOfFile: Self.manual, encoding: .utf8)
+        .split(separator: "\n", omittingEmptySubsequences: false)
+      // Every other part is a block.
+      let parts = lines.split(omittingEmptySubsequences: false) { $0.hasPrefix("```") }
+      return stride(from: 1, to: parts.count, by: 2)
+        .map { parts[$0].joined(separator: "\n") }.filter { $0.contains(text) }
     }
 
     @Test("a guest travels in the format of a new backend, by the manual's own commands")

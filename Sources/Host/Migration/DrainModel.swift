@@ -27,7 +27,6 @@ struct DrainModel {
   private var formats: [Format]
   private var idle = 0.05
   private var isKnown = false
-  package var log = false
   private var isAligned = false
   /// Of the stretch: how long it took, sends waited and the source was silent, and should have
   /// taken.
@@ -80,11 +79,6 @@ struct DrainModel {
   private mutating func learn() {
     idle = 0.05
     let error = time / predicted
-    if log {
-      print(
-        "W", Int(time / 1e3), Int(blocked / 1e3), error, link, isKnown,
-        formats.map { Int($0.payload / 1e5) }, formats.map { Int($0.unproven / 1e6) })
-    }
     // Half of what the figures were is forgotten after 50 ms, and at once what was a guess.
     let step = 1 + (error - 1) * (isKnown ? time / (time + 50e6) : 1)
     if error < 1 {

@@ -12,7 +12,7 @@
 /// keeps the figures of the others fresh. Probes are paid from a credit, a 128th of the time.
 public struct FormatChooser: Sendable {
   /// Why an index was chosen.
-  public enum Reason: Int, CaseIterable, Sendable {
+  public enum Reason: Int, CaseIterable, Codable, Sendable {
     /// It is the cheapest.
     case best
     /// The pages look random, and no format has done anything for such pages.
@@ -151,17 +151,35 @@ public struct FormatChooser: Sendable {
     price = min(max(price + (here - behind) / usual / 16, 1 / 32), 1)
   }
 
-  public var log: Bool {
-    get { drain.log }
-    set { drain.log = newValue }
+  /// What was chosen, why, and what is known of each index.
+  public var uses: [Use] {
+    (0...formats).map { index in
+      var use = Use()
+      for reason in Reason.allCases {
+        use.packets[reason] = counts[index * Reason.allCases.count + reason.rawValue]
+      }
+      // Of the look that most packets had.
+      let known = PageLook.allCases.map { figures[$0.rawValue * (formats + 1) + index] }
+        .max { $0.count < $1.count }
+      guard let known, known.count > 0 else { return use }
+      use.encode = known.encode
+      use.payload = known.payload
+      return use
+    }
   }
-  public var trace: String {
-    func r(_ x: Double) -> Double { (x * 1000).rounded() / 1000 }
-    return
-      "link \(r(drain.link)) price \(r(price)) copy \(r(drain.copy.value)) read \(r(reading.value)) credit \(r(credit / 1e6)) "
-      + (0...formats).map {
-        "\(r(drain.decode($0)))|\(r(figures[$0].encode))|\(r(figures[$0].payload))"
-      }.joined(separator: " ")
+
+  /// Nanoseconds a byte that was sent takes to get away, while the link is full, as this channel has
+  /// its share of it.
+  public var link: Double { drain.link }
+
+  /// What became of one index.
+  public struct Use: Sendable {
+    /// Packets by why they were sent so.
+    public var packets: [Reason: Int] = [:]
+    /// Nanoseconds of encoding by byte of the guest.
+    public var encode = 0.0
+    /// Bytes of payload by byte of the guest.
+    public var payload = 1.0
   }
 
   private func place(_ index: Int) -> Int { look.rawValue * (formats + 1) + index }

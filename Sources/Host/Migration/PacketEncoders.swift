@@ -1,3 +1,4 @@
+import PluginLoader
 import Wire
 
 /// What a channel's packets become: one format, or the one that is the fastest for each of them. It
@@ -62,6 +63,14 @@ public final class PacketEncoders {
   /// Sends a packet that only ends an epoch.
   public func sync(number: UInt64, in packet: inout Packet, to writer: PacketWriter) throws {
     try writer.sync(number: number, in: &packet, with: encoder(0))
+  }
+
+  /// What was chosen, and why, for pages with contents; empty where there was no choice.
+  public var uses: [FormatUse] {
+    guard let chooser else { return [] }
+    return zip(formats, chooser.uses).map { format, use in
+      FormatUse(format.backend.name, use, link: chooser.link)
+    }
   }
 
   private func encoder(_ index: Int) throws -> PacketEncoder {

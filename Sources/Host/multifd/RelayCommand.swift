@@ -63,6 +63,9 @@ struct RelayCommand: ParsableCommand {
   @Flag(help: "Print the summary as JSON.")
   var json = false
 
+  @Flag(help: "With auto: say what was chosen how often, and why.")
+  var explain = false
+
   @OptionGroup var plugins: PluginOptions
 
   func validate() throws {
@@ -86,7 +89,11 @@ struct RelayCommand: ParsableCommand {
       do throws(Failure) {
         let summary = try relay.run(
           onListening: { Console.note("listening on \($0)") }, onProgress: line.show)
-        end.output = json ? Console.text(json: summary) : Console.printable(summary.description)
+        end.output =
+          json
+          ? Console.text(json: summary)
+          : Console.printable(
+            summary.description + (explain ? ChoiceText.lines(summary.choices) : ""))
       } catch { end.failure = error }
       line.finish()
       end.isOrderly = !relay.hasLeftThreads

@@ -12,7 +12,7 @@ extension SendOptions.Sync: ExpressibleByArgument {}
 struct SendCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "send",
-    abstract: "Hand a held guest to a stock QEMU that waits with -incoming.",
+    abstract: "Hand a held guest to a stock QEMU with -incoming, or send it over a link.",
     discussion: """
       The destination has the guest's own command line and -incoming. For --channels above 0 set at \
       the destination: capability multifd, multifd-channels and multifd-compression alike, before \
@@ -20,6 +20,9 @@ struct SendCommand: ParsableCommand {
       and the guest stays in its store. It runs there once its devices are loaded; the store is then \
       marked, so that no second copy can be started by mistake. Exit code 0 is for a guest that runs \
       there, even if (with a warning) its store could not be marked.
+
+      With link: before the URI it goes to a relay, or to a 'multifd receive' that holds it, and pages may \
+      travel in any format that both sides have a backend for.
       """)
 
   @Option(help: ArgumentHelp("The folder that holds the guest.", valueName: "dir"))
@@ -27,7 +30,7 @@ struct SendCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The destination: tcp:HOST:PORT, unix:PATH, or fd:N[,M…], connections that multifd is started with.",
+      "The destination: [link:]tcp:HOST:PORT, [link:]unix:PATH, or fd:N[,M…], connections that multifd is started with.",
       discussion: """
         Descriptor N, 3 or above, is the main channel's, and each channel has one of those behind it, in \
         order: they must have been connected in this order too.
@@ -39,7 +42,8 @@ struct SendCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Backend for the channels; default nocomp.", valueName: "name[,key=value…]"))
+      "How pages travel: a backend, or over a link auto or auto=NAME,NAME…; default as they are.",
+      valueName: "name[,key=value…]"))
   var compression: String?
 
   @Option(help: "Seconds of silence after which the destination is lost.")
@@ -66,6 +70,9 @@ struct SendCommand: ParsableCommand {
   @Flag(help: "Print the summary as JSON.")
   var json = false
 
+  @Flag(help: "With auto: say what was chosen how often, and why.")
+  var explain = false
+
   @OptionGroup var plugins: PluginOptions
 
   func validate() throws {
@@ -88,7 +95,10 @@ struct SendCommand: ParsableCommand {
       do throws(Failure) {
         let summary = try sender.run()
         if let warning = summary.warning { Console.note("warning: \(warning)") }
-        end.output = json ? Console.text(json: summary) : Console.printable(text(summary))
+        end.output =
+          json
+          ? Console.text(json: summary)
+          : Console.printable(text(summary) + (explain ? ChoiceText.lines(summary.choices) : ""))
       } catch { end.failure = error }
       end.isOrderly = !sender.hasLeftThreads
       return end

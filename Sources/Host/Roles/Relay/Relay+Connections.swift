@@ -52,10 +52,7 @@ extension Relay {
     switch hello.role {
     case .main:
       start("main", threads, at: "main channel") { [self] in
-        guard let (socket, plan, formats) = connect(near, hello, far) else {
-          host.forget()
-          return state.update { $0.source = nil }
-        }
+        guard let (socket, plan, formats) = connect(near, hello, host, far) else { return }
         try session.adopt(near)
         try near.write(LinkAnswer.accepted(formats).encode())
         try passMain(near, socket, plan, threads)
@@ -81,9 +78,12 @@ extension Relay {
   /// nothing has happened here: anybody can say hello, and it may be said again when the far side is
   /// ready.
   private func connect(
-    _ near: Socket, _ hello: LinkHello, _ far: RelayFar
+    _ near: Socket, _ hello: LinkHello, _ host: LinkHost, _ far: RelayFar
   ) -> (Socket, RelayPlan, LinkFormats)? {
     do { return try far.main(hello) } catch {
+      // Before it is told: it may say it again at once.
+      host.forget()
+      state.update { $0.source = nil }
       let refusal = error as? LinkRefusal
       let failure = Failure(error, at: "destination")
       strangers.note(refusal ?? LinkRefusal("\(failure)"))

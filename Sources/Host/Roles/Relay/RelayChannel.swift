@@ -1,5 +1,6 @@
 import Migration
 import Observe
+import Synchronization
 import Transport
 import Wire
 
@@ -35,6 +36,10 @@ final class RelayChannel {
 
   /// Runs until the source closes the channel between two packets.
   func run(_ throttle: Throttle?) throws {
+    defer {
+      let uses = encoders.uses
+      traffic.uses.withLock { $0 = uses }
+    }
     var packet = Packet(pageSize: scratch.pageSize)
     var last = ContinuousClock.now
     while try reader.next(&packet) {

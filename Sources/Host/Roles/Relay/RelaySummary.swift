@@ -1,5 +1,6 @@
 import Migration
 import Observe
+import Synchronization
 import Transport
 
 /// How far a relay is: what a progress line shows.
@@ -74,11 +75,13 @@ public struct RelaySummary: Codable, Sendable {
   public var transferred: UInt64
   /// The backends that pages were sent on with.
   public var compression: String
+  /// What was chosen for packets, and why, where there was a choice; else empty.
+  public var choices: [FormatUse]
   /// The channels; empty without multifd.
   public var channels: [Channel]
 
   enum CodingKeys: String, CodingKey {
-    case result, from, to, received, transferred, compression, channels
+    case result, from, to, received, transferred, compression, choices, channels
     case totalTime = "total-time"
   }
 
@@ -95,6 +98,7 @@ public struct RelaySummary: Codable, Sendable {
     received = progress.received
     transferred = progress.transferred
     self.compression = compression
+    choices = FormatUse.sum(traffic.values.map { $0.uses.withLock { $0 } })
     channels = traffic.sorted { $0.key < $1.key }.map { id, traffic in
       let (received, sent) = (traffic.received, traffic.sent)
       let pages = received.normal * UInt64(options.pageSize)

@@ -1,4 +1,6 @@
+import Migration
 import Observe
+import Synchronization
 
 /// What one multifd channel of a relay has moved. Its thread writes, anybody reads.
 final class RelayTraffic: Sendable {
@@ -8,6 +10,8 @@ final class RelayTraffic: Sendable {
   let sent = Counters()
   /// In backends. Decoding waits for what is still on its way.
   let codec = Stopwatch()
+  /// What formats were chosen; known at the end.
+  let uses = Mutex<[FormatUse]>([])
   /// For the source to send something.
   let waiting = Stopwatch()
 }

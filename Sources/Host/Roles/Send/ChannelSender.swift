@@ -18,6 +18,8 @@ final class ChannelSender {
   /// Zero pages that have not been told yet.
   private var found: [PageSource.Piece] = []
   var counters: Counters { writer.counters }
+  /// What formats were chosen: for when its thread has ended.
+  var uses: [FormatUse] { encoders.uses }
 
   init(
     id: Int, channels: Int, socket: Socket, source: PageSource, formats: [OutgoingFormat],

@@ -263,6 +263,7 @@ final class SendAttempt {
       transferred: all.reduce(0) { $0 + $1.bytes }, total: manifest.ramSize, normal: normal,
       duplicate: holes, compression: workers.isEmpty ? "none" : names,
       ratio: payload > 0 ? Double(normal * UInt64(manifest.pageSize)) / Double(payload) : 1,
-      channels: workers.count, sync: main.sync == .section ? "section" : "flush")
+      choices: FormatUse.sum(workers.map(\.uses)), channels: workers.count,
+      sync: main.sync == .section ? "section" : "flush")
   }
 }

@@ -1,3 +1,4 @@
+import Migration
 import Observe
 
 /// What a hand-over amounted to, in QEMU's words.
@@ -24,6 +25,8 @@ public struct SendSummary: Codable, Sendable {
   public var compression: String
   /// Bytes of pages by bytes of payload.
   public var ratio: Double
+  /// What was chosen for packets, and why, where there was a choice; else empty.
+  public var choices: [FormatUse]
   /// multifd channels.
   public var channels: Int
   /// How sync points were told: `flush` or `section`.
@@ -32,7 +35,8 @@ public struct SendSummary: Codable, Sendable {
   public var warning: String?
 
   enum CodingKeys: String, CodingKey {
-    case result, store, to, machine, transferred, total, normal, duplicate, compression, ratio
+    case result, store, to, machine, transferred, total, normal, duplicate, compression, ratio,
+      choices
     case channels, sync, warning
     case totalTime = "total-time"
   }
