@@ -96,7 +96,7 @@ struct BenchRelay: ParsableCommand {
         do {
           let sample = try way.run(group.rows[index].format)
           group.rows[index].samples.append(sample)
-          note("\(place): \(seconds(sample.wall))")
+          note("\(place): \(seconds(sample.wall)) \(sample.choices)")
         } catch {
           group.rows[index].failure = "\(error)"
           note("\(place): FAILED: \(error)")

@@ -14,6 +14,8 @@ struct BenchWay {
     /// Processor time of source, near relay, far relay, destination; none of relays that are not
     /// there.
     let processor: [Duration?]
+    /// What auto chose, in a few words.
+    var choices = ""
   }
 
   private let version: QEMUVersion
@@ -60,13 +62,17 @@ struct BenchWay {
     try destination.waitLoaded()
     let after = [source, destination].map(\.process.processorTime)
     let statistics = outcome.statistics["ram"]
+    let choices = said.first?.json["choices"].elements.map { choice in
+      let packets = ["best", "incompressible", "probe"].map { choice[$0].int ?? 0 }
+      return "\(choice["format"].string ?? "") \(packets.reduce(0, +)) (\(packets[2]) probes)"
+    }
     return Sample(
       wall: outcome.wall,
       contents: (statistics["normal"].int ?? 0) * (statistics["page-size"].int ?? 4096),
       wire: said.first?.json["transferred"].int ?? statistics["transferred"].int ?? 0,
       processor: [after[0] - before[0]]
         + (relays.isEmpty ? [nil, nil] : relays.map(\.process.processorTime))
-        + [after[1] - before[1]])
+        + [after[1] - before[1]], choices: (choices ?? []).joined(separator: ", "))
   }
 
   /// Touches as much memory as the destination is about to: in a virtual machine the first touch

@@ -12,6 +12,7 @@ import Wire
 /// them; header and payload in one system call. It belongs to one thread.
 public final class PacketWriter {
   private let socket: Socket
+  private let throttle: Throttle?
   private let header: UnsafeMutableRawBufferPointer
   private let pieces: UnsafeMutableBufferPointer<iovec>
   /// What it has sent.
@@ -30,9 +31,14 @@ public final class PacketWriter {
 
   /// A writer of a channel from its first byte.
   ///
-  /// - Parameter counters: what counts there.
-  public init(_ socket: Socket, pageSize: Int, counters: Counters = Counters()) {
+  /// - Parameters:
+  ///   - counters: what counts there.
+  ///   - throttle: what keeps it below a rate.
+  public init(
+    _ socket: Socket, pageSize: Int, counters: Counters = Counters(), throttle: Throttle? = nil
+  ) {
     self.socket = socket
+    self.throttle = throttle
     self.counters = counters
     // Both belong to this object and its one thread. A backend returns at most 16 pieces more than
     // there are pages.
@@ -89,6 +95,7 @@ public final class PacketWriter {
     // returns.
     try socket.write(pieces: UnsafeMutableBufferPointer(rebasing: pieces[..<count]))
     let payload = Int(fields.nextPacketSize)
+    throttle?.pay(header.count + payload)
     counters.packet(
       bytes: header.count + payload, payload: payload, normal: Int(fields.normalCount),
       duplicate: Int(fields.zeroCount), sync: fields.flags.contains(.sync))
@@ -130,6 +137,7 @@ public final class PacketWriter {
     try socket.write(
       pieces: UnsafeMutableBufferPointer(rebasing: pieces[..<1]), more: payload > 0)
     try reader.splice(payload, to: socket, through: splice)
+    throttle?.pay(size + payload)
     counters.packet(
       bytes: size + payload, payload: payload, normal: Int(packet.header.normalCount),
       duplicate: Int(packet.header.zeroCount), sync: packet.isSync)

@@ -154,9 +154,9 @@ extension Relay {
       let traffic = try register(Int(hello.id))
       traffic.received.moved(bytes: MultiFDInit.size)
       let channel = try RelayChannel(
-        hello, reader, to: socket, main.plan, traffic, pageSize: options.pageSize,
+        hello, reader, to: socket, main.plan, traffic, throttle, pageSize: options.pageSize,
         channels: { [self] in count })
-      try channel.run(throttle)
+      try channel.run()
       socket.finishWriting()
     } catch { throw Failure(error, at: reader.place) }
   }

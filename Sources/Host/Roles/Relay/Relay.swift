@@ -144,8 +144,9 @@ public final class Relay: Sendable {
       onProgress(progress(main))
       try expectChannels(main)
       let flow = main.main.flow.read { $0 }
-      // A destination that has the guest owes nothing more.
+      // A destination that has the guest owes nothing more, and no channel matters any more.
       let isSettled = flow.verdict == 0 && flow.forthHasEnded
+      if isSettled, flow.backHasEnded { return session.finish() }
       guard flow.backHasEnded || isSettled else { continue }
       // One that has ended with the guest leaves the source to close the rest. One that has ended
       // without it is not to keep a source waiting that has nothing to write.

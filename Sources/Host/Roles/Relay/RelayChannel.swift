@@ -19,14 +19,15 @@ final class RelayChannel {
 
   init(
     _ hello: MultiFDInit, _ reader: PacketReader, to far: Socket, _ plan: RelayPlan,
-    _ traffic: RelayTraffic, pageSize: Int, channels: @escaping () -> Int
+    _ traffic: RelayTraffic, _ throttle: Throttle?, pageSize: Int,
+    channels: @escaping () -> Int
   ) throws {
     let id = Int(hello.id)
     self.id = id
     self.reader = reader
     self.plan = plan
     self.traffic = traffic
-    writer = PacketWriter(far, pageSize: pageSize, counters: traffic.sent)
+    writer = PacketWriter(far, pageSize: pageSize, counters: traffic.sent, throttle: throttle)
     splice = try Splice()
     scratch = ScratchPages(pageSize: pageSize)
     encoders = PacketEncoders(
@@ -35,7 +36,7 @@ final class RelayChannel {
   }
 
   /// Runs until the source closes the channel between two packets.
-  func run(_ throttle: Throttle?) throws {
+  func run() throws {
     defer {
       let uses = encoders.uses
       traffic.uses.withLock { $0 = uses }
@@ -46,7 +47,6 @@ final class RelayChannel {
       let came = ContinuousClock.now
       traffic.waiting.add(came - last)
       traffic.received.count(packet)
-      let before = writer.counters.bytes
       if let method = plan.passing(packet) {
         try writer.pass(packet, as: method, from: reader, through: splice)
       } else {
@@ -55,7 +55,6 @@ final class RelayChannel {
         let sent = try encoders.write(packet, to: writer)
         traffic.codec.add(taken - came + sent.encoding)
       }
-      throttle?.pay(Int(writer.counters.bytes - before))
       last = .now
     }
   }
