@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <string.h>
@@ -31,6 +33,14 @@ int64_t clinux_seek_hole(int fd, int64_t offset) { return lseek(fd, offset, SEEK
 int clinux_unread(int fd) {
   int count = 0;
   return ioctl(fd, FIONREAD, &count) < 0 ? -1 : count;
+}
+
+int64_t clinux_window_shut(int fd) {
+  struct tcp_info info;
+  socklen_t size = sizeof info;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return -1;
+  if (size < offsetof(struct tcp_info, tcpi_rwnd_limited) + sizeof info.tcpi_rwnd_limited) return -1;
+  return (int64_t)info.tcpi_rwnd_limited;
 }
 
 int64_t clinux_splice(int from, int to, size_t count, int more) {

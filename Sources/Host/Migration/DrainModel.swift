@@ -1,41 +1,42 @@
 /// How fast what was given to a socket gets away: what is known of the link and of the far side's
-/// decoders, from nothing but how long sends take. Times are nanoseconds, by byte.
+/// decoders, from how long sends take. Times are nanoseconds; figures are nanoseconds a byte.
 ///
 ///     sendmsg ── buffer ── link ── buffer ── decoder
 ///
-/// A send that finds room takes its copy, the next one waits for room for three, so a single send
-/// says nothing. From one that had to wait to another as much has left as was put in. How long
-/// such a stretch took is compared with what it should have taken, and that moves the figures.
-struct DrainModel {
+/// One send finds room and takes its copy, the next one waits for megabytes to leave, so a single
+/// send says nothing. But when a send that had to wait returns, the buffer is full. So from one of
+/// them to another, a *stretch*, as much has left as was put in. How long it took is compared with
+/// how long it should have taken, and that moves the figures.
+struct DrainModel: Sendable {
   /// What becomes of a format's packets.
   private struct Format {
-    /// Of a byte of the guest, at the far side; 0 until it was seen to be slower than the link.
+    /// Of a byte of the guest, at the far side; 0 until its decoder was seen to hold us up.
     var decode = 0.0
-    /// Bytes that have yet to get away at the link's rate. Until then what is slow is taken to be
-    /// the decoder, from then on the link. More than what buffers hide; pages as they are need none.
-    var unproven = DrainModel.proof
-    /// Of the stretch: bytes of the guest, and as they were sent.
-    var (bytes, payload) = (0.0, 0.0)
+    /// Of the stretch: bytes of the guest.
+    var bytes = 0.0
+    /// Of the stretch: bytes as they were sent.
+    var payload = 0.0
   }
-
-  private static let proof = 16e6
 
   /// Of a byte sent: what every send pays, into an empty buffer too.
   private(set) var copy = LowPoint(0.25)
-  /// Of a byte sent, while the link is full. Some 10 Gbit/s until it is known.
+  /// Of a byte sent, while the link is full. None is faster than this until it is known.
   private(set) var link = 0.25
   private var formats: [Format]
-  private var idle = 0.05
+  /// The link has been full lately, and took what it was expected to take.
   private var isKnown = false
+  /// What the link is taken to have gained by the end of a stretch in which nothing waited.
+  private var hope = 0.4
+  /// Of the stretch: it began with a full buffer.
   private var isAligned = false
-  /// Of the stretch: how long it took, sends waited and the source was silent, and should have
-  /// taken.
-  private var (time, blocked, silent, predicted) = (0.0, 0.0, 0.0, 0.0)
+  private var time = 0.0
+  private var blocked = 0.0
+  private var silent = 0.0
+  private var predicted = 0.0
+  /// When the stretch began: how long the far side's window had been shut in all.
+  private var shut = 0.0
 
-  init(formats: Int) {
-    self.formats = Array(repeating: Format(), count: formats + 1)
-    self.formats[0].unproven = 0
-  }
+  init(formats: Int) { self.formats = Array(repeating: Format(), count: formats + 1) }
 
   /// Of a byte of the guest, at the far side.
   func decode(_ index: Int) -> Double { formats[index].decode }
@@ -45,14 +46,20 @@ struct DrainModel {
     max(payload * link, bytes * formats[index].decode)
   }
 
-  /// A packet was sent, after so long.
+  /// A packet was sent.
+  ///
+  /// - Parameters:
+  ///   - silent: how long the source had nothing to send.
+  ///   - busy: how long the thread took from there to the send.
+  ///   - sending: how long the send took.
+  ///   - shut: how long the far side's window has been shut in all; asked for now and then.
   mutating func sent(
-    _ index: Int, bytes: Double, payload: Double, after silent: Double, encoding: Double,
-    sending: Double
+    _ index: Int, bytes: Double, payload: Double, silent: Double, busy: Double, sending: Double,
+    shut: () -> Double?
   ) {
-    let free = payload * copy.value * 2 + 20_000
+    let free = 2 * copy.value * payload + 20_000
     copy.take(sending / max(payload, 1))
-    time += silent + encoding + sending
+    time += silent + busy + sending
     self.silent += silent
     blocked += max(0, sending - free)
     predicted += self.time(index, bytes: bytes, payload: payload)
@@ -60,9 +67,11 @@ struct DrainModel {
     formats[index].payload += payload
     let isFull = sending > free
     guard isFull && (time > 20e6 || !isAligned) || time > 100e6 else { return }
+    let before = self.shut
+    self.shut = shut() ?? 0
     // While the source is silent the buffer runs empty.
-    if silent < time / 4 {
-      if !isFull { search() } else if isAligned { learn() }
+    if self.silent < time / 4 {
+      if !isFull { search() } else if isAligned { learn(isShut: self.shut - before > blocked / 2) }
     }
     isAligned = isFull
     (time, blocked, self.silent, predicted) = (0, 0, 0, 0)
@@ -71,29 +80,24 @@ struct DrainModel {
 
   /// Nothing has waited: the link may be faster than is known, and ever more so until a send waits.
   private mutating func search() {
-    faster(1 - idle)
-    idle = min(idle * 2, 0.75)
+    faster(1 - hope)
+    hope = min(hope * 2, 0.75)
     isKnown = false
   }
 
-  private mutating func learn() {
-    idle = 0.05
+  private mutating func learn(isShut: Bool) {
     let error = time / predicted
-    // Half of what the figures were is forgotten after 50 ms, and at once what was a guess.
-    let step = 1 + (error - 1) * (isKnown ? time / (time + 50e6) : 1)
-    if error < 1 {
-      faster(step)
-    } else {
-      slower(1 + (step - 1) * min(1, 32 * blocked / time), error)
-    }
-    for index in formats.indices.dropFirst() {
-      if error < 0.75, formats[index].payload == 0 {
-        formats[index].unproven = Self.proof
-      } else if error < 1.25, blocked > time / 8, formats[index].payload > 0 {
-        formats[index].unproven -= max(formats[index].payload, Self.proof * time / 1e9)
-      }
-    }
+    // Half of what was known is forgotten after 50 ms, and at once what was a guess. Where little
+    // was waited the buffer may have been empty in between, so that is taken for less.
+    let weight = (isKnown ? time / (time + 50e6) : 1) * min(1, error < 1 ? 1 : 16 * blocked / time)
+    let step = 1 + (error - 1) * weight
+    if error < 1 { faster(step) } else if isShut { slower(step) } else { link *= step }
     if error > 0.75, error < 1.25 { isKnown = true }
+    hope = isKnown ? 0.05 : 0.4
+    // What has not been seen for seconds may be different by now.
+    for index in formats.indices where formats[index].bytes == 0 {
+      formats[index].decode *= 1 - min(time / 3e9, 1)
+    }
   }
 
   /// Whatever was thought to be slow is less so.
@@ -102,28 +106,28 @@ struct DrainModel {
     for index in formats.indices { formats[index].decode *= step }
   }
 
-  private mutating func slower(_ step: Double, _ error: Double) {
+  /// The far side reads too slowly: the decoders that had most to do.
+  private mutating func slower(_ step: Double) {
     let all = formats.reduce(0) { $0 + $1.bytes }
-    var isLink = true
-    if error > 1.25, isKnown {
-      for index in formats.indices {
-        let format = formats[index]
-        guard format.unproven > 0, format.bytes > all / 4 else { continue }
-        isLink = false
-        formats[index].decode = max(format.decode, link * format.payload / format.bytes) * step
-      }
+    for index in formats.indices.dropFirst() where formats[index].bytes > all / 4 {
+      let format = formats[index]
+      formats[index].decode = max(format.decode, link * format.payload / format.bytes) * step
     }
-    if isLink { link *= step }
   }
 }
 
 /// What a figure is when nothing comes in between: the tenth part of its samples are lower.
-struct LowPoint {
+struct LowPoint: Sendable {
   private(set) var value: Double
+  private let most: Double
+  private var isKnown = false
 
-  init(_ value: Double) { self.value = value }
+  init(_ value: Double, most: Double = .infinity) { (self.value, self.most) = (value, most) }
 
   mutating func take(_ sample: Double) {
-    value = max(0.01, value * (sample < value ? 1 - 0.9 / 16 : 1 + 0.1 / 16))
+    if !isKnown { value = sample }
+    isKnown = true
+    value *= sample < value ? 1 - 0.9 / 16 : 1 + 0.1 / 16
+    value = min(max(value, 0.01), most)
   }
 }

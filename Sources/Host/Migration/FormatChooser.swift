@@ -58,7 +58,7 @@ public struct FormatChooser: Sendable {
   private var counts: [Int]
   private var drain: DrainModel
   /// Nanoseconds a byte takes to come, when the source is not waited for.
-  private var reading = LowPoint(0.25)
+  private var reading = LowPoint(0.25, most: 2)
   /// The price of this thread's time; the rest to 1 is that of time behind it.
   private var price = 0.5
   /// Nanoseconds that a packet takes these days.
@@ -129,7 +129,7 @@ public struct FormatChooser: Sendable {
   ///   - now: when it was sent, counted from any moment.
   public mutating func sent(
     _ index: Int, bytes: Int, payload: Int, waiting: Duration, encoding: Duration,
-    sending: Duration, at now: Duration
+    sending: Duration, at now: Duration, shut: () -> Duration?
   ) {
     guard bytes > 0 else { return }
     let (bytes, payload) = (Double(bytes), Double(payload))
@@ -139,10 +139,10 @@ public struct FormatChooser: Sendable {
     credit = min(credit + (now - self.now) / 256, 64e6)
     self.now = now
     figures[place(index)].take(encode: encoding / bytes, payload: payload / bytes, at: now)
+    let busy = min(waiting, 2 * reading.value * bytes)
     drain.sent(
-      index, bytes: bytes, payload: payload, after: max(0, waiting - 2 * reading.value * bytes),
-      encoding: encoding + min(waiting, 2 * reading.value * bytes),
-      sending: sending / .nanoseconds(1))
+      index, bytes: bytes, payload: payload, silent: waiting - busy, busy: busy + encoding,
+      sending: sending / .nanoseconds(1), shut: { shut().map { $0 / .nanoseconds(1) } })
     reading.take(waiting / bytes)
     // Whoever is late becomes dearer, by as much as it is late.
     let here = reading.value * bytes + encoding + drain.copy.value * payload

@@ -55,7 +55,8 @@ public final class PacketEncoders {
     let end = ContinuousClock.now
     chooser!.sent(
       choice.index, bytes: bytes, payload: sent.payload, waiting: begin - last,
-      encoding: sent.encoding, sending: sent.sending, at: end - start)
+      encoding: sent.encoding, sending: sent.sending, at: end - start,
+      shut: { writer.windowShut })
     last = end
     return sent
   }

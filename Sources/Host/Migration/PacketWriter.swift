@@ -51,6 +51,9 @@ public final class PacketWriter {
     pieces.deallocate()
   }
 
+  /// See ``Socket/windowShut``.
+  var windowShut: Duration? { socket.windowShut }
+
   /// Sends the init packet.
   public func begin(_ hello: MultiFDInit) throws {
     try socket.write(hello.encode())

@@ -24,7 +24,10 @@ extension Session {
       state.unnamed.append(socket)
       return state.failure
     }
-    if let failure { throw failure }
+    guard let failure else { return }
+    // The others were cut when it failed.
+    socket.cut()
+    throw failure
   }
 
   /// - Returns: false if there is a main channel already.

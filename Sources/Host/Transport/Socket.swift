@@ -198,6 +198,13 @@ public final class Socket: Sendable {
     }
   }
 
+  /// How long in all what was to be sent has waited for the peer to read, and not for the network;
+  /// nil where that is not known.
+  public var windowShut: Duration? {
+    let micros = clinux_window_shut(descriptor)
+    return micros < 0 ? nil : .microseconds(micros)
+  }
+
   // MARK: Ending
 
   /// What is to be seen of the peer's end of the connection without reading.
