@@ -35,12 +35,12 @@ int clinux_unread(int fd) {
   return ioctl(fd, FIONREAD, &count) < 0 ? -1 : count;
 }
 
-int64_t clinux_window_shut(int fd) {
+int64_t clinux_peer_window(int fd) {
   struct tcp_info info;
   socklen_t size = sizeof info;
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return -1;
-  if (size < offsetof(struct tcp_info, tcpi_rwnd_limited) + sizeof info.tcpi_rwnd_limited) return -1;
-  return (int64_t)info.tcpi_rwnd_limited;
+  if (size < offsetof(struct tcp_info, tcpi_snd_wnd) + sizeof info.tcpi_snd_wnd) return -1;
+  return info.tcpi_snd_wnd;
 }
 
 int64_t clinux_splice(int from, int to, size_t count, int more) {

@@ -33,8 +33,6 @@ struct DrainModel: Sendable {
   private var blocked = 0.0
   private var silent = 0.0
   private var predicted = 0.0
-  /// When the stretch began: how long the far side's window had been shut in all.
-  private var shut = 0.0
 
   init(formats: Int) { self.formats = Array(repeating: Format(), count: formats + 1) }
 
@@ -52,10 +50,11 @@ struct DrainModel: Sendable {
   ///   - silent: how long the source had nothing to send.
   ///   - busy: how long the thread took from there to the send.
   ///   - sending: how long the send took.
-  ///   - shut: how long the far side's window has been shut in all; asked for now and then.
+  ///   - isShut: whether the far side's window is shut, for it does not read: asked for now and
+  ///     then.
   mutating func sent(
     _ index: Int, bytes: Double, payload: Double, silent: Double, busy: Double, sending: Double,
-    shut: () -> Double?
+    isShut: () -> Bool
   ) {
     let free = 2 * copy.value * payload + 20_000
     copy.take(sending / max(payload, 1))
@@ -67,11 +66,9 @@ struct DrainModel: Sendable {
     formats[index].payload += payload
     let isFull = sending > free
     guard isFull && (time > 20e6 || !isAligned) || time > 100e6 else { return }
-    let before = self.shut
-    self.shut = shut() ?? 0
     // While the source is silent the buffer runs empty.
     if self.silent < time / 4 {
-      if !isFull { search() } else if isAligned { learn(isShut: self.shut - before > blocked / 2) }
+      if !isFull { search() } else if isAligned { learn(isShut: isShut()) }
     }
     isAligned = isFull
     (time, blocked, self.silent, predicted) = (0, 0, 0, 0)

@@ -127,9 +127,10 @@ public struct FormatChooser: Sendable {
   ///   - encoding: in the backend.
   ///   - sending: in the kernel, which waits for room.
   ///   - now: when it was sent, counted from any moment.
+  ///   - isShut: whether the far side reads more slowly than the link brings; asked for now and then.
   public mutating func sent(
     _ index: Int, bytes: Int, payload: Int, waiting: Duration, encoding: Duration,
-    sending: Duration, at now: Duration, shut: () -> Duration?
+    sending: Duration, at now: Duration, isShut: () -> Bool
   ) {
     guard bytes > 0 else { return }
     let (bytes, payload) = (Double(bytes), Double(payload))
@@ -142,7 +143,7 @@ public struct FormatChooser: Sendable {
     let busy = min(waiting, 2 * reading.value * bytes)
     drain.sent(
       index, bytes: bytes, payload: payload, silent: waiting - busy, busy: busy + encoding,
-      sending: sending / .nanoseconds(1), shut: { shut().map { $0 / .nanoseconds(1) } })
+      sending: sending / .nanoseconds(1), isShut: isShut)
     reading.take(waiting / bytes)
     // Whoever is late becomes dearer, by as much as it is late.
     let here = reading.value * bytes + encoding + drain.copy.value * payload

@@ -56,7 +56,7 @@ public final class PacketEncoders {
     chooser!.sent(
       choice.index, bytes: bytes, payload: sent.payload, waiting: begin - last,
       encoding: sent.encoding, sending: sent.sending, at: end - start,
-      shut: { writer.windowShut })
+      isShut: writer.peerIsSlow)
     last = end
     return sent
   }

@@ -13,6 +13,7 @@ import Wire
 public final class PacketWriter {
   private let socket: Socket
   private let throttle: Throttle?
+  private var widestWindow = 0
   private let header: UnsafeMutableRawBufferPointer
   private let pieces: UnsafeMutableBufferPointer<iovec>
   /// What it has sent.
@@ -51,8 +52,13 @@ public final class PacketWriter {
     pieces.deallocate()
   }
 
-  /// See ``Socket/windowShut``.
-  var windowShut: Duration? { socket.windowShut }
+  /// Whether the peer reads more slowly than the network brings: it has had room for much more than
+  /// it has now. One that only waits for the network has always the same.
+  func peerIsSlow() -> Bool {
+    guard let window = socket.peerWindow else { return false }
+    widestWindow = max(widestWindow, window)
+    return window < widestWindow / 2
+  }
 
   /// Sends the init packet.
   public func begin(_ hello: MultiFDInit) throws {

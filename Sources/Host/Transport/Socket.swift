@@ -198,11 +198,10 @@ public final class Socket: Sendable {
     }
   }
 
-  /// How long in all what was to be sent has waited for the peer to read, and not for the network;
-  /// nil where that is not known.
-  public var windowShut: Duration? {
-    let micros = clinux_window_shut(descriptor)
-    return micros < 0 ? nil : .microseconds(micros)
+  /// Bytes that the peer has room for, as it has said last; nil where that is not known.
+  public var peerWindow: Int? {
+    let window = clinux_peer_window(descriptor)
+    return window < 0 ? nil : Int(window)
   }
 
   // MARK: Ending

@@ -24,9 +24,8 @@ int64_t clinux_seek_hole(int fd, int64_t offset);
 /* ioctl(2) FIONREAD: bytes that a socket has to read. -1 with errno. */
 int clinux_unread(int fd);
 
-/* getsockopt(2) TCP_INFO, tcpi_rwnd_limited: microseconds in which what was to be sent waited for the peer's window. -1
- * where it is not told. */
-int64_t clinux_window_shut(int fd);
+/* getsockopt(2) TCP_INFO, tcpi_snd_wnd: bytes that the peer has room for. -1 where it is not told. */
+int64_t clinux_peer_window(int fd);
 
 /* splice(2) between a pipe and a socket, with SPLICE_F_MOVE, and SPLICE_F_MORE where `more`. Bytes moved, or -1 with
  * errno. */
