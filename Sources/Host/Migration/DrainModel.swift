@@ -18,8 +18,9 @@ struct DrainModel: Sendable {
     var payload = 0.0
   }
 
-  /// Of a byte sent: what every send pays, into an empty buffer too.
-  private(set) var copy = LowPoint(0.25)
+  /// Of a byte sent: what every send pays, into an empty buffer too. A gigabyte a second at least: on
+  /// a slow link a small buffer makes every send wait.
+  private(set) var copy = LowPoint(0.25, most: 1)
   /// Of a byte sent, while the link is full. None is faster than this until it is known.
   private(set) var link = 0.25
   private var formats: [Format]

@@ -145,11 +145,12 @@ public struct FormatChooser: Sendable {
       index, bytes: bytes, payload: payload, silent: waiting - busy, busy: busy + encoding,
       sending: sending / .nanoseconds(1), isShut: isShut)
     reading.take(waiting / bytes)
-    // Whoever is late becomes dearer, by as much as it is late.
+    // Whoever is late becomes dearer, by as much as it is late. A processor is never free, for guests
+    // want it too: of two that are as good the one that takes less of it.
     let here = reading.value * bytes + encoding + drain.copy.value * payload
     let behind = drain.time(index, bytes: bytes, payload: payload)
     usual += (max(here, behind) - usual) / (usual == 0 ? 1 : 16)
-    price = min(max(price + (here - behind) / usual / 16, 1 / 32), 1)
+    price = min(max(price + (here - behind) / usual / 16, 1 / 8), 1)
   }
 
   /// What was chosen, why, and what is known of each index.
