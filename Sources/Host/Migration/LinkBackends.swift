@@ -5,17 +5,25 @@ import Wire
 public final class LinkBackends: PacketBackends {
   /// What was agreed.
   public let formats: LinkFormats
+  /// With which key the pages of this side's reference are hashed; nil without one.
+  public let reference: PageHashKey?
   private let loader: PluginLoader
   /// Of index 1, 2, …
   private let agreed: [(backend: Backend, options: OptionValues)]
 
   init(
     _ formats: LinkFormats, _ agreed: [(backend: Backend, options: OptionValues)],
-    _ loader: PluginLoader
+    _ loader: PluginLoader, reference: PageHashKey? = nil
   ) {
     self.formats = formats
     self.agreed = agreed
     self.loader = loader
+    self.reference = reference
+  }
+
+  /// The same on a link with a reference.
+  public func with(reference: PageHashKey?) -> LinkBackends {
+    LinkBackends(formats, agreed, loader, reference: reference)
   }
 
   /// Those that do it, as they were agreed.
