@@ -120,12 +120,17 @@ struct SendCommand: ParsableCommand {
     return options
   }
 
+  private func unchanged(_ summary: SendSummary) -> String {
+    guard let pages = summary.unchanged, let bytes = summary.referenceBytes else { return "" }
+    return ", \(pages) unchanged\n  reference    \(Console.bytes(bytes)) said what was there already"
+  }
+
   private func text(_ summary: SendSummary) -> String {
     """
     guest of \(store) handed to \(to) (\(summary.machine))
       total time   \(Console.time(summary.totalTime))
       transferred  \(Console.bytes(summary.transferred)) for \(Console.bytes(summary.total)) of RAM: \
-    \(summary.normal) normal, \(summary.duplicate) duplicate
+    \(summary.normal) normal, \(summary.duplicate) duplicate\(unchanged(summary))
       compression  \(summary.compression), ratio \(String(format: "%.2f", summary.ratio)), \
     \(summary.channels) channels
     """

@@ -12,7 +12,6 @@ final class SendAttempt {
   private let guest: HeldGuest
   private let route: SendRoute
   private let control: HandoverControl
-  private let source: PageSource
   private let offer: Offer
   private let manifest: Manifest
   /// The store may say that a hand-over has begun, though nobody has got anything.
@@ -26,11 +25,6 @@ final class SendAttempt {
     self.route = route
     self.control = control
     manifest = guest.manifest
-    source = try PageSource(
-      guest.blocks,
-      pieceSize: manifest.pageSize * MultiFDPacketHeader.capacity(pageSize: manifest.pageSize),
-      workers: max(options.channels, 1))
-    control.adopt(source)
     let known = options.uuid ?? manifest.uuid.flatMap { VMUUID($0) }
     offer = Offer(
       manifest: manifest,
@@ -43,6 +37,13 @@ final class SendAttempt {
     let start = ContinuousClock.now
     // In this order, one after the other: QEMU 7.2 takes the first connection for the main channel.
     let socket = try connect { () throws(Failure) in try route.main() }
+    let far = try route.reference(
+      from: socket, for: guest.blocks, pageSize: manifest.pageSize)
+    let source = try PageSource(
+      guest.blocks,
+      pieceSize: manifest.pageSize * MultiFDPacketHeader.capacity(pageSize: manifest.pageSize),
+      workers: max(options.channels, 1), far: far)
+    control.adopt(source)
     let sockets = try (0..<options.channels).map { try connect(channel: $0) }
     let main = MainSender(
       socket, manifest, source, sync: SyncPoints(options.sync, manifest),
@@ -78,7 +79,10 @@ final class SendAttempt {
     // From here on it is known, whatever a backend does when its channels are closed.
     control.settled()
     defer { withExtendedLifetime(workers) {} }
-    var summary = summary(main, workers, start)
+    var summary = summary(main, workers, start, unchanged: UInt64(source.unchanged))
+    if let far {
+      (summary.unchanged, summary.referenceBytes) = (UInt64(source.unchanged), far.bytes)
+    }
     // The guest runs there. What goes wrong now changes nothing about that.
     do { try handOver.taken(by: options.to.description) } catch {
       summary.warning =
@@ -250,18 +254,19 @@ final class SendAttempt {
   // MARK: Summary
 
   private func summary(
-    _ main: MainSender, _ workers: [ChannelSender], _ start: ContinuousClock.Instant
+    _ main: MainSender, _ workers: [ChannelSender], _ start: ContinuousClock.Instant,
+    unchanged: UInt64
   ) -> SendSummary {
     let all = [main.counters] + workers.map(\.counters)
     let payload = workers.reduce(0) { $0 + $1.counters.payloadBytes }
     let normal = all.reduce(0) { $0 + $1.normal }
     let names = route.formats.map(\.backend.name).joined(separator: ", ")
-    let holes = manifest.ramSize / UInt64(manifest.pageSize) - normal
+    let zero = manifest.ramSize / UInt64(manifest.pageSize) - normal - unchanged
     return SendSummary(
       store: options.store, to: options.to.description, machine: manifest.machine,
       totalTime: (ContinuousClock.now - start) / .milliseconds(1),
       transferred: all.reduce(0) { $0 + $1.bytes }, total: manifest.ramSize, normal: normal,
-      duplicate: holes, compression: workers.isEmpty ? "none" : names,
+      duplicate: zero, compression: workers.isEmpty ? "none" : names,
       ratio: payload > 0 ? Double(normal * UInt64(manifest.pageSize)) / Double(payload) : 1,
       choices: FormatUse.sum(workers.map(\.uses)), channels: workers.count,
       sync: main.sync == .section ? "section" : "flush")

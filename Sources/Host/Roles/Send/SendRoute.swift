@@ -1,6 +1,8 @@
+import Memory
 import Migration
 import PluginLoader
 import Transport
+import Wire
 
 /// How a guest gets to its destination: the connections, and the formats that its pages can travel
 /// in.
@@ -12,6 +14,9 @@ final class SendRoute {
   /// What pages can travel in: one, or what the best is chosen from. Of a link it is known when the
   /// main connection stands.
   private(set) var formats: [OutgoingFormat] = []
+  /// Of a link: what pages are hashed with.
+  private let key = PageHashKey.random()
+  private var hasReference = false
 
   /// - Throws: what cannot be, before anything is connected.
   init(_ options: SendOptions, pageSize: Int, _ loader: PluginLoader) throws(Failure) {
@@ -46,11 +51,20 @@ final class SendRoute {
   /// Makes the main connection.
   func main() throws(Failure) -> Socket {
     guard let caller, let offer else { return try connect() }
-    let (socket, agreed) = try caller.main(offering: offer.formats, required: offer.required)
+    let (socket, agreed, hasReference) = try caller.main(
+      offering: offer.formats, required: offer.required, reference: key)
+    self.hasReference = hasReference
     formats = try offer.outgoing(agreed)
     // What was asked for by name was agreed, and is the only one.
     if case .auto = options.compression {} else { formats = formats.suffix(1) }
     return socket
+  }
+
+  /// Reads what the far side has of the guest already, from the main connection as soon as it
+  /// stands; nil: nothing.
+  func reference(from main: Socket, for guest: [RAMBlock], pageSize: Int) throws -> FarPages? {
+    guard hasReference else { return nil }
+    return try FarPages(from: main, key, for: guest, pageSize: pageSize)
   }
 
   /// Makes the connection of a channel.
