@@ -1,5 +1,5 @@
 // The reference: what the answering side of a link holds of the guest already, page by page, as
-// hashes (docs/LINK.md section 6). It follows the answer on main.
+// hashes (docs/LINK.md section 5.1). It follows the answer on main.
 
 /// Writes a reference: appends to an array that the caller sends.
 public struct LinkReferenceEncoder: Sendable {

@@ -1,5 +1,5 @@
 /// The hash of a page: SipHash-2-4 with 128 bits of output, under a key that is drawn anew for each
-/// migration (docs/LINK.md section 6).
+/// migration (docs/LINK.md section 5.1).
 ///
 /// Nobody knew the key when the pages were written, so no guest has two that differ and have the
 /// same hash.

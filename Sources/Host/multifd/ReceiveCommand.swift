@@ -182,7 +182,8 @@ extension ReceiveSummary: CustomStringConvertible {
         + (downtime.map { ", guest stopped for \(Console.time($0))" } ?? ""),
       "  transferred  \(Console.bytes(transferred)) (\(Console.bytes(UInt64(rate)))/s)",
       "  ram          \(Console.bytes(ram.total)): \(ram.normal) normal, \(ram.duplicate) duplicate, "
-        + (ram.unchanged.map { "\($0) unchanged, " } ?? "") + "dirty sync count \(ram.dirtySyncCount)",
+        + (ram.unchanged.map { "\($0) unchanged, " } ?? "")
+        + "dirty sync count \(ram.dirtySyncCount)",
       "  devices      \(Console.bytes(UInt64(deviceState)))",
     ]
     if !channels.isEmpty {
@@ -193,7 +194,8 @@ extension ReceiveSummary: CustomStringConvertible {
     }
     if let reference {
       lines.append(
-        "  reference    \(reference.store), told the source in \(Console.bytes(reference.bytes))")
+        "  reference    \(reference.store), told the source in "
+          + Console.bytes(reference.bytes))
     }
     for channel in channels {
       lines.append(

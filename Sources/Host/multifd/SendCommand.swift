@@ -122,7 +122,8 @@ struct SendCommand: ParsableCommand {
 
   private func unchanged(_ summary: SendSummary) -> String {
     guard let pages = summary.unchanged, let bytes = summary.referenceBytes else { return "" }
-    return ", \(pages) unchanged\n  reference    \(Console.bytes(bytes)) said what was there already"
+    return ", \(pages) unchanged\n"
+      + "  reference    \(Console.bytes(bytes)) said what was there already"
   }
 
   private func text(_ summary: SendSummary) -> String {

@@ -109,8 +109,8 @@ final class FarPages: Sendable {
     for offset in stride(from: piece.range.lowerBound, to: piece.range.upperBound, by: pageSize) {
       guard let hash = block.hash(of: offset / pageSize), hash != zero else { continue }
       if pieces.last?.range.upperBound == offset {
-        pieces[pieces.count - 1].range = pieces[pieces.count - 1].range.lowerBound
-          ..< offset + pageSize
+        pieces[pieces.count - 1].range =
+          pieces[pieces.count - 1].range.lowerBound..<offset + pageSize
       } else {
         pieces.append(PageSource.Piece(block: piece.block, range: offset..<offset + pageSize))
       }

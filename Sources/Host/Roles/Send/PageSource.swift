@@ -110,9 +110,10 @@ final class PageSource: Sendable {
         } else {
           zero.append(Piece(block: piece.block, range: offset..<next))
         }
-      } else if let far, far.has(
-        UnsafeRawBufferPointer(start: block.base + offset, count: block.pageSize), at: offset,
-        of: piece.block)
+      } else if let far,
+        far.has(
+          UnsafeRawBufferPointer(start: block.base + offset, count: block.pageSize), at: offset,
+          of: piece.block)
       {
         same += 1
       } else {

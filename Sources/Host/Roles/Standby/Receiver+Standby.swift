@@ -27,7 +27,8 @@ extension Receiver {
   ) throws(Failure) -> StandbyOutcome {
     guard options.reference == nil else {
       throw Failure(
-        .usage, "receive", "a COLO primary is a QEMU, which sends all pages: a reference is no help",
+        .usage, "receive",
+        "a COLO primary is a QEMU, which sends all pages: a reference is no help",
         hint: "leave out --reference, or --colo")
     }
     if let limit = standby.checkpointTimeout { try Failure.check(limit, "receive") }
