@@ -82,6 +82,13 @@ extension Store {
       return new
     }
 
+    /// Reads some pages of a block, as they are now.
+    ///
+    /// - Parameter part: inside the block from `offset` on.
+    public func read(
+      _ part: UnsafeMutableRawBufferPointer, of index: Int, at offset: Int
+    ) throws { try Self.fill(part, from: blocks[index].memory, at: offset) }
+
     /// Bytes that are read at once.
     private static let step = 1 << 20
 

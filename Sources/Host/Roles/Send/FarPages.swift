@@ -96,11 +96,19 @@ final class FarPages: Sendable {
     bytes = decoder.position
   }
 
+  /// The hash of what the far side has for a page; nil where that is zero.
+  func hash(at offset: Int, of block: Int) -> PageHash? {
+    blocks[block]?.hash(of: offset / pageSize)
+  }
+
   /// Whether the far side has a page, which is not zero, as it is here.
   func has(_ page: UnsafeRawBufferPointer, at offset: Int, of block: Int) -> Bool {
-    guard let hash = blocks[block]?.hash(of: offset / pageSize) else { return false }
+    guard let hash = self.hash(at: offset, of: block) else { return false }
     return key.hash(page) == hash
   }
+
+  /// The hash of a page.
+  func hash(_ page: UnsafeRawBufferPointer) -> PageHash { key.hash(page) }
 
   /// Of zero pages here those that the far side has to be told of: where it may have others.
   func untold(_ piece: PageSource.Piece) -> [PageSource.Piece] {

@@ -14,6 +14,8 @@ final class SendAttempt {
   private let control: HandoverControl
   private let offer: Offer
   private let manifest: Manifest
+  /// What the far side has, as this side has it.
+  private let old: OldPages?
   /// The store may say that a hand-over has begun, though nobody has got anything.
   private var mayNeedForce = false
 
@@ -25,6 +27,9 @@ final class SendAttempt {
     self.route = route
     self.control = control
     manifest = guest.manifest
+    old = try options.reference.map {
+      try OldPages(at: $0, for: guest.blocks, pageSize: guest.manifest.pageSize)
+    }
     let known = options.uuid ?? manifest.uuid.flatMap { VMUUID($0) }
     offer = Offer(
       manifest: manifest,
@@ -53,7 +58,7 @@ final class SendAttempt {
       try ChannelSender(
         id: id, channels: options.channels, socket: socket, source: source,
         formats: route.formats, pageSize: manifest.pageSize, verify: options.verify,
-        numbers: numbers)
+        numbers: numbers, deltas: try deltas(id, far))
     }
     let threads = ThreadGroup()
     // After a failure has cut their connections.
@@ -82,6 +87,7 @@ final class SendAttempt {
     var summary = summary(main, workers, start, unchanged: UInt64(source.unchanged))
     if let far {
       (summary.unchanged, summary.referenceBytes) = (UInt64(source.unchanged), far.bytes)
+      if old != nil { summary.differences = UInt64(workers.reduce(0) { $0 + $1.deltaPages }) }
     }
     // The guest runs there. What goes wrong now changes nothing about that.
     do { try handOver.taken(by: options.to.description) } catch {
@@ -90,6 +96,15 @@ final class SendAttempt {
         + "'handing-over'. Do not send or continue it again: there would be two"
     }
     return summary
+  }
+
+  /// What a channel sends as differences; nil: nothing.
+  private func deltas(_ id: Int, _ far: FarPages?) throws -> DeltaSender? {
+    guard let far, let old, let format = route.deltas else { return nil }
+    let encoder = try PacketEncoder(
+      format, id: id, channels: options.channels, pageSize: manifest.pageSize,
+      verify: options.verify)
+    return DeltaSender(encoder, far, old, pageSize: manifest.pageSize)
   }
 
   private func connect(_ body: () throws(Failure) -> Socket) throws(Failure) -> Socket {
@@ -260,7 +275,8 @@ final class SendAttempt {
     let all = [main.counters] + workers.map(\.counters)
     let payload = workers.reduce(0) { $0 + $1.counters.payloadBytes }
     let normal = all.reduce(0) { $0 + $1.normal }
-    let names = route.formats.map(\.backend.name).joined(separator: ", ")
+    let formats = route.formats + [route.deltas].compactMap(\.self)
+    let names = formats.map(\.backend.name).joined(separator: ", ")
     let zero = manifest.ramSize / UInt64(manifest.pageSize) - normal - unchanged
     return SendSummary(
       store: options.store, to: options.to.description, machine: manifest.machine,

@@ -25,6 +25,9 @@ public struct SendSummary: Codable, Sendable {
   public var unchanged: UInt64?
   /// Bytes in which it said so.
   public var referenceBytes: UInt64?
+  /// Of the normal pages, those that were sent as differences; nil without a version to tell them
+  /// by.
+  public var differences: UInt64?
   /// The backend; `none` when everything went over the main channel.
   public var compression: String
   /// Bytes of pages by bytes of payload.
@@ -40,7 +43,7 @@ public struct SendSummary: Codable, Sendable {
 
   enum CodingKeys: String, CodingKey {
     case result, store, to, machine, transferred, total, normal, duplicate, compression, ratio
-    case choices, channels, sync, warning, unchanged
+    case choices, channels, sync, warning, unchanged, differences
     case referenceBytes = "reference-bytes"
     case totalTime = "total-time"
   }
