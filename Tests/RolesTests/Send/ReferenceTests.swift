@@ -109,6 +109,80 @@ struct ReferenceTests {
     func wait() throws -> [MultiFDProcess.Result] { try chain.read { $0 }!.wait() }
   }
 
+  /// A loader that finds the example backend too; announces and cancels where it cannot be built.
+  private static func loader(_ plugins: ExamplePlugins) throws -> PluginLoader {
+    if let reason = plugins.missing["delta"] { try Test.cancel("SKIPPED: \(reason)") }
+    return PluginLoader(
+      searchPath: PluginSearchPath(
+        explicit: [plugins.arguments[1]], environment: [:],
+        executable: Lab.executableFolder + "/tests"))
+  }
+
+  @Test(
+    "A backend that uses a reference gets the pages whose old contents both sides have",
+    arguments: [nil, "zstd", "delta", "auto"])
+  func differences(compression: String?) throws {
+    let plugins = try ExamplePlugins(["delta"])
+    let loader = try Self.loader(plugins)
+    let guest = try VersionedGuest(otherBlocks: true)
+    // This side's copy, and how many pages of it are the far side's.
+    let copies = [(guest.old, VersionedGuest.differing.written), (guest.new, 0)]
+    for (index, (copy, written)) in copies.enumerated() {
+      let new = guest.folder("b\(index)")
+      let move = try LinkMove(
+        guest.new, to: new, reference: guest.old, channels: 3, loader: loader
+      ) { options in
+        options.compression = (try? FormatWish(parsing: compression)) ?? .asTheyCome
+        options.reference = copy
+        options.force = true
+      }
+      let (sent, received) = (try move.sent.get(), try move.received.get())
+      try VersionedGuest.expectEqual(new, guest.new)
+      #expect(sent.differences == UInt64(written))
+      #expect(received.compression.format?.contains("delta-lz4/1") == true)
+      #expect(received.ram.normal == sent.normal && received.ram.unchanged == sent.unchanged)
+    }
+    // Without a reference the backend has none, on either side.
+    let plain = try LinkMove(guest.new, to: guest.folder("c"), channels: 2, loader: loader) {
+      $0.compression = (try? FormatWish(parsing: "delta")) ?? .asTheyCome
+      $0.reference = guest.old
+      $0.force = true
+    }
+    let sent = try plain.sent.get()
+    #expect(sent.differences == nil && sent.compression.contains("delta"))
+    try VersionedGuest.expectEqual(guest.folder("c"), guest.new)
+  }
+
+  @Test("Differences pass through relays, which do not look at them")
+  func relayedDifferences() throws {
+    if let reason = MultiFDProcess.unavailable { try Test.cancel("SKIPPED: \(reason)") }
+    let plugins = try ExamplePlugins(["delta"])
+    let loader = try Self.loader(plugins)
+    let guest = try VersionedGuest()
+    let chains = Chains()
+    let move = try LinkMove(
+      guest.new, to: guest.folder("b"), reference: guest.old, loader: loader,
+      configure: { $0.reference = guest.old },
+      through: { try chains.start(to: "link:" + $0, [nil, nil]) })
+    #expect(try move.sent.get().differences == UInt64(VersionedGuest.differing.written))
+    try VersionedGuest.expectEqual(guest.folder("b"), guest.new)
+    for relay in try chains.wait() { #expect(relay.code == 0, "\(relay)") }
+  }
+
+  @Test("Differences are for channels of a link")
+  func notForQEMU() throws {
+    let guest = try VersionedGuest()
+    for (to, channels) in [("unix:/nowhere", 2), ("link:unix:/nowhere", 0)] {
+      var options = SendOptions(store: guest.new, to: try Destination(parsing: to))
+      options.channels = channels
+      options.reference = guest.old
+      let failure = #expect(throws: Failure.self) {
+        try Sender(options, loader: TestBackends.loader).run()
+      }
+      #expect(failure?.kind == .usage && failure?.why.contains("channels of a link") == true)
+    }
+  }
+
   @Test("A QEMU's guest comes whole, and the operator is told")
   func fromQEMU() throws {
     let guest = try VersionedGuest()

@@ -11,7 +11,7 @@ struct VersionedGuest {
   /// Pages of `pc.ram`.
   static let pages = 2048
   /// What a page of `pc.ram` may become.
-  enum Change: Int, CaseIterable { case contents, zero, fromHole }
+  enum Change { case contents, zero }
 
   let folder: TemporaryFolder
   /// The store of the older version.
@@ -31,19 +31,20 @@ struct VersionedGuest {
 
   /// Every 20th page.
   private static func changed(_ page: Int) -> Change? {
-    page % 20 == 7 ? Change(rawValue: page / 20 % 3) : nil
+    page % 20 == 7 ? (page / 20 % 3 == 1 ? .zero : .contents) : nil
   }
 
-  /// Pages that are not the same in both versions of `pc.ram`: those with contents, those that are
-  /// zero.
-  static let differing: (normal: Int, zero: Int) = {
-    var differing = (normal: 0, zero: 0)
+  /// Pages that are not the same in both versions of `pc.ram`: those with contents, of them those
+  /// that were not zero, and those that are zero.
+  static let differing: (normal: Int, written: Int, zero: Int) = {
+    var differing = (normal: 0, written: 0, zero: 0)
     for page in 0..<pages {
       switch changed(page) {
-      case .contents: differing.normal += 1
+      case .contents:
+        differing.normal += 1
+        if isData(page) { differing.written += 1 }
       // A zero page that was one is the same.
       case .zero: if isData(page) { differing.zero += 1 }
-      case .fromHole: differing.normal += 1
       case nil: break
       }
     }
