@@ -34,8 +34,8 @@ struct ReceiveCommand: ParsableCommand {
     help: ArgumentHelp(
       "A folder with an older version of the guest: over a link only what differs comes.",
       discussion: """
-        It is read, never changed. The new store begins as a copy of its RAM, which takes no room where the \
-        file system can share data, and 'multifd send --to link:URI' leaves out what is there. Of no use, and \
+        It is read, never changed. The new store begins as a copy of its RAM, which takes less room where \
+        the file system can share data, and 'multifd send --to link:URI' leaves out what is there. Of no use, and \
         not used, when a QEMU sends.
         """, valueName: "dir"))
   var reference: String?
