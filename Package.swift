@@ -81,7 +81,7 @@ let package = Package(
       ]),
     host("PluginLoader", ["PluginAPI", "System", "CLinux", "multifd-probe"]),
     host("COLO", ["Memory", "System"]),
-    host("Store", ["Memory", "System", "Wire"]),
+    host("Store", ["Memory", "System", "Wire", "CLinux"]),
     host("Transport", ["System", "CLinux"]),
     host("Chart", []),
     host("Version", []),

@@ -62,6 +62,7 @@ struct Fuzzer {
     case .returnPath: decoding.returnPath(bytes, framed: input.framed)
     case .linkHello: decoding.linkHello(bytes)
     case .linkAnswer: decoding.linkAnswer(bytes)
+    case .linkReference: decoding.linkReference(bytes)
     }
   }
 }

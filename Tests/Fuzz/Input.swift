@@ -6,6 +6,7 @@ enum Kind: Sendable {
   case linkHello
   case linkAnswer
   case linkChannel
+  case linkReference
 }
 
 /// A recorded file, or a frame of the link.

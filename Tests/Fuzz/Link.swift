@@ -10,6 +10,9 @@ extension Input {
     frame("answer-raw", .linkAnswer, LinkAnswer.accepted(.rawOnly).encode()),
     frame("answer-refused", .linkAnswer, LinkAnswer.refused(LinkRefusal("busy")).encode()),
     frame("channel", .linkChannel, LinkFrames.packets),
+    frame(
+      "answer-reference", .linkAnswer, LinkAnswer.accepted(.rawOnly, reference: true).encode()),
+    frame("reference", .linkReference, LinkFrames.reference),
   ]
 
   private static func frame(_ name: String, _ kind: Kind, _ bytes: [UInt8]) -> Input {
@@ -26,7 +29,8 @@ enum LinkFrames {
   ]
   /// Every format that it offers may be left out, so that mutations of answers come far.
   static let main = LinkHello(
-    session: session, role: .main, pageSize: 4096, capacity: 128, formats: formats)!
+    session: session, role: .main, pageSize: 4096, capacity: 128, formats: formats,
+    reference: PageHashKey(Array(UInt8(1)...16)))!
   static let channel = LinkHello(
     session: session, role: .channel(3), pageSize: 4096, capacity: 128)!
   static let accepted = LinkAnswer(to: main, having: formats.reversed())
@@ -54,6 +58,19 @@ enum LinkFrames {
       }
     }
     return bytes + [UInt8](repeating: 0x5a, count: Int(payload))
+  }
+
+  /// Two blocks, with runs of both kinds.
+  static var reference: [UInt8] {
+    var encoder = LinkReferenceEncoder([
+      RAMBlockDescription(name: "pc.ram", usedLength: 1 << 20),
+      RAMBlockDescription(name: "pc.bios", usedLength: 1 << 13),
+    ])
+    let hash = PageHash(first: 1, second: 2)
+    encoder.pages(Array(repeating: hash, count: 5))
+    encoder.zero(pages: 249)
+    for _ in 0..<4 { encoder.pages([hash]) }
+    return encoder.bytes
   }
 
   /// A hello of version 1.1 with a field that 1.0 does not know.
@@ -90,6 +107,52 @@ extension Decoding {
         return .value(consumed, isStable: again == .answer(answer, consumed: copy.count))
       }
     }
+  }
+
+  /// Runs, in pieces of some bytes unless all come at once: a run of hashes may be told in parts.
+  mutating func linkReference(_ all: UnsafeRawBufferPointer) -> Outcome {
+    var outcome = Outcome()
+    var limits = StreamDecoder.Limits()
+    limits.maxRAM = 1 << 30
+    var decoder = LinkReferenceDecoder(limits: limits)
+    var blocks: [Int] = []
+    var told: [Int] = []
+    let piece = chunk == .max ? all.count : 1 + chunk % 23
+    var (start, arrived) = (0, min(piece, all.count))
+    do throws(WireError) {
+      while true {
+        switch try decoder.next(UnsafeRawBufferPointer(rebasing: all[start..<arrived])) {
+        case .end:
+          require(told == blocks, "\(told) pages, not \(blocks)")
+          outcome.mix(UInt64(start))
+          return outcome
+        case .needMore(let count):
+          require(count > 0 && count <= 600, "asks for \(count) bytes")
+          guard arrived < all.count else {
+            outcome.name = WireError.Code.truncated.rawValue
+            return outcome
+          }
+          arrived += min(piece, all.count - arrived)
+        case .element(let element, let consumed):
+          require(consumed > 0 && consumed <= arrived - start, "consumes \(consumed)")
+          guard violation == nil else { return outcome }
+          start += consumed
+          switch element {
+          case .blocks(let list):
+            blocks = list.map { Int($0.usedLength >> 12) }
+            told = list.map { _ in 0 }
+            require(blocks.reduce(0, +) <= 1 << 18, "\(blocks) pages")
+          case .zero(let block, let pages), .hashes(let block, let pages):
+            require(pages.lowerBound == told[block], "page \(pages) after \(told)")
+            told[block] = pages.upperBound
+          }
+        }
+      }
+    } catch {
+      outcome.fail(error)
+      require(error.offset < UInt64(all.count), "an error behind the end: \(error)")
+    }
+    return outcome
   }
 
   private enum Frame {

@@ -123,10 +123,10 @@ struct LinkHelloTests {
     for flags: UInt8 in [1, 0xff] {
       let at = UInt64(Examples.hello().count)
       let whole = Examples.hello(
-        version: (1, 2), more: Examples.field("reference", flags: flags, [1]))
+        version: (1, 2), more: Examples.field("later", flags: flags, [1]))
       let error = #expect(throws: WireError.self) { try decodeHello(whole) }
       #expect(error?.code == .unsupported && error?.offset == 100 + at)
-      #expect(error?.message.contains("reference of link version 1.2") == true)
+      #expect(error?.message.contains("later of link version 1.2") == true)
     }
     // The known ones are known whatever their flags and their order.
     let bare = Examples.hello()

@@ -5,21 +5,32 @@ import Wire
 public final class LinkBackends: PacketBackends {
   /// What was agreed.
   public let formats: LinkFormats
+  /// With which key the pages of this side's reference are hashed; nil without one.
+  public let reference: PageHashKey?
   private let loader: PluginLoader
   /// Of index 1, 2, …
   private let agreed: [(backend: Backend, options: OptionValues)]
 
   init(
     _ formats: LinkFormats, _ agreed: [(backend: Backend, options: OptionValues)],
-    _ loader: PluginLoader
+    _ loader: PluginLoader, reference: PageHashKey? = nil
   ) {
     self.formats = formats
     self.agreed = agreed
     self.loader = loader
+    self.reference = reference
+  }
+
+  /// The same on a link with a reference.
+  public func with(reference: PageHashKey?) -> LinkBackends {
+    LinkBackends(formats, agreed, loader, reference: reference)
   }
 
   /// Those that do it, as they were agreed.
   public var backends: [Backend] { agreed.map(\.backend) }
+
+  /// Both sides have what the guest began with.
+  public var haveReference: Bool { reference != nil }
 
   /// What the method bits of its channels mean.
   public var dialect: PacketDialect { .link(formats) }
@@ -97,6 +108,30 @@ public struct LinkOffer: Sendable {
       let all = specs.isEmpty ? loader.candidates().compactMap { try? $0.result.get() } : []
       try self.init(named: specs, others: all, pageSize: pageSize, loader: loader)
     }
+  }
+
+  private init(
+    formats: [LinkFormat], required: Int,
+    backends: [String: (backend: Backend, options: OptionValues)], loader: PluginLoader
+  ) {
+    (self.formats, self.required) = (formats, required)
+    (self.backends, self.loader) = (backends, loader)
+  }
+
+  /// The same and, last, what others may be used for where the far side has it too; those that are
+  /// no link's, or beyond what a link has room for, are left out.
+  public func adding(_ others: [Backend], pageSize: Int) throws(Failure) -> LinkOffer {
+    var (formats, backends) = (formats, backends)
+    for backend in others where backends[backend.wireFormat] == nil {
+      guard formats.count < LinkFormats.most,
+        let format = try? Self.format(of: backend, pageSize: pageSize)
+      else { continue }
+      formats.append(format)
+      do { backends[backend.wireFormat] = (backend, try backend.parse([])) } catch {
+        throw Failure(error, at: "link")
+      }
+    }
+    return LinkOffer(formats: formats, required: required, backends: backends, loader: loader)
   }
 
   /// Who encodes what was agreed, which is a part of the offer: by index, pages as they are first.

@@ -34,7 +34,18 @@ public final class LinkCaller: Sendable {
   public func main(
     offering formats: [LinkFormat], required: Int
   ) throws(Failure) -> (Socket, LinkFormats) {
-    try call(.main, formats, required)
+    let (socket, formats, _) = try call(.main, formats, required)
+    return (socket, formats)
+  }
+
+  /// Makes the main connection of a guest whose pages can be left out where the far side has them.
+  ///
+  /// - Parameter reference: the key for the hashes of what the far side has; nil: as without.
+  /// - Returns: also whether a reference follows, which is to be read before anything else.
+  public func main(
+    offering formats: [LinkFormat], required: Int, reference: PageHashKey?
+  ) throws(Failure) -> (Socket, LinkFormats, hasReference: Bool) {
+    try call(.main, formats, required, reference)
   }
 
   /// Makes the connection of channel `id`, after main was accepted.
@@ -43,13 +54,13 @@ public final class LinkCaller: Sendable {
   }
 
   private func call(
-    _ role: LinkRole, _ formats: [LinkFormat], _ required: Int
-  ) throws(Failure) -> (Socket, LinkFormats) {
+    _ role: LinkRole, _ formats: [LinkFormat], _ required: Int, _ reference: PageHashKey? = nil
+  ) throws(Failure) -> (Socket, LinkFormats, hasReference: Bool) {
     let capacity = UInt32(MultiFDPacketHeader.capacity(pageSize: Int(pageSize)))
     guard
       let hello = LinkHello(
         session: session, role: role, pageSize: pageSize, capacity: capacity, formats: formats,
-        required: required)
+        required: required, reference: reference)
     else {
       throw Failure(.internalError, place, "\(role) cannot be said in a hello")
     }
@@ -58,7 +69,7 @@ public final class LinkCaller: Sendable {
       let socket = try Socket.connect(to: endpoint, timeout: timeout)
       try socket.write(hello.encode())
       switch try answer(on: socket, to: hello, until: deadline) {
-      case .accepted(let formats): return (socket, formats)
+      case .accepted(let formats, let hasReference): return (socket, formats, hasReference)
       case .refused(let refusal):
         throw Failure(.refused, place, "\(role) was refused: \(refusal)")
       }

@@ -78,7 +78,7 @@ public final class LinkHost: Sendable {
     let found = hello.formats.compactMap { try? loader.load(wireFormat: $0.name) }
     let ours = found.compactMap { format(of: $0, pageSize: pageSize) }
     switch LinkAnswer(to: hello, having: ours) {
-    case .accepted(let formats):
+    case .accepted(let formats, _):
       let backends = formats.agreed.compactMap { format in
         found.first { $0.wireFormat == format.name }
       }
@@ -106,7 +106,7 @@ public final class LinkHost: Sendable {
       }
       switch LinkAnswer(to: hello, having: [ours]) {
       case .refused(let refusal): throw refusal
-      case .accepted(let formats):
+      case .accepted(let formats, _):
         guard !formats.agreed.isEmpty else {
           throw LinkRefusal(
             "the answering side takes \(ours.name) alone, which the connecting side does not offer")

@@ -32,6 +32,9 @@ public struct Packet: ~Copyable {
   private let list: UnsafeMutableBufferPointer<UInt64>
   private let slots: UnsafeMutableBufferPointer<UInt64>
   private var isElsewhere = false
+  /// What the far side has for the normal pages, at the same places as they; nil where a backend is
+  /// to know of nothing.
+  private(set) var reference: UnsafeRawPointer?
   /// The block whose name this side has written; nil where a reader may have put another.
   private var written: Int?
 
@@ -95,12 +98,16 @@ public struct Packet: ~Copyable {
 
   /// The pages lie at their own offsets behind `host`: it is the block.
   public mutating func lies(inBlock host: UnsafeMutableRawPointer?) {
-    (self.host, isElsewhere) = (host, false)
+    (self.host, isElsewhere, reference) = (host, false, nil)
   }
 
   /// The pages lie behind `host`, at places that were written to `roomForPlaces`.
-  public mutating func lies(elsewhere host: UnsafeMutableRawPointer) {
-    (self.host, isElsewhere) = (host, true)
+  ///
+  /// - Parameter reference: has what the far side has for them, at the same places.
+  public mutating func lies(
+    elsewhere host: UnsafeMutableRawPointer, reference: UnsafeRawPointer? = nil
+  ) {
+    (self.host, isElsewhere, self.reference) = (host, true, reference)
   }
 
   // MARK: Filling it

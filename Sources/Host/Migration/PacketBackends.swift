@@ -7,4 +7,11 @@ public protocol PacketBackends: Sendable {
   ///
   /// - Throws: why there is none.
   func backend(for method: MultiFDMethod) throws -> (Backend, OptionValues)
+  /// Whether those that can use a reference are given one: what the pages were before.
+  var haveReference: Bool { get }
+}
+
+extension PacketBackends {
+  /// They are not, but on a link with a reference.
+  public var haveReference: Bool { false }
 }

@@ -9,10 +9,12 @@ struct PacketDecoder {
   private let method: MultiFDMethod
   private let channel: ReceiveChannel
   private let bound: Int
+  /// Of a backend that decodes against what the pages are now.
+  private let versions: VersionedPages?
 
   init(
     backend: Backend, options: OptionValues, id: Int, channels: Int, pageSize: Int,
-    source: any PayloadSource
+    hasReference: Bool, source: any PayloadSource
   ) throws {
     let capacity = MultiFDPacketHeader.capacity(pageSize: pageSize)
     guard let bound = backend.payloadBound(pageSize: pageSize, pageCount: capacity) else {
@@ -25,6 +27,9 @@ struct PacketDecoder {
     channel = try backend.makeReceiver(
       id: id, channels: channels, pageSize: pageSize, pageCount: capacity, options: options,
       source: source)
+    versions =
+      hasReference && backend.capabilities.contains(.reference)
+      ? VersionedPages(pageSize: pageSize) : nil
   }
 
   /// Fills the normal pages of a packet from the channel.
@@ -37,9 +42,17 @@ struct PacketDecoder {
     }
     var flags = packet.header.flags
     flags.method = method
+    guard let versions else {
+      return try channel.receive(
+        host: packet.host, normal: packet.places, zero: packet.zero, payloadSize: size,
+        flags: flags.rawValue, packetNumber: packet.header.packetNumber)
+    }
+    versions.keep(packet)
     try channel.receive(
-      host: packet.host, normal: packet.places, zero: packet.zero, payloadSize: size,
-      flags: flags.rawValue, packetNumber: packet.header.packetNumber)
+      host: versions.new, normal: versions.places(packet.normal.count), zero: packet.zero,
+      reference: versions.old, payloadSize: size, flags: flags.rawValue,
+      packetNumber: packet.header.packetNumber)
+    versions.write(packet)
   }
 
   /// Ends the backend's channel, which lets go of its source.

@@ -42,7 +42,7 @@ public final class PacketEncoder {
     let number = packet.header.packetNumber
     let payload = try channel.prepare(
       host: packet.host.map { UnsafeRawPointer($0) }, normal: packet.places, zero: packet.zero,
-      flags: own.rawValue, packetNumber: number)
+      reference: packet.reference, flags: own.rawValue, packetNumber: number)
     try check?.check(payload, of: packet, own)
     return payload
   }

@@ -229,7 +229,7 @@ public final class PacketReader {
     let (backend, options) = try backends.backend(for: method)
     let new = try PacketDecoder(
       backend: backend, options: options, id: id, channels: max(channels(), id + 1),
-      pageSize: pageSize, source: self)
+      pageSize: pageSize, hasReference: backends.haveReference, source: self)
     decoders[method] = new
     return new
   }

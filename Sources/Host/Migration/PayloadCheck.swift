@@ -30,9 +30,11 @@ final class PayloadCheck {
     _ payload: SendChannel.Payload, of packet: borrowing Packet, _ method: MultiFDMethod
   ) throws {
     self.payload.load(payload.iov)
+    // With a reference the pages lie one after the other as well: see `VersionedPages`.
     try channel.receive(
       host: scratch.host, normal: scratch.places(packet.normal.count), zero: packet.zero,
-      payloadSize: payload.size, flags: method.rawValue, packetNumber: packet.header.packetNumber)
+      reference: packet.reference, payloadSize: payload.size, flags: method.rawValue,
+      packetNumber: packet.header.packetNumber)
     for (index, place) in packet.places.enumerated() {
       // Both pages are whole: one is the scratch's, one lies where the packet says, and does not
       // change.

@@ -60,17 +60,25 @@ public final class ReceiveChannel: @unchecked Sendable {
   /// normal[i]`. The caller has checked that those are inside the block and aligned, and clears the
   /// zero pages itself.
   ///
+  /// - Parameter reference: an image in which the page at `reference + normal[i]` is the one that the
+  ///   sender compared with; for a backend that can use one, and nobody else. Not the memory that
+  ///   is written.
   /// - Throws: what the source threw, or a `PluginError` (`corrupt` for a payload that is too long,
   ///   too short or nonsense, else `noMemory` or `internalFault`). The pages may then hold anything
   ///   and the channel can only be closed.
   public func receive(
     host base: UnsafeMutableRawPointer?, normal: UnsafeBufferPointer<UInt64>,
-    zero: UnsafeBufferPointer<UInt64>, payloadSize: Int, flags: UInt32, packetNumber: UInt64
+    zero: UnsafeBufferPointer<UInt64>, reference: UnsafeRawPointer? = nil, payloadSize: Int,
+    flags: UInt32, packetNumber: UInt64
   ) throws {
     try state.enter()
     defer { state.leave() }
     do {
       guard try begin(base, normal, zero, payloadSize: payloadSize) else { return }
+      // Valid during the call, as the others.
+      params.pointee.reference =
+        backend.capabilities.contains(.reference)
+        ? reference?.assumingMemoryBound(to: UInt8.self) : nil
       params.pointee.flags = flags
       params.pointee.packet_num = packetNumber
       mark.enter(.recv, packet: packetNumber)

@@ -95,17 +95,21 @@ public final class SendChannel: @unchecked Sendable {
   /// Encodes one packet: the pages `host + normal[i]`. The caller has checked that those are inside
   /// the block and aligned, and sends the zero pages itself.
   ///
+  /// - Parameter reference: an image in which the page at `reference + normal[i]` is what the
+  ///   receiver has for it; for a backend that can use one, and nobody else.
   /// - Returns: the payload, valid until the next `prepare()` or `close()`. Empty without pages.
   /// - Throws: a `PluginError` (`noMemory`, `internalFault`), after which the channel can only be
   ///   closed. What the backend returns is checked: pieces, their sum, its own bound, and 1 MiB for
   ///   formats that a stock QEMU receives.
   public func prepare(
     host base: UnsafeRawPointer?, normal: UnsafeBufferPointer<UInt64>,
-    zero: UnsafeBufferPointer<UInt64>, flags: UInt32, packetNumber: UInt64
+    zero: UnsafeBufferPointer<UInt64>, reference: UnsafeRawPointer? = nil, flags: UInt32,
+    packetNumber: UInt64
   ) throws(PluginError) -> Payload {
     try state.enter()
     defer { state.leave() }
     do {
+      params.pointee.reference = try usable(reference)
       return try encode(base, normal, zero, flags: flags, packetNumber: packetNumber)
     } catch {
       state.fail()
@@ -148,6 +152,17 @@ public final class SendChannel: @unchecked Sendable {
         as? PluginError ?? fault("send_prepare() failed")
     }
     return try payload(pages: normal.count)
+  }
+
+  /// A reference, as the backend is shown it. Valid during the call only, which is all that the
+  /// interface promises.
+  private func usable(
+    _ reference: UnsafeRawPointer?
+  ) throws(PluginError) -> UnsafePointer<UInt8>? {
+    guard let reference, backend.capabilities.contains(.reference) else { return nil }
+    // Copied pages lie at other offsets than those of the reference.
+    guard copy == nil else { throw fault("was given a reference for pages that are copied") }
+    return reference.assumingMemoryBound(to: UInt8.self)
   }
 
   /// Shows the backend the guest's pages, or a copy that holds still.

@@ -1,8 +1,9 @@
 /// What the answering side of a link says to a hello (docs/LINK.md section 4). Before it nothing of
 /// the guest is sent, and behind it there is nothing but the guest's stream.
 public enum LinkAnswer: Equatable, Sendable {
-  /// The connection is taken. The formats are main's, and none on a channel, which has main's.
-  case accepted(LinkFormats)
+  /// The connection is taken. The formats are main's, and none on a channel, which has main's; with
+  /// `reference` that follows, hashed with the hello's key.
+  case accepted(LinkFormats, reference: Bool = false)
   /// The connection is closed behind the answer.
   case refused(LinkRefusal)
 
@@ -44,13 +45,14 @@ public enum LinkAnswer: Equatable, Sendable {
 
   /// The whole frame.
   public func encode() -> [UInt8] {
-    let field =
-      switch self {
-      case .accepted(let formats):
-        LinkField("accepted", formats.agreed.flatMap { $0.encode() })
-      case .refused(let refusal): LinkField("refused", Array(refusal.text.utf8))
-      }
-    return LinkFrame(kind: .answer, version: .current, fields: [field]).encode()
+    var fields: [LinkField]
+    switch self {
+    case .accepted(let formats, let reference):
+      fields = [LinkField("accepted", formats.agreed.flatMap { $0.encode() })]
+      if reference { fields.append(LinkField("reference", [LinkHello.referenceKind])) }
+    case .refused(let refusal): fields = [LinkField("refused", Array(refusal.text.utf8))]
+    }
+    return LinkFrame(kind: .answer, version: .current, fields: fields).encode()
   }
 
   /// Decodes the answer to `hello` that `bytes` begin with, at byte `offset` of the connection.
@@ -68,16 +70,31 @@ public enum LinkAnswer: Equatable, Sendable {
   }
 
   private init(_ frame: LinkFrame, to hello: LinkHello?, at offset: UInt64) throws(WireError) {
-    try frame.refuseUnknown(except: ["accepted", "refused"])
+    try frame.refuseUnknown(except: ["accepted", "refused", "reference"])
     if let refused = frame["refused"] {
-      guard frame["accepted"] == nil else {
+      guard frame["accepted"] == nil, frame["reference"] == nil else {
         throw WireError(.mismatch, at: refused.start, "the link's answer accepts and refuses")
       }
       self = .refused(try LinkRefusal(decoding: refused))
       return
     }
     let accepted = try frame.field("accepted", 0...65_535, at: offset)
-    self = .accepted(try Self.formats(accepted, to: hello))
+    self = .accepted(
+      try Self.formats(accepted, to: hello), reference: try Self.reference(frame, to: hello))
+  }
+
+  /// Whether a reference follows, which was asked for.
+  private static func reference(
+    _ frame: LinkFrame, to hello: LinkHello?
+  ) throws(WireError) -> Bool {
+    guard let field = frame["reference"] else { return false }
+    try field.check(1...1)
+    guard hello == nil || hello?.reference != nil, field.value[0] == LinkHello.referenceKind else {
+      throw WireError(
+        .mismatch, at: field.start,
+        "the answering side has a reference of kind \(field.value[0]), which was not asked for")
+    }
+    return true
   }
 
   /// The list of `field`, each of which was offered, with all that was asked for by name.

@@ -6,6 +6,8 @@
 //   LinkHello, LinkRole         what the connecting side says
 //   LinkAnswer, LinkRefusal     what the answering side says
 //   LinkFormat, LinkFormats     the formats that are offered, and their indices once agreed
+//   LinkReferenceEncoder, LinkReferenceDecoder, PageHash
+//                               what the answering side holds of the guest already
 
 /// A hello or an answer as it is on the wire (docs/LINK.md section 2): its version and its fields,
 /// of which each has a name that no other has.

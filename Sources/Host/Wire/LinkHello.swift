@@ -32,11 +32,14 @@ public struct LinkHello: Equatable, Sendable {
   /// So many of `formats`, from the first, were asked for by name: without one of them there is no
   /// link.
   public let required: Int
+  /// What the pages of a reference are to be hashed with, of which the answering side may send one;
+  /// of main only, and nil where none can be used.
+  public let reference: PageHashKey?
 
   /// A hello that is to be sent, which keeps to the limits; nil when it does not.
   public init?(
     session: VMUUID, role: LinkRole, pageSize: UInt32, capacity: UInt32, formats: [LinkFormat] = [],
-    required: Int = 0
+    required: Int = 0, reference: PageHashKey? = nil
   ) {
     guard Self.isPageSize(pageSize), Self.isCapacity(capacity, pageSize: pageSize),
       LinkFormats(formats) != nil, (0...formats.count).contains(required)
@@ -44,7 +47,9 @@ public struct LinkHello: Equatable, Sendable {
     switch role {
     case .main: break
     case .channel(let number):
-      guard number <= LinkRole.lastChannel, formats.isEmpty else { return nil }
+      guard number <= LinkRole.lastChannel, formats.isEmpty, reference == nil else {
+        return nil
+      }
     }
     version = .current
     self.session = session
@@ -53,6 +58,7 @@ public struct LinkHello: Equatable, Sendable {
     self.capacity = capacity
     self.formats = formats
     self.required = required
+    self.reference = reference
   }
 
   private static func isPageSize(_ size: UInt32) -> Bool {
@@ -71,8 +77,15 @@ public struct LinkHello: Equatable, Sendable {
     ]
     if role == .main { fields.append(LinkField("formats", formats.flatMap { $0.encode() })) }
     if required > 0 { fields.append(LinkField("required", [UInt8(required)])) }
+    if let reference {
+      let value = [Self.referenceKind] + reference.bytes
+      fields.append(LinkField("reference", isCritical: false, value))
+    }
     return LinkFrame(kind: .hello, version: version, fields: fields).encode()
   }
+
+  /// Of a reference: hashes of pages, by SipHash-2-4-128.
+  static let referenceKind: UInt8 = 1
 
   private static func word(_ value: UInt32) -> [UInt8] {
     var bytes: [UInt8] = []
@@ -95,7 +108,7 @@ public struct LinkHello: Equatable, Sendable {
 
   private init(_ frame: LinkFrame, at offset: UInt64) throws(WireError) {
     try frame.refuseUnknown(except: [
-      "session", "role", "page-size", "capacity", "formats", "required",
+      "session", "role", "page-size", "capacity", "formats", "required", "reference",
     ])
     version = frame.version
     // The field has 16 bytes, which is all that a UUID asks for.
@@ -117,13 +130,24 @@ public struct LinkHello: Equatable, Sendable {
       )
     }
     (formats, required) = try Self.offer(in: frame, role, at: offset)
+    reference = try Self.reference(in: frame)
+  }
+
+  /// The key. One of a kind that is not known is as none: nobody has to send a reference.
+  private static func reference(in frame: LinkFrame) throws(WireError) -> PageHashKey? {
+    guard let field = frame["reference"] else { return nil }
+    try field.check(1...65_535)
+    guard field.value[0] == referenceKind else { return nil }
+    try field.check(1 + PageHashKey.size...1 + PageHashKey.size)
+    return PageHashKey(field.value.dropFirst())
   }
 
   private static func offer(
     in frame: LinkFrame, _ role: LinkRole, at offset: UInt64
   ) throws(WireError) -> ([LinkFormat], Int) {
     guard role == .main else {
-      for field in frame.fields where field.name == "formats" || field.name == "required" {
+      let names = ["formats", "required", "reference"]
+      for field in frame.fields where names.contains(field.name) {
         throw WireError(.mismatch, at: field.start, "only main has the field \(field.name)")
       }
       return ([], 0)

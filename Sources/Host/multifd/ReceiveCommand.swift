@@ -30,6 +30,16 @@ struct ReceiveCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The folder that will hold the guest.", valueName: "dir"))
   var store: String
 
+  @Option(
+    help: ArgumentHelp(
+      "A folder with an older version of the guest: over a link only what differs comes.",
+      discussion: """
+        It is read, never changed. The new store begins as a copy of its RAM, which takes less room where \
+        the file system can share data, and 'multifd send --to link:URI' leaves out what is there. Of no use, and \
+        not used, when a QEMU sends.
+        """, valueName: "dir"))
+  var reference: String?
+
   @Option(help: "Number of multifd channels; by default as many as the source opens.")
   var channels: Int?
 
@@ -74,6 +84,10 @@ struct ReceiveCommand: ParsableCommand {
     }
     try TimeOut.check(timeout, "--timeout")
     if let uuid, VMUUID(uuid) == nil { throw ValidationError("--uuid: '\(uuid)' is no UUID") }
+    guard reference == nil || !standby.colo else {
+      throw ValidationError(
+        "--reference is no help with --colo: a primary is a QEMU, which sends all pages")
+    }
   }
 
   func run() throws {
@@ -153,6 +167,7 @@ struct ReceiveCommand: ParsableCommand {
       options.limits.maxRAM = maxRam.bytes
       options.switchoverAck = switchoverAck
       options.uuid = uuid.flatMap { VMUUID($0) }
+      options.reference = reference
       return options
     } catch { throw Failure(error, at: "receive") }
   }
@@ -167,6 +182,7 @@ extension ReceiveSummary: CustomStringConvertible {
         + (downtime.map { ", guest stopped for \(Console.time($0))" } ?? ""),
       "  transferred  \(Console.bytes(transferred)) (\(Console.bytes(UInt64(rate)))/s)",
       "  ram          \(Console.bytes(ram.total)): \(ram.normal) normal, \(ram.duplicate) duplicate, "
+        + (ram.unchanged.map { "\($0) unchanged, " } ?? "")
         + "dirty sync count \(ram.dirtySyncCount)",
       "  devices      \(Console.bytes(UInt64(deviceState)))",
     ]
@@ -175,6 +191,11 @@ extension ReceiveSummary: CustomStringConvertible {
         "  compression  \(compression.backend): \(Console.bytes(compression.uncompressed)) in "
           + "\(Console.bytes(compression.compressed)), ratio "
           + String(format: "%.2f", compression.ratio))
+    }
+    if let reference {
+      lines.append(
+        "  reference    \(reference.store), told the source in "
+          + Console.bytes(reference.bytes))
     }
     for channel in channels {
       lines.append(

@@ -46,6 +46,15 @@ struct SendCommand: ParsableCommand {
       valueName: "name[,key=value…]"))
   var compression: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "This side's copy of the version that the far side has, for a backend that sends differences.",
+      discussion: """
+        The folder of a store, such as the one in which the guest came from there. Without it pages that differ \
+        are sent whole; the far side's own 'receive --reference' decides which those are.
+        """, valueName: "dir"))
+  var reference: String?
+
   @Option(help: "Seconds of silence after which the destination is lost.")
   var timeout: Double = 30
 
@@ -116,8 +125,16 @@ struct SendCommand: ParsableCommand {
     options.uuid = uuid.flatMap { VMUUID($0) }
     options.sync = sync
     options.verify = verify
+    options.reference = reference
     options.force = force
     return options
+  }
+
+  private func unchanged(_ summary: SendSummary) -> String {
+    guard let pages = summary.unchanged, let bytes = summary.referenceBytes else { return "" }
+    let differences = summary.differences.map { ", \($0) of the normal ones as differences" }
+    return ", \(pages) unchanged\(differences ?? "")\n"
+      + "  reference    \(Console.bytes(bytes)) said what was there already"
   }
 
   private func text(_ summary: SendSummary) -> String {
@@ -125,7 +142,7 @@ struct SendCommand: ParsableCommand {
     guest of \(store) handed to \(to) (\(summary.machine))
       total time   \(Console.time(summary.totalTime))
       transferred  \(Console.bytes(summary.transferred)) for \(Console.bytes(summary.total)) of RAM: \
-    \(summary.normal) normal, \(summary.duplicate) duplicate
+    \(summary.normal) normal, \(summary.duplicate) duplicate\(unchanged(summary))
       compression  \(summary.compression), ratio \(String(format: "%.2f", summary.ratio)), \
     \(summary.channels) channels
     """

@@ -73,6 +73,24 @@ struct InspectLinkTests {
     #expect(refused.report.link?.refused == "busy" && refused.report.link?.agreed == nil)
   }
 
+  @Test("An answer's reference is told by its numbers, and what comes behind it too")
+  func reference() throws {
+    var encoder = LinkReferenceEncoder([RAMBlockDescription(name: "pc.ram", usedLength: 5 << 12)])
+    encoder.pages([PageHash(first: 1, second: 2), PageHash(first: 3, second: 4)])
+    encoder.zero(pages: 3)
+    let answer = LinkAnswer.accepted(.rawOnly, reference: true).encode()
+    let whole = answer + encoder.bytes + ReturnPathMessage.shut(0).encode()
+    let (report, lines) = inspect(whole)
+    #expect(report.verdict.ending == .complete)
+    #expect(
+      report.elements
+        == ["reference-hashes": 2, "reference-zero-pages": 3, "return-path-messages": 1])
+    #expect(lines.map(\.what) == ["answer", "block", "reference", "return path"])
+    for count in answer.count..<answer.count + encoder.bytes.count {
+      #expect(inspect(Array(whole.prefix(count))).report.verdict.ending == .truncated)
+    }
+  }
+
   @Test("Every truncation of a hello and of an answer is one")
   func truncations() {
     for whole in [Self.hello(.main), LinkAnswer.accepted(Self.formats).encode()] {

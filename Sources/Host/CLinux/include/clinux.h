@@ -17,6 +17,9 @@ int clinux_fallocate(int fd, int64_t offset, int64_t length);
 /* fallocate(2) with FALLOC_FL_PUNCH_HOLE: the range's memory is given back and reads as zeroes. */
 int clinux_punch_hole(int fd, int64_t offset, int64_t length);
 
+/* ioctl_ficlone(2): `to` has what `from` has, and they share it until one is written. 0, or -1 with errno. */
+int clinux_clone(int to, int from);
+
 /* lseek(2) with SEEK_DATA and SEEK_HOLE. An offset, or -1 with errno (ENXIO: no data behind here). */
 int64_t clinux_seek_data(int fd, int64_t offset);
 int64_t clinux_seek_hole(int fd, int64_t offset);

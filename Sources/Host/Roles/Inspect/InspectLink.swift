@@ -44,17 +44,17 @@ extension Inspector {
       throw WireError(.truncated, at: size, "the recording ends inside a link's answer")
     }
     var link = InspectReport.Link(frame: "answer", version: "1.0", formats: [])
+    var elements: [String: UInt64] = [:]
     switch answer {
-    case .accepted(let formats):
+    case .accepted(let formats, let hasReference):
       link.formats = formats.agreed.map(\.name)
-      line(
-        InspectLine(
-          offset: 0, depth: 0, what: "answer", detail: "accepted\(formats.inspectDetail)"))
+      let detail = "accepted\(formats.inspectDetail)\(hasReference ? ", a reference follows" : "")"
+      line(InspectLine(offset: 0, depth: 0, what: "answer", detail: detail))
+      if hasReference { at = try inspectReference(bytes, from: at, &elements, line) }
     case .refused(let refusal):
       link.refused = refusal.text
       line(InspectLine(offset: 0, depth: 0, what: "answer", detail: "refused: \(refusal)"))
     }
-    var elements: [String: UInt64] = [:]
     var note: String?
     while at < bytes.count {
       let rest = UnsafeRawBufferPointer(rebasing: bytes[at...])
@@ -72,6 +72,43 @@ extension Inspector {
     var report = report(link, size, .init(ending: .complete, offset: size, reason: note))
     report.elements = elements
     return report
+  }
+
+  /// Tells a reference.
+  ///
+  /// - Returns: where it ends.
+  private func inspectReference(
+    _ bytes: UnsafeRawBufferPointer, from start: Int, _ elements: inout [String: UInt64],
+    _ line: (InspectLine) -> Void
+  ) throws(WireError) -> Int {
+    var decoder = LinkReferenceDecoder(limits: limits, at: UInt64(start))
+    var (at, hashes, zero) = (start, UInt64(0), UInt64(0))
+    while true {
+      switch try decoder.next(UnsafeRawBufferPointer(rebasing: bytes[at...])) {
+      case .needMore:
+        throw WireError(
+          .truncated, at: UInt64(bytes.count), "the recording ends inside a link's reference")
+      case .end:
+        let detail = "\(hashes) pages by their hashes, \(zero) zero"
+        line(InspectLine(offset: UInt64(start), depth: 0, what: "reference", detail: detail))
+        elements["reference-hashes"] = hashes
+        elements["reference-zero-pages"] = zero
+        return at
+      case .element(let element, let consumed):
+        switch element {
+        case .blocks(let blocks):
+          for block in blocks {
+            line(
+              InspectLine(
+                offset: UInt64(at), depth: 1, what: "block",
+                detail: "\(block.name), \(block.usedLength) bytes"))
+          }
+        case .hashes(_, let pages): hashes += UInt64(pages.count)
+        case .zero(_, let pages): zero += UInt64(pages.count)
+        }
+        at += consumed
+      }
+    }
   }
 
   private func report(
@@ -112,6 +149,7 @@ extension LinkHello {
     for (index, format) in formats.enumerated() {
       parts.append("\(format.name) up to \(format.bound)\(index < required ? " required" : "")")
     }
+    if reference != nil { parts.append("asks for a reference") }
     return parts.joined(separator: ", ")
   }
 }

@@ -1,5 +1,6 @@
 import Migration
 import PluginLoader
+import Store
 import Synchronization
 import System
 import Transport
@@ -15,6 +16,8 @@ final class Entrance: Sendable {
   private let strangers: StrangerLog
   /// The formats of a link, once there is one.
   private let link = Mutex<LinkBackends?>(nil)
+  /// What the guest may begin with.
+  let reference: Store.Reference?
 
   init(
     _ session: Session, _ options: ReceiveOptions, _ loader: PluginLoader, _ strangers: StrangerLog
@@ -24,7 +27,15 @@ final class Entrance: Sendable {
     self.loader = loader
     self.strangers = strangers
     choice = try BackendChoice(loader, options.compression)
+    do {
+      reference = try options.reference.map { path throws(StoreError) in
+        try Store.Reference(at: path, pageSize: options.limits.pageSize)
+      }
+    } catch { throw Failure(error, at: "reference") }
   }
+
+  /// The key with which the source wants to know what the reference has; nil where it does not.
+  var referenceKey: PageHashKey? { link.withLock { $0?.reference } }
 
   /// The backends that pages come through, as far as that is known.
   var backends: [Backend] {
@@ -63,8 +74,11 @@ final class Entrance: Sendable {
       case .main:
         guard !session.hasMain else { throw .taken }
         let backends = try LinkHost.agree(with: hello, loader: loader, only: options.compression)
+          .with(reference: reference == nil ? nil : hello.reference)
         link.withLock { $0 = backends }
-        guard answer(socket, .accepted(backends.formats)), session.admitMain(socket) else {
+        let accepted = LinkAnswer.accepted(
+          backends.formats, reference: backends.reference != nil)
+        guard answer(socket, accepted), session.admitMain(socket) else {
           return link.withLock { $0 = nil }
         }
         host.admit(hello)

@@ -59,9 +59,11 @@ extension MainReceiver {
           "RAM block '\(block.name)' has \(block.usedLength) bytes, no multiple of a page")
       }
       blocks.append(
-        try store.makeBlock(
-          Manifest.Block(name: block.name, length: block.usedLength), pageSize: size))
+        try heritage?.take(block)
+          ?? store.makeBlock(
+            Manifest.Block(name: block.name, length: block.usedLength), pageSize: size))
     }
+    heritage?.drop(from: store)
     let stage = COLOStage(
       guest: blocks, cache: try delegate.makeCache(store, blocks, pageSize: size))
     self.stage = stage

@@ -36,6 +36,8 @@ final class MainReceiver {
   var switchover = SwitchoverWatch()
   /// When the source stopped its guest, as far as the stream tells.
   var stopped: ContinuousClock.Instant?
+  /// What the guest begins with; nil: with nothing.
+  var heritage: Heritage?
 
   init(
     _ socket: Socket, _ session: Session, _ options: ReceiveOptions, _ store: Store,
@@ -80,7 +82,7 @@ final class MainReceiver {
   func run() throws {
     try decode { if case .vmDescription = $0 { false } else { true } }
     // Every guest has firmware: without it, channels must have been missed.
-    guard session.channelCount > 0 || session.mainCounters.normal > 0 else {
+    guard session.channelCount > 0 || session.mainCounters.normal > 0 || heritage != nil else {
       throw Failure(
         .corrupt, "main channel", "no page with contents has come, and no multifd channel",
         hint: "if the source uses multifd, tell --channels")

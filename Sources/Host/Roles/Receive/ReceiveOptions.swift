@@ -12,6 +12,8 @@ public struct ReceiveOptions: Sendable {
   public var compression: CompressionSpec?
   /// The folder that will hold the guest.
   public var store: String
+  /// A folder that has an older version of the guest: over a link comes only what differs.
+  public var reference: String?
   /// Seconds of silence, in the middle of something, after which the peer counts as lost.
   public var timeout = 30.0
   /// The UUID that every channel must carry; nil: all the same.

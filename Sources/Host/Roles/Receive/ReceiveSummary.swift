@@ -14,6 +14,8 @@ public struct ReceiveSummary: Codable, Sendable {
     public var normal: UInt64
     /// Zero pages that came.
     public var duplicate: UInt64
+    /// Pages that did not have to come; nil without a reference.
+    public var unchanged: UInt64?
     /// Bytes of the main channel.
     public var mainBytes: UInt64
     /// Bytes of the multifd channels.
@@ -24,7 +26,7 @@ public struct ReceiveSummary: Codable, Sendable {
     public var pageSize: Int
 
     enum CodingKeys: String, CodingKey {
-      case total, normal, duplicate
+      case total, normal, duplicate, unchanged
       case mainBytes = "main-bytes"
       case multifdBytes = "multifd-bytes"
       case dirtySyncCount = "dirty-sync-count"
@@ -45,6 +47,14 @@ public struct ReceiveSummary: Codable, Sendable {
     public var compressed: UInt64
     /// The first by the second.
     public var ratio: Double
+  }
+
+  /// The older version that the guest began with.
+  public struct Reference: Codable, Sendable {
+    /// Its folder.
+    public var store: String
+    /// Bytes that told the source of it.
+    public var bytes: UInt64
   }
 
   /// One multifd channel.
@@ -81,6 +91,8 @@ public struct ReceiveSummary: Codable, Sendable {
   public var ram: RAM
   /// The backend.
   public var compression: Compression
+  /// What it began with; nil: with nothing.
+  public var reference: Reference?
   /// The channels; empty without multifd.
   public var channels: [Channel]
   /// Bytes of device state.
@@ -89,7 +101,7 @@ public struct ReceiveSummary: Codable, Sendable {
   public var returnPath: Bool
 
   enum CodingKeys: String, CodingKey {
-    case result, store, machine, transferred, rate, ram, compression, channels, downtime
+    case result, store, machine, transferred, rate, ram, compression, reference, channels, downtime
     case totalTime = "total-time"
     case deviceState = "device-state"
     case returnPath = "return-path"
@@ -116,6 +128,12 @@ public struct ReceiveSummary: Codable, Sendable {
       mainBytes: session.mainCounters.bytes,
       multifdBytes: counters.reduce(0) { $0 + $1.counters.bytes },
       dirtySyncCount: main.passes, pageSize: pageSize)
+    if let heritage = main.heritage {
+      let came = progress.normal + progress.duplicate
+      let pages = progress.total / UInt64(pageSize)
+      ram.unchanged = pages > came ? pages - came : 0
+      reference = Reference(store: heritage.path, bytes: heritage.bytes)
+    }
     let plain = channelNormal * UInt64(pageSize)
     compression = Compression(
       backend: backends.isEmpty ? "none" : backends.map(\.name).joined(separator: ", "),

@@ -24,6 +24,7 @@ public final class Receiver: Sendable {
   let options: ReceiveOptions
   private let loader: PluginLoader
   private let strangers: StrangerLog
+  private let log: @Sendable (String) -> Void
   let session: Session
   let events: ReceiverEvents
 
@@ -44,6 +45,7 @@ public final class Receiver: Sendable {
     self.options = options
     self.loader = loader
     strangers = StrangerLog(log)
+    self.log = log
     self.events = events
     session = Session(
       timeout: options.timeout, channels: options.channels, uuid: options.uuid,
@@ -72,6 +74,7 @@ public final class Receiver: Sendable {
     try serve(onListening, PlainReception()) { (main, socket, store, entrance) throws(Failure) in
       let start = ContinuousClock.now
       return try untilHeld(main, socket, store, onProgress) {
+        try begin(main, entrance)
         try main.run()
         if !main.sourceListens { events.arrived() }
         let manifest = main.manifest(uuid: session.uuid)
@@ -102,6 +105,16 @@ public final class Receiver: Sendable {
         return summary
       }
     }
+  }
+
+  /// Over a link the guest begins as its older version, and the source is told which that is.
+  private func begin(_ main: MainReceiver, _ entrance: Entrance) throws {
+    guard let reference = entrance.reference else { return }
+    guard let key = entrance.referenceKey else {
+      return log("--reference is not used: what comes is no 'multifd send' over a link")
+    }
+    main.heritage = try Heritage(
+      of: reference, in: main.store, key, to: main.socket, pageSize: options.limits.pageSize)
   }
 
   /// Listens, lets `body` serve the source that connects, and cleans up.

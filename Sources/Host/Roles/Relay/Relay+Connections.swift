@@ -54,7 +54,7 @@ extension Relay {
       start("main", threads, at: "main channel") { [self] in
         guard let (socket, plan, formats) = connect(near, hello, host, far) else { return }
         try session.adopt(near)
-        try near.write(LinkAnswer.accepted(formats).encode())
+        try near.write(LinkAnswer.accepted(formats, reference: plan.hasReference).encode())
         try passMain(near, socket, plan, threads)
       }
     case .channel(let id):
@@ -131,7 +131,7 @@ extension Relay {
     _ near: Socket, _ far: Socket, _ plan: RelayPlan, _ threads: ThreadGroup
   ) throws {
     try session.adopt(far)
-    let main = RelayMain(near, far)
+    let main = RelayMain(near, far, plan.hasReference ? options.pageSize : nil)
     state.update { $0.main = Main(plan: plan, main: main, start: .now) }
     start("back", threads, at: "main channel") { try main.runBack() }
     try main.runForth(throttle)

@@ -78,8 +78,11 @@ final class RelayFar: Sendable {
   func main(_ hello: LinkHello) throws -> (Socket, RelayPlan, LinkFormats) {
     if let caller, options.compression == .asTheyCome {
       // Whoever is at the ends agrees; nothing is decoded here.
-      let (socket, formats) = try caller.main(offering: hello.formats, required: hello.required)
-      return (socket, RelayPlan(rule: .transparent, incoming: .link(formats)), formats)
+      let (socket, formats, hasReference) = try caller.main(
+        offering: hello.formats, required: hello.required, reference: hello.reference)
+      var plan = RelayPlan(rule: .transparent, incoming: .link(formats))
+      plan.hasReference = hasReference
+      return (socket, plan, formats)
     }
     let decoding = try LinkHost.agree(with: hello, loader: loader, only: nil)
     var plan = RelayPlan(rule: .choose, incoming: decoding.dialect, decoding: decoding)

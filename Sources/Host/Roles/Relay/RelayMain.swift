@@ -29,10 +29,14 @@ final class RelayMain: Sendable {
   let sent = Counters()
   private let near: Socket
   private let far: Socket
+  private let referencePages: Int?
 
-  init(_ near: Socket, _ far: Socket) {
+  /// - Parameter referencePages: before its return path the destination sends a reference, of pages
+  ///   of so many bytes.
+  init(_ near: Socket, _ far: Socket, _ referencePages: Int?) {
     self.near = near
     self.far = far
+    self.referencePages = referencePages
   }
 
   /// From the source to the destination, to the end.
@@ -55,16 +59,16 @@ final class RelayMain: Sendable {
 
   /// From the destination to the source, to the end.
   func runBack() throws {
-    var tap = VerdictTap()
+    var tap = VerdictTap(referencePages: referencePages)
     try withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { bytes in
       while case let count = try far.read(into: bytes, idle: true), count > 0 {
         far.acknowledge()
         // recv(2) has filled so many bytes.
         let part = UnsafeRawBufferPointer(rebasing: bytes[..<count])
         tap.look(at: part)
-        let (verdict, isProtection) = (tap.verdict, tap.hasCheckpoints)
+        let (verdict, isHeard, isProtection) = (tap.verdict, tap.isHeard, tap.hasCheckpoints)
         flow.update { flow in
-          (flow.isHeard, flow.verdict, flow.isProtection) = (true, verdict, isProtection)
+          (flow.isHeard, flow.verdict, flow.isProtection) = (isHeard, verdict, isProtection)
         }
         try near.write(part)
       }
@@ -81,13 +85,28 @@ struct VerdictTap {
   private(set) var verdict: UInt32?
   /// COLO has begun.
   private(set) var hasCheckpoints = false
+  /// Something was said.
+  private(set) var isHeard = false
   private var rest: [UInt8] = []
   private var isDeaf = false
+  /// Of what comes first.
+  private var reference: LinkReferenceDecoder?
+
+  /// - Parameter referencePages: a reference comes first, of pages of so many bytes.
+  init(referencePages: Int? = nil) {
+    guard let referencePages else { return }
+    var limits = StreamDecoder.Limits()
+    limits.pageSize = referencePages
+    reference = LinkReferenceDecoder(limits: limits)
+  }
 
   /// The next bytes of the return path.
   mutating func look(at bytes: UnsafeRawBufferPointer) {
     guard !isDeaf else { return }
     rest += bytes
+    skipReference()
+    isHeard = isHeard || reference == nil && !rest.isEmpty
+    guard reference == nil, !isDeaf else { return }
     var at = 0
     rest.withUnsafeBytes { rest in
       while true {
@@ -104,5 +123,22 @@ struct VerdictTap {
       }
     }
     rest.removeFirst(isDeaf ? rest.count : at)
+  }
+
+  /// A reference that breaks a rule is for the source to refuse.
+  private mutating func skipReference() {
+    guard var decoder = reference else { return }
+    var at = 0
+    let step = rest.withUnsafeBytes { bytes -> LinkReferenceDecoder.Step? in
+      while true {
+        let left = UnsafeRawBufferPointer(rebasing: bytes[at...])
+        guard let step = try? decoder.next(left) else { return nil }
+        guard case .element(_, let consumed) = step else { return step }
+        at += consumed
+      }
+    }
+    rest.removeFirst(at)
+    reference = step == .end || step == nil ? nil : decoder
+    if step == nil { (isDeaf, rest) = (true, []) }
   }
 }

@@ -23,6 +23,8 @@ struct RelayPlan: Sendable {
   var decoding: (any PacketBackends)?
   /// What can be sent where something has to be encoded.
   var outgoing: [OutgoingFormat] = []
+  /// The far side's reference passes before its return path.
+  var hasReference = false
 
   /// With which method bits a packet goes on untouched; nil: it has to be decoded and encoded.
   func passing(_ packet: borrowing Packet) -> MultiFDMethod? {

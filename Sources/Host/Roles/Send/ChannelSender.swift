@@ -12,6 +12,8 @@ final class ChannelSender {
   private let source: PageSource
   private let writer: PacketWriter
   private let encoders: PacketEncoders
+  /// For pages of which this side has what the far side has.
+  private let deltas: DeltaSender?
   private let numbers: PacketWriter.Numbers
   private let pageSize: Int
   private var packet: Packet
@@ -20,15 +22,18 @@ final class ChannelSender {
   var counters: Counters { writer.counters }
   /// What formats were chosen: for when its thread has ended.
   var uses: [FormatUse] { encoders.uses }
+  /// Pages that were sent as differences.
+  var deltaPages: Int { deltas?.pages ?? 0 }
 
   init(
     id: Int, channels: Int, socket: Socket, source: PageSource, formats: [OutgoingFormat],
-    pageSize: Int, verify: Bool, numbers: PacketWriter.Numbers
+    pageSize: Int, verify: Bool, numbers: PacketWriter.Numbers, deltas: DeltaSender?
   ) throws {
     self.id = id
     self.source = source
     self.pageSize = pageSize
     self.numbers = numbers
+    self.deltas = deltas
     encoders = PacketEncoders(
       formats, id: id, channels: { channels }, pageSize: pageSize, verify: verify)
     try encoders.open()
@@ -46,10 +51,12 @@ final class ChannelSender {
     for _ in 0..<syncs.before { try sync() }
     while let piece = source.piece() {
       if piece.block != packet.block {
-        try flush()
+        try finishBlock()
         begin(piece.block)
+        deltas?.begin(piece.block, named: source.blocks[piece.block].name)
       }
       let zero = try source.scan(piece) { (offset) throws -> Void in
+        if try takesDelta(offset, of: piece.block) { return }
         packet.append(normal: UInt64(offset))
         if packet.normal.count == packet.capacity {
           try flush()
@@ -60,7 +67,7 @@ final class ChannelSender {
       counters.zeroPages(zero.reduce(0) { $0 + $1.range.count / pageSize })
     }
     tell([], atLeast: 1)
-    try flush()
+    try finishBlock()
     for _ in 0..<syncs.after { try sync() }
   }
 
@@ -76,6 +83,25 @@ final class ChannelSender {
     let block = source.blocks[index]
     // The block's mapping lives as long as the source, and this object has that.
     packet.begin(block: index, named: block.name, host: block.base)
+  }
+
+  /// Whether a page goes as a difference.
+  private func takesDelta(_ offset: Int, of index: Int) throws -> Bool {
+    // The page lies inside the block, which the source has mapped.
+    guard let deltas, try deltas.takes(source.blocks[index].base + offset, at: offset) else {
+      return false
+    }
+    if deltas.isFull {
+      try deltas.flush(numbers, to: writer)
+      deltas.begin(index, named: source.blocks[index].name)
+    }
+    return true
+  }
+
+  /// Sends the rest of a block's pages.
+  private func finishBlock() throws {
+    try flush()
+    try deltas?.flush(numbers, to: writer)
   }
 
   private func flush() throws {

@@ -6,7 +6,8 @@ import Transport
 /// A held guest's pages, dealt out to the channels in pieces, and the zero pages that they find.
 ///
 /// Holes of the files are zero without being looked at. Everything else is looked at by the thread
-/// that would send it, so the search for zero pages scales with the channels.
+/// that would send it, so the search for zero pages scales with the channels, and that for pages
+/// that the destination has already.
 final class PageSource: Sendable {
   /// A stretch of one block.
   struct Piece: Sendable {
@@ -18,13 +19,20 @@ final class PageSource: Sendable {
   /// Stretches that may hold data; each at most a packet long.
   private let pieces: [Piece]
   private let next = Atomic<Int>(0)
+  /// What the destination has already.
+  private let far: FarPages?
+  private let same = Atomic<Int>(0)
   private let found: Monitor<(zero: [Piece], workers: Int)>
 
   /// - Parameters:
   ///   - pieceSize: bytes of a packet.
   ///   - workers: how many threads will call ``piece()``, and each ``workerDone()`` once.
-  init(_ blocks: [RAMBlock], pieceSize: Int, workers: Int) throws(SystemError) {
+  ///   - far: what need not be sent; nil: everything is.
+  init(
+    _ blocks: [RAMBlock], pieceSize: Int, workers: Int, far: FarPages? = nil
+  ) throws(SystemError) {
     self.blocks = blocks
+    self.far = far
     var pieces: [Piece] = []
     var holes: [Piece] = []
     for (index, block) in blocks.enumerated() {
@@ -43,8 +51,16 @@ final class PageSource: Sendable {
       if at < block.length { holes.append(Piece(block: index, range: at..<block.length)) }
     }
     self.pieces = pieces
-    found = Monitor((holes, workers))
+    let untold = far.map { far in holes.flatMap(far.untold) } ?? holes
+    found = Monitor((untold, workers))
+    func pages(_ pieces: [Piece]) -> Int {
+      pieces.reduce(0) { $0 + $1.range.count / blocks[$1.block].pageSize }
+    }
+    same.store(pages(holes) - pages(untold), ordering: .relaxed)
   }
+
+  /// Pages that the destination has already, of those that were looked at.
+  var unchanged: Int { same.load(ordering: .relaxed) }
 
   /// The next stretch for whoever asks; nil when all are dealt out.
   func piece() -> Piece? {
@@ -78,11 +94,12 @@ final class PageSource: Sendable {
 
   /// Goes through a stretch page by page.
   ///
-  /// - Parameter body: called with the offset of every page that is not zero.
-  /// - Returns: the stretches of zero pages.
+  /// - Parameter body: called with the offset of every page that is to be sent with its contents.
+  /// - Returns: the stretches of zero pages that are to be told.
   func scan<E>(_ piece: Piece, _ body: (Int) throws(E) -> Void) throws(E) -> [Piece] {
     let block = blocks[piece.block]
     var zero: [Piece] = []
+    var same = 0
     var offset = piece.range.lowerBound
     while offset < piece.range.upperBound {
       let next = offset + block.pageSize
@@ -93,11 +110,22 @@ final class PageSource: Sendable {
         } else {
           zero.append(Piece(block: piece.block, range: offset..<next))
         }
+      } else if let far,
+        far.has(
+          UnsafeRawBufferPointer(start: block.base + offset, count: block.pageSize), at: offset,
+          of: piece.block)
+      {
+        same += 1
       } else {
         try body(offset)
       }
       offset = next
     }
-    return zero
+    guard let far else { return zero }
+    let untold = zero.flatMap(far.untold)
+    same += zero.reduce(0) { $0 + $1.range.count / block.pageSize }
+    same -= untold.reduce(0) { $0 + $1.range.count / block.pageSize }
+    self.same.wrappingAdd(same, ordering: .relaxed)
+    return untold
   }
 }

@@ -12,9 +12,10 @@ final class SendAttempt {
   private let guest: HeldGuest
   private let route: SendRoute
   private let control: HandoverControl
-  private let source: PageSource
   private let offer: Offer
   private let manifest: Manifest
+  /// What the far side has, as this side has it.
+  private let old: OldPages?
   /// The store may say that a hand-over has begun, though nobody has got anything.
   private var mayNeedForce = false
 
@@ -26,11 +27,9 @@ final class SendAttempt {
     self.route = route
     self.control = control
     manifest = guest.manifest
-    source = try PageSource(
-      guest.blocks,
-      pieceSize: manifest.pageSize * MultiFDPacketHeader.capacity(pageSize: manifest.pageSize),
-      workers: max(options.channels, 1))
-    control.adopt(source)
+    old = try options.reference.map {
+      try OldPages(at: $0, for: guest.blocks, pageSize: guest.manifest.pageSize)
+    }
     let known = options.uuid ?? manifest.uuid.flatMap { VMUUID($0) }
     offer = Offer(
       manifest: manifest,
@@ -43,6 +42,13 @@ final class SendAttempt {
     let start = ContinuousClock.now
     // In this order, one after the other: QEMU 7.2 takes the first connection for the main channel.
     let socket = try connect { () throws(Failure) in try route.main() }
+    let far = try route.reference(
+      from: socket, for: guest.blocks, pageSize: manifest.pageSize)
+    let source = try PageSource(
+      guest.blocks,
+      pieceSize: manifest.pageSize * MultiFDPacketHeader.capacity(pageSize: manifest.pageSize),
+      workers: max(options.channels, 1), far: far)
+    control.adopt(source)
     let sockets = try (0..<options.channels).map { try connect(channel: $0) }
     let main = MainSender(
       socket, manifest, source, sync: SyncPoints(options.sync, manifest),
@@ -52,7 +58,7 @@ final class SendAttempt {
       try ChannelSender(
         id: id, channels: options.channels, socket: socket, source: source,
         formats: route.formats, pageSize: manifest.pageSize, verify: options.verify,
-        numbers: numbers)
+        numbers: numbers, deltas: try deltas(id, far))
     }
     let threads = ThreadGroup()
     // After a failure has cut their connections.
@@ -78,7 +84,11 @@ final class SendAttempt {
     // From here on it is known, whatever a backend does when its channels are closed.
     control.settled()
     defer { withExtendedLifetime(workers) {} }
-    var summary = summary(main, workers, start)
+    var summary = summary(main, workers, start, unchanged: UInt64(source.unchanged))
+    if let far {
+      (summary.unchanged, summary.referenceBytes) = (UInt64(source.unchanged), far.bytes)
+      if old != nil { summary.differences = UInt64(workers.reduce(0) { $0 + $1.deltaPages }) }
+    }
     // The guest runs there. What goes wrong now changes nothing about that.
     do { try handOver.taken(by: options.to.description) } catch {
       summary.warning =
@@ -86,6 +96,15 @@ final class SendAttempt {
         + "'handing-over'. Do not send or continue it again: there would be two"
     }
     return summary
+  }
+
+  /// What a channel sends as differences; nil: nothing.
+  private func deltas(_ id: Int, _ far: FarPages?) throws -> DeltaSender? {
+    guard let far, let old, let format = route.deltas else { return nil }
+    let encoder = try PacketEncoder(
+      format, id: id, channels: options.channels, pageSize: manifest.pageSize,
+      verify: options.verify)
+    return DeltaSender(encoder, far, old, pageSize: manifest.pageSize)
   }
 
   private func connect(_ body: () throws(Failure) -> Socket) throws(Failure) -> Socket {
@@ -250,18 +269,20 @@ final class SendAttempt {
   // MARK: Summary
 
   private func summary(
-    _ main: MainSender, _ workers: [ChannelSender], _ start: ContinuousClock.Instant
+    _ main: MainSender, _ workers: [ChannelSender], _ start: ContinuousClock.Instant,
+    unchanged: UInt64
   ) -> SendSummary {
     let all = [main.counters] + workers.map(\.counters)
     let payload = workers.reduce(0) { $0 + $1.counters.payloadBytes }
     let normal = all.reduce(0) { $0 + $1.normal }
-    let names = route.formats.map(\.backend.name).joined(separator: ", ")
-    let holes = manifest.ramSize / UInt64(manifest.pageSize) - normal
+    let formats = route.formats + [route.deltas].compactMap(\.self)
+    let names = formats.map(\.backend.name).joined(separator: ", ")
+    let zero = manifest.ramSize / UInt64(manifest.pageSize) - normal - unchanged
     return SendSummary(
       store: options.store, to: options.to.description, machine: manifest.machine,
       totalTime: (ContinuousClock.now - start) / .milliseconds(1),
       transferred: all.reduce(0) { $0 + $1.bytes }, total: manifest.ramSize, normal: normal,
-      duplicate: holes, compression: workers.isEmpty ? "none" : names,
+      duplicate: zero, compression: workers.isEmpty ? "none" : names,
       ratio: payload > 0 ? Double(normal * UInt64(manifest.pageSize)) / Double(payload) : 1,
       choices: FormatUse.sum(workers.map(\.uses)), channels: workers.count,
       sync: main.sync == .section ? "section" : "flush")

@@ -22,6 +22,9 @@ public struct SendOptions: Sendable {
   public var channels = 2
   /// How pages travel on the channels.
   public var compression = FormatWish.asTheyCome
+  /// A folder that has the version of the guest that the far side of a link has: pages can then be
+  /// told by how they differ, in a format for that.
+  public var reference: String?
   /// Seconds of silence after which the destination counts as lost.
   public var timeout = 30.0
   /// Seconds in which a destination that syncs by MULTIFD_FLUSH shows that it does, where it is not

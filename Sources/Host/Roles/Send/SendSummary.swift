@@ -21,6 +21,13 @@ public struct SendSummary: Codable, Sendable {
   public var normal: UInt64
   /// Zero pages.
   public var duplicate: UInt64
+  /// Pages that the far side of a link had already; nil where it did not say what it has.
+  public var unchanged: UInt64?
+  /// Bytes in which it said so.
+  public var referenceBytes: UInt64?
+  /// Of the normal pages, those that were sent as differences; nil without a version to tell them
+  /// by.
+  public var differences: UInt64?
   /// The backend; `none` when everything went over the main channel.
   public var compression: String
   /// Bytes of pages by bytes of payload.
@@ -35,9 +42,9 @@ public struct SendSummary: Codable, Sendable {
   public var warning: String?
 
   enum CodingKeys: String, CodingKey {
-    case result, store, to, machine, transferred, total, normal, duplicate, compression, ratio,
-      choices
-    case channels, sync, warning
+    case result, store, to, machine, transferred, total, normal, duplicate, compression, ratio
+    case choices, channels, sync, warning, unchanged, differences
+    case referenceBytes = "reference-bytes"
     case totalTime = "total-time"
   }
 }

@@ -25,6 +25,12 @@ extension Receiver {
     _ standby: StandbyOptions, onListening: (Endpoint) -> Void,
     onProgress: @escaping @Sendable (ReceiveProgress) -> Void, onReady: () -> Void
   ) throws(Failure) -> StandbyOutcome {
+    guard options.reference == nil else {
+      throw Failure(
+        .usage, "receive",
+        "a COLO primary is a QEMU, which sends all pages: a reference is no help",
+        hint: "leave out --reference, or --colo")
+    }
     if let limit = standby.checkpointTimeout { try Failure.check(limit, "receive") }
     let watch = PrimaryWatch(session)
     let reception = StandbyReception(standby, watch)
