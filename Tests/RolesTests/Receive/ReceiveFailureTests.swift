@@ -176,8 +176,12 @@ struct ReceiveFailureTests {
     session.lines[0].bytes = Array(session.lines[0].bytes.prefix(end + 1))
     // The SYNC for START, which nothing else can come before.
     for id in 0..<2 { session.channel(id) { $0.removeSubrange(64..<64 + 1344) } }
+    // The main channel has stopped inside an element, and may be found out first: it is asked for
+    // the next byte before the channels' pages are there.
     let reception = try Reception(session.lines) { $0.timeout = 0.4 }
-    reception.expectFailure(.unreachable, "no block list within 0.4 s")
+    reception.expectFailure(.unreachable)
+    let why = reception.failure()?.why ?? ""
+    #expect(["no block list within 0.4 s", "is silent"].contains { why.contains($0) }, "\(why)")
   }
 
   // MARK: Backends
