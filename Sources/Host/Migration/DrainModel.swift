@@ -1,39 +1,43 @@
 /// How fast what was given to a socket gets away: what is known of the link and of the far side's
-/// decoders, from how long sends take. Times are nanoseconds; figures are nanoseconds a byte.
+/// decoders, from how long sends take. Times are nanoseconds, figures nanoseconds a byte.
 ///
 ///     sendmsg ── buffer ── link ── buffer ── decoder
 ///
 /// One send finds room and takes its copy, the next one waits for megabytes to leave, so a single
 /// send says nothing. But when a send that had to wait returns, the buffer is full. So from one of
-/// them to another, a *stretch*, as much has left as was put in. How long it took is compared with
-/// how long it should have taken, and that moves the figures.
+/// them to another, a *stretch*, as much has left as was put in. Whether the link or the far side
+/// was slow is told by the far side's window.
 struct DrainModel: Sendable {
   /// What becomes of a format's packets.
   private struct Format {
     /// Of a byte of the guest, at the far side; 0 until its decoder was seen to hold us up.
     var decode = 0.0
-    /// Of the stretch: bytes of the guest.
+    /// Bytes of the guest in this stretch.
     var bytes = 0.0
-    /// Of the stretch: bytes as they were sent.
+    /// Bytes of payload in this stretch.
     var payload = 0.0
+    /// Bytes of payload before it, of the last that may still be on their way.
+    var recent = 0.0
   }
 
-  /// Of a byte sent: what every send pays, into an empty buffer too. A gigabyte a second at least: on
-  /// a slow link a small buffer makes every send wait.
+  /// Of a byte sent: what every send pays, into an empty buffer too. A gigabyte a second at least:
+  /// on a slow link a small buffer makes every send wait.
   private(set) var copy = LowPoint(0.25, most: 1)
-  /// Of a byte sent, while the link is full. None is faster than this until it is known.
+  /// Of a byte sent, while the link is full. It is taken to be fast until it has been.
   private(set) var link = 0.25
   private var formats: [Format]
-  /// The link has been full lately, and took what it was expected to take.
+  /// The link was as fast as it was known to be.
   private var isKnown = false
-  /// What the link is taken to have gained by the end of a stretch in which nothing waited.
+  /// By which part the link may have become faster when nothing has waited for a whole stretch.
   private var hope = 0.4
-  /// Of the stretch: it began with a full buffer.
+  /// The stretch began with a full buffer.
   private var isAligned = false
   private var time = 0.0
   private var blocked = 0.0
   private var silent = 0.0
-  private var predicted = 0.0
+
+  /// More than what the buffers hold.
+  private static let inFlight = 8e6
 
   init(formats: Int) { self.formats = Array(repeating: Format(), count: formats + 1) }
 
@@ -51,8 +55,8 @@ struct DrainModel: Sendable {
   ///   - silent: how long the source had nothing to send.
   ///   - busy: how long the thread took from there to the send.
   ///   - sending: how long the send took.
-  ///   - isShut: whether the far side's window is shut, for it does not read: asked for now and
-  ///     then.
+  ///   - isShut: whether the far side's window is shut, for it does not read; asked for at the end
+  ///     of a stretch.
   mutating func sent(
     _ index: Int, bytes: Double, payload: Double, silent: Double, busy: Double, sending: Double,
     isShut: () -> Bool
@@ -62,54 +66,66 @@ struct DrainModel: Sendable {
     time += silent + busy + sending
     self.silent += silent
     blocked += max(0, sending - free)
-    predicted += self.time(index, bytes: bytes, payload: payload)
     formats[index].bytes += bytes
     formats[index].payload += payload
     let isFull = sending > free
     guard isFull && (time > 20e6 || !isAligned) || time > 100e6 else { return }
-    // While the source is silent the buffer runs empty.
+    // While the source is silent the buffer runs empty, so that nothing can be learned.
     if self.silent < time / 4 {
       if !isFull { search() } else if isAligned { learn(isShut: isShut()) }
     }
+    let wire = formats.reduce(0) { $0 + $1.payload }
+    for index in formats.indices {
+      formats[index].recent *= 1 - min(1, wire / Self.inFlight)
+      formats[index].recent += formats[index].payload
+      (formats[index].bytes, formats[index].payload) = (0, 0)
+    }
     isAligned = isFull
-    (time, blocked, self.silent, predicted) = (0, 0, 0, 0)
-    for index in formats.indices { (formats[index].bytes, formats[index].payload) = (0, 0) }
+    (time, blocked, self.silent) = (0, 0, 0)
   }
 
-  /// Nothing has waited: the link may be faster than is known, and ever more so until a send waits.
+  /// Nothing has waited: everything may be faster than is known, the link ever more so until a send
+  /// waits again.
   private mutating func search() {
-    faster(1 - hope)
+    link *= 1 - hope
     hope = min(hope * 2, 0.75)
     isKnown = false
+    for index in formats.indices { formats[index].decode *= 1 - min(time / 1e9, 1) }
   }
 
   private mutating func learn(isShut: Bool) {
-    let error = time / predicted
-    // Half of what was known is forgotten after 50 ms, and at once what was a guess. Where little
-    // was waited the buffer may have been empty in between, so that is taken for less.
-    let weight = (isKnown ? time / (time + 50e6) : 1) * min(1, error < 1 ? 1 : 16 * blocked / time)
-    let step = 1 + (error - 1) * weight
-    if error < 1 { faster(step) } else if isShut { slower(step) } else { link *= step }
-    if error > 0.75, error < 1.25 { isKnown = true }
+    let wire = formats.reduce(0) { $0 + $1.payload }
+    guard wire > 0 else { return }
+    let pace = time / wire
+    // Half of what was known is forgotten after 50 ms, and at once what was a guess.
+    var weight = isKnown ? time / (time + 50e6) : 1
+    // Where little was waited the buffer may have been empty in between.
+    if pace > link { weight *= min(1, 8 * blocked / time) }
+    let isAsKnown = abs(pace / link - 1) < 0.25
+    let slow = isShut && blocked > time / 8 ? slow(wire) : nil
+    if !isShut || slow == 0 || slow != nil && isAsKnown {
+      link += (pace - link) * weight
+      isKnown = isAsKnown
+    } else if let slow {
+      formats[slow].decode += (time / formats[slow].bytes - formats[slow].decode) * weight
+    }
     hope = isKnown ? 0.05 : 0.4
-    // What has not been seen for seconds may be different by now.
-    for index in formats.indices where formats[index].bytes == 0 {
-      formats[index].decode *= 1 - min(time / 3e9, 1)
+    for index in formats.indices {
+      // It took no longer than this, and what was seconds ago may be different by now.
+      formats[index].decode = min(
+        formats[index].decode * (1 - min(time / 5e9, 1)), time / formats[index].bytes)
     }
   }
 
-  /// Whatever was thought to be slow is less so.
-  private mutating func faster(_ step: Double) {
-    link *= step
-    for index in formats.indices { formats[index].decode *= step }
-  }
-
-  /// The far side reads too slowly: the decoders that had most to do.
-  private mutating func slower(_ step: Double) {
-    let all = formats.reduce(0) { $0 + $1.bytes }
-    for index in formats.indices.dropFirst() where formats[index].bytes > all / 4 {
-      let format = formats[index]
-      formats[index].decode = max(format.decode, link * format.payload / format.bytes) * step
+  /// The format that holds us up when the far side reads too slowly: nearly all that is on its way
+  /// is of it, and it is sent still. Pages as they are take next to no time there, so they are it
+  /// only where there is nothing else: the far side is held up itself, which is like a slow link.
+  private func slow(_ wire: Double) -> Int? {
+    let recent = formats.reduce(0) { $0 + $1.recent }
+    let bytes = formats.reduce(0) { $0 + $1.bytes }
+    if formats[0].recent > recent * 0.9, formats[0].payload > wire * 0.9 { return 0 }
+    return formats.indices.dropFirst().first {
+      formats[$0].recent > (recent - formats[0].recent) * 0.75 && formats[$0].bytes > bytes / 4
     }
   }
 }
@@ -118,13 +134,12 @@ struct DrainModel: Sendable {
 struct LowPoint: Sendable {
   private(set) var value: Double
   private let most: Double
-  private var isKnown = false
+  private var isGuess = true
 
-  init(_ value: Double, most: Double = .infinity) { (self.value, self.most) = (value, most) }
+  init(_ guess: Double, most: Double = .infinity) { (value, self.most) = (guess, most) }
 
   mutating func take(_ sample: Double) {
-    if !isKnown { value = sample }
-    isKnown = true
+    if isGuess { (value, isGuess) = (sample, false) }
     value *= sample < value ? 1 - 0.9 / 16 : 1 + 0.1 / 16
     value = min(max(value, 0.01), most)
   }

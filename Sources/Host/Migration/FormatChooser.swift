@@ -1,15 +1,16 @@
 /// What moves this guest soonest: for each packet of a channel, pages as they are or one of the
 /// formats that were agreed. It belongs to the channel's thread.
 ///
-/// A packet costs two things that go on at the same time: this thread's time (encoding and
-/// copying) and time behind it (the link's, or the far side's decoder's). Whoever has more to do
-/// holds the guest up, so the one that is late has the higher price, and the cheapest format is
-/// chosen at these prices. They follow what is spent: on a slow link the smallest payload wins, on
-/// a fast one the quickest encoder, and between the two packets of both kinds take turns, which is
-/// quicker than either. A guest half of which cannot be compressed is no special case.
+/// A packet costs two things that go on at the same time: the thread's time (encoding and copying)
+/// and time behind it (the link's, or the far side's decoder's). Whichever has more to do holds
+/// the guest up, so it has the higher price, and what is cheapest at these prices is chosen. The
+/// prices follow what is spent: on a slow link the smallest payload wins, on a fast one the quickest
+/// encoder, and in between packets of both kinds take turns, which is quicker than either. A guest
+/// half of which cannot be compressed is no special case.
 ///
-/// What packets of a look cost in a format is known from those that were sent. A probe now and then
-/// keeps the figures of the others fresh. Probes are paid from a credit, a 128th of the time.
+/// What a packet costs in a format is known from those that were sent and looked like it. A probe
+/// now and then keeps the figures of the others fresh. Probes may cost a 256th of the time, so what
+/// is far worse is probed less often.
 public struct FormatChooser: Sendable {
   /// Why an index was chosen.
   public enum Reason: Int, CaseIterable, Codable, Sendable {
@@ -43,32 +44,37 @@ public struct FormatChooser: Sendable {
 
     mutating func take(encode: Double, payload: Double, at now: Double) {
       count += 1
-      // The first one is cold. What is far too long was interrupted.
-      let weight = max(1 / 8, 1 / Double(count))
-      let sample = count > 2 ? min(encode, self.encode * 3) : encode
-      self.encode += (sample - self.encode) * weight
+      // The first one is cold, what is old counts for less, and what took far too long was
+      // interrupted.
+      let weight = max(now - last > FormatChooser.stale ? 1 / 3 : 1 / 8, 1 / Double(count))
+      let encode = count > 2 ? min(encode, self.encode * 1.5) : encode
+      self.encode += (encode - self.encode) * weight
       self.payload += (payload - self.payload) * weight
       last = now
     }
   }
 
+  /// Nanoseconds after which a figure is old.
+  private static let stale = 500e6
+
   private let formats: Int
   /// Of each look, each index.
   private var figures: [Figures]
+  /// Of each index, each reason.
   private var counts: [Int]
   private var drain: DrainModel
-  /// Nanoseconds a byte takes to come, when the source is not waited for.
+  /// Nanoseconds a byte takes to come while the source has something to send.
   private var reading = LowPoint(0.25, most: 2)
-  /// The price of this thread's time; the rest to 1 is that of time behind it.
+  /// The price of the thread's time. That of time behind it is the rest to 1.
   private var price = 0.5
-  /// Nanoseconds that a packet takes these days.
+  /// Nanoseconds that packets take these days.
   private var usual = 0.0
   /// Nanoseconds that probes may cost.
   private var credit = 0.0
   private var now = 0.0
-  /// What the packet looks like that is being sent.
+  /// Of the packet that is being sent.
   private var look = PageLook.plain
-  /// What was the best of each look.
+  /// What was the cheapest for each look.
   private var current: [Int]
 
   /// - Parameter formats: how many were agreed.
@@ -81,7 +87,7 @@ public struct FormatChooser: Sendable {
     current = Array(repeating: 0, count: looks)
   }
 
-  /// Chooses for a packet of so many bytes of the guest.
+  /// Chooses for a packet of so many bytes of the guest. `sent` has to follow.
   public mutating func choose(_ look: PageLook, bytes: Int) -> Choice {
     self.look = look
     let choice = choice(Double(bytes))
@@ -91,33 +97,30 @@ public struct FormatChooser: Sendable {
 
   private mutating func choice(_ bytes: Double) -> Choice {
     if formats == 0 { return Choice(index: 0, reason: .only) }
-    let before = current[look.rawValue]
-    var best = before
+    var best = current[look.rawValue]
     // What is hardly cheaper is no reason to change.
-    var least = cost(before, bytes) * 0.97
-    var oldest: Int?
+    var least = cost(best, bytes) * 0.97
     for index in 0...formats {
-      let known = figures(index)
-      // What has hardly been tried is tried, but for pages on which it is hardly worth it.
-      if known.count < 2, look != .noise, index > 0 { return Choice(index: index, reason: .probe) }
+      // What has hardly been tried is tried, but on pages for which there is little hope.
+      if index > 0, look != .noise, figures[place(index)].count < 2 {
+        return Choice(index: index, reason: .probe)
+      }
       let cost = cost(index, bytes)
       if cost < least { (best, least) = (index, cost) }
-      if now - known.last > 500e6, known.last < oldest.map({ figures($0).last }) ?? .infinity {
-        oldest = index
-      }
     }
     current[look.rawValue] = best
-    if let oldest, oldest != best {
-      let loss = cost(oldest, bytes) - cost(best, bytes)
-      if loss <= credit {
-        credit -= max(0, loss)
-        return Choice(index: oldest, reason: .probe)
-      }
+    // Of those whose figures are old and whose probe can be paid, the one whose are the oldest.
+    var (oldest, since, loss) = (best, now - Self.stale, 0.0)
+    for index in 0...formats where index != best && figures[place(index)].last < since {
+      let more = cost(index, bytes) - least
+      if more <= credit { (oldest, since, loss) = (index, figures[place(index)].last, more) }
     }
+    credit -= max(0, loss)
+    if oldest != best { return Choice(index: oldest, reason: .probe) }
     return Choice(index: best, reason: look == .noise && best == 0 ? .incompressible : .best)
   }
 
-  /// A packet was sent.
+  /// The packet was sent.
   ///
   /// - Parameters:
   ///   - index: as what.
@@ -127,29 +130,31 @@ public struct FormatChooser: Sendable {
   ///   - encoding: in the backend.
   ///   - sending: in the kernel, which waits for room.
   ///   - now: when it was sent, counted from any moment.
-  ///   - isShut: whether the far side reads more slowly than the link brings; asked for now and then.
+  ///   - isShut: whether the far side reads more slowly than the link brings; asked for a few times
+  ///     a second. Where that is not known it is the link that is slow.
   public mutating func sent(
     _ index: Int, bytes: Int, payload: Int, waiting: Duration, encoding: Duration,
     sending: Duration, at now: Duration, isShut: () -> Bool
   ) {
     guard bytes > 0 else { return }
     let (bytes, payload) = (Double(bytes), Double(payload))
-    let encoding = encoding / .nanoseconds(1)
-    let waiting = waiting / .nanoseconds(1)
+    let (waiting, encoding) = (waiting / .nanoseconds(1), encoding / .nanoseconds(1))
     let now = now / .nanoseconds(1)
     credit = min(credit + (now - self.now) / 256, 64e6)
     self.now = now
     figures[place(index)].take(encode: encoding / bytes, payload: payload / bytes, at: now)
-    let busy = min(waiting, 2 * reading.value * bytes)
-    drain.sent(
-      index, bytes: bytes, payload: payload, silent: waiting - busy, busy: busy + encoding,
-      sending: sending / .nanoseconds(1), isShut: isShut)
+    let arriving = min(waiting, 2 * reading.value * bytes)
     reading.take(waiting / bytes)
-    // Whoever is late becomes dearer, by as much as it is late. A processor is never free, for guests
-    // want it too: of two that are as good the one that takes less of it.
+    drain.sent(
+      index, bytes: bytes, payload: payload, silent: waiting - arriving,
+      busy: arriving + encoding, sending: sending / .nanoseconds(1),
+      isShut: isShut)
+    // Whichever has more to do becomes dearer, by how much more it is.
     let here = reading.value * bytes + encoding + drain.copy.value * payload
     let behind = drain.time(index, bytes: bytes, payload: payload)
     usual += (max(here, behind) - usual) / (usual == 0 ? 1 : 16)
+    // A processor is never free, for guests want it too: of two that are as good it is the one that
+    // takes less of it.
     price = min(max(price + (here - behind) / usual / 16, 1 / 8), 1)
   }
 
@@ -186,16 +191,11 @@ public struct FormatChooser: Sendable {
 
   private func place(_ index: Int) -> Int { look.rawValue * (formats + 1) + index }
 
-  private func figures(_ index: Int) -> Figures {
-    var known = figures[place(index)]
-    // What looks random is taken to be, until a probe says otherwise.
-    if known.count == 0, look == .noise, index > 0 { known.encode = max(figures[index].encode, 1) }
-    return known
-  }
-
   /// Of a packet of so many bytes in a format, at the prices of now.
   private func cost(_ index: Int, _ bytes: Double) -> Double {
-    let known = figures(index)
+    var known = figures[place(index)]
+    // What looks random is incompressible until a probe has shown otherwise.
+    if known.count == 0, index > 0 { known.encode = max(figures[index].encode, 1) }
     let payload = known.payload * bytes
     let here = known.encode * bytes + drain.copy.value * payload
     return price * here + (1 - price) * drain.time(index, bytes: bytes, payload: payload)

@@ -2,7 +2,7 @@
 /// encoding.
 ///
 /// Of up to eight pages 64 bytes each are looked at, from all over the page. Random bytes have 57
-/// different values among 64; text, code, pointers and numbers have 45 at most.
+/// different values among 64; text, code, pointers and numbers have 40 or fewer.
 public enum PageLook: Int, CaseIterable, Sendable {
   /// A codec will find something.
   case plain
@@ -23,20 +23,23 @@ public enum PageLook: Int, CaseIterable, Sendable {
     let looks = min(places.count, 8)
     var noisy = 0
     for look in 0..<looks {
-      // Of 128 pages not every sixteenth, for guests lay things out in powers of two.
-      let page = host + Int(places[(look * places.count + look) / max(looks, 1) % places.count])
-      if Self.distinct(page, pageSize) >= 50 { noisy += 1 }
+      // Not every sixteenth of 128, for guests lay things out in powers of two.
+      let apart = places.count / looks
+      let page = look * places.count / looks + look * 5 % apart
+      // A page that the caller has: `page` is less than (look + 1) * count / looks.
+      if Self.distinct(host + Int(places[page]), pageSize) >= 48 { noisy += 1 }
     }
     self = noisy * 8 <= looks ? .plain : noisy * 8 >= looks * 7 ? .noise : .mixed
   }
 
   /// How many values 64 bytes of a page have.
   private static func distinct(_ page: UnsafeRawPointer, _ size: Int) -> Int {
-    let stride = size / 8
+    let stride = size / 4
     var seen: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
     for part in 0..<8 {
-      // Within the page, which its caller has: 8 * stride <= size, and a word fits into a stride.
-      let at = part * stride + (part * 24) % (stride - 7)
+      // Two words from each quarter of the page. They lie in it: a stride is 128 or more, and what
+      // is added is 16 less.
+      let at = part / 2 * stride + (part / 2) * 40 % (stride - 15) + part % 2 * 8
       var word = page.loadUnaligned(fromByteOffset: at, as: UInt64.self)
       for _ in 0..<8 {
         let bit: UInt64 = 1 << (word & 63)
