@@ -44,7 +44,7 @@ struct COLOCommand: ParsableCommand {
       """)
   var link: List<String>?
 
-  @Flag(help: "A stock secondary behind two relays instead of the standby, with --link.")
+  @Flag(help: "A stock secondary instead of the standby: behind two relays, or direct; see --link.")
   var pair = false
 
   @Flag(help: "Of the representative cells those with relays.")
@@ -86,8 +86,8 @@ struct COLOCommand: ParsableCommand {
     for name in link?.elements ?? [] where !links.contains(name) {
       throw ValidationError("Unknown link '\(name)': \(links.joined(separator: ", ")).")
     }
-    if pair, link?.elements.contains("direct") ?? true {
-      throw ValidationError("--pair goes with --link, and not with direct.")
+    if pair, link == nil {
+      throw ValidationError("--pair goes with --link.")
     }
     for count in channels?.elements ?? [] where !(0...16).contains(count) {
       throw ValidationError("\(count) channels: 0 to 16.")
