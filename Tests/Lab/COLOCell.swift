@@ -33,7 +33,8 @@ struct COLOCell: Sendable, CustomStringConvertible {
     var words = ["\(source)", channels == 0 ? "plain" : "\(compression) x\(channels)"]
     words += ["\(delay) ms", "\(rate) MiB/s", cache, onLoss.rawValue]
     if memory != 256 { words.append("\(memory) MiB") }
-    if link != "direct" { words.append(pair ? "link \(link), stock pair" : "link \(link)") }
+    if link != "direct" { words.append("link \(link)") }
+    if pair { words.append("stock pair") }
     if andBack { words.append("and back") }
     if compare { words[words.count - 1] = "compare" }
     return words.joined(separator: ", ")
