@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -11,22 +12,34 @@
 #include "clinux.h"
 
 static clinux_last_words *words;
+/* The one who tells; what dies of its consequences adds nothing. */
+static _Atomic uint64_t teller;
+
+/* Whether it is for this thread to tell. Of two that die at once the later one waits: the process must not end before
+ * the earlier one has told. One that dies again while it tells has told what it could. */
+static int tells(void) {
+  const uint64_t self = (uint64_t)pthread_self();
+  uint64_t first = 0;
+  if (atomic_compare_exchange_strong(&teller, &first, self)) return 1;
+  while (first != self) pause();
+  return 0;
+}
 
 static void dying(int number, siginfo_t *info, void *context) {
   (void)context;
-  /* The first one tells; what dies of its consequences adds nothing. */
-  if (words->signal == 0 && words->exited == 0) {
+  if (tells()) {
     words->thread = (uint64_t)pthread_self();
     words->address = info->si_code > 0 ? (uint64_t)info->si_addr : 0;
     words->signal = number;
   }
-  /* Default by now (SA_RESETHAND): an instruction that failed is repeated on return, anything else is sent again. */
+  signal(number, SIG_DFL);
+  /* An instruction that failed is repeated on return, anything else is sent again. */
   if (info->si_code <= 0 || number == SIGTRAP || number == SIGSYS) raise(number);
 }
 
 static void leaving(int code, void *unused) {
   (void)unused;
-  if (words->signal == 0 && words->exited == 0) {
+  if (tells()) {
     words->thread = (uint64_t)pthread_self();
     words->code = code;
     words->exited = 1;
@@ -37,10 +50,11 @@ static void leaving(int code, void *unused) {
 
 void clinux_leave_last_words(clinux_last_words *shared) {
   words = shared;
+  teller = 0;
   struct sigaction action;
   memset(&action, 0, sizeof action);
   action.sa_sigaction = dying;
-  action.sa_flags = SA_SIGINFO | SA_RESETHAND | SA_NODEFER | SA_ONSTACK;
+  action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
   const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS};
   for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) sigaction(fatal[i], &action, NULL);
   on_exit(leaving, NULL);

@@ -11,6 +11,9 @@ struct CallWatch {
 
   init(limit: Double) { self.limit = limit }
 
+  /// The callback that has lasted longest so far.
+  private(set) var longest: (call: BackendCalls.Call, seconds: Double)?
+
   /// The callback that has lasted too long, once; nil while there is none. To be asked again and
   /// again.
   mutating func stuck(
@@ -21,11 +24,13 @@ struct CallWatch {
     // looks counts for a second.
     let passed = min(looked.map { (now - $0) / .seconds(1) } ?? 0, 1)
     looked = now
+    longest = nil
     var still: [Int: (turn: UInt64, seconds: Double)] = [:]
     for call in calls where !call.isWaiting {
       let before = since[call.entry].flatMap { $0.turn == call.turn ? $0.seconds : nil }
       let seconds = before.map { $0 + passed } ?? 0
       still[call.entry] = (call.turn, seconds)
+      if seconds >= longest?.seconds ?? 0 { longest = (call, seconds) }
       if seconds > limit {
         hasTold = true
         return call

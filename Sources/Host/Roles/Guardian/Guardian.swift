@@ -160,7 +160,8 @@ public final class Guardian: Sendable {
         milliseconds: status == nil ? 100 : 0)
       switch received {
       case .message(.ready): onReady()
-      case .message(.failing(let failure)): expectEnd(within: Self.grace, failure)
+      case .message(.failing(let failure)):
+        expectEnd(within: Self.grace, cause(of: failure, calls, stalls))
       case .message(.ended(let end)):
         // With nothing left that could touch the store or the guest nobody has to wait for the
         // rest.
@@ -172,15 +173,10 @@ public final class Guardian: Sendable {
         if case .closed = received { usleep(10_000) }
       }
       if !page[.isArrived], stalls.isStalled() {
-        cancel(
-          Failure(
-            .failed, "store", "its storage has not answered for \(callLimit.formatted) s",
-            hint: "pid \(pid) waits for it, and has the store locked until it answers"))
+        cancel(stalled(for: callLimit))
       } else if !stalls.isWaiting, let call = calls.stuck() {
         // Not for want of storage.
-        cancel(
-          Self.fault(
-            call.place, "\(call.callback)() has not come back for \(callLimit.formatted) s"))
+        cancel(Self.stuck(call, for: callLimit))
       }
       if let deadline = state.read({ $0.deadline }), .now >= deadline {
         finish()
@@ -189,6 +185,32 @@ public final class Guardian: Sendable {
           isOrderly: false)
       }
     }
+  }
+
+  /// Why a worker fails that hears nothing from its peer: a channel of its own may stand meanwhile,
+  /// and both clocks run. Silence for which there is a reason here proves nothing about the peer.
+  private func cause(of failure: Failure, _ calls: CallWatch, _ stalls: StallWatch) -> Failure {
+    guard failure.kind == .unreachable, failure.cause == .other else { return failure }
+    if stalls.longest > callLimit / 2 { return stalled(for: stalls.longest) }
+    if let longest = calls.longest, longest.seconds > callLimit / 2 {
+      return Self.stuck(longest.call, for: longest.seconds)
+    }
+    return failure
+  }
+
+  private func stalled(for seconds: Double) -> Failure {
+    Failure(
+      .failed, "store", "its storage has not answered for \(Self.told(seconds)) s",
+      hint: "pid \(pid) waits for it, and has the store locked until it answers")
+  }
+
+  /// Tenths of a second will do.
+  private static func told(_ seconds: Double) -> String {
+    ((seconds * 10).rounded() / 10).formatted
+  }
+
+  private static func stuck(_ call: BackendCalls.Call, for seconds: Double) -> Failure {
+    fault(call.place, "\(call.callback)() has not come back for \(Self.told(seconds)) s")
   }
 
   /// Ends a worker that does not end by itself.

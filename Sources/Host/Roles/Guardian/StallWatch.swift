@@ -20,6 +20,9 @@ struct StallWatch {
   /// At the last look a thread was waiting.
   var isWaiting: Bool { !since.isEmpty }
 
+  /// Seconds that a thread has stood so far.
+  var longest: Double { since.values.map(\.seconds).max() ?? 0 }
+
   /// Whether a thread has been standing too long; true once. To be asked again and again.
   mutating func isStalled() -> Bool {
     let now = ContinuousClock.now
