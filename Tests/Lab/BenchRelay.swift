@@ -51,8 +51,9 @@ struct BenchRelay: ParsableCommand {
       say("No stock QEMU to measure against: run `make setup`.")
       throw ExitCode(1)
     }
-    let igzip = formats.elements.contains("igzip") ? Igzip.build() : nil
-    let formats = formats.elements.filter { $0 != "igzip" || igzip != nil }
+    let examples = try ExamplePlugins(formats.elements.filter { $0 == "igzip" })
+    defer { examples.remove() }
+    let formats = formats.elements.filter { examples.missing[$0] == nil }
     var guests: [String: SavedGuest] = [:]
     var groups: [RelayGroup] = []
     var skipped: [Link] = []
@@ -68,7 +69,7 @@ struct BenchRelay: ParsableCommand {
         let key = "\(link.memory(memory)) MiB, \(mix)"
         let saved = try guests[key] ?? boot(version, link.memory(memory), mix)
         guests[key] = saved
-        let way = BenchWay(version, saved, channels, cable, igzip.map { [$0.path] } ?? [])
+        let way = BenchWay(version, saved, channels, cable, examples.arguments)
         groups.append(measure(way, RelayGroup(link, saved.machine, wanted)))
       }
     }

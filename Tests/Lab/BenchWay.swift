@@ -32,7 +32,7 @@ struct BenchWay {
     self.saved = saved
     setup = MigrationSetup(channels: channels)
     self.cable = cable
-    self.plugins = plugins.flatMap { ["--plugin-dir", $0] }
+    self.plugins = plugins
   }
 
   /// Moves the guest.

@@ -126,7 +126,7 @@ struct LinkCallerTests {
     }
     let caller = LinkCaller(
       to: .tcp(host: "127.0.0.1", port: UInt16(port)), timeout: 5, pageSize: 4096)
-    let (socket, formats) = try caller.main(offering: [Self.lz4], required: 1)
+    let (socket, formats, _) = try caller.main(offering: [Self.lz4], required: 1)
     #expect(formats.agreed == [Self.lz4])
     var rest = [UInt8](repeating: 0, count: 3)
     #expect(try rest.withUnsafeMutableBytes { try socket.fill($0, idle: false) })

@@ -56,7 +56,7 @@ public struct RelayKill: Sendable {
     let folder = try TemporaryFolder()
     defer { folder.remove() }
     let chain = try RelayChain(
-      to: "tcp:127.0.0.1:\(try to.listen())", [compression, nil], sockets: folder,
+      to: try to.listen(nil), [compression, nil], sockets: folder,
       ["--timeout", "\(Self.timeout)"])
     let workers = chain.relays.compactMap(\.process.worker)
     try setup.apply(to: from, .source)
@@ -127,10 +127,7 @@ public struct RelayKill: Sendable {
 
   private func check(_ qemu: QEMU, _ end: End) throws -> End {
     if end == .moved { try qemu.qmp.execute("cont") }
-    qemu.console.setRate(0)
-    guard let check = qemu.console.fullCheck(), check.bad == 0, check.pages > 0 else {
-      throw LabError("the guest that \(end.rawValue) is damaged")
-    }
+    _ = try qemu.checkMemory()
     return end
   }
 

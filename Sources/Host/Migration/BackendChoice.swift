@@ -2,8 +2,8 @@ import PluginLoader
 import Synchronization
 import Wire
 
-/// The one backend of a reception from a QEMU: what the operator named, or what the first packet's method bits
-/// ask for. Loaded when the first page comes, once, whichever channel brings it.
+/// The one backend of a reception from a QEMU: what the operator named, or what the first packet's
+/// method bits ask for. Loaded when the first page comes, once, whichever channel brings it.
 public final class BackendChoice: PacketBackends {
   private struct Chosen {
     var backend: Backend

@@ -41,9 +41,6 @@ struct DrainModel: Sendable {
 
   init(formats: Int) { self.formats = Array(repeating: Format(), count: formats + 1) }
 
-  /// Of a byte of the guest, at the far side.
-  func decode(_ index: Int) -> Double { formats[index].decode }
-
   /// What it takes until so much has got through.
   func time(_ index: Int, bytes: Double, payload: Double) -> Double {
     max(payload * link, bytes * formats[index].decode)

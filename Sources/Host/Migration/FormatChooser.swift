@@ -166,7 +166,7 @@ public struct FormatChooser: Sendable {
         use.packets[reason] = counts[index * Reason.allCases.count + reason.rawValue]
       }
       // Of the look that most packets had.
-      let known = PageLook.allCases.map { figures[$0.rawValue * (formats + 1) + index] }
+      let known = PageLook.allCases.map { figures[place(index, $0)] }
         .max { $0.count < $1.count }
       guard let known, known.count > 0 else { return use }
       use.encode = known.encode
@@ -189,7 +189,11 @@ public struct FormatChooser: Sendable {
     public var payload = 1.0
   }
 
-  private func place(_ index: Int) -> Int { look.rawValue * (formats + 1) + index }
+  private func place(_ index: Int) -> Int { place(index, look) }
+
+  private func place(_ index: Int, _ look: PageLook) -> Int {
+    look.rawValue * (formats + 1) + index
+  }
 
   /// Of a packet of so many bytes in a format, at the prices of now.
   private func cost(_ index: Int, _ bytes: Double) -> Double {

@@ -3,8 +3,7 @@ import Wire
 
 /// What a connection must have said before it counts as a source's: on the main channel the file
 /// header and a whole configuration, on a multifd channel the whole init packet, on a link a whole
-/// hello. Before that
-/// nothing is taken from it, and nothing that it does ends a reception.
+/// hello. Before that nothing is taken from it, and nothing that it does ends a reception.
 public struct Introduction: Sendable {
   private let limits: StreamDecoder.Limits
   private static let mainMagic: [UInt8] = [0x51, 0x45, 0x56, 0x4d]

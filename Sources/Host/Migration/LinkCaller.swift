@@ -30,20 +30,12 @@ public final class LinkCaller: Sendable {
   /// - Parameters:
   ///   - formats: what is offered, best first.
   ///   - required: so many of them, from the first, must be agreed.
-  /// - Returns: what was agreed.
+  ///   - reference: the key for hashes of pages that the far side has, which can then be left out;
+  ///     nil: none are.
+  /// - Returns: what was agreed, and whether a reference follows, which is to be read before
+  ///   anything else.
   public func main(
-    offering formats: [LinkFormat], required: Int
-  ) throws(Failure) -> (Socket, LinkFormats) {
-    let (socket, formats, _) = try call(.main, formats, required)
-    return (socket, formats)
-  }
-
-  /// Makes the main connection of a guest whose pages can be left out where the far side has them.
-  ///
-  /// - Parameter reference: the key for the hashes of what the far side has; nil: as without.
-  /// - Returns: also whether a reference follows, which is to be read before anything else.
-  public func main(
-    offering formats: [LinkFormat], required: Int, reference: PageHashKey?
+    offering formats: [LinkFormat], required: Int, reference: PageHashKey? = nil
   ) throws(Failure) -> (Socket, LinkFormats, hasReference: Bool) {
     try call(.main, formats, required, reference)
   }

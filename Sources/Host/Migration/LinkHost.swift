@@ -1,5 +1,6 @@
 import PluginLoader
 import Synchronization
+import Transport
 import Wire
 
 /// The answering side of a link: what hellos say, and which of them fit together. One link comes to
@@ -20,18 +21,12 @@ public final class LinkHost: Sendable {
   ///
   /// - Throws: what the other side is to be told, before its connection is closed.
   public func read(_ letter: [UInt8]) throws(LinkRefusal) -> LinkHello {
-    let hello: LinkHello
-    do {
-      let step = try letter.withUnsafeBytes { bytes throws(WireError) in
-        try LinkHello.decode(bytes)
-      }
-      guard case .hello(let whole, _) = step else { throw LinkRefusal("the hello is not whole") }
-      hello = whole
-    } catch let refusal as LinkRefusal {
-      throw refusal
-    } catch let error as WireError {
-      throw LinkRefusal(error)
-    } catch { throw LinkRefusal("\(error)") }
+    let decoded = letter.withUnsafeBytes { bytes in
+      Result { () throws(WireError) in try LinkHello.decode(bytes) }
+    }
+    let step: LinkHello.Step
+    do { step = try decoded.get() } catch { throw LinkRefusal(error) }
+    guard case .hello(let hello, _) = step else { throw LinkRefusal("the hello is not whole") }
     let capacity = UInt32(MultiFDPacketHeader.capacity(pageSize: Int(pageSize)))
     guard hello.pageSize == pageSize, hello.capacity == capacity else {
       throw LinkRefusal(
@@ -130,6 +125,15 @@ public final class LinkHost: Sendable {
   private static func format(of backend: Backend, pageSize: Int) -> LinkFormat? {
     guard (try? LinkOffer.format(of: backend, pageSize: pageSize)) != nil else { return nil }
     return LinkFormat(backend.wireFormat, bound: LinkFormat.maxBound)
+  }
+}
+
+extension Socket {
+  /// Answers a hello that is refused; nothing follows.
+  public func refuse(_ refusal: LinkRefusal) {
+    // Whoever does not want to hear it is gone.
+    try? write(LinkAnswer.refused(refusal).encode())
+    finishWriting()
   }
 }
 

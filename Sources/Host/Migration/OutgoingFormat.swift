@@ -23,6 +23,25 @@ public struct OutgoingFormat: Sendable {
     } catch { throw Failure(error, at: "backend nocomp") }
   }
 
+  /// What a stock QEMU gets.
+  ///
+  /// - Parameter what: who asks, for messages.
+  /// - Returns: nil where pages go as they come.
+  /// - Throws: where the wish is none for a QEMU.
+  public static func forQEMU(
+    _ wish: FormatWish, at destination: Destination, pageSize: Int, _ loader: PluginLoader,
+    _ what: String
+  ) throws(Failure) -> OutgoingFormat? {
+    switch wish {
+    case .asTheyCome: return nil
+    case .named(let spec): return try OutgoingFormat(forQEMU: spec, pageSize: pageSize, loader)
+    case .auto:
+      throw Failure(
+        .usage, what, "auto chooses among the formats of a link, and \(destination) is a QEMU",
+        hint: "give --to link:URI, or one backend")
+    }
+  }
+
   /// One that a stock QEMU takes.
   ///
   /// - Throws: when there is no such backend, or its payloads are none of a QEMU's.

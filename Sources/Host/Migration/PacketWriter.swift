@@ -77,11 +77,7 @@ public final class PacketWriter {
   ) throws -> Sent {
     let start = ContinuousClock.now
     var fields = packet.header
-    let name = packet.blockName
-    guard name.count < 256 else {
-      throw WireError(
-        .badName, at: packet.offset + 64, "the name of a packet's block is not terminated")
-    }
+    let name = try Self.name(of: packet)
     var count = 1
     // Stale in some packets of 7.2's.
     fields.nextPacketSize = 0
@@ -135,10 +131,7 @@ public final class PacketWriter {
     if packet.deviceState != nil {
       size = DeviceStatePacketHeader.size
     } else {
-      guard packet.blockName.count < 256 else {
-        throw WireError(
-          .badName, at: packet.offset + 64, "the name of a packet's block is not terminated")
-      }
+      _ = try Self.name(of: packet)
       packet.header.write(method: method, into: packet.bytes)
     }
     let payload = reader.payloadDue
@@ -150,6 +143,18 @@ public final class PacketWriter {
     counters.packet(
       bytes: size + payload, payload: payload, normal: Int(packet.header.normalCount),
       duplicate: Int(packet.header.zeroCount), sync: packet.isSync)
+  }
+
+  /// The name of a packet's block, which a peer may have left without an end.
+  private static func name(
+    of packet: borrowing Packet
+  ) throws(WireError) -> UnsafeRawBufferPointer {
+    let name = packet.blockName
+    guard name.count < 256 else {
+      throw WireError(
+        .badName, at: packet.offset + 64, "the name of a packet's block is not terminated")
+    }
+    return name
   }
 
   /// Sends a packet that only ends an epoch.

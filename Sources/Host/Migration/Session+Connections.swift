@@ -57,9 +57,16 @@ extension Session {
 
   /// A channel has told its number and its guest.
   ///
+  /// - Parameter announced: the number that it has to be, where a link's hello has said so before.
   /// - Returns: what it is from now on.
-  public func register(_ hello: MultiFDInit, _ socket: Socket) throws(Failure) -> Member {
+  public func register(
+    _ hello: MultiFDInit, _ socket: Socket, announced: Int? = nil
+  ) throws(Failure) -> Member {
     let id = Int(hello.id)
+    if let announced, id != announced {
+      throw Failure(
+        .corrupt, "channel \(announced)", "its init packet says that it is channel \(id)")
+    }
     let result: Result<Channel, Failure> = state.update { state in
       state.unnamed.removeAll { $0 === socket }
       let place = "channel \(id)"

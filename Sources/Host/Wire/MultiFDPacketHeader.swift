@@ -116,7 +116,7 @@ public struct MultiFDPacketHeader: Equatable, Sendable {
   }
 
   /// Writes other method bits into a header that is sent on as it came, and no payload where there
-  /// are no pages for one; `header` has `prefixSize` bytes or more, and is a RAM packet's.
+  /// are no pages for one; `header` is the whole header of a RAM packet.
   public func write(method: MultiFDMethod, into header: UnsafeMutableRawBufferPointer) {
     precondition(header.count >= Self.fixedSize, "a header was decoded before it is sent on")
     var flags = flags

@@ -12,8 +12,8 @@ struct InspectCommand: ParsableCommand {
     discussion: """
       FILE is what one connection carried in one direction, from its first byte: a main channel or a multifd
       channel, of a QEMU or of a link, told apart by the magic. What the formats of a link's channels are, the
-      answer to its main hello says: name that file before them. The exit code is 0 when all are complete, 4 when one is truncated,
-      corrupt or unsupported, 1 when one cannot be read.
+      answer to its main hello says: name that file before them. The exit code is 0 when all are complete, 4
+      when one is truncated, corrupt or unsupported, 1 when one cannot be read.
       """)
 
   @Argument(help: "The recorded streams.", completion: .file())

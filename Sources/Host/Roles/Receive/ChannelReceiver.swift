@@ -11,24 +11,22 @@ struct ChannelReceiver {
   private let session: Session
   private let reader: PacketReader
   private let pageSize: Int
-
-  private let expected: Int?
+  private let announced: Int?
 
   /// - Parameters:
   ///   - dialect: what the method bits mean.
-  ///   - expected: the number that the channel was announced with.
+  ///   - announced: the number that a link's hello has said.
   init(
     _ socket: Socket, _ session: Session, _ dialect: PacketDialect,
-    _ backends: any PacketBackends, pageSize: Int, expected: Int? = nil
+    _ backends: any PacketBackends, pageSize: Int, announced: Int? = nil
   ) {
     self.socket = socket
     self.session = session
     self.pageSize = pageSize
-    self.expected = expected
+    self.announced = announced
     reader = PacketReader(
       .socket(socket, name: "the source"), pageSize: pageSize, dialect: dialect,
-      backends: backends,
-      channels: { session.channelCount })
+      backends: backends, channels: { session.channelCount })
   }
 
   /// Runs until the source closes the channel or the migration is over.
@@ -42,12 +40,7 @@ struct ChannelReceiver {
   }
 
   private func receive() throws {
-    let hello = try reader.begin()
-    if let expected, Int(hello.id) != expected {
-      throw Failure(
-        .corrupt, "channel \(expected)", "its init packet says that it is channel \(hello.id)")
-    }
-    let channel = try session.register(hello, socket)
+    let channel = try session.register(try reader.begin(), socket, announced: announced)
     channel.counters.moved(bytes: MultiFDInit.size)
     var packet = Packet(pageSize: pageSize)
     var stage: COLOStage?

@@ -92,12 +92,11 @@ final class Entrance: Sendable {
         start(
           threads,
           ChannelReceiver(
-            socket, session, backends.dialect, backends, pageSize: pageSize, expected: Int(id)))
+            socket, session, backends.dialect, backends, pageSize: pageSize, announced: Int(id)))
       }
     } catch {
       strangers.note(error)
-      _ = answer(socket, .refused(error))
-      socket.finishWriting()
+      socket.refuse(error)
     }
   }
 

@@ -28,7 +28,7 @@ extension Relay {
       }
       start("channel", threads, at: "multifd channel") { [self] in
         try session.adopt(near)
-        try passChannel(near, far) { id throws(Failure) in try far.channel(id) }
+        try passChannel(near) { id throws(Failure) in try far.channel(id) }
       }
     case .letter(let near, let letter): admit(near, letter, host, far, threads)
     case .stranger(let stranger): strangers.note(stranger)
@@ -45,8 +45,7 @@ extension Relay {
       if hello.role == .main, !take(.link) { throw .taken }
     } catch {
       strangers.note(error)
-      try? near.write(LinkAnswer.refused(error).encode())
-      return near.finishWriting()
+      return near.refuse(error)
     }
     host.admit(hello)
     switch hello.role {
@@ -61,15 +60,12 @@ extension Relay {
       start("channel", threads, at: "channel \(id)") { [self] in
         try session.adopt(near)
         let socket: Socket
-        do throws(Failure) { socket = try far.channel(Int(id)) } catch { throw tell(near, error) }
-        try near.write(LinkAnswer.accepted(.rawOnly).encode())
-        try passChannel(near, far) { found throws(Failure) in
-          guard found == Int(id) else {
-            throw Failure(
-              .corrupt, "channel \(id)", "its init packet says that it is channel \(found)")
-          }
-          return socket
+        do throws(Failure) { socket = try far.channel(Int(id)) } catch {
+          near.refuse(LinkRefusal("\(error)"))
+          throw error
         }
+        try near.write(LinkAnswer.accepted(.rawOnly).encode())
+        try passChannel(near, announced: Int(id)) { _ in socket }
       }
     }
   }
@@ -84,23 +80,12 @@ extension Relay {
       // Before it is told: it may say it again at once.
       host.forget()
       state.update { $0.source = nil }
-      let refusal = error as? LinkRefusal
-      let failure = Failure(error, at: "destination")
-      strangers.note(refusal ?? LinkRefusal("\(failure)"))
-      if let refusal {
-        try? near.write(LinkAnswer.refused(refusal).encode())
-        near.finishWriting()
-      } else {
-        _ = tell(near, failure)
-      }
+      let refusal =
+        error as? LinkRefusal ?? LinkRefusal("\(Failure(error, at: "destination"))")
+      strangers.note(refusal)
+      near.refuse(refusal)
       return nil
     }
-  }
-
-  private func tell(_ near: Socket, _ failure: Failure) -> Failure {
-    try? near.write(LinkAnswer.refused(LinkRefusal("\(failure)")).encode())
-    near.finishWriting()
-    return failure
   }
 
   /// The first one to come is the one.
@@ -138,46 +123,29 @@ extension Relay {
   }
 
   private func passChannel(
-    _ near: Socket, _ far: RelayFar, _ connect: (Int) throws(Failure) -> Socket
+    _ near: Socket, announced: Int? = nil, _ connect: (Int) throws(Failure) -> Socket
   ) throws {
     // The main connection is made first: QEMU 7.2 takes the first one that comes for it.
     let main = try waitForMain()
     let reader = PacketReader(
       .socket(near, name: "the source"), pageSize: options.pageSize, dialect: main.plan.incoming,
-      backends: main.plan.decoding, takesDeviceState: true, channels: { [self] in count })
+      backends: main.plan.decoding, takesDeviceState: true,
+      channels: { [session] in session.channelCount })
     // The backends' channels and the reader know each other.
     defer { reader.close() }
     do {
       let hello = try reader.begin()
+      let traffic = RelayTraffic(
+        received: try session.register(hello, near, announced: announced).counters)
+      traffic.received.moved(bytes: MultiFDInit.size)
+      state.update { $0.channels[Int(hello.id)] = traffic }
       let socket = try connect(Int(hello.id))
       try session.adopt(socket)
-      let traffic = try register(Int(hello.id))
-      traffic.received.moved(bytes: MultiFDInit.size)
       let channel = try RelayChannel(
         hello, reader, to: socket, main.plan, traffic, throttle, pageSize: options.pageSize,
-        channels: { [self] in count })
+        channels: { [session] in session.channelCount })
       try channel.run()
       socket.finishWriting()
     } catch { throw Failure(error, at: reader.place) }
-  }
-
-  private var count: Int { options.channels ?? state.read { $0.channels.count } }
-
-  private func register(_ id: Int) throws(Failure) -> RelayTraffic {
-    if let expected = options.channels, id >= expected {
-      throw Failure(
-        .refused, "channel \(id)", "the source opened more channels than the \(expected) expected",
-        hint: "make --channels equal to the source's multifd-channels")
-    }
-    let traffic = state.update { state -> RelayTraffic? in
-      guard state.channels[id] == nil else { return nil }
-      let traffic = RelayTraffic()
-      state.channels[id] = traffic
-      return traffic
-    }
-    guard let traffic else {
-      throw Failure(.corrupt, "channel \(id)", "two connections claim this number")
-    }
-    return traffic
   }
 }

@@ -60,7 +60,7 @@ public final class Relay: Sendable {
     let state = Monitor(State())
     self.state = state
     throttle = options.maxBandwidth.map { Throttle(bytesPerSecond: $0) }
-    session = Session(timeout: options.timeout) { failure in
+    session = Session(timeout: options.timeout, channels: options.channels) { failure in
       onFailure(failure)
       // Whoever waits here is woken.
       state.update { _ in }

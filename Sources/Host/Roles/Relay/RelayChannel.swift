@@ -7,7 +7,6 @@ import Wire
 /// One multifd channel of a relay, in a thread of its own: a packet comes, and goes. At most one is
 /// held, so that a far side which waits makes the source wait.
 final class RelayChannel {
-  let id: Int
   private let reader: PacketReader
   private let writer: PacketWriter
   private let plan: RelayPlan
@@ -22,8 +21,6 @@ final class RelayChannel {
     _ traffic: RelayTraffic, _ throttle: Throttle?, pageSize: Int,
     channels: @escaping () -> Int
   ) throws {
-    let id = Int(hello.id)
-    self.id = id
     self.reader = reader
     self.plan = plan
     self.traffic = traffic
@@ -31,7 +28,7 @@ final class RelayChannel {
     splice = try Splice()
     scratch = ScratchPages(pageSize: pageSize)
     encoders = PacketEncoders(
-      plan.outgoing, id: id, channels: channels, pageSize: pageSize, verify: false)
+      plan.outgoing, id: Int(hello.id), channels: channels, pageSize: pageSize, verify: false)
     try writer.begin(hello)
   }
 

@@ -21,15 +21,8 @@ final class RelayFar: Sendable {
     self.loader = loader
     guard options.to.isLink else {
       (caller, offer) = (nil, nil)
-      switch options.compression {
-      case .asTheyCome: format = nil
-      case .named(let spec):
-        format = try OutgoingFormat(forQEMU: spec, pageSize: options.pageSize, loader)
-      case .auto:
-        throw Failure(
-          .usage, "relay", "auto chooses among the formats of a link, and \(options.to) is a QEMU",
-          hint: "give --to link:URI, or one backend")
-      }
+      format = try .forQEMU(
+        options.compression, at: options.to, pageSize: options.pageSize, loader, "relay")
       return
     }
     format = nil
@@ -49,7 +42,8 @@ final class RelayFar: Sendable {
       }
       return (try connect(), plan)
     }
-    let (socket, formats) = try caller.main(offering: offer.formats, required: offer.required)
+    let (socket, formats, _) = try caller.main(
+      offering: offer.formats, required: offer.required)
     let outgoing = try offer.outgoing(formats)
     switch options.compression {
     case .asTheyCome:
@@ -91,7 +85,8 @@ final class RelayFar: Sendable {
       plan.rule = rule(for: plan.outgoing[0])
       return (try connect(), plan, decoding.formats)
     }
-    let (socket, formats) = try caller.main(offering: offer.formats, required: offer.required)
+    let (socket, formats, _) = try caller.main(
+      offering: offer.formats, required: offer.required)
     plan.outgoing = try offer.outgoing(formats)
     if case .named = options.compression {
       plan.outgoing = [plan.outgoing[plan.outgoing.count - 1]]

@@ -49,16 +49,10 @@ final class SendRoute {
       return
     }
     (caller, offer) = (nil, nil)
-    switch options.compression {
-    case .asTheyCome where options.channels == 0: break
-    case .asTheyCome: formats = [try .raw(loader)]
-    case .named(let spec):
-      formats = [try OutgoingFormat(forQEMU: spec, pageSize: pageSize, loader)]
-    case .auto:
-      throw Failure(
-        .usage, "send", "auto chooses among the formats of a link, and \(options.to) is a QEMU",
-        hint: "give --to link:URI, or one backend")
-    }
+    guard options.channels > 0 else { return }
+    let format = try OutgoingFormat.forQEMU(
+      options.compression, at: options.to, pageSize: pageSize, loader, "send")
+    if let format { formats = [format] } else { formats = [try .raw(loader)] }
   }
 
   /// Makes the main connection.

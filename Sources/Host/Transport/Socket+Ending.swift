@@ -1,0 +1,62 @@
+import CLinux
+import Glibc
+
+/// How a connection ends, and how that shows.
+extension Socket {
+  /// What is to be seen of the peer's end of the connection without reading.
+  public enum End: Sendable {
+    /// The peer, or this side, has ended it.
+    case ended
+    /// There is so much to read that the end may be behind it, on its way.
+    case unread
+    /// It is open.
+    case quiet
+  }
+
+  /// Looks. From any thread.
+  public var end: End {
+    var entry = pollfd(fd: descriptor, events: Int16(POLLIN) | Self.hangUp, revents: 0)
+    guard poll(&entry, 1, 0) > 0 else { return .quiet }
+    if entry.revents & (Self.hangUp | Int16(POLLHUP | POLLERR | POLLNVAL)) != 0 { return .ended }
+    return hasRoom ? .quiet : .unread
+  }
+
+  /// Whether the end would have come, if there were one: it stands behind all data, but for a UNIX
+  /// socket's, and data come for as long as there is room for them. A window is half the buffer.
+  private var hasRoom: Bool {
+    var address = sockaddr()
+    var length = socklen_t(MemoryLayout<sockaddr>.size)
+    if getsockname(descriptor, &address, &length) == 0, Int32(address.sa_family) == AF_UNIX {
+      return true
+    }
+    var size: Int32 = 0
+    var count = socklen_t(MemoryLayout<Int32>.size)
+    let isKnown = getsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, &count) == 0
+    let unread = clinux_unread(descriptor)
+    return isKnown && unread >= 0 && unread < size / 8
+  }
+
+  /// POLLRDHUP, which the overlay hides: the peer has closed its side.
+  static let hangUp: Int16 = 0x2000
+
+  /// Makes every read and write on the socket return at once, also those that are blocked.
+  public func cut() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+
+  /// Makes reads return, while what is to be said can still be written.
+  public func cutReading() { shutdown(descriptor, Int32(SHUT_RD)) }
+
+  /// Nothing more will be written; the peer sees the end of the stream.
+  public func finishWriting() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+  /// Reads and throws away until the peer closes or is silent for `seconds`, so that closing does
+  /// not reset the connection under a message that is still on its way.
+  public func drain(seconds: Double) {
+    setTimeout(seconds)
+    withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { buffer in
+      var budget = 1 << 30
+      while budget > 0, let count = try? read(into: buffer, idle: false), count > 0 {
+        budget -= count
+      }
+    }
+  }
+}
