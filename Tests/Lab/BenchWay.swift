@@ -63,8 +63,8 @@ struct BenchWay {
     let after = [source, destination].map(\.process.processorTime)
     let statistics = outcome.statistics["ram"]
     let choices = said.first?.json["choices"].elements.map { choice in
-      let packets = ["best", "incompressible", "probe"].map { choice[$0].int ?? 0 }
-      return "\(choice["format"].string ?? "") \(packets.reduce(0, +)) (\(packets[2]) probes)"
+      let packets = ["best", "incompressible"].reduce(0) { $0 + (choice[$1].int ?? 0) }
+      return "\(choice["format"].string ?? "") \(packets) (\(choice["trials"].int ?? 0) more tried)"
     }
     return Sample(
       wall: outcome.wall,

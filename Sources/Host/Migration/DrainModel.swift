@@ -25,6 +25,8 @@ struct DrainModel: Sendable {
   private(set) var copy = LowPoint(0.25, most: 1)
   /// Of a byte sent, while the link is full. It is taken to be fast until it has been.
   private(set) var link = 0.25
+  /// What it was when the buffer was full last.
+  private var seen = 0.25
   private var formats: [Format]
   /// The link was as fast as it was known to be.
   private var isKnown = false
@@ -32,6 +34,8 @@ struct DrainModel: Sendable {
   private var hope = 0.4
   /// The stretch began with a full buffer.
   private var isAligned = false
+  /// The far side's window was shut when it began.
+  private var wasShut = false
   private var time = 0.0
   private var blocked = 0.0
   private var silent = 0.0
@@ -58,7 +62,7 @@ struct DrainModel: Sendable {
     _ index: Int, bytes: Double, payload: Double, silent: Double, busy: Double, sending: Double,
     isShut: () -> Bool
   ) {
-    let free = 2 * copy.value * payload + 20_000
+    let free = 2 * min(copy.value, 0.5) * payload + 20_000
     copy.take(sending / max(payload, 1))
     time += silent + busy + sending
     self.silent += silent
@@ -100,29 +104,35 @@ struct DrainModel: Sendable {
     if pace > link { weight *= min(1, 8 * blocked / time) }
     let isAsKnown = abs(pace / link - 1) < 0.25
     let slow = isShut && blocked > time / 8 ? slow(wire) : nil
-    if !isShut || slow == 0 || slow != nil && isAsKnown {
+    if !isShut && !wasShut || slow == 0 || slow != nil && isAsKnown {
+      isKnown = isAsKnown || abs(pace / seen - 1) < 0.25
       link += (pace - link) * weight
-      isKnown = isAsKnown
+      seen = link
     } else if let slow {
       formats[slow].decode += (time / formats[slow].bytes - formats[slow].decode) * weight
     }
+    wasShut = isShut
     hope = isKnown ? 0.05 : 0.4
     for index in formats.indices {
       // It took no longer than this, and what was seconds ago may be different by now.
       formats[index].decode = min(
-        formats[index].decode * (1 - min(time / 5e9, 1)), time / formats[index].bytes)
+        formats[index].decode * (1 - min(time / 15e9, 1)), time / formats[index].bytes)
     }
   }
 
-  /// The format that holds us up when the far side reads too slowly: nearly all that is on its way
-  /// is of it, and it is sent still. Pages as they are take next to no time there, so they are it
-  /// only where there is nothing else: the far side is held up itself, which is like a slow link.
+  /// The format that holds us up when the far side reads too slowly: nearly all that has left is of
+  /// it, and it is sent still. Pages as they are take next to no time there, so they are it only
+  /// where there is nothing else: the far side is held up itself, which is like a slow link.
   private func slow(_ wire: Double) -> Int? {
-    let recent = formats.reduce(0) { $0 + $1.recent }
+    // What was on its way when the stretch began left first.
+    let before = formats.reduce(0) { $0 + $1.recent }
+    let after = max(0, 1 - before / wire)
+    let left = formats.map { $0.recent + $0.payload * after }
+    let all = left.reduce(0, +)
     let bytes = formats.reduce(0) { $0 + $1.bytes }
-    if formats[0].recent > recent * 0.9, formats[0].payload > wire * 0.9 { return 0 }
+    if left[0] > all * 0.9, formats[0].payload > wire * 0.9 { return 0 }
     return formats.indices.dropFirst().first {
-      formats[$0].recent > (recent - formats[0].recent) * 0.75 && formats[$0].bytes > bytes / 4
+      left[$0] > (all - left[0]) * 0.75 && formats[$0].bytes > bytes / 4
     }
   }
 }

@@ -6,8 +6,9 @@ public struct FormatUse: Codable, Equatable, Sendable {
   public var best: Int
   /// Because their pages look random, and nothing has come of encoding such pages.
   public var incompressible: Int
-  /// To learn what it costs.
-  public var probe: Int
+  /// Packets of other formats whose pages it has encoded too, for nobody, to learn what it makes of
+  /// them.
+  public var trials: Int
   /// Bytes a second that one channel encodes; nil where nothing was, or nothing has to be.
   public var rate: Double?
   /// Bytes of pages by bytes of payload.
@@ -16,13 +17,13 @@ public struct FormatUse: Codable, Equatable, Sendable {
   public var link: Double
 
   /// All packets.
-  public var packets: Int { best + incompressible + probe }
+  public var packets: Int { best + incompressible }
 
   init(_ format: String, _ use: FormatChooser.Use, link: Double) {
     self.format = format
     best = (use.packets[.best] ?? 0) + (use.packets[.only] ?? 0)
     incompressible = use.packets[.incompressible] ?? 0
-    probe = use.packets[.probe] ?? 0
+    trials = use.trials
     rate = use.encode > 0 ? 1e9 / use.encode : nil
     ratio = use.payload > 0 ? 1 / use.payload : 1
     self.link = link > 0 ? 1e9 / link : 0
@@ -36,7 +37,7 @@ public struct FormatUse: Codable, Equatable, Sendable {
       let same = channels.compactMap { index < $0.count ? $0[index] : nil }
       all[index].best = same.reduce(0) { $0 + $1.best }
       all[index].incompressible = same.reduce(0) { $0 + $1.incompressible }
-      all[index].probe = same.reduce(0) { $0 + $1.probe }
+      all[index].trials = same.reduce(0) { $0 + $1.trials }
     }
     return all
   }

@@ -6,6 +6,9 @@ import Wire
 public final class PacketEncoders {
   private let formats: [OutgoingFormat]
   private var encoders: [PacketEncoder?]
+  /// For what nobody gets: a backend's channel may know what it has encoded, and its peer has to
+  /// know it too.
+  private var trials: [PacketEncoder?]
   private let make: (OutgoingFormat) throws -> PacketEncoder
   private let pageSize: Int
   /// Where there is a choice.
@@ -27,6 +30,7 @@ public final class PacketEncoders {
     self.pageSize = pageSize
     chooser = formats.count > 1 ? FormatChooser(formats: formats.count - 1) : nil
     encoders = formats.map { _ in nil }
+    trials = encoders
     make = { format in
       try PacketEncoder(
         format, id: id, channels: max(channels(), id + 1), pageSize: pageSize, verify: verify)
@@ -53,12 +57,24 @@ public final class PacketEncoders {
     let choice = chooser!.choose(look, bytes: bytes)
     let sent = try writer.write(packet, with: encoder(choice.index))
     let end = ContinuousClock.now
+    let trial = try choice.trial.map { (index: $0, result: try `try`($0, packet)) }
     chooser!.sent(
       choice.index, bytes: bytes, payload: sent.payload, waiting: begin - last,
-      encoding: sent.encoding, sending: sent.sending, at: end - start,
+      encoding: sent.encoding, sending: sent.sending, trial: trial, at: end - start,
       isShut: writer.peerIsSlow)
-    last = end
+    last = trial == nil ? end : ContinuousClock.now
     return sent
+  }
+
+  /// Has a format encode a packet that has been sent.
+  private func `try`(
+    _ index: Int, _ packet: borrowing Packet
+  ) throws -> FormatChooser.Trial {
+    let encoder = try trials[index] ?? make(formats[index])
+    trials[index] = encoder
+    let begin = ContinuousClock.now
+    let payload = try encoder.encode(packet)
+    return FormatChooser.Trial(payload: payload.size, encoding: ContinuousClock.now - begin)
   }
 
   /// Sends a packet that only ends an epoch.

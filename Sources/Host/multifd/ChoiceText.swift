@@ -10,7 +10,7 @@ enum ChoiceText {
     let rows = uses.map { use in
       "\n  choice       \(use.format): \(use.packets) packets "
         + String(format: "(%.0f %%), ", Double(use.packets) * 100 / Double(total))
-        + "\(use.best) the fastest, \(use.incompressible) look random, \(use.probe) to find out"
+        + "\(use.best) the fastest, \(use.incompressible) look random, \(use.trials) more tried"
         + (use.rate.map { "; \(Console.bytes(UInt64($0)))/s, " } ?? "; ")
         + String(format: "ratio %.2f", use.ratio)
     }

@@ -68,18 +68,20 @@ struct FormatChooserTests {
 
   @Test("Far decoders that are slow are told from a slow link", arguments: [2.5, 10, 25], [1, 4])
   func decoders(rate: Double, channels: Int) {
+    // A slow decoder is met once before it is known.
+    let seconds = 6.0
     var lz4 = SimulatedFormat.lz4
     lz4.decode = 150
     var simulator = LinkSimulator(
       formats: [lz4, .zstd], channels: channels, link: { _ in rate })
-    var race = race(simulator, seconds: 4)
+    var race = race(simulator, seconds: seconds)
     #expect(race.auto.loss(to: race.best) < 0.05)
     // Both are.
     (lz4.decode, simulator.formats) = (400, [])
     var zstd = SimulatedFormat.zstd
     zstd.decode = 150
     simulator.formats = [lz4, zstd]
-    race = self.race(simulator, seconds: 4)
+    race = self.race(simulator, seconds: seconds)
     #expect(race.auto.loss(to: race.best) < 0.05)
   }
 
@@ -139,7 +141,7 @@ struct FormatChooserTests {
     #expect(abs(zstd.payload * 3.5 - 1) < 0.1 && abs(zstd.encode * 0.4 - 1) < 0.2)
     let packets = uses.flatMap { Array($0.packets.values) }.reduce(0, +)
     #expect(Double(zstd.packets[.best] ?? 0) > 0.8 * Double(packets))
-    #expect(uses.dropFirst().allSatisfy { $0.packets[.probe] ?? 0 >= 2 })
+    #expect(uses.dropFirst().allSatisfy { $0.trials >= 2 || ($0.packets[.best] ?? 0) > 0 })
     var none = FormatChooser(formats: 0)
     let choice = none.choose(.plain, bytes: 4096)
     #expect(choice.index == 0 && choice.reason == .only)

@@ -87,6 +87,8 @@ struct LinkSimulator {
     var startedAt = 0.0
     var encodedAt = 0.0
     var packet = Packet()
+    /// What was tried with its pages, and µs of that.
+    var trial: (index: Int, payload: Double, time: Double)?
     /// Bytes of it that have yet to be put in.
     var left = 0.0
     var isBlocked = false
@@ -215,6 +217,8 @@ struct LinkSimulator {
         channel.isBlocked = channel.left > 0
         if channel.isBlocked { continue }
         if channel.fixed == nil { tell(&channel) }
+        channel.now += channel.trial?.time ?? 0
+        channel.trial = nil
         channel.stage = .read
       }
     }
@@ -235,24 +239,41 @@ struct LinkSimulator {
       case .mixedPages: (0.5, .mixed)
       case .repeated: (0, .noise)
       }
-    var index = channel.fixed ?? 0
+    var (index, trial) = (channel.fixed ?? 0, Int?.none)
     if channel.fixed == nil {
-      index = channel.chooser.choose(look, bytes: Int(Self.bytes)).index
+      let choice = channel.chooser.choose(look, bytes: Int(Self.bytes))
+      (index, trial) = (choice.index, choice.trial)
       // What looking and choosing takes.
       channel.now += 2
     }
+    let size = 1 + 0.03 * (channel.uniform() - 0.5)
     var packet = Packet(index: index, payload: Self.bytes, decode: Self.bytes / 8000)
     if index > 0 {
-      let format = formats[index - 1]
-      let jitter = 0.3 * (channel.uniform() - 0.5)
-      let pause = channel.uniform() < 0.01 ? 500.0 : 0
-      let encode = (1 - noisy) / format.encode + noisy / (format.encode * format.onNoise)
-      channel.now += Self.bytes * encode * (1 + jitter) + pause
-      packet.payload = Self.bytes * ((1 - noisy) / format.ratio * (1 + jitter / 10) + noisy)
-      packet.decode = Self.bytes * (1 - noisy / 2) / format.decode
+      let (time, payload) = encode(index, noisy, size, &channel)
+      channel.now += time
+      packet.payload = payload
+      packet.decode = Self.bytes * (1 - noisy / 2) / formats[index - 1].decode
+    }
+    if let index = trial {
+      let (time, payload) = encode(index, noisy, size, &channel)
+      channel.trial = (index, payload, time)
     }
     packet.decode = max(packet.decode, packet.payload / far / 1000)
     channel.packet = packet
+  }
+
+  /// - Returns: µs, and bytes.
+  private func encode(
+    _ index: Int, _ noisy: Double, _ size: Double, _ channel: inout Channel
+  ) -> (Double, Double) {
+    let format = formats[index - 1]
+    let jitter = 0.3 * (channel.uniform() - 0.5)
+    let pause = channel.uniform() < 0.01 ? 500.0 : 0
+    let encode = (1 - noisy) / format.encode + noisy / (format.encode * format.onNoise)
+    return (
+      Self.bytes * encode * (1 + jitter) + pause,
+      Self.bytes * ((1 - noisy) / format.ratio * size + noisy)
+    )
   }
 
   private func tell(_ channel: inout Channel) {
@@ -262,7 +283,10 @@ struct LinkSimulator {
       channel.packet.index, bytes: Int(Self.bytes), payload: Int(channel.packet.payload),
       waiting: duration(channel.startedAt - channel.readAt),
       encoding: duration(channel.encodedAt - channel.startedAt),
-      sending: duration(channel.now - channel.encodedAt), at: duration(channel.now),
+      sending: duration(channel.now - channel.encodedAt),
+      trial: channel.trial.map {
+        ($0.index, .init(payload: Int($0.payload), encoding: duration($0.time)))
+      }, at: duration(channel.now),
       isShut: { isShut })
   }
 }
