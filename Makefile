@@ -51,7 +51,7 @@ demo: setup
 	$(BUILD)/multifd-lab demo
 
 test: setup arrows build
-	$(SWIFT) test -c release --skip-build
+	SWIFT='$(SWIFT)' Support/run-tests
 
 arrows:
 	SWIFT='$(SWIFT)' Support/arrows

@@ -37,7 +37,8 @@ final class Built: Sendable {
     try files.createDirectory(
       atPath: libraries, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
     let library = "\(libraries)/libmultifd-\(name).so"
-    try files.copyItem(atPath: "\(copy)/libmultifd-\(name).so", toPath: library)
+    // Whole from the first moment: others look into the folder.
+    try files.moveItem(atPath: "\(copy)/libmultifd-\(name).so", toPath: library)
     return library
   }
 }

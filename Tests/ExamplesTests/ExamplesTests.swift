@@ -9,9 +9,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Everything about the author's kit, one test at a time: most of them keep a compiler or the
-/// harness busy.
-@Suite("The author's kit", .serialized)
+/// Everything about the author's kit.
+@Suite("The author's kit")
 struct ExamplesTests {
   /// The source tree.
   static let root = URL(filePath: #filePath).deletingLastPathComponent()

@@ -5,8 +5,9 @@
 import TestSupport
 import Testing
 
-/// Everything with a real QEMU, one at a time: each test runs two virtual machines under emulation.
-@Suite("Interop with stock QEMU", .serialized)
+/// The matrix with real QEMUs. Not one test at a time: what comes last would then be alone on its
+/// machine, and every test waits for virtual machines.
+@Suite("Interop with stock QEMU")
 struct InteropTests {
   /// Guests that were booted once and saved, for all the tests.
   static let guests = SavedGuests.shared

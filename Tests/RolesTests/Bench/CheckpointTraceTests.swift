@@ -1,7 +1,7 @@
 import Roles
 import Testing
 
-@Suite("A primary's trace of its checkpoints")
+@Suite("A primary's trace of its checkpoints", .beside)
 struct CheckpointTraceTests {
   @Test("As QEMU 11 writes it")
   func dates() {

@@ -3,7 +3,7 @@ import Roles
 import TestSupport
 import Testing
 
-@Suite("The guest of bench checkpoint")
+@Suite("The guest of bench checkpoint", .beside)
 struct LoadGuestTests {
   static let tools = ["/usr/bin/as", "/usr/bin/ld", "/usr/bin/objcopy"]
 

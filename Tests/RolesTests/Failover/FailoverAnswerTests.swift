@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// What QEMU says, or does not, once it has got the guest. It starts the guest before it says so.
-@Suite("Failover, what QEMU answers")
+@Suite("Failover, what QEMU answers", .beside)
 struct FailoverAnswerTests {
   private func guest(_ standby: LocalStandby) throws -> Manifest.State? {
     try Store.status(of: standby.store).manifest?.state

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// Without a QEMU: what happens around it, and what the store says then.
-@Suite("Failover, when something is in the way")
+@Suite("Failover, when something is in the way", .beside)
 struct FailoverTests {
   static let script = LostGuest.script
 

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// The command that makes sure that the primary is dead, and how a failover is called off.
-@Suite("The fence, and signals")
+@Suite("The fence, and signals", .beside)
 struct FenceTests {
   /// SIGPIPE and SIGXFSZ ignored, as a service manager, a parent, or multifd itself may leave them.
   static let ignoringSignals = ["/bin/sh", "-c", "trap '' PIPE XFSZ; exec \"$@\"", "sh"]

@@ -4,7 +4,7 @@ import Store
 import Testing
 
 /// What becomes of each block of a guest in a QEMU, by what that QEMU's monitor says.
-@Suite("A guest's memory and a QEMU's")
+@Suite("A guest's memory and a QEMU's", .beside)
 struct MemoryFitTests {
   static let mega: UInt64 = 1 << 20
 

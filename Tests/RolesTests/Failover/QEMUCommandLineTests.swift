@@ -3,7 +3,7 @@ import Roles
 import Store
 import Testing
 
-@Suite("The operator's QEMU command, moved onto a store")
+@Suite("The operator's QEMU command, moved onto a store", .beside)
 struct QEMUCommandLineTests {
   static let mega: UInt64 = 1 << 20
   static let plain = [("pc.ram", 128 * mega), ("pc.bios", mega), ("/rom@etc/acpi/tables", mega)]

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// `failover --check`, and what is known of a failover before it is needed.
-@Suite("Rehearsal")
+@Suite("Rehearsal", .beside)
 struct RehearsalTests {
   private func check(
     _ store: String, _ qemu: [String], _ arguments: [String] = []
@@ -125,7 +125,7 @@ struct RehearsalTests {
 }
 
 /// Where QEMU's output goes.
-@Suite("QEMU's own words")
+@Suite("QEMU's own words", .beside)
 struct QEMULogTests {
   @Test("They are quoted, and kept in the store, for its owner alone")
   func quoted() throws {

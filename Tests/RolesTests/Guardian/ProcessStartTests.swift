@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// What the process that starts `multifd` has done to it.
-@Suite("How the process is started")
+@Suite("How the process is started", .beside)
 struct ProcessStartTests {
   /// A shell command, and then `multifd` in its place.
   private static func shell(_ command: String) -> [String] { ["/bin/sh", "-c", command, "sh"] }

@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 import Wire
 
-@Suite("Inspecting recorded links")
+@Suite("Inspecting recorded links", .beside)
 struct InspectLinkTests {
   private static let session = VMUUID(bytes: Array(1...16))!
   // QEMU's bit of zlib is the first index.

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 import Wire
 
-@Suite("Inspecting recorded streams")
+@Suite("Inspecting recorded streams", .beside)
 struct InspectTests {
   /// The report and the lines of bytes that are in memory.
   private func inspect(

@@ -8,7 +8,7 @@ import Wire
 
 @Suite(
   "Receiving into a full file system",
-  .enabled(if: SmallFileSystem.isAvailable, "SKIPPED: a small file system needs root"))
+  .enabled(if: SmallFileSystem.isAvailable, "SKIPPED: a small file system needs root"), .beside)
 struct FullDiskTests {
   @Test(
     "No room for RAM: an error, no SIGBUS, and the source keeps its guest",

@@ -11,7 +11,7 @@ import Testing
 import Wire
 
 /// Packets and records that no QEMU sends.
-@Suite("Hostile streams")
+@Suite("Hostile streams", .beside)
 struct HostileStreamTests {
   private func expectCorrupt(
     _ session: Tampered, _ words: String..., location: SourceLocation = #_sourceLocation

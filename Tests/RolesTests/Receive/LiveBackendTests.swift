@@ -8,7 +8,9 @@ import Wire
 
 /// `multifd receive` and `multifd send` with backends that do what they must not: what the worker
 /// dies of is one line and an exit code, and the guest is where it was.
-@Suite("Misbehaving backends in live roles", .enabled(if: MisbehavingBackend.unavailable == nil))
+@Suite(
+  "Misbehaving backends in live roles", .enabled(if: MisbehavingBackend.unavailable == nil), .beside
+)
 struct LiveBackendTests {
   /// What a backend does, and what is said of it.
   struct Fault: Sendable, CustomStringConvertible {

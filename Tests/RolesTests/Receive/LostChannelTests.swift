@@ -8,7 +8,7 @@ import Wire
 
 /// With legacy sync nothing in the main channel says that there are other channels, and its bytes
 /// may overtake theirs. A guest without their pages must never be taken for a guest.
-@Suite("Channels whose first bytes are late")
+@Suite("Channels whose first bytes are late", .beside)
 struct LostChannelTests {
   static let legacy = ["bios-72-none-2ch", "bios-72-zlib-2ch", "bios-111-q35-72-zstd-2ch"]
 

@@ -4,7 +4,7 @@ import Testing
 import Transport
 
 /// `pthread_create` fails now and then, or always from some moment on: no process dies of it.
-@Suite("No more threads")
+@Suite("No more threads", .beside)
 struct NoThreadsTests {
   @Test("Receiving, with every thread missing in turn")
   func receive() throws {

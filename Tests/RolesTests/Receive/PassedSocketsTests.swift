@@ -7,7 +7,7 @@ import Transport
 import Wire
 
 /// `receive --listen fd:N` and `send --to fd:N,…`: the descriptors are those of whoever starts them.
-@Suite("Sockets that multifd is started with")
+@Suite("Sockets that multifd is started with", .beside)
 struct PassedSocketsTests {
   @Test("A guest comes by a socket that listens, and the next one by the same")
   func listening() throws {

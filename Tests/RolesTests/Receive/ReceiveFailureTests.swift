@@ -9,7 +9,7 @@ import Wire
 
 /// What a peer can do wrong, and what comes of it: the right exit code, a line that says where,
 /// SHUT 1 where the source listens, and no trace in the store.
-@Suite("Receptions that fail")
+@Suite("Receptions that fail", .beside)
 struct ReceiveFailureTests {
   /// Expects that the source was told.
   private func expectShut1(

@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 import Wire
 
-@Suite("Receiving recorded sessions")
+@Suite("Receiving recorded sessions", .beside)
 struct ReceiveTests {
   static let sessions = Fixtures.sessions.filter { !$0.isCOLO }
 

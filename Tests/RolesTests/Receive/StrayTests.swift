@@ -8,7 +8,7 @@ import Wire
 
 /// Who else connects while a guest is waited for, and while it comes in: nothing of that ends the
 /// waiting, and the source's guest is held.
-@Suite("Connections that are no source's")
+@Suite("Connections that are no source's", .beside)
 struct StrayTests {
   private func line(_ stray: Stray) -> Line {
     Line(stray.bytes, end: stray.closes ? .close : .wait)

@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 import Wire
 
-@Suite("Streams that end too early")
+@Suite("Streams that end too early", .beside)
 struct TruncationTests {
   static let sessions = [
     "bios-72-zlib-2ch", "bios-100-none-2ch", "bios-111-zstd-2ch", "bios-100-main-only",

@@ -10,7 +10,7 @@ import Wire
 
 /// Recorded sessions through relays into a reception: whatever is done with the pages on the way,
 /// the guest that is held is the one that was sent.
-@Suite("Relays pass recorded sessions on")
+@Suite("Relays pass recorded sessions on", .beside)
 struct RecordedRelayTests {
   /// Of each dialect and method one; all of them come to receptions elsewhere.
   static let sessions = Fixtures.sessions.filter { session in

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("Relays whose peers are killed", .serialized)
+@Suite("Relays whose peers are killed", .serialized, .beside)
 struct RelayKillTests {
   @Test(
     "The guest goes on, whole, on one side, and nobody waits",

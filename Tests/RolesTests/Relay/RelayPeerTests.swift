@@ -8,7 +8,7 @@ import Transport
 import Wire
 
 /// Who connects to a relay, and where it connects to, may be anybody.
-@Suite("Relays meet others than they expect")
+@Suite("Relays meet others than they expect", .beside)
 struct RelayPeerTests {
   private static let nowhere = Destination(.tcp(host: "127.0.0.1", port: 1))
 

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@Suite("A guest passes through relays", .serialized)
+@Suite("A guest passes through relays", .serialized, .beside)
 struct RelayTests {
   /// One of each kind: formats, versions, sockets, channels; what passes untouched, and a hop.
   static let passages: [RelayPassage] = {

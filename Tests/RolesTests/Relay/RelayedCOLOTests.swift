@@ -8,7 +8,7 @@ import Testing
   .enabled(
     if: QEMUVersion.v111.isAvailableElseAnnounce("COLO through relays"),
     "SKIPPED: QEMU 11.1 or its guest is not here"),
-  .serialized)
+  .serialized, .beside)
 struct RelayedCOLOTests {
   private static let version = QEMUVersion.v111
   private static let setup = MigrationSetup.colo(version, channels: 2, delay: 100)

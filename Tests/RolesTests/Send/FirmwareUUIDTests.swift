@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 import Wire
 
-@Suite("The UUID of a guest that came in without multifd")
+@Suite("The UUID of a guest that came in without multifd", .beside)
 struct FirmwareUUIDTests {
   private static let uuid = "10213243-5465-7687-98a9-bacbdcedfe0f"
 

@@ -11,7 +11,7 @@ import Wire
 
 /// What shows before a destination could start the guest, and what does not matter any more once it
 /// runs.
-@Suite("Hand-overs, step by step")
+@Suite("Hand-overs, step by step", .beside)
 struct HandoverTests {
   private let name = "bios-100-zlib-2ch"
 

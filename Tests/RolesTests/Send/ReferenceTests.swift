@@ -10,7 +10,7 @@ import Testing
 import Transport
 import Wire
 
-@Suite("Sending what differs from an older version")
+@Suite("Sending what differs from an older version", .beside)
 struct ReferenceTests {
   /// Backends for the channels, and how many of those there are.
   static let ways: [(Int, String?)] = [

@@ -12,7 +12,7 @@ import Wire
 
 /// Who has the guest after a hand-over that went wrong: never two hosts, and never nobody without
 /// saying so.
-@Suite("Hand-overs that fail")
+@Suite("Hand-overs that fail", .beside)
 struct SendFailureTests {
   private func fail(
     _ held: HeldSession, _ destination: FakeDestination,

@@ -11,7 +11,7 @@ import Testing
 import Transport
 import Wire
 
-@Suite("Sending held guests")
+@Suite("Sending held guests", .beside)
 struct SendTests {
   /// How a guest is sent.
   struct Way: Sendable, CustomTestStringConvertible {

@@ -90,7 +90,7 @@ enum BrokenBackend {
 
 @Suite(
   "Payloads are decoded before they are sent",
-  .enabled(if: BrokenBackend.unavailable == nil, "SKIPPED: there is no C compiler"))
+  .enabled(if: BrokenBackend.unavailable == nil, "SKIPPED: there is no C compiler"), .beside)
 struct VerifyTests {
   @Test("A backend that encodes wrongly is caught, and the guest stays")
   func caught() throws {

@@ -9,7 +9,7 @@ import Wire
 
 /// A primary that says what it must not: a clear error, the right exit code, and the last
 /// checkpoint as it was.
-@Suite("A primary that does wrong")
+@Suite("A primary that does wrong", .beside)
 struct BadPrimaryTests {
   static let script = SyntheticGuest.script(seed: 30, checkpoints: 4, pages: [200, 9])
   static let plain = SyntheticGuest.script(.plain, seed: 31, checkpoints: 4, pages: [200, 9])

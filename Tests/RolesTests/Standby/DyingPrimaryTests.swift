@@ -6,7 +6,7 @@ import Store
 import TestSupport
 import Testing
 
-@Suite("The primary dies")
+@Suite("The primary dies", .beside)
 struct DyingPrimaryTests {
   @Test(
     "At any byte of any connection: the last complete checkpoint is there",

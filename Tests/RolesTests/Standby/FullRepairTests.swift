@@ -8,7 +8,7 @@ import Testing
 /// What was acknowledged can be continued, whatever has become of the room since.
 @Suite(
   "A standby was killed, and then its file system has become full",
-  .enabled(if: SmallFileSystem.isAvailable && KillSwitch.isAvailable), .serialized)
+  .enabled(if: SmallFileSystem.isAvailable && KillSwitch.isAvailable), .serialized, .beside)
 struct FullRepairTests {
   @Test(
     "The copy of the last checkpoint needs no room", arguments: Manifest.Cache.allCases,

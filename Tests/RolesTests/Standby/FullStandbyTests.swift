@@ -9,7 +9,7 @@ import Testing
 /// What does not fit is no checkpoint, and what was one before still is.
 @Suite(
   "The file system under a standby's store is full", .enabled(if: SmallFileSystem.isAvailable),
-  .serialized)
+  .serialized, .beside)
 struct FullStandbyTests {
   @Test("The pages of a checkpoint do not fit", arguments: SyntheticGuest.Style.all)
   func pages(style: SyntheticGuest.Style) throws {

@@ -7,7 +7,7 @@ import Testing
 
 /// A primary that dies ends all of its connections; one that keeps some of them lives, and its
 /// guest with it.
-@Suite("A primary that leaves and lives")
+@Suite("A primary that leaves and lives", .beside)
 struct LeavingPrimaryTests {
   static let script = SyntheticGuest.script(seed: 90, checkpoints: 3, pages: [200, 9])
   static let plain = SyntheticGuest.script(.plain, seed: 91, checkpoints: 3, pages: [200, 9])

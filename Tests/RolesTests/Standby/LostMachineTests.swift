@@ -52,7 +52,7 @@ struct Cable: ~Copyable {
 
 @Suite(
   "The primary's machine loses power", .serialized,
-  .enabled(if: Cable.unavailable == nil, "SKIPPED: no network namespace can be made"))
+  .enabled(if: Cable.unavailable == nil, "SKIPPED: no network namespace can be made"), .beside)
 struct LostMachineTests {
   static let script = SyntheticGuest.script(seed: 80, checkpoints: 3, pages: [50])
 

@@ -8,7 +8,7 @@ import Testing
 import Wire
 
 /// Who else connects, who is silent, and what is no COLO primary at all.
-@Suite("Connections that are not the primary's")
+@Suite("Connections that are not the primary's", .beside)
 struct NeighbourTests {
   static let script = SyntheticGuest.script(seed: 40, checkpoints: 5, pages: [200, 9])
   static let plain = SyntheticGuest.script(.plain, seed: 41, checkpoints: 5, pages: [200, 9])

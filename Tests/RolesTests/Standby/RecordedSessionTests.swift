@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 import Wire
 
-@Suite("Recorded primaries and the real standby")
+@Suite("Recorded primaries and the real standby", .beside)
 struct RecordedSessionTests {
   static let sessions = Fixtures.sessions.filter(\.isCOLO)
 

@@ -7,7 +7,9 @@ import Testing
 
 /// What a standby has promised is kept when a backend hangs, crashes or leaves, or something ends
 /// its worker.
-@Suite("Misbehaving backends behind a standby", .enabled(if: MisbehavingBackend.unavailable == nil))
+@Suite(
+  "Misbehaving backends behind a standby", .enabled(if: MisbehavingBackend.unavailable == nil),
+  .beside)
 struct StandbyBackendTests {
   /// A standby whose backend works until ``misbehave()``.
   struct Session {

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// A port scan, a health check or another program ends no standby, whenever it comes.
-@Suite("Connections that are no primary's")
+@Suite("Connections that are no primary's", .beside)
 struct StandbyStrayTests {
   static let script = SyntheticGuest.script(seed: 44, checkpoints: 3, pages: [200, 9])
 

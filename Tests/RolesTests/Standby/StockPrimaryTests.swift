@@ -10,7 +10,7 @@ import Testing
   .enabled(
     if: QEMUVersion.v111.isAvailableElseAnnounce("a stock COLO primary"),
     "SKIPPED: QEMU 11.1 or its guest is not here"),
-  .serialized)
+  .serialized, .beside)
 struct StockPrimaryTests {
   static let version = QEMUVersion.v111
   static let guests = SavedGuests()

@@ -6,7 +6,7 @@ import Store
 import TestSupport
 import Testing
 
-@Suite("Synthetic primaries and the real standby")
+@Suite("Synthetic primaries and the real standby", .beside)
 struct SyntheticSessionTests {
   @Test(
     "Hundreds of checkpoints: the guest's files are each of them in turn",
