@@ -1,4 +1,5 @@
 import Foundation
+import System
 import Testing
 
 /// Runs a suite's tests on threads of their own, beside those that all tests share: the roles' tests
@@ -13,33 +14,25 @@ struct Beside: SuiteTrait, TestTrait, TestScoping {
   }
 
   /// As many as two processors bear.
-  private final class Threads: TaskExecutor, @unchecked Sendable {
+  private final class Threads: TaskExecutor {
     static let shared = Threads(3)
-    private let condition = NSCondition()
-    /// Under `condition`.
-    private var jobs: [UnownedJob] = []
+    private let jobs = Monitor<[UnownedJob]>([])
 
     init(_ count: Int) {
       for _ in 0..<count {
         Thread.detachNewThread { [self] in
-          while true { next().runSynchronously(on: asUnownedTaskExecutor()) }
+          while let job = next() { job.runSynchronously(on: asUnownedTaskExecutor()) }
         }
       }
     }
 
     func enqueue(_ job: consuming ExecutorJob) {
       let job = UnownedJob(job)
-      condition.withLock {
-        jobs.append(job)
-        condition.signal()
-      }
+      jobs.update { $0.append(job) }
     }
 
-    private func next() -> UnownedJob {
-      condition.withLock {
-        while jobs.isEmpty { condition.wait() }
-        return jobs.removeFirst()
-      }
+    private func next() -> UnownedJob? {
+      jobs.take(seconds: nil) { $0.isEmpty ? nil : $0.removeFirst() }
     }
   }
 }

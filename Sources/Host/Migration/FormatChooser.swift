@@ -11,8 +11,8 @@
 /// What a packet costs in a format is known from those that were sent and looked like it, and from
 /// trials: now and then another format encodes the same pages too, and what comes out is counted and
 /// thrown away. A guest's memory is not alike all over, so only what both have made of the same pages
-/// compares them, and the format in use tells what the pages of now are like. Trials may
-/// take a 256th of the time, each format's a part of that, so a slow one is tried less often.
+/// compares them, and the format in use tells what the pages of now are like. Trials may take a
+/// 256th of the time, each format's a part of that, so a slow one is tried less often.
 public struct FormatChooser: Sendable {
   /// Why an index was chosen.
   public enum Reason: Int, CaseIterable, Codable, Sendable {
@@ -148,8 +148,7 @@ public struct FormatChooser: Sendable {
     if formats == 0 { return Choice(index: 0, reason: .only) }
     // Of pages that look random nothing is expected, of others something, whatever comes first.
     if look != .noise, measures[look.rawValue].count == 0 {
-      measures[look.rawValue].index = 1
-      return Choice(index: 1, reason: .best, trial: formats > 1 ? 2 : nil)
+      return Choice(index: 1, reason: .best, trial: trial(1, bytes))
     }
     var best = current[look.rawValue]
     // What is hardly cheaper is no reason to change.
@@ -159,7 +158,6 @@ public struct FormatChooser: Sendable {
       if cost < least { (best, least) = (index, cost) }
     }
     current[look.rawValue] = best
-    if best > 0 { measures[look.rawValue].index = best }
     let isHopeless = look == .noise && best == 0
     return Choice(
       index: best, reason: isHopeless ? .incompressible : .best, trial: trial(best, bytes))
@@ -207,7 +205,10 @@ public struct FormatChooser: Sendable {
       credits[index] = min(credits[index] + (now - self.now) / 256 / Double(formats), 64e6)
     }
     self.now = now
-    learn(index, encode: encoding / bytes, payload: payload / bytes)
+    if index > 0 {
+      figures[place(index)].take(encode: encoding / bytes, at: now)
+      measure(index, payload / bytes)
+    }
     let arriving = min(waiting, 2 * reading.value * bytes)
     reading.take(waiting / bytes)
     drain.sent(
@@ -260,16 +261,9 @@ public struct FormatChooser: Sendable {
     public var payload = 1.0
   }
 
-  /// A packet tells about its format, or about the pages.
-  private mutating func learn(_ index: Int, encode: Double, payload: Double) {
-    guard index > 0 else { return }
-    measure(index, payload)
-    figures[place(index)].take(encode: encode, at: now)
-  }
-
+  /// What a format has made of a packet tells what the pages are like.
   private mutating func measure(_ index: Int, _ payload: Double) {
-    if measures[look.rawValue].index == 0 { measures[look.rawValue].index = index }
-    guard measures[look.rawValue].index == index else { return }
+    measures[look.rawValue].index = index
     measures[look.rawValue].take(payload / figures[place(index)].payload)
   }
 

@@ -57,7 +57,7 @@ public final class PacketEncoders {
     let choice = chooser!.choose(look, bytes: bytes)
     let sent = try writer.write(packet, with: encoder(choice.index))
     let end = ContinuousClock.now
-    let trial = try choice.trial.map { (index: $0, result: try `try`($0, packet)) }
+    let trial = try choice.trial.map { (index: $0, result: try attempt($0, packet)) }
     chooser!.sent(
       choice.index, bytes: bytes, payload: sent.payload, waiting: begin - last,
       encoding: sent.encoding, sending: sent.sending, trial: trial, at: end - start,
@@ -67,11 +67,10 @@ public final class PacketEncoders {
   }
 
   /// Has a format encode a packet that has been sent.
-  private func `try`(
+  private func attempt(
     _ index: Int, _ packet: borrowing Packet
   ) throws -> FormatChooser.Trial {
-    let encoder = try trials[index] ?? make(formats[index])
-    trials[index] = encoder
+    let encoder = try encoder(index, in: &trials)
     let begin = ContinuousClock.now
     let payload = try encoder.encode(packet)
     return FormatChooser.Trial(payload: payload.size, encoding: ContinuousClock.now - begin)
@@ -90,10 +89,12 @@ public final class PacketEncoders {
     }
   }
 
-  private func encoder(_ index: Int) throws -> PacketEncoder {
-    if let encoder = encoders[index] { return encoder }
+  private func encoder(_ index: Int) throws -> PacketEncoder { try encoder(index, in: &encoders) }
+
+  private func encoder(_ index: Int, in opened: inout [PacketEncoder?]) throws -> PacketEncoder {
+    if let encoder = opened[index] { return encoder }
     let new = try make(formats[index])
-    encoders[index] = new
+    opened[index] = new
     return new
   }
 }

@@ -4,15 +4,17 @@ import PluginLoader
 struct CallWatch {
   /// Seconds that a callback may take without waiting for payload.
   let limit: Double
-  /// How often each entry had changed, and seconds that have been seen to pass since.
-  private var since: [Int: (turn: UInt64, seconds: Double)] = [:]
+  /// The callbacks by entry, and seconds that have been seen to pass since they changed.
+  private var since: [Int: (call: BackendCalls.Call, seconds: Double)] = [:]
   private var looked: ContinuousClock.Instant?
   private var hasTold = false
 
   init(limit: Double) { self.limit = limit }
 
   /// The callback that has lasted longest so far.
-  private(set) var longest: (call: BackendCalls.Call, seconds: Double)?
+  var longest: (call: BackendCalls.Call, seconds: Double)? {
+    since.values.max { $0.seconds < $1.seconds }
+  }
 
   /// The callback that has lasted too long, once; nil while there is none. To be asked again and
   /// again.
@@ -24,13 +26,11 @@ struct CallWatch {
     // looks counts for a second.
     let passed = min(looked.map { (now - $0) / .seconds(1) } ?? 0, 1)
     looked = now
-    longest = nil
-    var still: [Int: (turn: UInt64, seconds: Double)] = [:]
+    var still: [Int: (call: BackendCalls.Call, seconds: Double)] = [:]
     for call in calls where !call.isWaiting {
-      let before = since[call.entry].flatMap { $0.turn == call.turn ? $0.seconds : nil }
+      let before = since[call.entry].flatMap { $0.call.turn == call.turn ? $0.seconds : nil }
       let seconds = before.map { $0 + passed } ?? 0
-      still[call.entry] = (call.turn, seconds)
-      if seconds >= longest?.seconds ?? 0 { longest = (call, seconds) }
+      still[call.entry] = (call, seconds)
       if seconds > limit {
         hasTold = true
         return call

@@ -191,26 +191,23 @@ public final class Guardian: Sendable {
   /// and both clocks run. Silence for which there is a reason here proves nothing about the peer.
   private func cause(of failure: Failure, _ calls: CallWatch, _ stalls: StallWatch) -> Failure {
     guard failure.kind == .unreachable, failure.cause == .other else { return failure }
-    if stalls.longest > callLimit / 2 { return stalled(for: stalls.longest) }
+    // Tenths of a second will do.
+    func told(_ seconds: Double) -> Double { (seconds * 10).rounded() / 10 }
+    if stalls.longest > callLimit / 2 { return stalled(for: told(stalls.longest)) }
     if let longest = calls.longest, longest.seconds > callLimit / 2 {
-      return Self.stuck(longest.call, for: longest.seconds)
+      return Self.stuck(longest.call, for: told(longest.seconds))
     }
     return failure
   }
 
   private func stalled(for seconds: Double) -> Failure {
     Failure(
-      .failed, "store", "its storage has not answered for \(Self.told(seconds)) s",
+      .failed, "store", "its storage has not answered for \(seconds.formatted) s",
       hint: "pid \(pid) waits for it, and has the store locked until it answers")
   }
 
-  /// Tenths of a second will do.
-  private static func told(_ seconds: Double) -> String {
-    ((seconds * 10).rounded() / 10).formatted
-  }
-
   private static func stuck(_ call: BackendCalls.Call, for seconds: Double) -> Failure {
-    fault(call.place, "\(call.callback)() has not come back for \(Self.told(seconds)) s")
+    fault(call.place, "\(call.callback)() has not come back for \(seconds.formatted) s")
   }
 
   /// Ends a worker that does not end by itself.
