@@ -116,7 +116,7 @@ struct FenceTests {
       ["--fence-timeout", "0.5", "--fence", "sleep 300 & echo $! >\(pids); wait"])
     #expect(result.code == 1 && result.errorLine?.contains("within 0.5 s") == true, "\(result)")
     let child = try #require(pid_t(try LostGuest.waitLine(pids)))
-    #expect(!LostGuest.isAlive(child))
+    #expect(LostGuest.ends(child))
     #expect(qemu.pids.isEmpty)
     try StoreCheck.expect(standby.store, holds: 3, LostGuest.script)
   }
@@ -143,7 +143,7 @@ struct FenceTests {
       process.process.kill(SIGTERM)
       let result = try process.wait(.seconds(20))
       #expect(result.code == 128 + SIGTERM, "\(result)")
-      #expect(!LostGuest.isAlive(child))
+      #expect(LostGuest.ends(child))
       try StoreCheck.expect(
         underReceive ? standby.store : lost.store, holds: 3, LostGuest.script)
     }

@@ -48,4 +48,14 @@ enum LostGuest {
   static func isAlive(_ pid: pid_t) -> Bool {
     !(FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()).isEmpty
   }
+
+  /// Whether a process that was killed ends within 10 s. It does so once it gets a processor, and
+  /// only its own parent can wait for that.
+  static func ends(_ pid: pid_t) -> Bool {
+    for _ in 0..<2000 {
+      if !isAlive(pid) { return true }
+      usleep(5000)
+    }
+    return false
+  }
 }
