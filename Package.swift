@@ -145,7 +145,7 @@ let package = Package(
     .testTarget(
       name: "PluginsTests", dependencies: ["PluginAPI"], path: "Tests/PluginsTests"),
     .testTarget(
-      name: "PluginLoaderTests", dependencies: ["PluginLoader", "PluginAPI"],
+      name: "PluginLoaderTests", dependencies: ["PluginLoader", "PluginAPI", "TestSupport"],
       path: "Tests/PluginLoaderTests"),
     .testTarget(
       name: "HarnessTests", dependencies: ["Harness", "CHarness", "PluginLoader", "TestSupport"],

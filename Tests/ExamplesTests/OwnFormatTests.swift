@@ -33,9 +33,9 @@ struct OwnFormatTests {
     let words = qemu.command([]).map {
       "'" + $0.replacingOccurrences(of: "'", with: "'\\''") + "'"
     }
-    try "#!/bin/sh\nexec \(words.joined(separator: " ")) \"$@\"\n".write(
-      toFile: folder("bin/qemu-system-x86_64"), atomically: false, encoding: .utf8)
-    try Tool.run(["chmod", "+x", folder("bin/qemu-system-x86_64")])
+    try Program.write(
+      "#!/bin/sh\nexec \(words.joined(separator: " ")) \"$@\"\n",
+      to: folder("bin/qemu-system-x86_64"))
     let port = try Sockets.freePort()
     let blocks = try commands(with: "multifd relay")
     try #require(blocks.count == 2)

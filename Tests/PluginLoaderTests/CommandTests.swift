@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import PluginLoader
+import TestSupport
 import Testing
 
 /// The command line beside the test runner.
@@ -181,7 +182,7 @@ struct CommandTests {
     let place = try TestFolder()
     for (file, mode) in [("multifd", 0o4755), ("multifd-probe", 0o755)] as [(String, mode_t)] {
       let copy = place.path + "/" + file
-      try FileManager.default.copyItem(atPath: Command.folder + "/" + file, toPath: copy)
+      try Program.copy(Command.folder + "/" + file, to: copy)
       try #require(chmod(copy, mode) == 0)
     }
     try Compiler.plugin(in: place.path)
@@ -207,7 +208,7 @@ struct CommandTests {
   func noProbe() throws {
     let place = try TestFolder()
     let bin = try place.folder("bin")
-    try FileManager.default.copyItem(atPath: Command.path, toPath: bin + "/multifd")
+    try Program.copy(Command.path, to: bin + "/multifd")
     let result = try Command.run(
       program: bin + "/multifd", ["plugins", "show", "sample", "--plugin-dir", folder.path])
     #expect(result.code == 70)
@@ -218,7 +219,7 @@ struct CommandTests {
       "\(result.errors)")
     // As it is installed.
     let libexec = try place.folder("libexec/multifd")
-    try FileManager.default.copyItem(atPath: Command.probe, toPath: libexec + "/multifd-probe")
+    try Program.copy(Command.probe, to: libexec + "/multifd-probe")
     let installed = try Command.run(
       program: bin + "/multifd", ["plugins", "check", "sample", "--plugin-dir", folder.path])
     #expect(installed.code == 0, "\(installed.errors)")
@@ -235,7 +236,7 @@ struct CommandTests {
     let library = try place.folder("library")
     try Compiler.plugin(in: library)
     let program = place.path + "/multifd-probe"
-    try FileManager.default.copyItem(atPath: Command.probe, toPath: program)
+    try Program.copy(Command.probe, to: program)
     try #require(chmod(place.path, 0o755) == 0 && chmod(program, 0o4755) == 0)
     try #require(chmod(library, 0o755) == 0)
     let user: uid_t = 65534

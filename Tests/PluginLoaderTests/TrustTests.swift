@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import PluginLoader
+import TestSupport
 import Testing
 
 /// Whose files are opened, and which folders are searched in what order.
@@ -155,12 +156,7 @@ struct TrustTests {
     let place = try folder.folder("probe"), mark = folder.path + "/mark"
     try Compiler.plugin(in: folder.path, ["CONSTRUCTOR": "fclose(fopen(\"\(mark)\", \"w\"))"])
     let program = place + "/multifd-probe"
-    // By another process: what this one had open for writing, a child that another test is just
-    // starting would have too, and nobody could execute it.
-    let copy = try Process.run(
-      URL(filePath: "/bin/cp"), arguments: ["--", Command.probe, program])
-    copy.waitUntilExit()
-    try #require(copy.terminationStatus == 0)
+    try Program.copy(Command.probe, to: program)
     try #require(chmod(program, mode_t(file)) == 0 && chmod(place, mode_t(folderMode)) == 0)
     let error = loadError(loader(folder.path, program: program))
     #expect((error == nil) == (says == nil))

@@ -100,8 +100,9 @@ struct OpaqueSectionTests {
     }
   }
 
-  @Test("A section in single bytes is searched once, however long", .timeLimit(.minutes(1)))
+  @Test("A section in single bytes is searched once, however long")
   func longSection() throws {
+    let limit = ProcessorLimit()
     var stream = Stream.ended()
     let start = stream.encoder.bytes.count
     // Full of beginnings of footers.
@@ -114,6 +115,7 @@ struct OpaqueSectionTests {
         _ = try decoder.next(UnsafeRawBufferPointer(rebasing: all[Int(decoder.position)...]))
       }
       for end in start + 1...all.count {
+        if end.isMultiple(of: 1024) { try limit.check() }
         _ = try decoder.next(UnsafeRawBufferPointer(rebasing: all[Int(decoder.position)..<end]))
       }
       // What came with the last byte: the section, EOF and the description.

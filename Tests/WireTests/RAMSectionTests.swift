@@ -168,8 +168,9 @@ struct RAMSectionTests {
     #expect(decoder.hasFooters == true)
   }
 
-  @Test("A block list in single bytes is parsed once, however long", .timeLimit(.minutes(1)))
+  @Test("A block list in single bytes is parsed once, however long")
   func longList() throws {
+    let limit = ProcessorLimit()
     var stream = Stream()
     stream.limits.maxBlocks = 60_000
     stream.begin(.start)
@@ -182,6 +183,7 @@ struct RAMSectionTests {
     try stream.encoder.bytes.withUnsafeBytes { all in
       var start = 0
       for end in 1...all.count {
+        if end.isMultiple(of: 1024) { try limit.check() }
         if case .element(_, let consumed) = try decoder.next(
           UnsafeRawBufferPointer(rebasing: all[start..<end]))
         {

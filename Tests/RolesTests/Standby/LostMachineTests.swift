@@ -63,9 +63,7 @@ struct LostMachineTests {
     let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
     defer { folder.remove() }
     let qemu = folder("qemu")
-    try "#!/bin/sh\ntouch \(qemu).started\nexit 1\n".write(
-      toFile: qemu, atomically: false, encoding: .utf8)
-    try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: qemu)
+    try Program.write("#!/bin/sh\ntouch \(qemu).started\nexit 1\n", to: qemu)
     let standby = try MultiFDProcess(
       [
         "receive", "--colo", "--store", folder("store"), "--listen", "tcp:\(cable.address):0",
