@@ -66,7 +66,16 @@ final class FakeSource: Sendable {
   /// - Parameter manifest: a file that is looked at when a verdict comes.
   init(_ lines: [Line], to endpoint: Endpoint, manifest: String = "", seed: UInt64 = 1) {
     state = System.Monitor((lines.map { _ in Heard() }, [:]))
+    // A source has opened all its channels when its main channel comes to the first sync point, on
+    // which the receiver relies: so the first line waits for the others, unless they are to be late.
+    let isHeld = lines.dropFirst().allSatisfy { $0.connectAfter == 0 }
     try! threads.start("fake source") { [state, threads] in
+      func write(_ index: Int, to descriptor: Int32) {
+        try! threads.start("fake \(index)") {
+          Self.write(lines[index], to: descriptor, seed: seed &+ UInt64(index))
+        }
+      }
+      var first: Int32?
       for (index, line) in lines.enumerated() {
         if line.connectAfter > 0 { Thread.sleep(forTimeInterval: line.connectAfter) }
         guard let descriptor = Self.connect(endpoint) else {
@@ -74,13 +83,12 @@ final class FakeSource: Sendable {
           continue
         }
         state.update { $0.open[index] = descriptor }
-        try! threads.start("fake \(index)") {
-          Self.write(line, to: descriptor, seed: seed &+ UInt64(index))
-        }
+        if index == 0, isHeld { first = descriptor } else { write(index, to: descriptor) }
         try! threads.start("hear \(index)") {
           Self.listen(on: descriptor, manifest) { body in state.update { body(&$0.heard[index]) } }
         }
       }
+      if let first { write(0, to: first) }
     }
   }
 
