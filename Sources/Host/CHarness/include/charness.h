@@ -125,18 +125,12 @@ size_t charness_data_size(void);
 /* Peak resident memory since the last reset, bytes. */
 size_t charness_peak_resident(void);
 void charness_reset_peak(void);
-int charness_thread_count(void);
 /* Nanoseconds on a clock that only goes forward. */
 uint64_t charness_now(void);
 /* 1 when this process runs under ASan or TSan. */
 int charness_sanitized(void);
 /* The id of the calling thread. */
 int charness_thread_id(void);
-/* Everything that a backend may not change, hashed piece by piece: signal actions and mask, environment,
- * locale, folder and umask, floating-point mode. */
-#define CHARNESS_STATES 6
-extern const char *const charness_state_names[CHARNESS_STATES];
-void charness_process_state(uint64_t hashes[CHARNESS_STATES]);
 
 /* Writes `size` bytes over a page that somebody else is reading, as a guest does: a race on purpose, which
  * no sanitizer needs to hear of. */

@@ -1,4 +1,5 @@
 import CHarness
+import CProcessState
 import Glibc
 import PluginAPI
 
@@ -83,10 +84,10 @@ enum Load {
   }
 
   @Sendable private static func startsNothing(_ context: Context) throws(Stop) {
-    let threads = charness_thread_count()
+    let threads = Int(process_state_threads())
     let descriptors = openDescriptors()
     _ = try openedEntry(context)(UInt32(MULTIFD_ABI_MAJOR))
-    let now = charness_thread_count()
+    let now = Int(process_state_threads())
     context.check(now == threads, "opening it leaves \(now - threads) more threads")
     let left = openDescriptors().subtracting(descriptors)
     context.check(left.isEmpty, "opening it leaves \(left.count) more descriptors open")

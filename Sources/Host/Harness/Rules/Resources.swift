@@ -1,4 +1,5 @@
 import CHarness
+import CProcessState
 import Glibc
 import PluginAPI
 
@@ -99,7 +100,7 @@ enum Resources {
 
   @Sendable private static func threads(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 8)
-    let before = charness_thread_count()
+    let before = Int(process_state_threads())
     for round in 0..<4 {
       let lane = try Lane(context, shape, label: "\(round)", content: Lane.mix)
       for count in [8, 1] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
@@ -107,8 +108,8 @@ enum Resources {
     }
     // The kernel may take a moment to forget a thread that has been joined.
     let deadline = charness_now() + 2_000_000_000
-    while charness_thread_count() > before, charness_now() < deadline { usleep(1000) }
-    let now = charness_thread_count()
+    while Int(process_state_threads()) > before, charness_now() < deadline { usleep(1000) }
+    let now = Int(process_state_threads())
     context.check(now <= before, "\(now - before) threads run on after cleanup")
   }
 
