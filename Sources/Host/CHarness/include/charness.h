@@ -22,7 +22,8 @@ enum {
   CHARNESS_IOV,
   CHARNESS_PARAMS,
   CHARNESS_ALLOCATION, /* around memory from alloc() */
-  CHARNESS_FREED       /* memory that free() got back */
+  CHARNESS_FREED,      /* memory that free() got back */
+  CHARNESS_STACK       /* below the stack of charness_on_stack() */
 };
 
 /* Notes [start, start + size) as `kind`; page_size matters for blocks. A number for remove, or -1 when
@@ -116,6 +117,17 @@ void charness_limit_data(uint64_t bytes);
 /* RLIMIT_AS: now's address space and `spare` bytes. 0 takes the limit away again. */
 void charness_limit_address_space(uint64_t spare);
 
+/* Runs `body` in a thread that has `size` bytes of stack, and waits for it. 0, or an errno value. */
+int charness_on_stack(size_t size, void (*body)(void *), void *with);
+
+/* ---- what a thread asks of the kernel: watch.c ---- */
+
+/* From here on the calling thread, and those that it starts, are watched; once in a process. 0, or an errno value where
+ * that cannot be had. The process has no new privileges afterwards. */
+int charness_watch_calls(void);
+/* What was asked for since the last call, a line each; how many bytes of `text` are filled. */
+size_t charness_watched_calls(char *text, size_t size);
+
 /* ---- figures: figures.c ---- */
 
 /* Bytes that malloc() has given out and not got back, all arenas. */
@@ -127,10 +139,24 @@ size_t charness_peak_resident(void);
 void charness_reset_peak(void);
 /* Nanoseconds on a clock that only goes forward. */
 uint64_t charness_now(void);
+/* Nanoseconds of processor time: of the calling thread, of the whole process. */
+uint64_t charness_thread_time(void);
+uint64_t charness_process_time(void);
+/* Nanoseconds that the calling thread was ready to run and had to wait for a processor. */
+uint64_t charness_thread_waited(void);
+/* How often the calling thread has gone to sleep by itself. */
+uint64_t charness_sleeps(void);
 /* 1 when this process runs under ASan or TSan. */
 int charness_sanitized(void);
 /* The id of the calling thread. */
 int charness_thread_id(void);
+
+/* Whether every page of [start, start + size) is mapped, shared, of the file `inode` on `device`, in order from the
+ * file's first byte on. `access` gets the bits of PROT_* that any of its pages has. */
+int charness_is_mapped(const void *start, size_t size, uint64_t device, uint64_t inode, int *access);
+
+/* Another host name than the machine's, for this process. 0 where that may not be. */
+int charness_rename_host(void);
 
 /* Writes `size` bytes over a page that somebody else is reading, as a guest does: a race on purpose, which
  * no sanitizer needs to hear of. */

@@ -17,7 +17,7 @@ struct ProcessState {
     withUnsafeBytes(of: state.parts) { $0.load(fromByteOffset: index * 8, as: UInt64.self) }
   }
 
-  private static let names = (0..<Int(PROCESS_STATES.rawValue)).map { index in
+  private static let names = (0..<Int(PROCESS_STATES)).map { index in
     // An array of PROCESS_STATES literals.
     withUnsafeBytes(of: process_state_names) { bytes in
       String(cString: bytes.load(fromByteOffset: index * 8, as: UnsafePointer<CChar>.self))
