@@ -11,7 +11,6 @@
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -80,29 +79,21 @@ uint64_t charness_sleeps(void) {
   return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_nvcsw : 0;
 }
 
-int charness_is_mapped(const void *start, size_t size, uint64_t device, uint64_t inode, int *access) {
-  FILE *maps = fopen("/proc/self/maps", "re");
-  if (maps == NULL) return 1; /* nothing is known */
-  const unsigned long first = (unsigned long)start, end = first + size;
-  unsigned long next = first;
-  int is_whole = 1;
-  *access = 0;
-  char line[512];
-  while (fgets(line, sizeof line, maps) != NULL) {
-    unsigned long from, to, offset, number;
-    unsigned major, minor;
-    char rights[8];
-    if (sscanf(line, "%lx-%lx %7s %lx %x:%x %lu", &from, &to, rights, &offset, &major, &minor,
-               &number) != 7) continue; /* the rest of a long line */
-    if (to <= first || from >= end) continue;
-    *access |= (rights[0] == 'r' ? 1 : 0) | (rights[1] == 'w' ? 2 : 0) | (rights[2] == 'x' ? 4 : 0);
-    const unsigned long at = from > first ? from : first;
-    if (at != next || rights[3] != 's' || number != inode || makedev(major, minor) != device
-        || offset + (at - from) != at - first) is_whole = 0;
-    next = to;
+const char *charness_library_of(const void *address) {
+  Dl_info info;
+  return dladdr(address, &info) != 0 ? info.dli_fname : NULL;
+}
+
+void charness_last_processor(void) {
+  cpu_set_t processors, last;
+  if (sched_getaffinity(0, sizeof processors, &processors) != 0) return;
+  CPU_ZERO(&last);
+  for (int i = CPU_SETSIZE; i-- > 0;) {
+    if (!CPU_ISSET(i, &processors)) continue;
+    CPU_SET(i, &last);
+    sched_setaffinity(0, sizeof last, &last);
+    return;
   }
-  fclose(maps);
-  return is_whole && next >= end;
 }
 
 int charness_rename_host(void) {

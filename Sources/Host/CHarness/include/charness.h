@@ -112,8 +112,9 @@ uint64_t charness_waited(int pid);
 
 /* The child's first words: no core file, dies with its parent. */
 void charness_begin_child(void);
-/* At most this much private writable memory for this process: a bomb must not take the machine along. */
-void charness_limit_data(uint64_t bytes);
+/* At most this much private writable memory for this process: a bomb must not take the machine along. The limit until
+ * now. */
+uint64_t charness_limit_data(uint64_t bytes);
 /* RLIMIT_AS: now's address space and `spare` bytes. 0 takes the limit away again. */
 void charness_limit_address_space(uint64_t spare);
 
@@ -151,10 +152,11 @@ int charness_sanitized(void);
 /* The id of the calling thread. */
 int charness_thread_id(void);
 
-/* Whether every page of [start, start + size) is mapped, shared, of the file `inode` on `device`, in order from the
- * file's first byte on. `access` gets the bits of PROT_* that any of its pages has. */
-int charness_is_mapped(const void *start, size_t size, uint64_t device, uint64_t inode, int *access);
+/* The file of the library that has `address`, as the dynamic linker calls it; NULL for none. */
+const char *charness_library_of(const void *address);
 
+/* Leaves this thread the last of its processors only. */
+void charness_last_processor(void);
 /* Another host name than the machine's, for this process. 0 where that may not be. */
 int charness_rename_host(void);
 
