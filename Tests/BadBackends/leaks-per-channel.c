@@ -1,3 +1,3 @@
-/* expect: resources/memory-channels */
+/* expect: resources/memory-channels resources/memory-failures */
 #define ON_SETUP if (malloc(400) == NULL) NO_MEMORY
 #include "base.h"

@@ -1,4 +1,4 @@
-/* expect: isolation/options */
+/* expect: isolation/options options/apart */
 /* The level of the channel that was set up last is everybody's. */
 #include "prelude.h"
 static _Atomic int64_t level;

@@ -199,8 +199,9 @@ void charness_begin_child(void) {
   /* No core file is so short, and a limit of 0 is told from it. */
   const struct rlimit none = {1, 1};
   setrlimit(RLIMIT_CORE, &none);
-  /* As an operator has it: there is something left to be raised. */
-  limit(RLIMIT_NOFILE, 1024);
+  /* There is something left to be raised. */
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) limit(RLIMIT_NOFILE, files.rlim_max - 1);
   prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 

@@ -16,20 +16,27 @@
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
+#define MOMENT (SIGRTMIN + 5)
+
 /* How long the one that is interrupted waits: the other may want a lock that it holds. */
 #define PATIENCE_NS 100000000
+
+typedef struct {
+  void (*body)(void *);
+  void *with;
+} call;
 
 static struct {
   sem_t begins;
   atomic_int is_begun, is_done;
-  void (*body)(void *);
-  void *with;
+  call one, other;
+  uint64_t delay, time;
 } meeting;
 
 static void *run_other(void *unused) {
   (void)unused;
   while (sem_wait(&meeting.begins) != 0) {}
-  meeting.body(meeting.with);
+  meeting.other.body(meeting.other.with);
   atomic_store(&meeting.is_done, 1);
   return NULL;
 }
@@ -48,42 +55,53 @@ static void on_moment(int number) {
   errno = error;
 }
 
+static void *run_one(void *unused) {
+  (void)unused;
+  struct sigevent event;
+  memset(&event, 0, sizeof event);
+  event.sigev_notify = SIGEV_THREAD_ID;
+  event.sigev_signo = MOMENT;
+  event.sigev_notify_thread_id = charness_thread_id();
+  timer_t timer;
+  const int is_timed = meeting.delay > 0 && timer_create(CLOCK_MONOTONIC, &event, &timer) == 0;
+  const struct itimerspec at = {.it_value = {.tv_sec = (time_t)(meeting.delay / 1000000000),
+                                             .tv_nsec = (long)(meeting.delay % 1000000000)}};
+  const uint64_t start = charness_now();
+  if (is_timed) timer_settime(timer, 0, &at, NULL);
+  meeting.one.body(meeting.one.with);
+  meeting.time = charness_now() - start;
+  if (is_timed) timer_delete(timer);
+  begin();
+  return NULL;
+}
+
 int charness_meet(uint64_t delay, void (*one)(void *), void (*other)(void *), void *with,
                   uint64_t *time) {
-  const int number = SIGRTMIN + 5;
-  struct sigaction action;
+  struct sigaction action, before;
   memset(&action, 0, sizeof action);
   action.sa_handler = on_moment;
   action.sa_flags = SA_RESTART;
-  /* For good: the signal may come when all is over, and would end the process. */
-  sigaction(number, &action, NULL);
+  sigaction(MOMENT, &action, &before);
   atomic_store(&meeting.is_begun, 0);
   atomic_store(&meeting.is_done, 0);
-  meeting.body = other;
-  meeting.with = with;
+  meeting.one = (call){one, with};
+  meeting.other = (call){other, with};
+  meeting.delay = delay;
+  meeting.time = 0;
   sem_init(&meeting.begins, 0, 0);
-  pthread_t thread;
-  int error = pthread_create(&thread, NULL, run_other, NULL);
+  /* Both in threads of their own: in a process that was forked the first thread is not what a run-time library has noted
+   * of it, and locks that go by its number fail. */
+  pthread_t threads[2];
+  int error = pthread_create(threads, NULL, run_other, NULL);
   if (error == 0) {
-    struct sigevent event;
-    memset(&event, 0, sizeof event);
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = number;
-    event.sigev_notify_thread_id = charness_thread_id();
-    timer_t timer;
-    const int is_timed = delay > 0 && timer_create(CLOCK_MONOTONIC, &event, &timer) == 0;
-    const uint64_t start = charness_now();
-    if (is_timed) {
-      const struct itimerspec at = {.it_value = {.tv_sec = (time_t)(delay / 1000000000),
-                                                 .tv_nsec = (long)(delay % 1000000000)}};
-      timer_settime(timer, 0, &at, NULL);
-    }
-    one(with);
-    *time = charness_now() - start;
-    if (is_timed) timer_delete(timer);
+    error = pthread_create(threads + 1, NULL, run_one, NULL);
+    if (error == 0) pthread_join(threads[1], NULL);
     begin();
-    pthread_join(thread, NULL);
+    pthread_join(threads[0], NULL);
   }
+  /* The signal is for a thread that has ended. */
+  sigaction(MOMENT, &before, NULL);
+  *time = meeting.time;
   sem_destroy(&meeting.begins);
   return error;
 }

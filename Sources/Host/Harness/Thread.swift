@@ -26,6 +26,27 @@ struct Thread {
   func join() { pthread_join(id, nil) }
 }
 
+/// Runs `body` in a thread of its own and waits for it.
+func inThread(_ body: () throws(Stop) -> Void) throws(Stop) {
+  try withoutActuallyEscaping(body) { body throws(Stop) in
+    let errand = Errand(body)
+    concurrently(1) { _ in errand.run() }
+    if let failure = errand.failure { throw failure }
+  }
+}
+
+/// @unchecked Sendable: its maker waits while the thread has it.
+private final class Errand: @unchecked Sendable {
+  private let body: () throws(Stop) -> Void
+  private(set) var failure: Stop?
+
+  init(_ body: @escaping () throws(Stop) -> Void) { self.body = body }
+
+  func run() {
+    do throws(Stop) { try body() } catch { failure = error }
+  }
+}
+
 /// Runs `body` in `count` threads at once and waits for all of them.
 func concurrently(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
   let threads = (0..<count).map { index in Thread { body(index) } }

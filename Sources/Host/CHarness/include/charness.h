@@ -123,9 +123,9 @@ int charness_on_stack(size_t size, void (*body)(void *), void *with);
 
 /* ---- calls that meet: meet.c ---- */
 
-/* Runs `one` in this thread and `other` in another. `delay` nanoseconds after its start `one` is interrupted until `other`
+/* Runs `one` and `other` in threads of their own. `delay` nanoseconds after its start `one` is interrupted until `other`
  * has ended, or for a tenth of a second; with 0, or where it has ended by then, `other` comes after it. `time` gets how
- * long `one` took. Once in a process, which has a handler for a signal from then on. 0, or an errno value. */
+ * long `one` took. One meeting at a time in a process. 0, or an errno value. */
 int charness_meet(uint64_t delay, void (*one)(void *), void (*other)(void *), void *with,
                   uint64_t *time);
 

@@ -17,10 +17,95 @@ enum ChangingPages {
         rounds: context.rounds(200, quick: 60))
     }
     // What is read twice may be so with some options only. Few packets: some of them are slow.
+    try interrupted(context, library, context.order.options)
     for options in try Options.extremes(context) where try Options.holds(options, context) {
-      try changing(
-        context, library, Shape(library, pages: 16), .ram, options: options,
-        rounds: context.rounds(60, quick: 30))
+      try interrupted(context, library, options)
+    }
+  }
+
+  /// All pages of a packet change at one moment, a little later in each: what has been read till
+  /// then is old, and what is read again is new.
+  private static func interrupted(
+    _ context: Context, _ library: Library, _ options: [String: String]
+  ) throws(Stop) {
+    let shape = Shape(library, pages: 8)
+    let images = try images(of: .ram, shape, context)
+    let live = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .source)
+    let target = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .target)
+    let send = try SendDriver(context, shape, options: options)
+    let receive = try ReceiveDriver(context, shape, options: options)
+    var whole: UInt64 = 0
+    let moments = UInt64(context.rounds(40, quick: 10))
+    for moment in 0...moments {
+      let change = Change(send, live, images)
+      let delay = moment == 0 ? 0 : max(1, whole * moment / moments)
+      let time = change.run(delay)
+      // The first one is not interrupted, and tells how long it takes.
+      if moment == 0 { whole = min(time, 100_000_000) }
+      guard let payload = change.payload else { throw .failed }
+      try context.demand(payload.status, "send_prepare() while pages change")
+      let status = receive.receive(payload.bytes, target, live.offsets)
+      try context.require(
+        status.isOK, "recv() returns \(status) for pages that changed while they were encoded")
+      for offset in live.offsets {
+        try context.require(
+          couldHaveHeld(target, images, offset),
+          "a byte of the page at \(offset) is neither the old one nor the new one")
+      }
+    }
+  }
+
+  /// A call of send_prepare(), and what happens to its pages meanwhile.
+  ///
+  /// @unchecked Sendable: the race is what is tested; the payload is looked at when both have ended.
+  private final class Change: @unchecked Sendable {
+    private let send: SendDriver
+    private let live: Block
+    private let images: [Block]
+    private(set) var payload: Payload?
+
+    init(_ send: SendDriver, _ live: Block, _ images: [Block]) {
+      self.send = send
+      self.live = live
+      self.images = images
+      write(images[0])
+    }
+
+    func run(_ delay: UInt64) -> UInt64 {
+      var time: UInt64 = 0
+      // `self` is there until both calls have ended, which charness_meet() waits for.
+      let raw = Unmanaged.passUnretained(self).toOpaque()
+      let error = charness_meet(
+        delay,
+        { raw in
+          let change = Unmanaged<Change>.fromOpaque(raw!).takeUnretainedValue()
+          change.payload = change.send.prepare(change.live, change.live.offsets)
+        },
+        { raw in
+          let change = Unmanaged<Change>.fromOpaque(raw!).takeUnretainedValue()
+          change.write(change.images[1])
+        }, raw, &time)
+      if error != 0 { harnessFault("pthread_create") }
+      return time
+    }
+
+    private func write(_ image: Block) {
+      for offset in live.offsets {
+        // Blocks of the same layout.
+        charness_overwrite(live.page(at: offset), image.page(at: offset), live.pageSize)
+      }
+    }
+  }
+
+  /// What pages hold before, and after.
+  private static func images(
+    of content: Content, _ shape: Shape, _ context: Context
+  ) throws(Stop) -> [Block] {
+    (0...1).map { number in
+      let block = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .source)
+      var random = context.random("image\(number)\(content)")
+      block.fill(content, &random)
+      return block
     }
   }
 
@@ -28,12 +113,7 @@ enum ChangingPages {
     _ context: Context, _ library: Library, _ shape: Shape, _ content: Content,
     options: [String: String], rounds: Int
   ) throws(Stop) {
-    let images = (0...1).map { number in
-      let block = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .source)
-      var random = context.random("image\(number)\(content)")
-      block.fill(content, &random)
-      return block
-    }
+    let images = try images(of: content, shape, context)
     let live = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .source)
     for offset in live.offsets {
       memcpy(live.page(at: offset), images[0].page(at: offset), shape.pageSize)

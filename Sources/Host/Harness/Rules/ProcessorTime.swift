@@ -28,7 +28,7 @@ enum ProcessorTime {
   // MARK: Packets
 
   /// More than a page of 4 KiB is worth, whatever it holds.
-  private static let mostForPage: UInt64 = 2_000_000
+  private static let mostForPage: UInt64 = 1_000_000
   /// And so much more than others of the same backend.
   private static let mostTimes: UInt64 = 50
   /// More sleep than a packet of half a megabyte is worth.
