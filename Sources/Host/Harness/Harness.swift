@@ -1,7 +1,8 @@
 // Harness tries a backend: every rule of multifd_plugin.h that can be seen from outside, each by a
 // test of its own in a process of its own, so that a crash, a hang or an exit() is a result.
 //
-// Reading order: Catalogue (what is tested), Harness and Stage (the run), Child (a test's process,
+// Reading order: Catalogue (what is tested), Harness and Stage (the run), Errand (what a run has to
+// ask of a backend first), Child (a test's process,
 // from outside and from inside), Rules (the tests, a file for each group, and what they work with),
 // TestHost (the host that a backend meets here), Content (what it is given), Bench (how fast it
 // is), Report (what is told in the end). The head of the file that bears a folder's name, or of its
@@ -36,10 +37,12 @@ public struct Harness {
   /// fails.
   public mutating func run() throws(HarnessFault) -> RunReport {
     defer { zygote = nil }
+    try settings.check()
     let catalogued = Catalogue.all.filter { settings.selects($0) }
     guard !catalogued.isEmpty else { throw HarnessFault("no test of that name", usage: true) }
     let baseline: Baseline? =
       if let path = settings.baseline { try Baseline(path, for: catalogued) } else { nil }
+    try checkOptions()
     let selected = Stage.allCases.flatMap { stage in catalogued.filter { Stage($0) == stage } }
     for stage in Stage.allCases {
       // The comparison is made here, from what the others have measured.
@@ -81,6 +84,26 @@ public struct Harness {
     return try RunningChild(test, settings, of: first)
   }
 
+  /// Refuses options that the host refuses. A backend that cannot be asked, because it does not
+  /// open or does not come back, is for the tests to judge.
+  private mutating func checkOptions() throws(HarnessFault) {
+    guard !settings.assignments.isEmpty else { return }
+    let account = try perform(Errand.options)
+    if let refusal = account.findings.first(where: { $0.owner == Errand.options.id }),
+      account.isComplete
+    {
+      throw HarnessFault(refusal.message, usage: true)
+    }
+  }
+
+  /// One test or errand by itself.
+  private mutating func perform(_ test: TestDescription) throws(HarnessFault) -> ChildAccount {
+    if settings.inProcess { return InProcess.run(test, settings) }
+    let child = try start(test)
+    RunningChild.wait([child])
+    return try child.finish()
+  }
+
   private mutating func run(
     _ tests: [TestDescription], jobs: Int, of selected: [TestDescription]
   ) throws(HarnessFault) {
@@ -117,14 +140,7 @@ public struct Harness {
     guard let test = Catalogue.test("perf/throughput"), var result = results[test.id] else {
       return
     }
-    let account: ChildAccount
-    if settings.inProcess {
-      account = InProcess.run(test, settings)
-    } else {
-      let child = try start(test)
-      RunningChild.wait([child])
-      account = try child.finish()
-    }
+    let account = try perform(test)
     for metric in account.metrics {
       guard let index = result.metrics.firstIndex(where: { $0.name == metric.name }),
         result.metrics[index].value < metric.value

@@ -21,11 +21,12 @@ public struct HarnessSettings: Sendable {
   public var inProcess = false
   /// Runs what needs a failed test, too.
   public var keepsGoing = false
-  /// The options that the backend is given, as `key` and `value`; the others have their defaults.
-  public var options: [String: String] = [:]
+  /// The options that the backend is given, as they were written; the others have their defaults.
+  /// What the host would refuse, a run refuses.
+  public var assignments: [(key: String, value: String)] = []
   /// Folders in which other backends are looked for, before the usual ones.
   public var pluginFolders: [String] = []
-  /// The folder of recorded payloads and earlier libraries.
+  /// The folder of recorded payloads and earlier libraries; made when `records` is set.
   public var golden: String?
   /// Records payloads into `golden`.
   public var records = false
@@ -41,6 +42,12 @@ public struct HarnessSettings: Sendable {
 
   /// All tests of the library at `path`.
   public init(path: String) { self.path = path }
+
+  /// The same by name.
+  public var options: [String: String] {
+    get { Dictionary(assignments.map { ($0.key, $0.value) }) { $1 } }
+    set { assignments = newValue.sorted { $0.key < $1.key }.map { (key: $0.key, value: $0.value) } }
+  }
 
   /// Whether a test is part of the run.
   public func selects(_ test: TestDescription) -> Bool {

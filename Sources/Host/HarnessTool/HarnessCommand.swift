@@ -92,8 +92,8 @@ struct HarnessCommand: ParsableCommand {
     let settings = try settings()
     if format == .human {
       let printer = Printer(HumanFormat(colours: isatty(1) != 0 && getenv("NO_COLOR") == nil))
-      printer.say(printer.format.head(settings))
       harness = Harness(settings) { event in
+        printer.begin(settings)
         if case .finished(let result) = event { printer.say(printer.format.line(result)) }
       }
     } else {
@@ -120,7 +120,13 @@ struct HarnessCommand: ParsableCommand {
   /// Holds the format, which changes as lines are written.
   private final class Printer {
     var format: HumanFormat
+    private var hasBegun = false
     init(_ format: HumanFormat) { self.format = format }
+    /// With the first test: a run that is refused has nothing above its error.
+    func begin(_ settings: HarnessSettings) {
+      if !hasBegun { say(format.head(settings)) }
+      hasBegun = true
+    }
     func say(_ text: String) { put(text) }
   }
 
@@ -167,7 +173,7 @@ struct HarnessCommand: ParsableCommand {
     for pair in option {
       let sides = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       guard sides.count == 2 else { throw ValidationError("'\(pair)' is not key=value") }
-      settings.options[String(sides[0])] = String(sides[1])
+      settings.assignments.append((key: String(sides[0]), value: String(sides[1])))
     }
     settings.pluginFolders = pluginDir
     settings.golden = golden

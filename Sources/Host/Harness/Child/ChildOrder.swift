@@ -5,7 +5,8 @@ struct ChildOrder: Sendable {
   var seed: UInt64
   var isQuick: Bool
   var fuzzTime: Double
-  var options: [String: String] = [:]
+  /// As they were given: what is there twice shows.
+  var assignments: [(key: String, value: String)] = []
   var pluginFolders: [String] = []
   var golden: String?
   var records: Bool
@@ -18,12 +19,18 @@ struct ChildOrder: Sendable {
     seed = settings.seed
     isQuick = settings.isQuick
     fuzzTime = settings.fuzzTime
-    options = settings.options
+    assignments = settings.assignments
     pluginFolders = settings.pluginFolders
     golden = settings.golden
     records = settings.records
     replay = settings.replay
     executable = settings.executable
+  }
+
+  /// Values by name.
+  var options: [String: String] {
+    get { Dictionary(assignments.map { ($0.key, $0.value) }) { $1 } }
+    set { assignments = newValue.sorted { $0.key < $1.key }.map { (key: $0.key, value: $0.value) } }
   }
 
   /// Everything behind the program's name and the flag.
@@ -37,7 +44,7 @@ struct ChildOrder: Sendable {
     if let golden { words.append("golden=\(golden)") }
     if let replay { words.append("replay=\(replay)") }
     words += pluginFolders.map { "folder=\($0)" }
-    words += options.sorted { $0.key < $1.key }.map { "option=\($0.key)=\($0.value)" }
+    words += assignments.map { "option=\($0.key)=\($0.value)" }
     return words
   }
 
@@ -49,7 +56,7 @@ struct ChildOrder: Sendable {
       case "folder": pluginFolders.append(value)
       case "option":
         guard let (name, setting) = Self.split(value) else { return nil }
-        options[name] = setting
+        assignments.append((name, setting))
       default: values[key] = value
       }
     }
