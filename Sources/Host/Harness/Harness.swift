@@ -153,7 +153,7 @@ public struct Harness {
   /// Puts what a child found down to the tests whose rules were broken.
   private mutating func take(_ account: ChildAccount) {
     report.backend = account.backend ?? report.backend
-    var own = TestResult(account.test, account.skipped.map { .skipped($0) } ?? .passed)
+    var own = TestResult(account.test, account.skipped ?? .passed)
     own.seconds = account.seconds
     own.metrics = account.metrics
     own.texts = account.texts
@@ -176,6 +176,12 @@ public struct Harness {
   }
 
   private mutating func finish(_ result: TestResult) {
+    var result = result
+    if settings.isStrict, case .missed(let reason) = result.outcome {
+      result.add(
+        Finding(
+          owner: result.test.id, seenIn: result.test.id, message: "was not run: \(reason)"))
+    }
     guard let earlier = results[result.test.id] else {
       results[result.test.id] = result
       return

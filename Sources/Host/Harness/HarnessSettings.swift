@@ -13,10 +13,14 @@ public struct HarnessSettings: Sendable {
   /// Seconds for one test; the ones that run for a given time have that on top. What a test has to
   /// wait for a processor does not count, up to nine times as much.
   public var timeout: Double = 60
-  /// Fewer rounds of everything.
-  public var isQuick = false
-  /// Seconds for each fuzz test; nil for 10, or a quarter of one when quick.
+  /// How much is done.
+  public var level = Level.full
+  /// Seconds for each fuzz test; nil for what the level says.
   public var fuzzSeconds: Double?
+  /// How many seeds are tried, from `seed` on; nil for what the level says.
+  public var seedsWanted: Int?
+  /// A test that could have run, had it been given what it needs, fails.
+  public var isStrict = false
   /// Everything in this process, one test after the other: for a debugger.
   public var inProcess = false
   /// Runs what needs a failed test, too.
@@ -49,9 +53,20 @@ public struct HarnessSettings: Sendable {
     set { assignments = newValue.sorted { $0.key < $1.key }.map { (key: $0.key, value: $0.value) } }
   }
 
+  /// Fewer rounds of everything.
+  public var isQuick: Bool {
+    get { level.isQuick }
+    set { level = newValue ? .quick : .full }
+  }
+
+  /// How many seeds are tried.
+  public var seedCount: Int { seedsWanted ?? level.seeds }
+
   /// Whether a test is part of the run.
   public func selects(_ test: TestDescription) -> Bool {
-    (only.isEmpty || only.contains { $0.matches(test) }) && !skip.contains { $0.matches(test) }
+    level.groups.contains(test.group)
+      && (only.isEmpty || only.contains { $0.matches(test) })
+      && !skip.contains { $0.matches(test) }
   }
 
   /// How long a test may take before it counts as hanging.
@@ -63,7 +78,7 @@ public struct HarnessSettings: Sendable {
     }
   }
 
-  var fuzzTime: Double { fuzzSeconds ?? (isQuick ? 0.2 : 10) }
+  var fuzzTime: Double { fuzzSeconds ?? level.fuzzSeconds }
 }
 
 /// Which tests: a name, a group, or a regular expression that is found in the name.

@@ -49,11 +49,20 @@ struct HarnessCommand: ParsableCommand {
     help: "Seconds after which a test counts as hanging, not counting those without a processor.")
   var timeout = 60.0
 
-  @Option(help: "Seconds for each fuzz test; 10, or 0.2 with --quick.")
+  @Option(help: "Seconds for each fuzz test, instead of the level's.")
   var fuzzTime: Double?
 
-  @Flag(help: "Fewer rounds of everything: about 2 seconds.")
+  @Flag(help: "Fewer rounds of everything, about 2 seconds: level 5.")
   var quick = false
+
+  @Option(help: ArgumentHelp("How much is done: 1 … 10, 7 unless told otherwise.", valueName: "n"))
+  var level: Int?
+
+  @Option(help: ArgumentHelp("Repeat the run with this many seeds.", valueName: "n"))
+  var seeds: Int?
+
+  @Flag(help: "Fail for a test that could have run and had not what it needs.")
+  var strict = false
 
   @Flag(help: "Run everything in this process, for a debugger.")
   var inProcess = false
@@ -88,20 +97,10 @@ struct HarnessCommand: ParsableCommand {
 
   func run() throws {
     if list { return try printList() }
-    var harness: Harness
     let settings = try settings()
-    if format == .human {
-      let printer = Printer(HumanFormat(colours: isatty(1) != 0 && getenv("NO_COLOR") == nil))
-      harness = Harness(settings) { event in
-        printer.begin(settings)
-        if case .finished(let result) = event { printer.say(printer.format.line(result)) }
-      }
-    } else {
-      harness = Harness(settings)
-    }
     let report: RunReport
     do throws(HarnessFault) {
-      report = try harness.run()
+      report = try perform(settings)
     } catch {
       if error.isUsage { throw ValidationError(error.description) }
       complain("harness: \(error.description)")
@@ -115,6 +114,21 @@ struct HarnessCommand: ParsableCommand {
     }
     if let svg { try draw(report, svg) }
     throw ExitCode(report.exitCode)
+  }
+
+  /// The run, for each of its seeds. People see the tests of the first, and what fails later.
+  private func perform(_ settings: HarnessSettings) throws(HarnessFault) -> RunReport {
+    guard format == .human else { return try Seeds.run(settings) { _ in { _ in } } }
+    let printer = Printer(HumanFormat(colours: isatty(1) != 0 && getenv("NO_COLOR") == nil))
+    return try Seeds.run(settings) { run in
+      { event in
+        guard run.seed == settings.seed else { return }
+        printer.begin(run)
+        if case .finished(let result) = event { printer.say(printer.format.line(result)) }
+      }
+    } ended: { report in
+      if report.seeds.count > 1 { printer.say(printer.format.again(report)) }
+    }
   }
 
   /// Holds the format, which changes as lines are written.
@@ -167,7 +181,15 @@ struct HarnessCommand: ParsableCommand {
     }
     settings.timeout = timeout
     settings.fuzzSeconds = fuzzTime
-    settings.isQuick = quick
+    guard !quick || level == nil else { throw ValidationError("--quick is --level 5") }
+    if quick { settings.level = .quick }
+    if let level {
+      guard let known = Level(level) else { throw ValidationError("--level is 1 to 10") }
+      settings.level = known
+    }
+    guard seeds ?? 1 > 0 else { throw ValidationError("--seeds is a positive number") }
+    settings.seedsWanted = seeds
+    settings.isStrict = strict
     settings.inProcess = inProcess
     settings.keepsGoing = keepGoing
     for pair in option {

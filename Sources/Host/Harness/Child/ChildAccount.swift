@@ -5,7 +5,8 @@ struct ChildAccount {
   var findings: [Finding] = []
   var metrics: [Metric] = []
   var texts: [String] = []
-  var skipped: String?
+  /// Why it was not run; nil when it was.
+  var skipped: TestResult.Outcome?
   var wasStopped = false
   /// The test ran to its end.
   var isComplete = false
@@ -22,7 +23,8 @@ struct ChildAccount {
     case .metric(let name, let value, let unit):
       metrics.append(Metric(name: name, value: value, unit: unit))
     case .text(let text): texts.append(text)
-    case .skipped(let reason): skipped = reason
+    case .skipped(let reason): skipped = .skipped(reason)
+    case .missed(let reason): skipped = .missed(reason)
     case .stopped: wasStopped = true
     case .done: isComplete = true
     }

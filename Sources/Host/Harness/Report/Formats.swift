@@ -14,7 +14,8 @@ public enum TAPFormat: ReportFormat {
       let head = "\(result.isFailure ? "not ok" : "ok") \(index + 1) - \(result.test.id)"
       switch result.outcome {
       case .passed: lines.append(head)
-      case .skipped(let reason): lines.append("\(head) # SKIP \(oneLine(reason))")
+      case .skipped(let reason), .missed(let reason):
+        lines.append("\(head) # SKIP \(oneLine(reason))")
       case .failed:
         lines += [head, "  ---", "  summary: \(JSONValue.string(result.test.summary).text())"]
         lines.append("  findings:")
@@ -51,7 +52,7 @@ public enum JUnitFormat: ReportFormat {
     for group in TestGroup.allCases {
       let results = report.results.filter { $0.test.group == group }
       guard !results.isEmpty else { continue }
-      let skipped = results.count { if case .skipped = $0.outcome { true } else { false } }
+      let skipped = results.count { $0.outcome.reason != nil }
       lines.append(
         #"  <testsuite name="\#(group.rawValue)" tests="\#(results.count)" "#
           + #"failures="\#(results.count(where: \.isFailure))" skipped="\#(skipped)" "#
@@ -73,7 +74,8 @@ public enum JUnitFormat: ReportFormat {
     var inner: [String] = []
     switch result.outcome {
     case .passed: break
-    case .skipped(let reason): inner.append(#"      <skipped message="\#(escape(reason))"/>"#)
+    case .skipped(let reason), .missed(let reason):
+      inner.append(#"      <skipped message="\#(escape(reason))"/>"#)
     case .failed:
       for finding in result.findings {
         inner.append(
@@ -124,6 +126,8 @@ public enum JSONFormat: ReportFormat {
     return JSONValue.object([
       ("file", .string(settings.path)), ("backend", backend ?? .null),
       ("seed", .string(String(settings.seed))), ("quick", .bool(settings.isQuick)),
+      ("level", .number(Double(settings.level.number))), ("strict", .bool(settings.isStrict)),
+      ("seeds", .array(report.seeds.map { .string(String($0)) })),
       (
         "options",
         .object(settings.options.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })
@@ -142,8 +146,9 @@ public enum JSONFormat: ReportFormat {
     switch result.outcome {
     case .passed: members.append(("outcome", .string("passed")))
     case .failed: members.append(("outcome", .string("failed")))
-    case .skipped(let reason):
+    case .skipped(let reason), .missed(let reason):
       members += [("outcome", .string("skipped")), ("reason", .string(reason))]
+      if case .missed = result.outcome { members.append(("could_have_run", .bool(true))) }
     }
     members.append(("seconds", .number((result.seconds * 1000).rounded() / 1000)))
     if !result.findings.isEmpty {

@@ -17,6 +17,9 @@ public struct RunReport: Sendable {
   public let settings: HarnessSettings
   /// Who was tried; nil when the library could not be asked.
   public var backend: BackendIdentity?
+  /// The seeds that have been tried; all of them passed but the last, of which this is the report
+  /// when anything has failed.
+  public var seeds: [UInt64] = []
   /// In the catalogue's order.
   public var results: [TestResult] = []
 
@@ -30,6 +33,11 @@ public struct RunReport: Sendable {
     let failed = failures.count
     let passed = results.count { $0.outcome == .passed }
     return (passed, failed, results.count - failed - passed)
+  }
+
+  /// Those that were not run and could have been.
+  public var missed: [TestResult] {
+    results.filter { if case .missed = $0.outcome { true } else { false } }
   }
 
   /// 0 all pass, 1 failures, 2 cannot be loaded.

@@ -25,8 +25,18 @@ public struct TestResult: Sendable {
   /// How it ended.
   public enum Outcome: Sendable, Equatable {
     case passed, failed
-    /// Not run, or it does not apply; with the reason.
+    /// It does not apply, or would say again what another has said; with the reason.
     case skipped(String)
+    /// Not run, but could have been: something that it needs was not given.
+    case missed(String)
+
+    /// Why it was not run; nil when it was.
+    public var reason: String? {
+      switch self {
+      case .passed, .failed: nil
+      case .skipped(let reason), .missed(let reason): reason
+      }
+    }
   }
 
   /// The test.

@@ -9,7 +9,7 @@ enum Perf {
   static let bodies: [String: Rules.Body] = [
     "perf/throughput": throughput, "perf/latency": latency, "perf/scaling": scaling,
     "perf/links": links,
-    "perf/baseline": { _ throws(Stop) in throw .skipped("no --baseline") },
+    "perf/baseline": { _ throws(Stop) in throw .missed("no --baseline") },
   ]
 
   static let contents: [(Content, String)] = [

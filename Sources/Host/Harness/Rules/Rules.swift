@@ -36,6 +36,7 @@ package enum Rules {
     } catch {
       switch error {
       case .skipped(let reason): if reporter.count() == 0 { reporter.say(.skipped(reason)) }
+      case .missed(let reason): if reporter.count() == 0 { reporter.say(.missed(reason)) }
       case .failed: reporter.say(.stopped)
       }
     }
