@@ -209,7 +209,8 @@ public struct HarnessFault: Error, CustomStringConvertible {
   /// True when it was asked for something that there is not.
   public let isUsage: Bool
 
-  init(_ description: String, usage: Bool = false) {
+  /// A fault, in one line.
+  public init(_ description: String, usage: Bool = false) {
     self.description = description
     isUsage = usage
   }

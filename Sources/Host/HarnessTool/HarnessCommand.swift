@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import CLinux
+import Certificates
 import Glibc
 import Harness
 import Version
@@ -92,6 +93,10 @@ struct HarnessCommand: ParsableCommand {
     help: ArgumentHelp("Fail if slower than in this report (--format json).", valueName: "file"))
   var baseline: String?
 
+  @Option(
+    help: ArgumentHelp("Write which bytes were tried, and what came of it.", valueName: "file"))
+  var certificate: String?
+
   @Option(help: ArgumentHelp("Draw the rates on links into a file.", valueName: "file"))
   var svg: String?
 
@@ -100,7 +105,7 @@ struct HarnessCommand: ParsableCommand {
     let settings = try settings()
     let report: RunReport
     do throws(HarnessFault) {
-      report = try perform(settings)
+      report = try certified(settings, perform)
     } catch {
       if error.isUsage { throw ValidationError(error.description) }
       complain("harness: \(error.description)")
@@ -114,6 +119,23 @@ struct HarnessCommand: ParsableCommand {
     }
     if let svg { try draw(report, svg) }
     throw ExitCode(report.exitCode)
+  }
+
+  /// A run, and its certificate where one is wanted. The bytes are looked at before and behind:
+  /// each test opens the file anew.
+  private func certified(
+    _ settings: HarnessSettings,
+    _ perform: (HarnessSettings) throws(HarnessFault) -> RunReport
+  ) throws(HarnessFault) -> RunReport {
+    guard let certificate else { return try perform(settings) }
+    let before = Fingerprint(of: settings.path)
+    let report = try perform(settings)
+    guard let before else { throw HarnessFault("--certificate: \(settings.path) cannot be read") }
+    guard before == Fingerprint(of: settings.path) else {
+      throw HarnessFault("\(settings.path) has changed while it was tried: no certificate")
+    }
+    try report.certificate(of: before, harness: multifdVersion).write(to: certificate)
+    return report
   }
 
   /// The run, for each of its seeds. People see the tests of the first, and what fails later.

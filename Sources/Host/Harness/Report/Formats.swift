@@ -1,3 +1,5 @@
+import Certificates
+
 /// A report for machines.
 public protocol ReportFormat {
   /// The whole report as text, with its last line's end.

@@ -1,5 +1,6 @@
 // What is told in the end: TestResult is one test's, RunReport the whole run's; HumanFormat writes
-// it for people, Formats for programs (TAP, JUnit, JSON), and JSONValue reads it again.
+// it for people, Formats for programs (TAP, JUnit, JSON), and Report+Certificate
+// makes a certificate of it.
 
 /// The backend as its table names it.
 public struct BackendIdentity: Sendable, Equatable {
