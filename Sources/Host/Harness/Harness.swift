@@ -4,7 +4,7 @@
 // Reading order: Catalogue (what is tested), Harness and Stage (the run), Errand (what a run has to
 // ask of a backend first), Child (a test's process,
 // from outside and from inside), Rules (the tests, a file for each group, and what they work with),
-// TestHost (the host that a backend meets here), Content (what it is given), Bench (how fast it
+// Config (what its author has decided), TestHost (the host that a backend meets here), Content (what it is given), Bench (how fast it
 // is), Report (what is told in the end). The head of the file that bears a folder's name, or of its
 // main file, tells more.
 
@@ -47,8 +47,13 @@ public struct Harness {
     for stage in Stage.allCases {
       // The comparison is made here, from what the others have measured.
       var tests = selected.filter {
-        Stage($0) == stage && ($0.id != "perf/baseline" || settings.baseline == nil)
+        Stage($0) == stage
+          && ($0.id != "perf/baseline" || settings.baseline == nil || settings.off[$0.id] != nil)
       }
+      for test in tests {
+        if let reason = settings.off[test.id] { finish(TestResult(test, .off(reason))) }
+      }
+      tests.removeAll { settings.off[$0.id] != nil }
       if let reason = stage.blocked(by: results, settings: settings) {
         for test in tests { finish(TestResult(test, .skipped(reason))) }
         tests = []
@@ -56,7 +61,7 @@ public struct Harness {
       try run(tests, jobs: stage == .performance ? 1 : settings.jobs, of: selected)
       flush(selected)
     }
-    if let baseline, let test = Catalogue.test("perf/baseline") {
+    if let baseline, let test = Catalogue.test("perf/baseline"), settings.off[test.id] == nil {
       var result = baseline.compare(test, results: results)
       // Other things run on a machine, too: only what stays slower counts.
       for _ in 0..<3 where result.isFailure {
@@ -163,7 +168,9 @@ public struct Harness {
         own.add(finding)
       } else if let owner = Catalogue.test(finding.owner) {
         foreign = true
-        var other = results[owner.id] ?? TestResult(owner, .failed)
+        var other =
+          results[owner.id]
+          ?? TestResult(owner, settings.off[owner.id].map { .off($0) } ?? .failed)
         other.add(finding)
         results[owner.id] = other
       }
@@ -187,6 +194,7 @@ public struct Harness {
       return
     }
     // Found guilty in another test before it ran itself.
+    if case .off = earlier.outcome { return }
     var merged = result
     for finding in earlier.findings { merged.add(finding) }
     results[result.test.id] = merged

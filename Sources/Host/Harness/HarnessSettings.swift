@@ -19,6 +19,10 @@ public struct HarnessSettings: Sendable {
   public var fuzzSeconds: Double?
   /// How many seeds are tried, from `seed` on; nil for what the level says.
   public var seedsWanted: Int?
+  /// Tests that are not run although they are selected, by name, and why.
+  public var off: [String: String] = [:]
+  /// The file that `off` and others are from, where it is not the one beside the library.
+  public var config: String?
   /// A test that could have run, had it been given what it needs, fails.
   public var isStrict = false
   /// Everything in this process, one test after the other: for a debugger.

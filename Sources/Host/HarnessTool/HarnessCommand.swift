@@ -59,6 +59,14 @@ struct HarnessCommand: ParsableCommand {
   @Option(help: ArgumentHelp("How much is done: 1 … 10, 7 unless told otherwise.", valueName: "n"))
   var level: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "The file to take for the harness.toml beside the library.", valueName: "file"))
+  var config: String?
+
+  @Flag(help: "Take no notice of the harness.toml beside the library.")
+  var noConfig = false
+
   @Option(help: ArgumentHelp("Repeat the run with this many seeds.", valueName: "n"))
   var seeds: Int?
 
@@ -185,9 +193,22 @@ struct HarnessCommand: ParsableCommand {
     }
   }
 
+  private func configure(_ settings: inout HarnessSettings) throws {
+    guard !noConfig else {
+      guard config == nil else { throw ValidationError("--config or --no-config") }
+      return
+    }
+    settings.config = config
+    guard let path = config ?? HarnessConfig.path(beside: settings.path) else { return }
+    do throws(HarnessFault) { settings.take(try HarnessConfig(path)) } catch {
+      throw ValidationError(error.description)
+    }
+  }
+
   private func settings() throws -> HarnessSettings {
     guard let file else { throw ValidationError("which backend? multifd-harness FILE.so") }
     var settings = HarnessSettings(path: file)
+    try configure(&settings)
     settings.only = try patterns(only)
     settings.skip = try patterns(skip)
     settings.jobs = jobs ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
@@ -210,15 +231,19 @@ struct HarnessCommand: ParsableCommand {
       settings.level = known
     }
     guard seeds ?? 1 > 0 else { throw ValidationError("--seeds is a positive number") }
-    settings.seedsWanted = seeds
-    settings.isStrict = strict
+    if let seeds { settings.seedsWanted = seeds }
+    if strict { settings.isStrict = true }
     settings.inProcess = inProcess
     settings.keepsGoing = keepGoing
+    let configured = settings.assignments
+    settings.assignments = []
     for pair in option {
       let sides = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       guard sides.count == 2 else { throw ValidationError("'\(pair)' is not key=value") }
       settings.assignments.append((key: String(sides[0]), value: String(sides[1])))
     }
+    let given = Set(settings.assignments.map(\.key))
+    settings.assignments = configured.filter { !given.contains($0.key) } + settings.assignments
     settings.pluginFolders = pluginDir
     settings.golden = golden
     guard !record || golden != nil else { throw ValidationError("--record needs --golden") }
@@ -230,6 +255,7 @@ struct HarnessCommand: ParsableCommand {
         throw ValidationError("\(replay) is not a case that this harness has written")
       }
       settings.replay = replay
+      settings.off = [:]
       settings.only = try patterns([test])
       settings.keepsGoing = true
     }

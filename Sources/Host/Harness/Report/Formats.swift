@@ -16,7 +16,8 @@ public enum TAPFormat: ReportFormat {
       let head = "\(result.isFailure ? "not ok" : "ok") \(index + 1) - \(result.test.id)"
       switch result.outcome {
       case .passed: lines.append(head)
-      case .skipped(let reason), .missed(let reason):
+      case .skipped, .missed, .off:
+        let reason = result.outcome.reason ?? ""
         lines.append("\(head) # SKIP \(oneLine(reason))")
       case .failed:
         lines += [head, "  ---", "  summary: \(JSONValue.string(result.test.summary).text())"]
@@ -49,7 +50,7 @@ public enum JUnitFormat: ReportFormat {
     var lines = [
       #"<?xml version="1.0" encoding="UTF-8"?>"#,
       #"<testsuites name="\#(name)" tests="\#(report.results.count)" failures="\#(totals.failed)" "#
-        + #"skipped="\#(totals.skipped)" time="\#(time(report.results))">"#,
+        + #"skipped="\#(totals.skipped + totals.off)" time="\#(time(report.results))">"#,
     ]
     for group in TestGroup.allCases {
       let results = report.results.filter { $0.test.group == group }
@@ -76,7 +77,8 @@ public enum JUnitFormat: ReportFormat {
     var inner: [String] = []
     switch result.outcome {
     case .passed: break
-    case .skipped(let reason), .missed(let reason):
+    case .skipped, .missed, .off:
+      let reason = result.outcome.reason ?? ""
       inner.append(#"      <skipped message="\#(escape(reason))"/>"#)
     case .failed:
       for finding in result.findings {
@@ -135,7 +137,7 @@ public enum JSONFormat: ReportFormat {
         .object(settings.options.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })
       ),
       ("passed", .number(Double(totals.passed))), ("failed", .number(Double(totals.failed))),
-      ("skipped", .number(Double(totals.skipped))),
+      ("skipped", .number(Double(totals.skipped))), ("off", .number(Double(totals.off))),
       ("results", .array(report.results.map { value($0, report) })),
     ]).text() + "\n"
   }
@@ -148,6 +150,8 @@ public enum JSONFormat: ReportFormat {
     switch result.outcome {
     case .passed: members.append(("outcome", .string("passed")))
     case .failed: members.append(("outcome", .string("failed")))
+    case .off(let reason):
+      members += [("outcome", .string("off")), ("reason", .string(reason))]
     case .skipped(let reason), .missed(let reason):
       members += [("outcome", .string("skipped")), ("reason", .string(reason))]
       if case .missed = result.outcome { members.append(("could_have_run", .bool(true))) }

@@ -37,6 +37,7 @@ public struct HumanFormat {
       let time = result.seconds >= 0.5 ? "  (\(fixed(result.seconds, 1)) s)" : ""
       out += "  \(paint("ok  ", "32")) \(id) \(result.test.summary)\(time)\n"
     case .failed: out += "  \(paint("FAIL", "31;1")) \(id) \(result.test.summary)\n"
+    case .off(let reason): out += "  \(paint("off ", "33")) \(id) \(reason)\n"
     case .skipped(let reason), .missed(let reason):
       out += "  \(paint("skip", "33")) \(id) \(reason)\n"
     }
@@ -70,6 +71,7 @@ public struct HumanFormat {
     let missed = report.missed.count
     out += ", \(totals.skipped) skipped"
     if missed > 0 { out += " (\(missed) of them could have run: --strict)" }
+    if totals.off > 0 { out += ", \(totals.off) off" }
     out += ", \(fixed(seconds, 1)) s of tests\n"
     if report.seeds.count > 1 {
       out +=

@@ -31,6 +31,7 @@ extension RunReport {
     case .failed:
       return entry("failed", clean(result.findings.first?.message ?? "").replacingLineEnds)
     case .skipped(let reason): return entry("skipped", clean(reason).replacingLineEnds)
+    case .off(let reason): return entry("off", clean(reason).replacingLineEnds)
     case .missed(let reason):
       return entry("skipped", "could have run: " + clean(reason).replacingLineEnds)
     }

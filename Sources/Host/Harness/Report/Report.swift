@@ -29,11 +29,12 @@ public struct RunReport: Sendable {
   /// Results that count as failures.
   public var failures: [TestResult] { results.filter(\.isFailure) }
 
-  /// How many passed, failed, were left out.
-  public var totals: (passed: Int, failed: Int, skipped: Int) {
+  /// How many passed, failed, were not run, and were switched off.
+  public var totals: (passed: Int, failed: Int, skipped: Int, off: Int) {
     let failed = failures.count
     let passed = results.count { $0.outcome == .passed }
-    return (passed, failed, results.count - failed - passed)
+    let off = results.count { if case .off = $0.outcome { true } else { false } }
+    return (passed, failed, results.count - failed - passed - off, off)
   }
 
   /// Those that were not run and could have been.
@@ -56,6 +57,7 @@ public struct RunReport: Sendable {
     var words = ["multifd-harness", shellWord(settings.path), "--only", finding.seenIn]
     words += ["--seed", String(settings.seed)]
     if settings.isQuick { words.append("--quick") }
+    if let config = settings.config { words += ["--config", shellWord(config)] }
     for (key, value) in settings.options.sorted(by: { $0.key < $1.key }) {
       words += ["--option", shellWord("\(key)=\(value)")]
     }
