@@ -6,8 +6,13 @@ enum Errand {
   /// Whether the host takes the options that the run was given.
   static let options = TestDescription("options/given", "the host takes the options of this run")
 
+  /// What becomes of one payload.
+  static let decoding = TestDescription("fuzz/given", "what the payload of a file decodes to")
+
   /// What is done, by name.
-  static let bodies: [String: Rules.Body] = [options.id: refuse]
+  static let bodies: [String: Rules.Body] = [
+    options.id: refuse, decoding.id: Decoding.perform,
+  ]
 
   /// A run with an option that there is not would pass and prove nothing. The host decides, by the
   /// backend's own table and in the host's words.

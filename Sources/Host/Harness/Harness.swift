@@ -101,6 +101,20 @@ public struct Harness {
     }
   }
 
+  /// Decodes the payload that the settings name, and runs nothing else.
+  public mutating func decode() throws(HarnessFault) -> Decoding.Outcome {
+    defer { zygote = nil }
+    try settings.check()
+    try checkOptions()
+    let account = try perform(Errand.decoding)
+    let breaches = account.findings.map {
+      $0.owner == Errand.decoding.id ? $0.message : "\($0.owner): \($0.message)"
+    }
+    let isRefused = account.metrics.contains { $0.name == Decoding.refused }
+    return Decoding.Outcome(
+      lines: account.texts, breaches: breaches, isGood: breaches.isEmpty && !isRefused)
+  }
+
   /// One test or errand by itself.
   private mutating func perform(_ test: TestDescription) throws(HarnessFault) -> ChildAccount {
     if settings.inProcess { return InProcess.run(test, settings) }

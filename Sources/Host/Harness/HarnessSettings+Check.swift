@@ -13,7 +13,9 @@ extension HarnessSettings {
     }
     for folder in pluginFolders { try Self.folder(folder, "--plugin-dir") }
     try Self.folder(artifacts, "--artifacts")
-    for (option, path) in [("--baseline", baseline), ("--replay", replay)] {
+    for (option, path) in [
+      ("--baseline", baseline), ("--replay", replay), ("--decode", decode?.path),
+    ] {
       guard let path, Self.kind(path) != S_IFREG else { continue }
       throw HarnessFault("\(option) \(path): there is no such file", usage: true)
     }

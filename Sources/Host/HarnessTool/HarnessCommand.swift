@@ -34,6 +34,9 @@ struct HarnessCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Run these tests only.", valueName: "test"))
   var only: [String] = []
 
+  @Flag(help: "Run the tests that failed when they were last run.")
+  var onlyFailed = false
+
   @Option(help: ArgumentHelp("Leave these tests out.", valueName: "test"))
   var skip: [String] = []
 
@@ -98,6 +101,13 @@ struct HarnessCommand: ParsableCommand {
   var replay: String?
 
   @Option(
+    help: ArgumentHelp("Say what one payload decodes to, and run nothing.", valueName: "file"))
+  var decode: String?
+
+  @Option(help: ArgumentHelp("Pages that the payload of --decode is for.", valueName: "n"))
+  var pages = 128
+
+  @Option(
     help: ArgumentHelp("Fail if slower than in this report (--format json).", valueName: "file"))
   var baseline: String?
 
@@ -111,14 +121,14 @@ struct HarnessCommand: ParsableCommand {
   func run() throws {
     if list { return try printList() }
     let settings = try settings()
+    if settings.decode != nil { return try printDecoding(settings) }
     let report: RunReport
     do throws(HarnessFault) {
       report = try certified(settings, perform)
     } catch {
-      if error.isUsage { throw ValidationError(error.description) }
-      complain("harness: \(error.description)")
-      throw ExitCode(70)
+      try end(error)
     }
+    KeptFailures(settings).update(report)
     switch format {
     case .human: put(HumanFormat(colours: isatty(1) != 0).tail(report))
     case .tap: put(TAPFormat.text(report))
@@ -127,6 +137,21 @@ struct HarnessCommand: ParsableCommand {
     }
     if let svg { try draw(report, svg) }
     throw ExitCode(report.exitCode)
+  }
+
+  private func end(_ fault: HarnessFault) throws -> Never {
+    if fault.isUsage { throw ValidationError(fault.description) }
+    complain("harness: \(fault.description)")
+    throw ExitCode(70)
+  }
+
+  private func printDecoding(_ settings: HarnessSettings) throws {
+    var harness = Harness(settings)
+    let outcome: Decoding.Outcome
+    do throws(HarnessFault) { outcome = try harness.decode() } catch { try end(error) }
+    for line in outcome.lines { put(line + "\n") }
+    for breach in outcome.breaches { put("breach: \(breach)\n") }
+    throw ExitCode(outcome.isGood ? 0 : 1)
   }
 
   /// A run, and its certificate where one is wanted. The bytes are looked at before and behind:
@@ -250,6 +275,18 @@ struct HarnessCommand: ParsableCommand {
     settings.records = record
     settings.artifacts = artifacts
     settings.baseline = baseline
+    if onlyFailed {
+      guard only.isEmpty else { throw ValidationError("--only or --only-failed") }
+      let failed = KeptFailures(settings).tests
+      guard !failed.isEmpty else {
+        throw ValidationError("--only-failed: nothing failed in an earlier run")
+      }
+      settings.only = try patterns(failed)
+    }
+    if let decode {
+      guard (1...65536).contains(pages) else { throw ValidationError("--pages is 1 to 65536") }
+      settings.decode = Decoding.Request(path: decode, pages: pages)
+    }
     if let replay {
       guard let test = CaseFile.test(of: replay) else {
         throw ValidationError("\(replay) is not a case that this harness has written")

@@ -11,6 +11,7 @@ struct ChildOrder: Sendable {
   var golden: String?
   var records: Bool
   var replay: String?
+  var decode: Decoding.Request?
   var executable: String
 
   init(_ test: String, _ settings: HarnessSettings) {
@@ -24,6 +25,7 @@ struct ChildOrder: Sendable {
     golden = settings.golden
     records = settings.records
     replay = settings.replay
+    decode = settings.decode
     executable = settings.executable
   }
 
@@ -43,6 +45,7 @@ struct ChildOrder: Sendable {
     if records { words.append("record=1") }
     if let golden { words.append("golden=\(golden)") }
     if let replay { words.append("replay=\(replay)") }
+    if let decode { words += ["decode=\(decode.path)", "pages=\(decode.pages)"] }
     words += pluginFolders.map { "folder=\($0)" }
     words += assignments.map { "option=\($0.key)=\($0.value)" }
     return words
@@ -72,6 +75,9 @@ struct ChildOrder: Sendable {
     records = values["record"] != nil
     golden = values["golden"]
     replay = values["replay"]
+    decode = values["decode"].map {
+      Decoding.Request(path: $0, pages: values["pages"].flatMap { Int($0) } ?? 1)
+    }
     executable = values["executable"] ?? "/proc/self/exe"
   }
 
