@@ -65,4 +65,45 @@ import TestSupport
       #expect(try run([library] + wrong).code == 64)
     }
   }
+
+  @Test("every callback is in the trace, with its sizes, and one that never returned is open")
+  func trace() throws {
+    let folder = try TemporaryFolder()
+    let good = try Compiler.compile("good", in: folder.path)
+    let file = folder("trace.json")
+    let tests = ["--only", "roundtrip/basic", "--only", "isolation/concurrent", "--keep-going"]
+    #expect(try run([good, "--quick", "--trace", file] + tests).code == 0)
+    let events = try events(file)
+    let begun = events.filter { $0["ph"] as? String == "B" }
+    let ended = events.filter { $0["ph"] as? String == "E" }
+    #expect(begun.count == ended.count && begun.count > 100)
+    let names = Set(begun.compactMap { $0["name"] as? String })
+    #expect(
+      names == [
+        "send_setup", "send_prepare", "send_cleanup", "recv_setup", "recv", "recv_cleanup",
+      ])
+    let sizes = ended.filter { $0["name"] as? String == "send_prepare" }
+      .compactMap { $0["args"] as? [String: Any] }
+    #expect(sizes.contains { ($0["pages"] as? Int ?? 0) > 1 && ($0["payload"] as? Int ?? 0) > 1 })
+    #expect(sizes.allSatisfy { $0["status"] as? String == "OK" })
+    let tracks = events.filter { $0["ph"] as? String == "M" }
+      .compactMap { ($0["args"] as? [String: String])?["name"] }
+    #expect(Set(tracks) == ["roundtrip/basic", "isolation/concurrent"])
+    #expect(events.allSatisfy { $0["pid"] is Int })
+
+    let traps = try Compiler.compile(
+      "good", as: "traps", in: folder.path, flags: ["-DON_PAYLOAD=__builtin_trap()"])
+    #expect(try run([traps, "--only", "roundtrip/basic", "--trace", file]).code == 1)
+    let open = try self.events(file).reduce(into: [:] as [String: Int]) { open, event in
+      let step = ["B": 1, "E": -1][event["ph"] as? String ?? ""] ?? 0
+      open[event["name"] as? String ?? "", default: 0] += step
+    }
+    #expect(open["recv"] == 1 && open["send_prepare"] == 0)
+    #expect(try run([good, "--trace", folder("no/such/folder")]).code == 64)
+  }
+
+  private func events(_ file: String) throws -> [[String: Any]] {
+    let data = try Data(contentsOf: URL(filePath: file))
+    return try #require(try JSONSerialization.jsonObject(with: data) as? [[String: Any]])
+  }
 }

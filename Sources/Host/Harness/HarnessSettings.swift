@@ -44,6 +44,8 @@ public struct HarnessSettings: Sendable {
   public var baseline: String?
   /// A case to try again instead of fuzzing.
   public var replay: String?
+  /// A file for every callback of the tests, in the format of Chrome's tracing.
+  public var trace: String?
   /// A payload to decode, instead of a run: `Harness.decode()`.
   public var decode: Decoding.Request?
   /// The executable that the tests' processes are forked from; it must call

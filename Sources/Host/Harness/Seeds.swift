@@ -7,6 +7,8 @@ public enum Seeds {
     _ settings: HarnessSettings,
     each: (HarnessSettings) -> (Harness.Event) -> Void, ended: (RunReport) -> Void = { _ in }
   ) throws(HarnessFault) -> RunReport {
+    if let trace = settings.trace { try CallTrace.begin(trace) }
+    defer { if let trace = settings.trace { CallTrace.end(trace) } }
     var first: RunReport?
     var tried: [UInt64] = []
     for number in 0..<UInt64(max(1, settings.seedCount)) {

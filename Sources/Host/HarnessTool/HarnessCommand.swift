@@ -115,6 +115,12 @@ struct HarnessCommand: ParsableCommand {
     help: ArgumentHelp("Write which bytes were tried, and what came of it.", valueName: "file"))
   var certificate: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Write every callback with its times and sizes, for Perfetto or chrome://tracing.",
+      valueName: "file"))
+  var trace: String?
+
   @Option(help: ArgumentHelp("Draw the rates on links into a file.", valueName: "file"))
   var svg: String?
 
@@ -275,6 +281,7 @@ struct HarnessCommand: ParsableCommand {
     settings.records = record
     settings.artifacts = artifacts
     settings.baseline = baseline
+    settings.trace = trace
     if onlyFailed {
       guard only.isEmpty else { throw ValidationError("--only or --only-failed") }
       let failed = KeptFailures(settings).tests

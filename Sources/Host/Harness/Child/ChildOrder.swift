@@ -12,6 +12,7 @@ struct ChildOrder: Sendable {
   var records: Bool
   var replay: String?
   var decode: Decoding.Request?
+  var trace: String?
   var executable: String
 
   init(_ test: String, _ settings: HarnessSettings) {
@@ -26,6 +27,7 @@ struct ChildOrder: Sendable {
     records = settings.records
     replay = settings.replay
     decode = settings.decode
+    trace = settings.trace
     executable = settings.executable
   }
 
@@ -46,6 +48,7 @@ struct ChildOrder: Sendable {
     if let golden { words.append("golden=\(golden)") }
     if let replay { words.append("replay=\(replay)") }
     if let decode { words += ["decode=\(decode.path)", "pages=\(decode.pages)"] }
+    if let trace { words.append("trace=\(trace)") }
     words += pluginFolders.map { "folder=\($0)" }
     words += assignments.map { "option=\($0.key)=\($0.value)" }
     return words
@@ -75,6 +78,7 @@ struct ChildOrder: Sendable {
     records = values["record"] != nil
     golden = values["golden"]
     replay = values["replay"]
+    trace = values["trace"]
     decode = values["decode"].map {
       Decoding.Request(path: $0, pages: values["pages"].flatMap { Int($0) } ?? 1)
     }

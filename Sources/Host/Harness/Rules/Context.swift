@@ -46,6 +46,8 @@ final class Context: @unchecked Sendable {
   let order: ChildOrder
   let reporter: Reporter
   private var opened: Library?
+  /// Where callbacks are noted, when they are.
+  var trace: CallTrace?
 
   init(_ order: ChildOrder, _ reporter: Reporter) {
     self.order = order

@@ -22,6 +22,8 @@ package enum Rules {
   /// Runs the test of an order. What is wrong has been reported when this returns.
   static func run(_ order: ChildOrder, _ reporter: Reporter) {
     let context = Context(order, reporter)
+    // Here and not later: tests count descriptors.
+    context.trace = order.trace.flatMap { CallTrace($0, test: order.test) }
     guard let body = all[order.test] ?? Errand.bodies[order.test] else {
       reporter.find(nil, "this test has no body")
       return
