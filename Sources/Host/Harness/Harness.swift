@@ -58,7 +58,13 @@ public struct Harness {
         for test in tests { finish(TestResult(test, .skipped(reason))) }
         tests = []
       }
-      try run(tests, jobs: stage == .performance ? 1 : settings.jobs, of: selected)
+      let jobs =
+        switch stage {
+        case .performance: 1
+        case .random: max(settings.jobs, settings.fuzzJobs)
+        default: settings.jobs
+        }
+      try run(tests, jobs: jobs, of: selected)
       flush(selected)
     }
     if let baseline, let test = Catalogue.test("perf/baseline"), settings.off[test.id] == nil {
@@ -134,23 +140,38 @@ public struct Harness {
       }
       return
     }
-    var waiting = (jobs > 1 ? Stage.longestFirst(tests) : tests)[...]
+    var waiting = (jobs > 1 ? Stage.longestFirst(tests) : tests).flatMap(workers)[...]
     var running: [RunningChild] = []
+    var accounts: [String: ChildAccount] = [:]
     while !waiting.isEmpty || !running.isEmpty {
       while let test = waiting.first,
         running.isEmpty
           || running.reduce(Stage.places(of: test), { $0 + Stage.places(of: $1.test) }) <= jobs
       {
         waiting.removeFirst()
-        progress(.started(test))
+        if test.worker == 0 { progress(.started(test)) }
         running.append(try start(test))
       }
       RunningChild.wait(running)
       for index in running.indices.reversed() where running[index].isDone {
-        let child = running.remove(at: index)
-        take(try child.finish())
+        let id = running[index].test.id
+        let account = try running.remove(at: index).finish()
+        if accounts[id]?.join(account) == nil { accounts[id] = account }
+        // The others of its processes are part of the same test.
+        guard !(running.map(\.test) + waiting).contains(where: { $0.id == id }) else { continue }
+        if let whole = accounts[id] { take(whole) }
         flush(selected)
       }
+    }
+  }
+
+  /// A test for each process that runs it.
+  private func workers(_ test: TestDescription) -> [TestDescription] {
+    guard test.group == .fuzz, settings.replay == nil else { return [test] }
+    return (0..<max(1, settings.fuzzJobs)).map { number in
+      var worker = test
+      worker.worker = number
+      return worker
     }
   }
 

@@ -11,6 +11,10 @@ extension HarnessSettings {
       }
       try Self.folder(golden, "--golden")
     }
+    if let corpusFolder {
+      mkdir(corpusFolder, 0o777)
+      try Self.folder(corpusFolder, "--corpus-dir")
+    }
     for folder in pluginFolders { try Self.folder(folder, "--plugin-dir") }
     try Self.folder(artifacts, "--artifacts")
     for (option, path) in [

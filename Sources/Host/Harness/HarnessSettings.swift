@@ -17,6 +17,10 @@ public struct HarnessSettings: Sendable {
   public var level = Level.full
   /// Seconds for each fuzz test; nil for what the level says.
   public var fuzzSeconds: Double?
+  /// How many processes each fuzz test has, at the same time.
+  public var fuzzJobs = 1
+  /// Where fuzzing keeps the payloads that showed something new, and finds those of earlier runs.
+  public var corpusFolder: String?
   /// How many seeds are tried, from `seed` on; nil for what the level says.
   public var seedsWanted: Int?
   /// Tests that are not run although they are selected, by name, and why.

@@ -56,6 +56,15 @@ struct HarnessCommand: ParsableCommand {
   @Option(help: "Seconds for each fuzz test, instead of the level's.")
   var fuzzTime: Double?
 
+  @Option(
+    help: ArgumentHelp("Processes that fuzz at the same time, for each test.", valueName: "n"))
+  var fuzzJobs = 1
+
+  @Option(
+    help: ArgumentHelp(
+      "Where fuzzing keeps what showed something new, from run to run.", valueName: "dir"))
+  var corpusDir: String?
+
   @Flag(help: "Fewer rounds of everything, about 2 seconds: level 5.")
   var quick = false
 
@@ -255,6 +264,9 @@ struct HarnessCommand: ParsableCommand {
     }
     settings.timeout = timeout
     settings.fuzzSeconds = fuzzTime
+    guard (1...64).contains(fuzzJobs) else { throw ValidationError("--fuzz-jobs is 1 to 64") }
+    settings.fuzzJobs = fuzzJobs
+    settings.corpusFolder = corpusDir
     guard !quick || level == nil else { throw ValidationError("--quick is --level 5") }
     if quick { settings.level = .quick }
     if let level {

@@ -14,6 +14,24 @@ struct ChildAccount {
 
   init(_ test: TestDescription) { self.test = test }
 
+  /// One account of two processes that have run the same test.
+  mutating func join(_ other: ChildAccount) {
+    backend = backend ?? other.backend
+    findings += other.findings
+    for metric in other.metrics {
+      if let index = metrics.firstIndex(where: { $0.name == metric.name }) {
+        metrics[index].value += metric.value
+      } else {
+        metrics.append(metric)
+      }
+    }
+    texts += other.texts
+    skipped = skipped ?? other.skipped
+    wasStopped = wasStopped || other.wasStopped
+    isComplete = isComplete && other.isComplete
+    seconds = max(seconds, other.seconds)
+  }
+
   mutating func take(_ line: ReportLine) {
     switch line {
     case .backend(let name, let version, let format):

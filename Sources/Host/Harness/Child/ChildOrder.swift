@@ -13,6 +13,7 @@ struct ChildOrder: Sendable {
   var replay: String?
   var decode: Decoding.Request?
   var trace: String?
+  var corpus: String?
   var executable: String
 
   init(_ test: String, _ settings: HarnessSettings) {
@@ -28,7 +29,16 @@ struct ChildOrder: Sendable {
     replay = settings.replay
     decode = settings.decode
     trace = settings.trace
+    corpus = settings.corpusFolder
     executable = settings.executable
+  }
+
+  /// Becomes the order for a test, `group/name`, or `group/name#2` for the third of several
+  /// processes that fuzz: each has random numbers of its own.
+  mutating func take(_ name: String) {
+    let parts = name.split(separator: "#")
+    test = parts.first.map(String.init) ?? ""
+    if parts.count > 1, let worker = UInt64(parts[1]) { seed &+= worker &* 1_000_003 }
   }
 
   /// Values by name.
@@ -48,6 +58,7 @@ struct ChildOrder: Sendable {
     if let golden { words.append("golden=\(golden)") }
     if let replay { words.append("replay=\(replay)") }
     if let decode { words += ["decode=\(decode.path)", "pages=\(decode.pages)"] }
+    if let corpus { words.append("corpus=\(corpus)") }
     if let trace { words.append("trace=\(trace)") }
     words += pluginFolders.map { "folder=\($0)" }
     words += assignments.map { "option=\($0.key)=\($0.value)" }
@@ -79,6 +90,7 @@ struct ChildOrder: Sendable {
     golden = values["golden"]
     replay = values["replay"]
     trace = values["trace"]
+    corpus = values["corpus"]
     decode = values["decode"].map {
       Decoding.Request(path: $0, pages: values["pages"].flatMap { Int($0) } ?? 1)
     }

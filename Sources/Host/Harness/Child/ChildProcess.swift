@@ -27,7 +27,7 @@ public enum ChildProcess {
       complain("an order that makes no sense")
     }
     if arguments[1] == zygoteFlag {
-      order.test = Zygote.serve(order)
+      order.take(Zygote.serve(order))
     } else {
       charness_begin_child()
     }

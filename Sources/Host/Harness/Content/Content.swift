@@ -1,5 +1,6 @@
 // What a backend is given: Content is what pages hold, Recording packets in a file, ForeignPayloads
-// what other formats send, Mutator payloads that are spoilt at random.
+// what other formats send, Mutator payloads that are spoilt at random, CorpusFolder those of them
+// that are kept.
 
 import Glibc
 

@@ -15,7 +15,7 @@ public struct Metric: Sendable, Equatable {
   /// `what.of-what`, unique in a run.
   public let name: String
   /// How much.
-  public let value: Double
+  public internal(set) var value: Double
   /// Of what: `MB/s`, `us`, `bytes`, or empty for a ratio.
   public let unit: String
 }
