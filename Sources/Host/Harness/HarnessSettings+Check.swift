@@ -15,6 +15,10 @@ extension HarnessSettings {
       mkdir(corpusFolder, 0o777)
       try Self.folder(corpusFolder, "--corpus-dir")
     }
+    if let pageFile, PageFile(pageFile) == nil {
+      throw HarnessFault(
+        "--corpus \(pageFile): there is no such file of at least a page", usage: true)
+    }
     for folder in pluginFolders { try Self.folder(folder, "--plugin-dir") }
     try Self.folder(artifacts, "--artifacts")
     for (option, path) in [

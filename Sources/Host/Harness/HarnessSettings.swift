@@ -21,6 +21,8 @@ public struct HarnessSettings: Sendable {
   public var fuzzJobs = 1
   /// Where fuzzing keeps the payloads that showed something new, and finds those of earlier runs.
   public var corpusFolder: String?
+  /// A raw image of a guest's memory, whose pages take the place of those that look like it.
+  public var pageFile: String?
   /// How many seeds are tried, from `seed` on; nil for what the level says.
   public var seedsWanted: Int?
   /// Tests that are not run although they are selected, by name, and why.

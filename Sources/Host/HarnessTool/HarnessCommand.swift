@@ -103,6 +103,12 @@ struct HarnessCommand: ParsableCommand {
   @Flag(help: "Record payloads of this version into the folder of --golden.")
   var record = false
 
+  @Option(
+    help: ArgumentHelp(
+      "A guest's memory, raw: its pages for those that are made up to look like it.",
+      valueName: "file"))
+  var corpus: String?
+
   @Option(help: ArgumentHelp("Where cases that fuzzing finds are written.", valueName: "dir"))
   var artifacts = "."
 
@@ -267,6 +273,7 @@ struct HarnessCommand: ParsableCommand {
     guard (1...64).contains(fuzzJobs) else { throw ValidationError("--fuzz-jobs is 1 to 64") }
     settings.fuzzJobs = fuzzJobs
     settings.corpusFolder = corpusDir
+    settings.pageFile = corpus
     guard !quick || level == nil else { throw ValidationError("--quick is --level 5") }
     if quick { settings.level = .quick }
     if let level {

@@ -14,6 +14,7 @@ struct ChildOrder: Sendable {
   var decode: Decoding.Request?
   var trace: String?
   var corpus: String?
+  var pageFile: String?
   var executable: String
 
   init(_ test: String, _ settings: HarnessSettings) {
@@ -30,6 +31,7 @@ struct ChildOrder: Sendable {
     decode = settings.decode
     trace = settings.trace
     corpus = settings.corpusFolder
+    pageFile = settings.pageFile
     executable = settings.executable
   }
 
@@ -58,6 +60,7 @@ struct ChildOrder: Sendable {
     if let golden { words.append("golden=\(golden)") }
     if let replay { words.append("replay=\(replay)") }
     if let decode { words += ["decode=\(decode.path)", "pages=\(decode.pages)"] }
+    if let pageFile { words.append("page-file=\(pageFile)") }
     if let corpus { words.append("corpus=\(corpus)") }
     if let trace { words.append("trace=\(trace)") }
     words += pluginFolders.map { "folder=\($0)" }
@@ -91,6 +94,7 @@ struct ChildOrder: Sendable {
     replay = values["replay"]
     trace = values["trace"]
     corpus = values["corpus"]
+    pageFile = values["page-file"]
     decode = values["decode"].map {
       Decoding.Request(path: $0, pages: values["pages"].flatMap { Int($0) } ?? 1)
     }

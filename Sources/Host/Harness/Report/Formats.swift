@@ -131,6 +131,7 @@ public enum JSONFormat: ReportFormat {
       ("file", .string(settings.path)), ("backend", backend ?? .null),
       ("seed", .string(String(settings.seed))), ("quick", .bool(settings.isQuick)),
       ("level", .number(Double(settings.level.number))), ("strict", .bool(settings.isStrict)),
+      ("corpus", settings.pageFile.map { .string($0) } ?? .null),
       ("seeds", .array(report.seeds.map { .string(String($0)) })),
       (
         "options",

@@ -57,6 +57,7 @@ public struct RunReport: Sendable {
     var words = ["multifd-harness", shellWord(settings.path), "--only", finding.seenIn]
     words += ["--seed", String(settings.seed)]
     if settings.isQuick { words.append("--quick") }
+    if let pages = settings.pageFile { words += ["--corpus", shellWord(pages)] }
     if let config = settings.config { words += ["--config", shellWord(config)] }
     for (key, value) in settings.options.sorted(by: { $0.key < $1.key }) {
       words += ["--option", shellWord("\(key)=\(value)")]

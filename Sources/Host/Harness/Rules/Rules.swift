@@ -23,6 +23,7 @@ package enum Rules {
   static func run(_ order: ChildOrder, _ reporter: Reporter) {
     let context = Context(order, reporter)
     // Here and not later: tests count descriptors.
+    PageFile.current = order.pageFile.flatMap { PageFile($0) }
     context.trace = order.trace.flatMap { CallTrace($0, test: order.test) }
     guard let body = all[order.test] ?? Errand.bodies[order.test] else {
       reporter.find(nil, "this test has no body")
