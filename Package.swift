@@ -22,6 +22,11 @@ func host(_ name: String, _ dependencies: [Target.Dependency], exclude: [String]
   .target(name: name, dependencies: dependencies, path: "Sources/Host/\(name)", exclude: exclude)
 }
 
+/// What an executable that opens backends has for them: where one that counts its own coverage
+/// reports it, and a mallopt() that is noticed.
+let exported = ["__sanitizer_cov_8bit_counters_init", "__sanitizer_cov_pcs_init", "mallopt"]
+  .flatMap { ["-Xlinker", "--export-dynamic-symbol=\($0)"] }
+
 let argumentParser = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -63,6 +68,7 @@ let package = Package(
 
     // The host, from the bottom up.
     .target(name: "CLinux", path: "Sources/Host/CLinux"),
+    .target(name: "CProcessState", path: "Sources/Host/CProcessState"),
     host("System", ["CLinux"]),
     host("Memory", ["System", "CLinux"]),
     host("Wire", []),
@@ -70,14 +76,11 @@ let package = Package(
     // loader is. Linked as an Embedded product is, so that nothing of Swift's has to be found and
     // set up each time.
     .executableTarget(
-      name: "multifd-probe", dependencies: ["PluginAPI"], path: "Sources/Host/CPluginProbe",
+      name: "multifd-probe", dependencies: ["PluginAPI", "CProcessState"],
+      path: "Sources/Host/CPluginProbe",
       linkerSettings: [
         .linkedLibrary("dl"),
-        .unsafeFlags(
-          ["-enable-experimental-feature", "Embedded"]
-            + ["__sanitizer_cov_8bit_counters_init", "__sanitizer_cov_pcs_init"].flatMap {
-              ["-Xlinker", "--export-dynamic-symbol=\($0)"]
-            }),
+        .unsafeFlags(["-enable-experimental-feature", "Embedded"] + exported),
       ]),
     host("PluginLoader", ["PluginAPI", "System", "CLinux", "multifd-probe"]),
     host("COLO", ["Memory", "System"]),
@@ -117,18 +120,16 @@ let package = Package(
     // What a backend's author tries a backend with. It knows the C ABI and the loader, not the
     // host.
     .target(name: "CHarness", path: "Sources/Host/CHarness"),
-    host("Harness", ["PluginAPI", "PluginLoader", "CLinux", "CHarness", "Chart", "Certificates"]),
+    host(
+      "Harness",
+      [
+        "PluginAPI", "PluginLoader", "CLinux", "CHarness", "CProcessState", "Chart", "Certificates",
+      ]),
     .executableTarget(
       name: "multifd-harness",
       dependencies: ["Harness", "Certificates", "Version", "CLinux", argumentParser],
       path: "Sources/Host/HarnessTool",
-      linkerSettings: [
-        // So that a backend that counts its own coverage finds where to report it.
-        .unsafeFlags(
-          ["__sanitizer_cov_8bit_counters_init", "__sanitizer_cov_pcs_init"].flatMap {
-            ["-Xlinker", "--export-dynamic-symbol=\($0)"]
-          })
-      ]),
+      linkerSettings: [.unsafeFlags(exported)]),
 
     // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
     .target(name: "TestSupport", dependencies: ["System", "CLinux"], path: "Tests/Support"),

@@ -35,17 +35,19 @@ enum Compiler {
     let file = "\(folder)/libmultifd-\(output).so"
     let process = Process()
     process.executableURL = URL(filePath: try #require(compiler))
+    let text = try String(contentsOfFile: "\(sources)/\(name).c", encoding: .utf8)
+    let own = text.firstMatch(of: /\/\* flags: (.*?) \*\//)?.1.split(separator: " ") ?? []
     process.arguments =
       [
         "-shared", "-fPIC", "-O1", "-w", "-fvisibility=hidden", "-DBACKEND_NAME=\"\(output)\"",
         "-I\(include)", "-I\(sources)",
-      ] + flags + ["-o", file, "\(sources)/\(name).c"]
+      ] + own.map(String.init) + flags + ["-o", file, "\(sources)/\(name).c"]
     let errors = Pipe()
     process.standardError = errors
     try process.run()
-    let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    let said = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     process.waitUntilExit()
-    try #require(process.terminationStatus == 0, "\(name) does not compile: \(text)")
+    try #require(process.terminationStatus == 0, "\(name) does not compile: \(said)")
     return file
   }
 }
@@ -73,6 +75,8 @@ struct Specimen: Sendable, CustomTestStringConvertible {
   let name: String
   /// The tests that must fail, and the only ones that may.
   let expected: Set<String>
+  /// Only a full run finds it.
+  let needsFullRun: Bool
 
   var testDescription: String { name }
 
@@ -82,11 +86,12 @@ struct Specimen: Sendable, CustomTestStringConvertible {
     return names.filter { $0.hasSuffix(".c") }.sorted().compactMap { file in
       let path = Compiler.sources + "/" + file
       guard let text = try? String(contentsOfFile: path, encoding: .utf8),
-        let match = text.firstMatch(of: /^\/\* expect: (.*?) \*\//)
+        let match = text.firstMatch(of: /^\/\* expect( full)?: (.*?) \*\//)
       else { return nil }
-      let words = match.1.split(separator: " ").map(String.init)
+      let words = match.2.split(separator: " ").map(String.init)
       return Specimen(
-        name: String(file.dropLast(2)), expected: words == ["nothing"] ? [] : Set(words))
+        name: String(file.dropLast(2)), expected: words == ["nothing"] ? [] : Set(words),
+        needsFullRun: match.1 != nil)
     }
   }()
 

@@ -35,8 +35,6 @@ extension COLOCell {
     Self(source: .v72, delay: 100),
     Self(source: .v72, channels: 0, delay: 100, rate: 0),
     Self(delay: 100, andBack: true),
-    // A stock secondary damages one guest in ten or so in its failover, without any relay too: a
-    // FAIL of these two is to be compared with --pair --link direct.
     Self(delay: 100, checkpoints: 50, link: "lz4", pair: true),
     Self(channels: 4, delay: 100, rate: 200, checkpoints: 20, link: "zstd", pair: true),
     Self(delay: 100, checkpoints: 100, link: "lz4"),

@@ -28,6 +28,22 @@ struct RAMBlockTests {
     }
   }
 
+  @Test("Memory that is mapped in a block's place is noticed", arguments: Home.allCases)
+  func displaced(home: Home) throws {
+    let (block, folder) = try makeBlock(home, length: 4 * Self.page)
+    defer { folder?.remove() }
+    #expect(block.isMapped)
+    // The third page of the block's own mapping.
+    let page = block.base + 2 * Self.page
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
+    try #require(mmap(page, Self.page, PROT_READ | PROT_WRITE, flags, -1, 0) == page)
+    #expect(!block.isMapped)
+    // The block's own memory again, but that of another page.
+    let shared = MAP_SHARED | MAP_FIXED
+    try #require(mmap(page, Self.page, PROT_READ, shared, block.descriptor, 0) == page)
+    #expect(!block.isMapped)
+  }
+
   @Test("A new block is one hole that reads as zeroes", arguments: Home.allCases)
   func hole(home: Home) throws {
     let length = 5 * Self.chunk + 3 * Self.page

@@ -99,9 +99,13 @@ public final class GuestConsole: Sendable {
   }
 
   /// Lines that say that the guest's kernel or memory is damaged.
-  public var trouble: [String] {
+  public var trouble: [String] { trouble(from: 0) }
+
+  /// Those behind so many lines of its console.
+  public func trouble(from start: Int) -> [String] {
     let signs = ["BUG:", "Oops", "BADPAGE", "Kernel panic", "segfault at", "CORRUPT"]
-    return log.lines.map(\.text).filter { line in signs.contains { line.contains($0) } }
+    return log.lines.dropFirst(start).map(\.text)
+      .filter { line in signs.contains { line.contains($0) } }
   }
 
   private static func heartbeat(_ line: TextLog.Line) -> Heartbeat? {

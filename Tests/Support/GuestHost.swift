@@ -38,12 +38,16 @@ extension GuestHost {
 
   /// Lets the guest, which has no load any more, check all of its memory. Throws what is wrong with
   /// it.
-  public func checkMemory(_ timeout: Duration = .seconds(180)) throws -> GuestConsole.FullCheck {
+  ///
+  /// - Parameter start: what its console said in its lines before this one was rewound.
+  public func checkMemory(
+    from start: Int = 0, _ timeout: Duration = .seconds(180)
+  ) throws -> GuestConsole.FullCheck {
     console.setRate(0)
     guard let check = console.fullCheck(timeout) else {
       throw LabError("the guest does not answer: \(console.log.text.suffix(300))")
     }
-    let trouble = console.trouble.prefix(5)
+    let trouble = console.trouble(from: start).prefix(5)
     guard check.bad == 0, check.pages > 0, trouble.isEmpty else {
       throw LabError("the guest is damaged: \(check.text) \(trouble.joined(separator: "; "))")
     }

@@ -42,6 +42,8 @@ public final class StockPair: Sendable {
     let certain = checkpoints.dropLast().last?.stopped
     let beats = primary.console.heartbeats
     let first = beats.last { beat in certain.map { beat.line.time <= $0 } ?? false }?.number ?? 0
+    // Between two checkpoints a secondary runs its guest ahead, and the next one takes that back, a
+    // panic of its kernel too. One in the last interval is not taken back: that guest is dead.
     let start = secondary.console.log.lines.count
     try secondary.qmp.execute("x-colo-lost-heartbeat")
     try secondary.waitRunning()
@@ -55,7 +57,7 @@ public final class StockPair: Sendable {
     guard
       secondary.console.waitHeartbeat(atLeast: beat.number + 3, from: start, .seconds(60)) != nil
     else { throw LabError("the secondary's guest stopped beating after the failover") }
-    return try secondary.checkMemory().pages
+    return try secondary.checkMemory(from: start).pages
   }
 
   /// Ends all of it but the primary.

@@ -192,14 +192,16 @@ void charness_begin_child(void) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
-static void limit(int what, rlim_t bytes) {
+static rlim_t limit(int what, rlim_t bytes) {
   struct rlimit now;
-  if (getrlimit(what, &now) != 0) return;
+  if (getrlimit(what, &now) != 0) return bytes;
+  const rlim_t before = now.rlim_cur;
   now.rlim_cur = bytes < now.rlim_max ? bytes : now.rlim_max;
   setrlimit(what, &now);
+  return before;
 }
 
-void charness_limit_data(uint64_t bytes) { limit(RLIMIT_DATA, bytes); }
+uint64_t charness_limit_data(uint64_t bytes) { return limit(RLIMIT_DATA, bytes); }
 
 void charness_limit_address_space(uint64_t spare) {
   if (spare == 0) {

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "charness.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -43,6 +44,7 @@ static const rule rules[] = {
                            "outside memory that alloc() returned"},
   [CHARNESS_FREED] = {"bounds/allocations", "bounds/allocations", NULL,
                       "in memory that free() got back"},
+  [CHARNESS_STACK] = {"bounds/stack", "bounds/stack", NULL, "below the thread's stack"},
 };
 
 #define GUARDS 8192
@@ -222,6 +224,53 @@ static void on_fault(int number, siginfo_t *info, void *context) {
   /* The same fault again ends the process. A signal that somebody sent has to be repeated. */
   signal(number, SIG_DFL);
   if (!is_memory) raise(number);
+}
+
+/* ---- a small stack ---- */
+
+/* How far a frame may leap over the end of the stack and still be told from a stray pointer. */
+#define STACK_LEAP ((size_t)64 << 20)
+
+typedef struct {
+  void (*body)(void *);
+  void *with;
+  char spare[64 << 10]; /* the handler's stack */
+} errand;
+
+static void *run_errand(void *raw) {
+  errand *what = raw;
+  const stack_t alternative = {.ss_sp = what->spare, .ss_size = sizeof what->spare};
+  sigaltstack(&alternative, NULL);
+  what->body(what->with);
+  const stack_t none = {.ss_flags = SS_DISABLE};
+  sigaltstack(&none, NULL);
+  return NULL;
+}
+
+int charness_on_stack(size_t size, void (*body)(void *), void *with) {
+  errand *what = malloc(sizeof *what);
+  if (what == NULL) return ENOMEM;
+  what->body = body;
+  what->with = with;
+  unsigned char *memory = mmap(NULL, STACK_LEAP + size, PROT_NONE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  if (memory == MAP_FAILED) {
+    free(what);
+    return ENOMEM;
+  }
+  int error = mprotect(memory + STACK_LEAP, size, PROT_READ | PROT_WRITE) != 0 ? errno : 0;
+  const int guard = charness_guard_add(memory, STACK_LEAP, CHARNESS_STACK, 0);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  if (error == 0) error = pthread_attr_setstack(&attributes, memory + STACK_LEAP, size);
+  pthread_t thread;
+  if (error == 0) error = pthread_create(&thread, &attributes, run_errand, what);
+  if (error == 0) pthread_join(thread, NULL);
+  pthread_attr_destroy(&attributes);
+  charness_guard_remove(guard);
+  munmap(memory, STACK_LEAP + size);
+  free(what);
+  return error;
 }
 
 void charness_catch_faults(int to) {

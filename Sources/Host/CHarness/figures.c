@@ -4,15 +4,12 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <fenv.h>
-#include <locale.h>
 #include <malloc.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,7 +37,6 @@ static size_t status_value(const char *key) {
 
 size_t charness_data_size(void) { return status_value("\nVmData:") * 1024; }
 size_t charness_peak_resident(void) { return status_value("\nVmHWM:") * 1024; }
-int charness_thread_count(void) { return (int)status_value("\nThreads:"); }
 
 void charness_reset_peak(void) {
   const int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
@@ -55,59 +51,62 @@ uint64_t charness_now(void) {
   return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
+static uint64_t clock_time(clockid_t clock) {
+  struct timespec time;
+  clock_gettime(clock, &time);
+  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+uint64_t charness_thread_time(void) { return clock_time(CLOCK_THREAD_CPUTIME_ID); }
+uint64_t charness_process_time(void) { return clock_time(CLOCK_PROCESS_CPUTIME_ID); }
+
+uint64_t charness_thread_waited(void) {
+  char text[128];
+  const int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  const ssize_t count = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (count <= 0) return 0;
+  text[count] = 0;
+  /* Time on a processor, time waiting for one, how often. */
+  char *second;
+  strtoull(text, &second, 10);
+  return strtoull(second, NULL, 10);
+}
+
+uint64_t charness_sleeps(void) {
+  struct rusage usage;
+  return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_nvcsw : 0;
+}
+
+const char *charness_library_of(const void *address) {
+  Dl_info info;
+  return dladdr(address, &info) != 0 ? info.dli_fname : NULL;
+}
+
+void charness_last_processor(void) {
+  cpu_set_t processors, last;
+  if (sched_getaffinity(0, sizeof processors, &processors) != 0) return;
+  CPU_ZERO(&last);
+  for (int i = CPU_SETSIZE; i-- > 0;) {
+    if (!CPU_ISSET(i, &processors)) continue;
+    CPU_SET(i, &last);
+    sched_setaffinity(0, sizeof last, &last);
+    return;
+  }
+}
+
+int charness_rename_host(void) {
+  if (unshare(CLONE_NEWUTS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWUTS) != 0) return 0;
+  const char name[] = "another-host";
+  return sethostname(name, sizeof name - 1) == 0;
+}
+
 int charness_sanitized(void) {
   return dlsym(RTLD_DEFAULT, "__asan_init") != NULL || dlsym(RTLD_DEFAULT, "__tsan_init") != NULL;
 }
 
 int charness_thread_id(void) { return (int)syscall(SYS_gettid); }
-
-const char *const charness_state_names[CHARNESS_STATES] = {
-  "signal handlers", "the signal mask", "the environment", "the locale",
-  "the working folder or the umask", "the floating-point mode"};
-
-static uint64_t hash(uint64_t value, const void *bytes, size_t size) {
-  for (size_t i = 0; i < size; i++) {
-    value = (value ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
-  }
-  return value;
-}
-
-void charness_process_state(uint64_t hashes[CHARNESS_STATES]) {
-  extern char **environ;
-  for (int i = 0; i < CHARNESS_STATES; i++) hashes[i] = 0xcbf29ce484222325u;
-  for (int number = 1; number < 65; number++) {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    if (sigaction(number, NULL, &action) != 0) continue;
-    void *handler = (void *)action.sa_sigaction;
-    hashes[0] = hash(hashes[0], &handler, sizeof handler);
-    const int flags = action.sa_flags & ~0x04000000; /* SA_RESTORER, which glibc adds by itself */
-    hashes[0] = hash(hashes[0], &flags, sizeof flags);
-  }
-  sigset_t mask;
-  sigemptyset(&mask);
-  pthread_sigmask(SIG_BLOCK, NULL, &mask);
-  for (int number = 1; number < 65; number++) {
-    const int blocked = sigismember(&mask, number);
-    hashes[1] = hash(hashes[1], &blocked, sizeof blocked);
-  }
-  for (char **at = environ; *at != NULL; at++) hashes[2] = hash(hashes[2], *at, strlen(*at) + 1);
-  const char *locale = setlocale(LC_ALL, NULL);
-  if (locale != NULL) hashes[3] = hash(hashes[3], locale, strlen(locale));
-  char folder[4096];
-  if (getcwd(folder, sizeof folder) != NULL) hashes[4] = hash(hashes[4], folder, strlen(folder));
-  const mode_t mode = umask(0);
-  umask(mode);
-  hashes[4] = hash(hashes[4], &mode, sizeof mode);
-  const int rounding = fegetround();
-  hashes[5] = hash(hashes[5], &rounding, sizeof rounding);
-#if defined(__x86_64__)
-  unsigned control;
-  __asm__ volatile("stmxcsr %0" : "=m"(control));
-  control &= ~0x3fu; /* not the flags that any computation sets */
-  hashes[5] = hash(hashes[5], &control, sizeof control);
-#endif
-}
 
 __attribute__((no_sanitize("thread"), no_sanitize("address")))
 void charness_overwrite(void *to, const void *from, size_t size) {

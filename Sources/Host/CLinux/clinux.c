@@ -8,12 +8,14 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -140,4 +142,29 @@ int clinux_reset_sockets(int pidfd, const int *sockets, int count) {
 
 int clinux_pidfd_send_signal(int pidfd, int signal) {
   return (int)syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0);
+}
+
+int clinux_is_mapped(const void *start, size_t size, uint64_t device, uint64_t inode, int *access) {
+  FILE *maps = fopen("/proc/self/maps", "re");
+  if (maps == NULL) return 1; /* nothing is known */
+  const unsigned long first = (unsigned long)start, end = first + size;
+  unsigned long next = first;
+  int is_whole = 1;
+  *access = 0;
+  char line[512];
+  while (fgets(line, sizeof line, maps) != NULL) {
+    unsigned long from, to, offset, number;
+    unsigned major, minor;
+    char rights[8];
+    if (sscanf(line, "%lx-%lx %7s %lx %x:%x %lu", &from, &to, rights, &offset, &major, &minor,
+               &number) != 7) continue; /* the rest of a long line */
+    if (to <= first || from >= end) continue;
+    *access |= (rights[0] == 'r' ? 1 : 0) | (rights[1] == 'w' ? 2 : 0) | (rights[2] == 'x' ? 4 : 0);
+    const unsigned long at = from > first ? from : first;
+    if (at != next || rights[3] != 's' || number != inode || makedev(major, minor) != device
+        || offset + (at - from) != at - first) is_whole = 0;
+    next = to;
+  }
+  fclose(maps);
+  return is_whole && next >= end;
 }

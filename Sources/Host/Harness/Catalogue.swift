@@ -75,8 +75,11 @@ public enum Catalogue {
     .init("load/one-symbol", "multifd_plugin_entry is the only symbol that is exported"),
     .init("load/own-symbols", "every symbol it needs comes from libraries that it names itself"),
     .init("load/quiet", "opening it and asking for the table prints nothing"),
-    .init("load/process-state", "opening it leaves signals, environment, locale and folder alone"),
+    .init("load/process-state", "opening it leaves the process as it was: signals, limits, …"),
     .init("load/starts-nothing", "opening it starts no thread and leaves no descriptor open"),
+    .init("load/prompt", "opening it takes less than a second"),
+    .init("load/static-tls", "it takes no more than a little of the process's static TLS"),
+    .init("load/run-path", "it looks for libraries beside itself and in the system's folders"),
     .init("load/entry-twice", "the entry point answers the same every time it is called"),
     .init("load/other-major", "the entry point has no table of this major for another major"),
   ]
@@ -97,6 +100,7 @@ public enum Catalogue {
     .init("abi/qemu-bound", "a format of QEMU's stays within 1 MiB for QEMU's packets"),
     .init("abi/constant", "table, strings and options never change"),
     .init("abi/later-host", "a host with longer structs and more services is served as well"),
+    .init("abi/any-place", "params may lie at any multiple of 8 bytes"),
     .init("abi/host-accepts", "this host's own loader opens it and moves pages through it"),
   ]
 
@@ -104,6 +108,7 @@ public enum Catalogue {
     .init("options/defaults", "both directions set up with the defaults", gate: true),
     .init("options/ends", "each option at both ends of its range, and each choice, works"),
     .init("options/combinations", "values in range work together or are refused with a reason"),
+    .init("options/apart", "each side gets on with another one that has the defaults"),
     .init("options/refused", "the host refuses what is out of range, ill-typed, unknown or double"),
   ]
 
@@ -118,7 +123,11 @@ public enum Catalogue {
     .init("lifecycle/after-error", "cleanup works after a packet that failed"),
     .init("lifecycle/prints-nothing", "nothing is printed, ever"),
     .init("lifecycle/no-exit", "the process is never ended: no exit(), abort() or signal raised"),
-    .init("lifecycle/process-state", "signals, environment, locale and folder are left alone"),
+    .init("lifecycle/process-state", "the process stays as it was: signals, limits, children, …"),
+    .init(
+      "lifecycle/system-calls", "no file is written, no socket or process made, nobody signalled"),
+    .init("lifecycle/at-exit", "exit() of the process does nothing of the backend's"),
+    .init("lifecycle/prompt", "setup and cleanup do not sleep"),
   ]
 
   private static let roundtrip: [TestDescription] = [
@@ -127,14 +136,17 @@ public enum Catalogue {
       "roundtrip/empty", "a packet without pages has an empty payload and disturbs nothing",
       gate: true),
     .init("roundtrip/every-count", "packets of 1, 2, 3 … page_count pages"),
-    .init("roundtrip/contents", "zero, text, RAM-like, random, mixed and awkward pages"),
-    .init("roundtrip/page-sizes", "pages of 4 KiB, 16 KiB, 64 KiB and 2 MiB"),
-    .init("roundtrip/packet-sizes", "packets of at most 1, 3, 128 and 1000 pages"),
+    .init("roundtrip/contents", "zero, text, RAM-like, random, mixed, awkward, single-byte pages"),
+    .init("roundtrip/page-sizes", "pages of every power of two from 4 KiB to 2 MiB"),
+    .init("roundtrip/packet-sizes", "packets of 2^n - 1, 2^n and 2^n + 1 pages, to 1025"),
+    .init("roundtrip/payload-sizes", "payloads of 2^n - 1, 2^n and 2^n + 1 bytes"),
+    .init("roundtrip/flags", "any other flag of a packet's header changes nothing"),
     .init("roundtrip/page-order", "pages in any order: ascending, descending, shuffled"),
     .init("roundtrip/high-offsets", "pages at offsets beyond 4 GiB"),
     .init("roundtrip/zero-lists", "zero pages are the host's: their list changes nothing"),
     .init("roundtrip/packet-numbers", "packet numbers with gaps, as a channel among others sees"),
     .init("roundtrip/stream", "hundreds of packets in sequence on one channel"),
+    .init("roundtrip/long-stream", "70,000 packets and 4 GiB on one channel (full runs)"),
     .init("roundtrip/changing-pages", "pages written while they are read decode to old or new"),
     .init(
       "roundtrip/reference", "with reference images and without, and for a gain (where declared)"),
@@ -156,6 +168,8 @@ public enum Catalogue {
     .init("bounds/iov-stable", "a payload stays as it is until the next call on its channel"),
     .init("bounds/iov-guest", "iov points into guest pages only with MULTIFD_CAP_ZERO_COPY"),
     .init("bounds/payload-read", "recv reads the packet's payload: all of it, and no more"),
+    .init("bounds/mappings", "guest memory stays the mapping that the host has made"),
+    .init("bounds/stack", "callbacks get by with 128 KiB of stack"),
     .init("bounds/allocations", "memory from alloc() is used within its size and until free()"),
     .init("bounds/services", "services are called in their callback, with sane arguments"),
   ]
@@ -167,6 +181,11 @@ public enum Catalogue {
     .init("hostile/bit-flips", "flipped bits do no harm"),
     .init("hostile/noise", "random bytes of any length do no harm"),
     .init("hostile/length-fields", "huge and negative numbers anywhere in a payload do no harm"),
+    .init(
+      "hostile/extremes", "the largest payloads of one byte, behind every first byte, do no harm"),
+    .init(
+      "hostile/stale-memory", "what an accepted payload gives depends on nothing else in memory"),
+    .init("hostile/time", "no payload costs a quarter of a second of a processor"),
     .init("hostile/foreign-payload", "payloads of other formats do no harm"),
     .init("hostile/bomb", "a payload that expands without end costs bounded memory"),
     .init("hostile/replay", "a packet that comes twice does no harm"),
@@ -181,6 +200,8 @@ public enum Catalogue {
   private static let isolation: [TestDescription] = [
     .init("isolation/interleaved", "channels that take turns behave as if each were alone"),
     .init("isolation/concurrent", "channels in threads of their own do not disturb one another"),
+    .init("isolation/first-packets", "first packets of all channels may come at the same moment"),
+    .init("isolation/silent-peer", "a channel that waits for its payload does not hold up others"),
     .init("isolation/failure", "a channel that fails does not harm another"),
     .init("isolation/options", "channels with different options do not disturb one another"),
   ]
@@ -202,6 +223,10 @@ public enum Catalogue {
     .init("resources/services-memory", "all memory of alloc() is given back by cleanup"),
     .init("resources/memory-channels", "memory does not grow with the number of channels served"),
     .init("resources/memory-packets", "memory does not grow with the number of packets"),
+    .init("resources/memory-failures", "memory does not grow with failures"),
+    .init("resources/memory-threads", "memory does not grow with threads that come and go"),
+    .init(
+      "resources/processor-time", "packets do not sleep, no content takes a hundred times as long"),
     .init("resources/descriptors", "descriptors are closed again"),
     .init("resources/threads", "threads have ended when cleanup returns"),
     .init("resources/peak", "a channel needs no more memory than the host gives (and how much)"),

@@ -47,6 +47,13 @@ func table(_ rows: [[String]]) -> String {
   }.joined(separator: "\n")
 }
 
+/// realpath(3); nil when there is no such thing.
+func realPath(_ path: String) -> String? {
+  guard let real = realpath(path, nil) else { return nil }
+  defer { free(real) }
+  return String(cString: real)
+}
+
 /// A whole file; nil when it cannot be read. At most 256 MiB.
 func readFile(_ path: String) -> [UInt8]? {
   let descriptor = open(path, O_RDONLY | O_CLOEXEC)

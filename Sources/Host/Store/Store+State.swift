@@ -30,6 +30,11 @@ extension Store {
   ) throws(StoreError) {
     // Before anything is replaced.
     try expect(state)
+    for block in blocks where !block.isMapped {
+      throw StoreError(
+        .displaced, "the memory of \(block.name) is no longer that of \(path)/ram/\(block.name)",
+        hint: "a backend has mapped other memory there: multifd-harness says which one does")
+    }
     for block in blocks where durable {
       // Pages written through the mapping are the file's pages: fsync writes them too.
       guard fsync(block.descriptor) == 0 else {

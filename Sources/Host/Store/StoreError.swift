@@ -28,6 +28,9 @@ public struct StoreError: Error, Equatable, Sendable, CustomStringConvertible {
     case full
     /// A system call failed.
     case system
+    /// Memory of the guest is no longer what its file holds: what runs in this process has mapped
+    /// other memory in its place.
+    case displaced
     /// A fault of this program: it was about to say of a guest what cannot follow what its store
     /// says.
     case outOfTurn

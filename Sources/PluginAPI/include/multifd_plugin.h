@@ -50,10 +50,14 @@
  * never fail to decode, never overrun a buffer. A backend whose codec cannot promise that declares
  * MULTIFD_CAP_STABLE_INPUT and is given a private copy.
  *
- * WHAT A BACKEND NEVER DOES: print, exit, abort, raise or handle signals, change the environment or
- * the locale, touch a descriptor it did not open, write outside the pages of the packet, keep a
- * pointer into guest memory after a call (but for iov entries, see above), throw or unwind through a
- * callback.
+ * WHAT A BACKEND NEVER DOES: print, exit, abort, raise or handle signals, touch a descriptor it did
+ * not open, write outside the pages of the packet, map other memory in their place, keep a pointer
+ * into guest memory after a call (but for iov entries, see above), throw or unwind through a callback;
+ * write files, make sockets or processes; change what is the process's: environment, locale, folder,
+ * limits, affinity, priority, timers, names, malloc()'s settings, the numbers of rand().
+ *
+ * WHAT A CALLBACK HAS: 128 KiB of stack, the default floating-point mode, and for as long as another
+ * channel's read() blocks no lock that this one would have to wait for.
  *
  * VERSIONS
  *
@@ -221,8 +225,8 @@ typedef struct MultiFDServices {
   /* A line for the operator's log, without a newline. The text is copied. */
   void (*log)(MultiFDChannel *channel, uint32_t level, const char *message);
 
-  /* Why the current callback is about to fail: one line, without a newline. Copied; the last call
-   * before the callback returns wins. The host adds channel, packet and offset. */
+  /* Why the current callback is about to fail: one line, without a newline, once, and not for a
+   * callback that goes well. Copied. The host adds channel, packet and offset. */
   void (*error)(MultiFDChannel *channel, const char *message);
 
   /* Memory that counts towards this channel. `alignment` is a power of two; contents undefined.
@@ -269,7 +273,7 @@ typedef struct MultiFDSendParams {
   /* Set by send_prepare. */
   /* Bytes of payload: the sum of the iov lengths, at most payload_bound(page_size, normal_num). */
   uint32_t next_packet_size;
-  MultiFDIOVec *iov; /* the host's array; the payload in order */
+  MultiFDIOVec *iov; /* the host's array; the payload in order, no piece of it empty */
   uint32_t iovs_num; /* entries used, at most iovs_max; 0 before the call */
   uint32_t reserved;
 

@@ -15,7 +15,8 @@ struct Receiver: ~Copyable {
     let host = Host(params)
     let geometry = try Geometry(params.pointee)
     let input = try Memory<UInt8>(host, count: geometry.bound)
-    let windowLog = Int(params.pointee.options[Option.windowLog].number)
+    let windowLog = max(
+      windowLogOfDefaults, Int(params.pointee.options[Option.windowLog].number))
     let decompressor = try Decompressor()
     try decompressor.limit(windowLog: windowLog)
     self.host = host

@@ -26,6 +26,10 @@ enum StreamChoice {
 /// The largest window that zstd's decoders, stock QEMU's among them, accept by default: 128 MiB.
 let windowLogLimit = 27
 
+/// The window of a sender with the default options, ours or a stock QEMU: 512 KiB. A receiver takes
+/// it whatever it is told, since the other side's operator may have said nothing.
+let windowLogOfDefaults = 19
+
 /// Made at the first call, never freed, never changed: safe to read from every thread.
 nonisolated(unsafe) private let table: UnsafeMutablePointer<MultiFDMethods> = {
   let table = UnsafeMutablePointer<MultiFDMethods>.allocate(capacity: 1)

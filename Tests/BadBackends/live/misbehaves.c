@@ -64,7 +64,17 @@ static void thread_crash(void) {
   pthread_create(&thread, NULL, crash_elsewhere, NULL);
   hang();
 }
-static void use_all(void) { (void)hang, (void)spin, (void)crash, (void)overflow, (void)thread_crash, (void)stall; }
+/* Memory of its own in the place of a page of the guest, which holds what the page held. */
+static void remap(void *page, size_t size) {
+  void *copy = malloc(size);
+  memcpy(copy, page, size);
+  mmap(page, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  memcpy(page, copy, size);
+  free(copy);
+}
+static void use_all(void) {
+  (void)remap, (void)hang, (void)spin, (void)crash, (void)overflow, (void)thread_crash, (void)stall;
+}
 
 static uint64_t bound(uint32_t size, uint32_t count) { return (uint64_t)size * count; }
 

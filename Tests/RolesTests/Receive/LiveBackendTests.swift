@@ -76,6 +76,17 @@ struct LiveBackendTests {
     #expect(SmallFileSystem.tree(folder.path).isEmpty, "\(result)")
   }
 
+  @Test("A backend that puts other memory in the place of a guest's page: nothing is held")
+  func displaced() throws {
+    let backend = try MisbehavingBackend(
+      "unruly", ["RECV": "remap(p->host + p->normal[0], p->page_size)", "AT": "1"])
+    let (result, heard, folder) = try Self.receive(with: backend)
+    #expect(result.code == 1, "\(result)")
+    #expect(result.errorLine?.contains("is no longer that of") == true, "\(result)")
+    #expect(heard[0].messages.last != .shut(0))
+    #expect(SmallFileSystem.tree(folder.path).isEmpty, "\(result)")
+  }
+
   @Test("A signal ends a reception whose backend hangs")
   func signal() throws {
     let backend = try MisbehavingBackend("unruly", ["RECV": "hang()", "AT": "1"])

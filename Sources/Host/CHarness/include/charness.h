@@ -22,7 +22,8 @@ enum {
   CHARNESS_IOV,
   CHARNESS_PARAMS,
   CHARNESS_ALLOCATION, /* around memory from alloc() */
-  CHARNESS_FREED       /* memory that free() got back */
+  CHARNESS_FREED,      /* memory that free() got back */
+  CHARNESS_STACK       /* below the stack of charness_on_stack() */
 };
 
 /* Notes [start, start + size) as `kind`; page_size matters for blocks. A number for remove, or -1 when
@@ -111,10 +112,22 @@ uint64_t charness_waited(int pid);
 
 /* The child's first words: no core file, dies with its parent. */
 void charness_begin_child(void);
-/* At most this much private writable memory for this process: a bomb must not take the machine along. */
-void charness_limit_data(uint64_t bytes);
+/* At most this much private writable memory for this process: a bomb must not take the machine along. The limit until
+ * now. */
+uint64_t charness_limit_data(uint64_t bytes);
 /* RLIMIT_AS: now's address space and `spare` bytes. 0 takes the limit away again. */
 void charness_limit_address_space(uint64_t spare);
+
+/* Runs `body` in a thread that has `size` bytes of stack, and waits for it. 0, or an errno value. */
+int charness_on_stack(size_t size, void (*body)(void *), void *with);
+
+/* ---- what a thread asks of the kernel: watch.c ---- */
+
+/* From here on the calling thread, and those that it starts, are watched; once in a process. 0, or an errno value where
+ * that cannot be had. The process has no new privileges afterwards. */
+int charness_watch_calls(void);
+/* What was asked for since the last call, a line each; how many bytes of `text` are filled. */
+size_t charness_watched_calls(char *text, size_t size);
 
 /* ---- figures: figures.c ---- */
 
@@ -125,18 +138,27 @@ size_t charness_data_size(void);
 /* Peak resident memory since the last reset, bytes. */
 size_t charness_peak_resident(void);
 void charness_reset_peak(void);
-int charness_thread_count(void);
 /* Nanoseconds on a clock that only goes forward. */
 uint64_t charness_now(void);
+/* Nanoseconds of processor time: of the calling thread, of the whole process. */
+uint64_t charness_thread_time(void);
+uint64_t charness_process_time(void);
+/* Nanoseconds that the calling thread was ready to run and had to wait for a processor. */
+uint64_t charness_thread_waited(void);
+/* How often the calling thread has gone to sleep by itself. */
+uint64_t charness_sleeps(void);
 /* 1 when this process runs under ASan or TSan. */
 int charness_sanitized(void);
 /* The id of the calling thread. */
 int charness_thread_id(void);
-/* Everything that a backend may not change, hashed piece by piece: signal actions and mask, environment,
- * locale, folder and umask, floating-point mode. */
-#define CHARNESS_STATES 6
-extern const char *const charness_state_names[CHARNESS_STATES];
-void charness_process_state(uint64_t hashes[CHARNESS_STATES]);
+
+/* The file of the library that has `address`, as the dynamic linker calls it; NULL for none. */
+const char *charness_library_of(const void *address);
+
+/* Leaves this thread the last of its processors only. */
+void charness_last_processor(void);
+/* Another host name than the machine's, for this process. 0 where that may not be. */
+int charness_rename_host(void);
 
 /* Writes `size` bytes over a page that somebody else is reading, as a guest does: a race on purpose, which
  * no sanitizer needs to hear of. */

@@ -66,6 +66,11 @@ int clinux_spawn_close_from(void *actions, int first);
 /* socketpair(2) of datagrams that keep their order, close-on-exec. 0, or -1 with errno. */
 int clinux_datagram_pair(int ends[2]);
 
+/* Whether every page of [start, start + size) is a shared mapping of the file `inode` on `device`, in order from the
+ * file's first byte on, by /proc/self/maps. `access` gets the bits of PROT_* that any of its pages has. 1 too where
+ * nothing is told. */
+int clinux_is_mapped(const void *start, size_t size, uint64_t device, uint64_t inode, int *access);
+
 /* ---- a worker process: lastwords.c ---- */
 
 /* fork(2). The child ends when the thread that called this does. Call it before there is a second thread. */

@@ -39,12 +39,14 @@ public enum ChildProcess {
 
   private static func run(_ order: ChildOrder) -> Never {
     charness_catch_faults(3)
+    Elsewhere.enterIfAsked()
     let reporter = Reporter(test: order.test) { line in
       let bytes = Array((line.text + "\n").utf8)
       bytes.withUnsafeBytes { _ = writeAll(3, $0) }
     }
-    if charness_sanitized() == 0 { charness_limit_data(6 << 30) }
+    if charness_sanitized() == 0 { _ = charness_limit_data(6 << 30) }
     Filling.prepare()
+    GlobalSymbols.prepare()
     Rules.run(order, reporter)
     fflush(nil)
     reporter.say(.done)

@@ -23,8 +23,14 @@ enum Content: String, CaseIterable {
   case awkward
   /// A pattern whose period is no power of two.
   case period
-  /// Zero but for the last byte.
-  case lastByte
+  /// Zero but for the last byte, for the first one, for one anywhere.
+  case lastByte, firstByte, oneByte
+  /// One byte over and over, other in each page.
+  case filled
+  /// A word over and over.
+  case word
+  /// Words that count up.
+  case ramp
 
   /// Fills `size` bytes, a multiple of 8.
   func fill(_ page: UnsafeMutableRawPointer, _ size: Int, _ random: inout Seeded) {
@@ -68,6 +74,25 @@ enum Content: String, CaseIterable {
     case .lastByte:
       memset(page, 0, size)
       page.storeBytes(of: 1, toByteOffset: size - 1, as: UInt8.self)
+    case .firstByte:
+      memset(page, 0, size)
+      page.storeBytes(of: UInt8.random(in: 1...255, using: &random), as: UInt8.self)
+    case .oneByte:
+      memset(page, 0, size)
+      let at = Int.random(in: 0..<size, using: &random)
+      page.storeBytes(
+        of: UInt8.random(in: 1...255, using: &random), toByteOffset: at, as: UInt8.self)
+    case .filled: memset(page, Int32(random.next() % 255 + 1), size)
+    case .word:
+      let word = random.next()
+      for at in stride(from: 0, to: size, by: 8) {
+        page.storeBytes(of: word, toByteOffset: at, as: UInt64.self)
+      }
+    case .ramp:
+      let start = UInt32(truncatingIfNeeded: random.next())
+      for at in stride(from: 0, to: size, by: 4) {
+        page.storeBytes(of: start &+ UInt32(at / 4), toByteOffset: at, as: UInt32.self)
+      }
     }
   }
 

@@ -13,7 +13,7 @@ enum ABI {
     "abi/name": name, "abi/texts": texts, "abi/capabilities": capabilities,
     "abi/qemu-method": qemuMethod, "abi/reserved": reserved, "abi/option-table": OptionTable.check,
     "abi/bound": bound, "abi/qemu-bound": qemuBound, "abi/constant": constant,
-    "abi/later-host": laterHost, "abi/host-accepts": hostAccepts,
+    "abi/later-host": laterHost, "abi/any-place": anyPlace, "abi/host-accepts": hostAccepts,
   ]
 
   /// sizeof(MultiFDMethods) of each minor version that this harness knows.
@@ -193,15 +193,22 @@ enum ABI {
     for count in [1, 16, 7] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
   }
 
+  /// params wherever their alignment of 8 bytes allows.
+  @Sendable private static func anyPlace(_ context: Context) throws(Stop) {
+    for behind in stride(from: 8, to: 64, by: 8) {
+      var shape = Shape(try context.library, pages: 8)
+      shape.behind = behind
+      let lane = try Lane(context, shape, label: "\(behind)", content: Lane.mix)
+      for count in [8, 0, 1] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
+      lane.close()
+    }
+  }
+
   /// Through PluginLoader, as the real host does it: search path, owner and mode, probe, table,
   /// channels.
   @Sendable private static func hostAccepts(_ context: Context) throws(Stop) {
     let library = try context.library
-    let path = realpath(library.path, nil).map { raw in
-      defer { free(raw) }
-      return String(cString: raw)
-    }
-    guard let path, let slash = path.lastIndex(of: "/") else {
+    guard let path = realPath(library.path), let slash = path.lastIndex(of: "/") else {
       context.fail("the file is gone")
       throw .failed
     }

@@ -15,7 +15,46 @@ enum Bounds {
     "bounds/iov-sum": scattered, "bounds/iov-memory": scattered, "bounds/iov-stable": iovStable,
     "bounds/iov-guest": scattered, "bounds/payload-read": everyPage,
     "bounds/allocations": everyPage, "bounds/services": everyPage,
+    "bounds/mappings": everyPage, "bounds/stack": stack,
   ]
+
+  /// Bytes of stack for a thread: what the contract gives the callbacks, and what the harness needs
+  /// itself.
+  private static let stackSize = (128 + 64) << 10
+
+  /// All that a channel does, in a thread with little stack.
+  @Sendable private static func stack(_ context: Context) throws(Stop) {
+    if charness_sanitized() != 0 { throw .missed("a sanitizer needs stack itself") }
+    _ = try context.library
+    let errand = Errand(context)
+    let error = charness_on_stack(
+      stackSize,
+      { raw in
+        // The errand is there until the thread has ended, which charness_on_stack() waits for.
+        Unmanaged<Errand>.fromOpaque(raw!).takeUnretainedValue().run()
+      }, Unmanaged.passUnretained(errand).toOpaque())
+    try context.require(error == 0, "no thread: \(String(cString: strerror(error)))")
+    if context.hasFailed { throw .failed }
+  }
+
+  private final class Errand {
+    let context: Context
+    init(_ context: Context) { self.context = context }
+
+    func run() {
+      do throws(Stop) {
+        let shape = Shape(try context.library)
+        let lane = try Lane(context, shape, content: Lane.mix)
+        for count in [shape.pageCount, 1, 7] {
+          try lane.pass(Array(lane.source.offsets.prefix(count)))
+        }
+        _ = lane.receiver.receive([1, 2, 3], lane.target, [0])
+        lane.close()
+      } catch {
+        // Reported where it was seen.
+      }
+    }
+  }
 
   /// Each page alone, then runs of every length, with pages off limits all around.
   @Sendable private static func everyPage(_ context: Context) throws(Stop) {
@@ -142,7 +181,7 @@ enum Bounds {
         // Some pages get other content, some bytes become others; kept when the payload grows.
         let pages = block.offsets.shuffled(using: &random).prefix(max(1, size / 16))
         let saved = pages.map { Array(block.bytes(at: $0)) }
-        for page in pages { Self.vary(block.base + Int(page), shape.pageSize, &random) }
+        for page in pages { Self.vary(block.page(at: page), shape.pageSize, &random) }
         let share = try encode()
         if share >= best {
           best = share
@@ -150,7 +189,7 @@ enum Bounds {
           for (page, bytes) in zip(pages, saved) {
             bytes.withUnsafeBytes {
               // A page that was as long when it was saved.
-              (block.base + Int(page)).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
+              block.page(at: page).copyMemory(from: $0.baseAddress!, byteCount: $0.count)
             }
           }
         }

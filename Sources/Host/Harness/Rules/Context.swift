@@ -48,10 +48,15 @@ final class Context: @unchecked Sendable {
   private var opened: Library?
   /// Where callbacks are noted, when they are.
   var trace: CallTrace?
+  private var state: ProcessState?
 
-  init(_ order: ChildOrder, _ reporter: Reporter) {
+  /// Added to what is found.
+  private let remark: String
+
+  init(_ order: ChildOrder, _ reporter: Reporter, remark: String = "") {
     self.order = order
     self.reporter = reporter
+    self.remark = remark
   }
 
   /// The library that is tried, open.
@@ -67,6 +72,26 @@ final class Context: @unchecked Sendable {
     }
   }
 
+  /// The same test with options of its own, and fewer rounds. What it finds says so.
+  func with(_ options: [String: String]) -> Context {
+    var order = order
+    order.options = options
+    order.isQuick = true
+    let text = options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+    let context = Context(order, reporter, remark: " (with \(text.joined(separator: ",")))")
+    context.opened = opened
+    return context
+  }
+
+  /// Has the process's state compared with what it is now.
+  func noteState() { state = ProcessState() }
+
+  /// Reports what of the process is not what it was.
+  func checkState(_ when: String) {
+    guard let before = state, let changed = ProcessState().difference(from: before) else { return }
+    fail("\(changed) changed \(when)", as: "lifecycle/process-state")
+  }
+
   /// A generator of this test's own; different for each label.
   func random(_ label: String = "") -> Seeded {
     var hash: UInt64 = 0xcbf2_9ce4_8422_2325
@@ -78,7 +103,7 @@ final class Context: @unchecked Sendable {
   func rounds(_ full: Int, quick: Int) -> Int { order.isQuick ? quick : full }
 
   /// Reports a breach of this test's rule, or of `owner`'s.
-  func fail(_ message: String, as owner: String? = nil) { reporter.find(owner, message) }
+  func fail(_ message: String, as owner: String? = nil) { reporter.find(owner, message + remark) }
 
   /// Reports a breach unless `condition` holds.
   func check(_ condition: Bool, as owner: String? = nil, _ message: @autoclosure () -> String) {
@@ -105,7 +130,7 @@ final class Context: @unchecked Sendable {
 
 /// SplitMix64: the same numbers from the same seed on every machine.
 struct Seeded: RandomNumberGenerator {
-  private var state: UInt64
+  private(set) var state: UInt64
 
   init(_ seed: UInt64) { state = seed }
 

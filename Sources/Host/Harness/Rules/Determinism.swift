@@ -20,15 +20,27 @@ enum Determinism {
   @Sendable private static func sameBytes(_ context: Context) throws(Stop) {
     let shape = Shape(try declared(context))
     let one = try Lane(context, shape, label: "same", content: Lane.mix)
-    let other = try SendDriver(context, shape)
+    // Memory from alloc() holds something else there: what nobody has written shows.
+    let other = try SendDriver(context, shape.filled(with: Filling.other))
     var random = context.random("pages")
-    for number in 0..<context.rounds(60, quick: 15) {
-      let offsets = one.source.pick(number % 4 == 0 ? shape.pageCount : 7, &random)
-      let packet = try one.send(offsets)
-      let payload = other.prepare(one.source, offsets, number: UInt64(number) + 1)
+    var number: UInt64 = 0
+    func compare(_ block: Block, _ count: Int) throws(Stop) {
+      number += 1
+      let offsets = block.pick(count, &random)
+      let payloads = [one.sender, other].map { $0.prepare(block, offsets, number: number) }
+      for payload in payloads { try context.demand(payload.status, "send_prepare()") }
       try context.require(
-        payload.bytes == packet.payload, "packet \(number) differs between two channels")
+        payloads[0].bytes == payloads[1].bytes,
+        "packet \(number), of \(count) pages, differs between two channels")
     }
+    for number in 0..<context.rounds(60, quick: 15) {
+      try compare(one.source, number % 4 == 0 ? shape.pageCount : 7)
+    }
+    // Every number of pages once; such as cost little, for there are thousands.
+    let sparse = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .source)
+    sparse.fill(.sparse, &random)
+    sparse.allow(.reading)
+    for count in 1...shape.pageCount { try compare(sparse, count) }
   }
 
   @Sendable private static func placement(_ context: Context) throws(Stop) {
@@ -39,7 +51,7 @@ enum Determinism {
       pageSize: shape.pageSize, offsets: (0..<16).map { UInt64(($0 * 3 + 1) * shape.pageSize) },
       kind: .source)
     for (here, there) in zip(lane.source.offsets, apart.offsets) {
-      memcpy(apart.base + Int(there), lane.source.base + Int(here), shape.pageSize)
+      memcpy(apart.page(at: there), lane.source.page(at: here), shape.pageSize)
     }
     let other = try SendDriver(context, shape.channel(5, of: 8))
     for round in 0..<8 {
@@ -67,7 +79,7 @@ enum Determinism {
   }
 
   /// This very test in a child of the child, which prints its digest: other addresses, other
-  /// rubbish in memory.
+  /// rubbish in memory. The second one believes that it is somewhere else.
   @Sendable private static func processes(_ context: Context) throws(Stop) {
     _ = try declared(context)
     let own = try digest(context)
@@ -77,20 +89,27 @@ enum Determinism {
       return
     }
     if context.order.executable == "" { throw .missed("in this process only") }
-    setenv("MULTIFD_HARNESS_DIGEST", "1", 1)
     defer { unsetenv("MULTIFD_HARNESS_DIGEST") }
-    for _ in 0..<2 {
+    for place in ["here", Elsewhere.word] {
+      setenv("MULTIFD_HARNESS_DIGEST", place, 1)
       guard let other = childDigest(context) else {
         context.fail("the same in another process does not come to an end")
         throw .failed
       }
-      try context.require(own == other, "another process makes other bytes of the same pages")
+      try context.require(
+        own == other,
+        place == Elsewhere.word
+          ? "on a machine of another name, with another environment, folder and processor, the same "
+            + "pages become other bytes"
+          : "another process makes other bytes of the same pages")
     }
   }
 
   private static func childDigest(_ context: Context) -> UInt64? {
-    let words =
-      [context.order.executable, ChildProcess.flag] + context.order.arguments
+    var order = context.order
+    // It may be in another folder.
+    order.path = realPath(order.path) ?? order.path
+    let words = [order.executable, ChildProcess.flag] + order.arguments
     // C strings of our own, freed below: posix_spawn reads them before it returns.
     let arguments = words.map { strdup($0) } + [nil]
     defer { arguments.forEach { free($0) } }

@@ -161,20 +161,14 @@ enum OtherBackends {
   /// Files `libmultifd-*.so` of the search path that are not the one that is tried.
   static func paths(_ context: Context) -> [String] {
     let folders = PluginSearchPath(explicit: context.order.pluginFolders).folders
-    let own = resolved(context.order.path)
+    let own = realPath(context.order.path) ?? context.order.path
     var seen = Set<String>()
     return folders.flatMap { folder in
       entries(of: folder).filter { $0.hasPrefix("libmultifd-") && $0.hasSuffix(".so") }
         .map { folder + "/" + $0 }
     }.filter { path in
-      let real = resolved(path)
+      let real = realPath(path) ?? path
       return real != own && seen.insert(real).inserted
     }
-  }
-
-  private static func resolved(_ path: String) -> String {
-    guard let real = realpath(path, nil) else { return path }
-    defer { free(real) }
-    return String(cString: real)
   }
 }

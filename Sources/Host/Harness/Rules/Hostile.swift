@@ -11,6 +11,10 @@ enum Hostile {
     "hostile/foreign-payload": foreignPayload, "hostile/bomb": bomb, "hostile/replay": replay,
     "hostile/loss": loss, "hostile/wrong-channel": wrongChannel,
     "hostile/repeated-offset": repeatedOffset, "hostile/reference": Reference.hostile,
+    "hostile/extremes": { context throws(Stop) in try extremes(context, step: 1) },
+    // Watched for in all of these tests; here by a part of the extremes.
+    "hostile/stale-memory": { context throws(Stop) in try extremes(context, step: 17) },
+    "hostile/time": { context throws(Stop) in try extremes(context, step: 17) },
     // Statuses and reasons are looked at in every test; this gives occasion for many.
     "hostile/status": bitFlips, "hostile/reason": bitFlips,
   ]
@@ -106,6 +110,28 @@ enum Hostile {
     }
   }
 
+  /// The largest payloads that there are, full of one thing, behind every first byte; for as many
+  /// pages as a packet can have, and for one.
+  private static func extremes(_ context: Context, step: Int) throws(Stop) {
+    let attack = try Attack(context)
+    let all = attack.target.offsets
+    for count in [attack.shape.pageCount, 1] {
+      let size = min(attack.limit, attack.library.bound(attack.shape.pageSize, count))
+      for (fill, name) in [(UInt8(0xff), "ones"), (0, "zeroes")] {
+        for first in stride(from: 0, through: 255, by: step).map({ UInt8($0) }) {
+          for after in 0...1 where after == 0 || first % 16 == fill % 16 {
+            let receiver = try attack.receiver(after: after)
+            var bytes = [UInt8](repeating: fill, count: size)
+            if !bytes.isEmpty { bytes[0] = first }
+            attack.hit(
+              receiver, bytes, Array(all.prefix(count)),
+              "\(size) bytes: \(first), then \(name)")
+          }
+        }
+      }
+    }
+  }
+
   /// Numbers that a decoder might take for a length, anywhere in a payload.
   static func lies(_ attack: Attack) -> [UInt64] {
     let page = UInt64(attack.shape.pageSize)
@@ -183,9 +209,11 @@ enum Hostile {
     let honest = try attack.receiver(after: 2)
     let honestPeak = honest.host.peak
     honest.close()
+    var limit: UInt64?
     if charness_sanitized() == 0 {
-      charness_limit_data(UInt64(charness_data_size()) + 1 << 30)
+      limit = charness_limit_data(UInt64(charness_data_size()) + 1 << 30)
     }
+    defer { if let limit { _ = charness_limit_data(limit) } }
     charness_reset_peak()
     let before = charness_peak_resident()
 

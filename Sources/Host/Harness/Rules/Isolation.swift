@@ -6,6 +6,7 @@ enum Isolation {
   static let bodies: [String: Rules.Body] = [
     "isolation/interleaved": interleaved, "isolation/concurrent": concurrent,
     "isolation/failure": failure, "isolation/options": options,
+    "isolation/first-packets": FirstPackets.check, "isolation/silent-peer": SilentPeer.check,
   ]
 
   /// Channels take turns; each packet arrives, and where bytes are determined they are those of a
@@ -44,13 +45,17 @@ enum Isolation {
   @Sendable private static func concurrent(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 32)
     let count = 4, rounds = context.rounds(150, quick: 40)
+    // As many channels as stock QEMUs may have, and numbers up to the last one.
+    let lives = [(channels: count, step: 1), (64, 16), (256, 64)]
     concurrently(count * 2) { thread in
       let id = thread % count
       do throws(Stop) {
         // Channels come and go while others are busy.
-        for life in 0..<3 {
+        for (life, (channels, step)) in lives.enumerated() {
+          let place = step > 1 ? (id + 1) * step - 1 : id
           let lane = try Lane(
-            context, shape.channel(id, of: count), label: "\(thread).\(life)", content: Lane.mix)
+            context, shape.channel(place, of: channels), label: "\(thread).\(life)",
+            content: Lane.mix)
           var random = context.random("pages\(thread).\(life)")
           // A slow codec has been at it beside the others for long enough with fewer packets.
           let deadline = charness_now() + UInt64(context.rounds(400, quick: 30)) * 1_000_000

@@ -1,3 +1,4 @@
+import CHarness
 import Glibc
 import PluginAPI
 
@@ -11,8 +12,44 @@ enum Lifecycle {
     // Output and ends of the process are seen from outside, whatever test they happen in; these two
     // do what a channel normally does, and give it the chance.
     "lifecycle/prints-nothing": everydayLife, "lifecycle/no-exit": everydayLife,
-    "lifecycle/process-state": everydayLife,
+    "lifecycle/process-state": processState, "lifecycle/system-calls": SystemCalls.check,
+    "lifecycle/at-exit": atExit, "lifecycle/prompt": ProcessorTime.ofSetup,
   ]
+
+  /// As everyday life, and looked at in between: what is changed may not be so for a while either.
+  @Sendable private static func processState(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 32)
+    context.noteState()
+    let lanes = try makeLanes(context, shape, count: 2)
+    context.checkState("in setup")
+    var random = context.random("order")
+    for count in [32, 1, 0, 17, 32] {
+      for lane in lanes { try lane.pass(lane.source.pick(count, &random)) }
+      context.checkState("in a packet")
+    }
+    for lane in lanes { lane.close() }
+    context.checkState("in cleanup")
+    GlobalSymbols.check(context)
+  }
+
+  /// Ends a process that has used the backend as the host ends: with exit(), which runs what was
+  /// registered for that.
+  @Sendable private static func atExit(_ context: Context) throws(Stop) {
+    if charness_sanitized() != 0 { throw .missed("a sanitizer does not live with fork()") }
+    try everydayLife(context)
+    let capture = OutputCapture()
+    let child = fork()
+    if child == 0 {
+      alarm(10)
+      exit(0)
+    }
+    var status: Int32 = 0
+    while child > 0, waitpid(child, &status, 0) < 0, errno == EINTR {}
+    let printed = capture.end()
+    try context.require(child > 0, "no process for it")
+    context.check(status == 0, "exit() does not end the process in order (status \(status))")
+    context.check(printed.isEmpty, "prints '\(printed)' when the process exits")
+  }
 
   @Sendable private static func setupCleanup(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library)

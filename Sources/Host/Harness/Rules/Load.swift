@@ -1,4 +1,5 @@
 import CHarness
+import CProcessState
 import Glibc
 import PluginAPI
 
@@ -9,6 +10,7 @@ enum Load {
     "load/entry": entry, "load/one-symbol": oneSymbol, "load/own-symbols": ownSymbols,
     "load/quiet": quiet, "load/process-state": processState,
     "load/starts-nothing": startsNothing, "load/entry-twice": entryTwice,
+    "load/prompt": prompt, "load/static-tls": staticTLS, "load/run-path": runPath,
     "load/other-major": otherMajor,
   ]
 
@@ -80,16 +82,53 @@ enum Load {
     if let changed = ProcessState().difference(from: before) {
       context.fail("opening it changes \(changed)")
     }
+    context.check(
+      !(try symbols(context).program.wantsExecutableStack),
+      "asks for stacks that can be executed (-z execstack)")
   }
 
   @Sendable private static func startsNothing(_ context: Context) throws(Stop) {
-    let threads = charness_thread_count()
+    let threads = Int(process_state_threads())
     let descriptors = openDescriptors()
     _ = try openedEntry(context)(UInt32(MULTIFD_ABI_MAJOR))
-    let now = charness_thread_count()
+    let now = Int(process_state_threads())
     context.check(now == threads, "opening it leaves \(now - threads) more threads")
     let left = openDescriptors().subtracting(descriptors)
     context.check(left.isEmpty, "opening it leaves \(left.count) more descriptors open")
+  }
+
+  /// More than an operator waits for: opening is part of every command that lists backends.
+  private static let longest: UInt64 = 1_000_000_000
+
+  @Sendable private static func prompt(_ context: Context) throws(Stop) {
+    let (start, waited) = (charness_now(), charness_thread_waited())
+    _ = try openedEntry(context)(UInt32(MULTIFD_ABI_MAJOR))
+    let time =
+      charness_now() - start - min(charness_now() - start, charness_thread_waited() - waited)
+    context.check(time < longest, "opening it takes \(time / 1_000_000) ms")
+  }
+
+  /// A process has little room for such variables in libraries that are opened late, and other
+  /// backends want some, too.
+  private static let mostTLS = 64
+
+  @Sendable private static func staticTLS(_ context: Context) throws(Stop) {
+    let program = try symbols(context).program
+    context.check(
+      !program.needsStaticTLS || program.threadSize <= mostTLS,
+      "\(program.threadSize) bytes of thread-local variables in the process's own few (static TLS): "
+        + "build without -ftls-model=initial-exec")
+  }
+
+  @Sendable private static func runPath(_ context: Context) throws(Stop) {
+    for folder in try symbols(context).program.runPath {
+      let isFine =
+        folder.hasPrefix("$ORIGIN") || folder.hasPrefix("/usr/") || folder.hasPrefix("/lib")
+      context.check(
+        isFine,
+        "looks for libraries in '\(clean(folder))' (RUNPATH): whoever can write there runs code in "
+          + "the host")
+    }
   }
 
   @Sendable private static func entryTwice(_ context: Context) throws(Stop) {

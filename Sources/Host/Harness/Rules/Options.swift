@@ -70,7 +70,7 @@ enum OptionTable {
 enum Options {
   static let bodies: [String: Rules.Body] = [
     "options/defaults": defaults, "options/ends": ends, "options/combinations": combinations,
-    "options/refused": refused,
+    "options/apart": apart, "options/refused": refused,
   ]
 
   @Sendable private static func defaults(_ context: Context) throws(Stop) {
@@ -81,38 +81,70 @@ enum Options {
     context.check(receive.setup.isOK, "recv_setup() returns \(receive.setup) with the defaults")
   }
 
-  /// A channel in both directions with these options. False when they are refused in order.
+  /// A channel with these options, and with others at its receiver if those are given. False when
+  /// they are refused in order.
   private static func works(
-    _ context: Context, _ options: [String: String], mayRefuse: Bool
+    _ context: Context, _ options: [String: String], received: [String: String]? = nil,
+    mayRefuse: Bool, shape: Shape? = nil, counts: [Int] = [8, 1, 5]
   ) throws(Stop) -> Bool {
-    let shape = Shape(try context.library, pages: 8)
-    let text = options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
-      .joined(separator: ",")
+    let library = try context.library
+    let shape = shape ?? Shape(library, pages: 8)
+    var text = Self.text(options)
+    if let received { text += " sent, \(Self.text(received)) received" }
     let sides = (
       try SendDriver(context, shape, options: options),
-      try ReceiveDriver(context, shape, options: options)
+      try ReceiveDriver(context, shape, options: received ?? options)
     )
     for (callback, status) in [("send_setup", sides.0.setup), ("recv_setup", sides.1.setup)] {
       if case .failed(MULTIFD_ERROR_OPTION, _) = status, mayRefuse { return false }
       try context.require(status.isOK, "\(callback)() returns \(status) with \(text)")
     }
-    let lane = try Lane(context, shape, label: text, sides: sides, content: Lane.mix)
+    let lane = try Lane(
+      context, shape, pages: shape.pageCount, label: text, sides: sides, content: Lane.mix)
     do throws(Stop) {
-      for count in [8, 1, 5] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
+      for count in counts { try lane.pass(Array(lane.source.offsets.prefix(count))) }
     } catch {
-      if context.hasFailed { context.fail("so it is with \(text.isEmpty ? "the defaults" : text)") }
+      if context.hasFailed { context.fail("so it is with \(text)") }
       throw error
     }
     return true
   }
 
+  private static func text(_ options: [String: String]) -> String {
+    options.isEmpty
+      ? "the defaults"
+      : options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ",")
+  }
+
+  /// One option at each end of its range, the others as they are in this run.
+  static func extremes(_ context: Context) throws(Stop) -> [[String: String]] {
+    let library = try context.library
+    return library.options.flatMap { option -> [[String: String]] in
+      guard let name = option.name else { return [] }
+      return option.extremes.map { context.order.options.merging([name: $0]) { $1 } }
+    }
+  }
+
   @Sendable private static func ends(_ context: Context) throws(Stop) {
     let library = try context.library
     guard !library.options.isEmpty else { throw .skipped("no options") }
-    for option in library.options {
-      guard let name = option.name else { continue }
-      for value in option.extremes {
-        _ = try works(context, [name: value], mayRefuse: false)
+    var shapes: [(Shape, [Int])] = [(Shape(library), [8, 1, 128])]
+    let large = Shape(pageSize: 65536, pageCount: 2)
+    if library.supports(large.pageSize, large.pageCount) { shapes.append((large, [2])) }
+    for options in try extremes(context) {
+      for (shape, counts) in shapes {
+        _ = try works(context, options, mayRefuse: false, shape: shape, counts: counts)
+      }
+    }
+  }
+
+  /// Sender and receiver are told by two operators, and one of them says nothing: each end of each
+  /// option at one side, the defaults at the other.
+  @Sendable private static func apart(_ context: Context) throws(Stop) {
+    guard try !context.library.options.isEmpty else { throw .skipped("no options") }
+    for options in try extremes(context) {
+      for (sent, received) in [(options, [:]), ([:], options)] {
+        _ = try works(context, sent, received: received, mayRefuse: false, counts: [8, 3])
       }
     }
   }

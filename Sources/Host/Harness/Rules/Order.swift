@@ -18,10 +18,18 @@ enum Order {
   @Sendable private static func independentOrder(_ context: Context) throws(Stop) {
     let library = try context.library
     guard library.has(MULTIFD_CAP_INDEPENDENT) else { throw .skipped("not INDEPENDENT") }
-    let lane = try Lane(context, Shape(library, pages: 16), content: Lane.mix)
     var random = context.random("pages")
-    let packets = try sent(lane, count: context.rounds(40, quick: 12), &random)
-    for packet in packets.reversed() + packets.shuffled(using: &random) { try lane.deliver(packet) }
+    for options in try [context.order.options] + Options.extremes(context) {
+      let isDefault = options == context.order.options
+      let lane = try Lane(
+        context, Shape(library, pages: 16), options: options, content: Lane.mix)
+      let count = isDefault ? context.rounds(40, quick: 12) : 4
+      let packets = try sent(lane, count: count, &random)
+      for packet in packets.reversed() + packets.shuffled(using: &random) {
+        try lane.deliver(packet)
+      }
+      lane.close()
+    }
   }
 
   @Sendable private static func independentChannel(_ context: Context) throws(Stop) {

@@ -3,8 +3,8 @@ import Glibc
 import PluginAPI
 import Synchronization
 
-/// `perf`: how fast it is, and what that means on a link. Nothing here fails but a callback:
-/// numbers are for people, and for `perf/baseline`.
+/// `perf`: how fast it is, and what that means on a link. Nothing here fails but a callback, and a
+/// lock that all channels share: numbers are for people, and for `perf/baseline`.
 enum Perf {
   static let bodies: [String: Rules.Body] = [
     "perf/throughput": throughput, "perf/latency": latency, "perf/scaling": scaling,
@@ -180,8 +180,37 @@ enum Perf {
     return failed.load(ordering: .relaxed) ? nil : total.withLock { $0 }
   }
 
+  /// How often a channel's thread sleeps in a packet: alone, or beside others. Who waits for
+  /// another one's packet sleeps in many of them, on a machine that is busy as well.
+  private static func sleeps(_ context: Context, _ library: Library, channels: Int) -> Double {
+    let packets = 8, passes = context.rounds(24, quick: 8)
+    let benches = (0..<channels).map { index in
+      Bench(
+        library, .ram, packets: packets, options: context.order.options,
+        seed: context.order.seed &+ UInt64(index))
+    }
+    let slept = Atomic<UInt64>(0)
+    concurrently(channels) { index in
+      guard benches[index].isReady else { return }
+      let before = charness_sleeps()
+      for _ in 0..<passes { _ = benches[index].pass() }
+      slept.add(charness_sleeps() &- before, ordering: .relaxed)
+    }
+    return Double(slept.load(ordering: .relaxed)) / Double(channels * packets * passes)
+  }
+
   @Sendable private static func scaling(_ context: Context) throws(Stop) {
     let library = try context.library
+    if cores > 1 {
+      // The most of some: where the threads have not met there was nothing to wait for.
+      let alone = (0..<3).map { _ in sleeps(context, library, channels: 1) }.max() ?? 0
+      let together = (0..<3).map { _ in sleeps(context, library, channels: 4) }.max() ?? 0
+      context.measure("scaling.sleeps", together, "")
+      context.check(
+        together < alone + 0.25,
+        "channels wait for one another: a thread sleeps \(fixed(together, 2)) times in a packet, "
+          + "\(fixed(alone, 2)) times when it is alone")
+    }
     var counts = [1]
     while counts.last! * 2 <= cores { counts.append(counts.last! * 2) }
     if counts.last! < cores { counts.append(cores) }

@@ -1,4 +1,5 @@
 import CHarness
+import CProcessState
 import Glibc
 import PluginAPI
 
@@ -8,6 +9,8 @@ enum Resources {
     "resources/services-memory": servicesMemory, "resources/memory-channels": memoryChannels,
     "resources/memory-packets": memoryPackets, "resources/descriptors": descriptors,
     "resources/threads": threads, "resources/peak": peak,
+    "resources/memory-failures": memoryFailures, "resources/memory-threads": memoryThreads,
+    "resources/processor-time": ProcessorTime.ofPackets,
   ]
 
   /// Channels with packets, without, and after a failure; the drivers look at what is left.
@@ -27,23 +30,33 @@ enum Resources {
 
   /// Runs `body` in three parts of `count` rounds. The first is for everything that is only made
   /// once; a leak shows in both of the others.
+  ///
+  /// - Parameter held: what is taken from alloc() at the moment.
   private static func watch(
-    _ context: Context, _ noun: String, count: Int, _ body: (Int) throws(Stop) -> Void
+    _ context: Context, _ noun: String, count: Int, held: () -> Int = { 0 },
+    _ body: (Int) throws(Stop) -> Void
   ) throws(Stop) {
-    var inUse: [Int] = [], data: [Int] = []
-    for part in 0..<3 {
+    var inUse: [Int] = [], data: [Int] = [], taken: [Int] = []
+    let parts = 5
+    inUse.reserveCapacity(parts)
+    data.reserveCapacity(parts)
+    taken.reserveCapacity(parts)
+    for part in 0..<parts {
       for round in 0..<count { try body(part * count + round) }
       inUse.append(charness_malloc_in_use())
       data.append(charness_data_size())
+      taken.append(held())
     }
-    for (what, values, least) in [("malloc()", inUse, 16), ("the process's data", data, 64)] {
-      let growth = [values[1] - values[0], values[2] - values[1]]
-      // Whole pages or arenas that come once are no leak.
-      let threshold = max(count * least, least > 16 ? 96 << 10 : 8 << 10)
-      if growth.allSatisfy({ $0 >= threshold }) {
-        context.fail(
-          "\(what): \(growth[1]) bytes more after \(count) more \(noun), \(growth[1] / count) for each"
-        )
+    // What malloc() and alloc() have given out is known to the byte; whole pages and arenas of the
+    // process come once and are no leak.
+    for (what, values, least) in [
+      ("alloc()", taken, 1), ("malloc()", inUse, 32),
+      ("the process's data", data, max(count * 64, 96 << 10)),
+    ] {
+      let growth = zip(values, values.dropFirst()).map { $1 - $0 }
+      if growth.allSatisfy({ $0 >= least }) {
+        context.fail("\(what): \(growth.last!) bytes more after \(count) more \(noun), every time")
+        return
       }
     }
   }
@@ -72,7 +85,10 @@ enum Resources {
     let shape = Shape(try context.library, pages: 16).plain()
     let lane = try Lane(context, shape, content: Lane.mix)
     var random = context.random("pages")
-    try watch(context, "packets", count: context.rounds(2000, quick: 500)) { _ throws(Stop) in
+    try watch(
+      context, "packets", count: context.rounds(10_000, quick: 1000),
+      held: { lane.sender.host.allocated + lane.receiver.host.allocated }
+    ) { _ throws(Stop) in
       // It is packets that count.
       let most = Int.random(in: 0..<4, using: &random) == 0 ? 4 : 1
       try lane.pass(lane.source.pick(Int.random(in: 0...most, using: &random), &random))
@@ -83,13 +99,73 @@ enum Resources {
     lane.close()
   }
 
+  /// A failure of each kind, over and over: setup without memory, a payload that is none, a read
+  /// that fails.
+  @Sendable private static func memoryFailures(_ context: Context) throws(Stop) {
+    if charness_sanitized() != 0 { throw .missed("a sanitizer keeps what is freed") }
+    let shape = Shape(try context.library, pages: 4).plain()
+    let lane = try Lane(context, shape, pages: 4, content: Lane.mix)
+    let packet = try lane.send(lane.source.offsets)
+    let kinds: [(String, () throws(Stop) -> Void)] = [
+      (
+        "setups that failed",
+        { () throws(Stop) in
+          try SendDriver(context, shape, failingAllocation: 0).close()
+          try ReceiveDriver(context, shape, failingAllocation: 0).close()
+        }
+      ),
+      (
+        "payloads that were refused",
+        { () throws(Stop) in
+          let receiver = try ReceiveDriver(context, shape)
+          _ = receiver.receive(Array(packet.payload.dropLast()), lane.target, packet.offsets)
+          receiver.close()
+        }
+      ),
+      (
+        "reads that failed",
+        { () throws(Stop) in
+          let receiver = try ReceiveDriver(context, shape)
+          receiver.host.failingRead = (0, MULTIFD_ERROR_CHANNEL)
+          _ = receiver.receive(packet.payload, lane.target, packet.offsets)
+          receiver.close()
+        }
+      ),
+    ]
+    for (noun, body) in kinds {
+      try watch(context, noun, count: context.rounds(400, quick: 60)) { _ throws(Stop) in
+        try body()
+      }
+    }
+    lane.close()
+  }
+
+  /// Every packet in a thread of its own: what is kept for a thread goes with it.
+  @Sendable private static func memoryThreads(_ context: Context) throws(Stop) {
+    if charness_sanitized() != 0 { throw .missed("a sanitizer keeps what is freed") }
+    let shape = Shape(try context.library, pages: 4).plain()
+    let lane = try Lane(context, shape, pages: 4, content: Lane.mix)
+    try watch(context, "threads", count: context.rounds(200, quick: 40)) { round throws(Stop) in
+      concurrently(1) { _ in _ = try? lane.pass(Array(lane.source.offsets.prefix(1 + round % 4))) }
+      if context.hasFailed { throw .failed }
+    }
+    lane.close()
+  }
+
   @Sendable private static func descriptors(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 8)
     let before = openDescriptors()
     for round in 0..<8 {
       let lane = try Lane(context, shape, label: "\(round)", content: Lane.mix)
       for count in [4, 1] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
-      _ = lane.receiver.receive([1, 2, 3], lane.target, [0])
+      switch round % 3 {
+      case 0: _ = lane.receiver.receive([1, 2, 3], lane.target, [0])
+      case 1:
+        let packet = try lane.send(Array(lane.source.offsets.prefix(3)))
+        lane.receiver.host.failingRead = (0, MULTIFD_ERROR_CHANNEL)
+        _ = lane.receiver.receive(packet.payload, lane.target, packet.offsets)
+      default: try SendDriver(context, shape, failingAllocation: 0).close()
+      }
       lane.close()
     }
     let left = openDescriptors().subtracting(before)
@@ -99,7 +175,7 @@ enum Resources {
 
   @Sendable private static func threads(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 8)
-    let before = charness_thread_count()
+    let before = Int(process_state_threads())
     for round in 0..<4 {
       let lane = try Lane(context, shape, label: "\(round)", content: Lane.mix)
       for count in [8, 1] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
@@ -107,8 +183,8 @@ enum Resources {
     }
     // The kernel may take a moment to forget a thread that has been joined.
     let deadline = charness_now() + 2_000_000_000
-    while charness_thread_count() > before, charness_now() < deadline { usleep(1000) }
-    let now = charness_thread_count()
+    while Int(process_state_threads()) > before, charness_now() < deadline { usleep(1000) }
+    let now = Int(process_state_threads())
     context.check(now <= before, "\(now - before) threads run on after cleanup")
   }
 

@@ -10,6 +10,8 @@ enum Roundtrip {
     "roundtrip/high-offsets": highOffsets, "roundtrip/zero-lists": zeroLists,
     "roundtrip/packet-numbers": packetNumbers, "roundtrip/stream": stream,
     "roundtrip/changing-pages": ChangingPages.check, "roundtrip/reference": Reference.roundtrip,
+    "roundtrip/flags": flags, "roundtrip/payload-sizes": PayloadSizes.check,
+    "roundtrip/long-stream": LongStream.check,
   ]
 
   @Sendable private static func basic(_ context: Context) throws(Stop) {
@@ -59,7 +61,46 @@ enum Roundtrip {
       }
       lane.close()
     }
+    try singleBytes(context)
   }
+
+  /// Pages full of each byte there is, and pages that are zero but for a byte: at each power of two,
+  /// in front of it, and behind.
+  private static func singleBytes(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 64)
+    let lane = try Lane(context, shape, pages: shape.pageCount, label: "bytes", .zero)
+    let powers = (0...30).map { 1 << $0 }.filter { $0 <= shape.pageSize }
+    let places = Set(powers.flatMap { [$0 - 1, $0, $0 + 1] }).filter { $0 < shape.pageSize }
+    var kinds: [(byte: UInt8, place: Int?)] = (UInt8.min...(.max)).map { ($0, nil) }
+    kinds += places.sorted().map { (0x5a, $0) }
+    for start in stride(from: 0, to: kinds.count, by: shape.pageCount) {
+      let some = kinds[start..<min(start + shape.pageCount, kinds.count)]
+      for (kind, offset) in zip(some, lane.source.offsets) {
+        let page = lane.source.page(at: offset)
+        memset(page, kind.place == nil ? Int32(kind.byte) : 0, shape.pageSize)
+        if let place = kind.place {
+          page.storeBytes(of: kind.byte, toByteOffset: place, as: UInt8.self)
+        }
+      }
+      try lane.pass(Array(lane.source.offsets.prefix(some.count)))
+    }
+    lane.close()
+  }
+
+  /// Bits that a peer's packets may have, or will have one day, besides those of the method.
+  @Sendable private static func flags(_ context: Context) throws(Stop) {
+    let shape = Shape(try context.library, pages: 8)
+    for bit in 0..<32 where !QEMUMethodBits.contains(bit) {
+      var flagged = shape
+      flagged.flags = 1 << UInt32(bit)
+      let lane = try Lane(context, flagged, label: "\(bit)", content: Lane.mix)
+      for count in [8, 0, 3] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
+      lane.close()
+    }
+  }
+
+  /// The bits in which QEMU tells the method.
+  private static let QEMUMethodBits = 1...5
 
   private static func pass(_ shapes: [Shape], _ context: Context) throws(Stop) -> Int {
     let library = try context.library
@@ -67,12 +108,14 @@ enum Roundtrip {
     for shape in shapes where library.supports(shape.pageSize, shape.pageCount) {
       tried += 1
       let most = shape.pageCount
+      // In haste packets of hundreds of pages are not filled: it is their number that counts.
+      let full = context.order.isQuick && most > 129 ? 3 : most
       let lane = try Lane(
-        context, shape, pages: most + 3, label: shape.text, content: Lane.mix)
+        context, shape, pages: full + 3, label: shape.text, content: Lane.mix)
       var random = context.random("pages" + shape.text)
-      var counts = [1, most]
+      var counts = [1, full]
       // In haste only both ends of megabytes: a slow codec takes longest for them.
-      if !context.order.isQuick || shape.pageSize * most <= 1 << 20 {
+      if !context.order.isQuick || shape.pageSize * most <= 1 << 19 {
         for count in [2, (most + 1) / 2] where count < most && count > 1 { counts.append(count) }
       }
       for count in counts { try lane.pass(lane.source.pick(count, &random)) }
@@ -82,18 +125,31 @@ enum Roundtrip {
   }
 
   @Sendable private static func pageSizes(_ context: Context) throws(Stop) {
-    let shapes = [
-      Shape(pageSize: 4096, pageCount: 64), Shape(pageSize: 8192, pageCount: 16),
-      Shape(pageSize: 16384, pageCount: 32), Shape(pageSize: 65536, pageCount: 8),
-      Shape(pageSize: 65536, pageCount: context.rounds(64, quick: 16)),
-      Shape(pageSize: 1 << 21, pageCount: context.rounds(4, quick: 2)),
-    ]
+    // All that there are, in packets of half a megabyte, and some larger ones.
+    var shapes = (12...21).map { log in
+      Shape(pageSize: 1 << log, pageCount: max(2, 1 << (19 - log)))
+    }
+    if !context.order.isQuick {
+      shapes += [Shape(pageSize: 65536, pageCount: 64), Shape(pageSize: 1 << 21, pageCount: 4)]
+    }
     if try pass(shapes, context) == 0 { throw .skipped("supports none of the usual sizes") }
+    if !context.order.isQuick { try largePayload(context) }
+  }
+
+  /// A payload of more than 16 MiB, if pages of noise become one.
+  private static func largePayload(_ context: Context) throws(Stop) {
+    let shape = Shape(pageSize: 1 << 21, pageCount: 9)
+    guard try context.library.supports(shape.pageSize, shape.pageCount) else { return }
+    let lane = try Lane(context, shape, pages: 9, label: "large", .random)
+    try lane.pass(lane.source.offsets)
+    lane.close()
   }
 
   @Sendable private static func packetSizes(_ context: Context) throws(Stop) {
     let size = try context.library.pageSize
-    let shapes = [1, 2, 3, 100, 128, 1000].map { Shape(pageSize: size, pageCount: $0) }
+    let powers = (0...10).map { 1 << $0 }
+    let counts = Set(powers.flatMap { [$0 - 1, $0, $0 + 1] } + [100, 1000]).subtracting([0])
+    let shapes = counts.sorted().map { Shape(pageSize: size, pageCount: $0) }
     if try pass(shapes, context) == 0 { throw .skipped("supports none of the usual sizes") }
   }
 

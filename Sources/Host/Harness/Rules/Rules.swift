@@ -31,11 +31,11 @@ package enum Rules {
     }
     do {
       if !order.test.hasPrefix("load/") { _ = try context.library }
-      let before = ProcessState()
+      Block.report(to: reporter)
+      context.noteState()
       try body(context)
-      if !order.test.hasPrefix("load/"), let changed = ProcessState().difference(from: before) {
-        reporter.find("lifecycle/process-state", "\(changed) changed while it was used")
-      }
+      if !order.isQuick, !context.hasFailed { try OptionEnds.repeated(order.test, body, context) }
+      if !order.test.hasPrefix("load/") { context.checkState("while it was used") }
     } catch {
       switch error {
       case .skipped(let reason): if reporter.count() == 0 { reporter.say(.skipped(reason)) }

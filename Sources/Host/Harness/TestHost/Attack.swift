@@ -1,4 +1,5 @@
 import CHarness
+import Glibc
 import PluginAPI
 
 /// Honest packets of one channel, and receivers that are given something else instead.
@@ -59,6 +60,7 @@ final class Attack {
   func receiver(after count: Int) throws(Stop) -> ReceiveDriver {
     let receiver = try ReceiveDriver(context, shape)
     try context.require(receiver.setup.isOK, "recv_setup() returns \(receiver.setup)")
+    receiver.remembers = true
     for packet in packets.prefix(count) {
       let status = receiver.receive(
         packet.payload, target, packet.offsets, reference: reference)
@@ -81,19 +83,65 @@ final class Attack {
     // A host looks at the announced size before it calls.
     guard (announced ?? payload.count) <= limit else { return false }
     target.poison()
+    let start = charness_thread_time()
     let status = receiver.receive(
       payload, announced: announced, target, offsets, reference: reference)
+    checkTime(charness_thread_time() - start, what())
     let inPacket = Set(offsets)
     for offset in target.offsets where !inPacket.contains(offset) && !target.isPoisoned(offset) {
       context.fail(
         "\(what()): recv() wrote to the page at \(offset), which is not in the packet",
         as: "bounds/other-pages")
     }
-    guard case .failed(let code, _) = status else { return true }
+    guard case .failed(let code, _) = status else {
+      if status.isOK { checkAgain(receiver, offsets, what()) }
+      return true
+    }
     if code == MULTIFD_ERROR_INTERNAL {
       context.fail("\(what()): recv() returns \(status), not CORRUPT", as: "hostile/status")
     }
     return false
+  }
+
+  /// More processor time than any packet is worth, in nanoseconds.
+  private static let mostTime: UInt64 = 250_000_000
+
+  private func checkTime(_ time: UInt64, _ what: @autoclosure () -> String) {
+    guard time > Self.mostTime, charness_sanitized() == 0 else { return }
+    context.fail(
+      "\(what()): recv() needs \(time / 1_000_000) ms of a processor", as: "hostile/time")
+  }
+
+  /// A payload that is accepted gives the same pages whatever was in memory before: another channel
+  /// that has gone through the same gets it over other pages, with other memory from alloc().
+  private func checkAgain(
+    _ receiver: ReceiveDriver, _ offsets: [UInt64], _ what: @autoclosure () -> String
+  ) {
+    let pages = Set(offsets)
+    let first = pages.map { ($0, Array(target.bytes(at: $0))) }
+    guard let other = try? ReceiveDriver(context, shape.filled(with: Filling.other)),
+      other.setup.isOK
+    else { return }
+    var status = CallStatus.ok
+    for packet in receiver.past where status.isOK {
+      target.poison(with: Filling.other)
+      status = other.receive(
+        packet.payload, announced: packet.announced, target, packet.offsets,
+        reference: packet.reference)
+    }
+    let isSame =
+      status.isOK
+      && first.allSatisfy { offset, bytes in
+        bytes.withUnsafeBytes {
+          // As many bytes as the page had when they were copied.
+          memcmp($0.baseAddress!, target.page(at: offset), $0.count) == 0
+        }
+      }
+    if !isSame {
+      context.fail(
+        "\(what()): accepted, and what it gives depends on what was in memory before",
+        as: "hostile/stale-memory")
+    }
   }
 
   /// Whether the target holds what packet `number` sent.

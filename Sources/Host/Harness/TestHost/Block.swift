@@ -1,18 +1,33 @@
 import CHarness
+import CLinux
 import Glibc
+import Synchronization
 
-/// A RAM block: some pages that may be touched, and around each run of them others that may not.
+/// A RAM block as the host has it: some pages that may be touched, and around each run of them
+/// others that may not.
+///
+/// It is memory of a file, mapped twice. A backend gets one mapping; what is in the pages is looked
+/// at through the other, as everybody does who has the guest's memory from the host. A backend that
+/// puts other memory in the place of a page leaves the guest's as it was.
 ///
 /// @unchecked Sendable: addresses only; a test that shares one between threads wants just that.
 final class Block: @unchecked Sendable {
+  /// The backend's mapping.
   let base: UnsafeMutableRawPointer
   let pageSize: Int
   /// Byte offsets of the pages that may be touched, ascending.
   let offsets: [UInt64]
+  /// The same pages, all of which may always be touched.
+  private let view: UnsafeMutableRawPointer
+  /// Bytes of `base` and of `view`.
+  private let size: Int
   private let mapping: UnsafeMutableRawPointer
   private let mappingSize: Int
   private let runs: [(offset: Int, size: Int)]
+  private let device: UInt64
+  private let inode: UInt64
   private var guardNumber: Int32 = -1
+  private var access = GuardedMemory.Access.nothing
 
   /// Pages at `offsets` (multiples of the page size). Memory is zero.
   init(pageSize: Int, offsets: [UInt64], kind: MemoryKind) {
@@ -27,13 +42,25 @@ final class Block: @unchecked Sendable {
       }
     }
     self.runs = runs
-    let size = (runs.last.map { $0.offset + $0.size } ?? 0) + pageSize
-    // One page in front and one behind, and room to start at a multiple of the page size.
-    mappingSize = size + 2 * pageSize
+    size = runs.last.map { $0.offset + $0.size } ?? pageSize
+    // Two pages in front and one behind, and room to start at a multiple of the page size.
+    mappingSize = size + 3 * pageSize
     mapping = map(mappingSize, access: .nothing)
     let aligned =
       (UInt(bitPattern: mapping) + UInt(2 * pageSize) - 1) & ~UInt(pageSize - 1)
     base = UnsafeMutableRawPointer(bitPattern: aligned)!
+    let file = clinux_memfd_create("block")
+    var status = stat()
+    guard file >= 0, ftruncate(file, size) == 0, fstat(file, &status) == 0 else {
+      harnessFault("memory of \(size) bytes")
+    }
+    (device, inode) = (UInt64(status.st_dev), UInt64(status.st_ino))
+    // Within the mapping: at most two pages in front, and one is left behind.
+    guard mmap(base, size, PROT_NONE, MAP_SHARED | MAP_FIXED, file, 0) != MAP_FAILED,
+      let view = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0), view != MAP_FAILED
+    else { harnessFault("mmap of \(size) bytes") }
+    self.view = view
+    close(file)
     note(kind)
     allow(.writing)
   }
@@ -59,12 +86,16 @@ final class Block: @unchecked Sendable {
   func allow(_ access: GuardedMemory.Access, kind: MemoryKind? = nil) {
     if let kind { note(kind) }
     for run in runs { protect(base + run.offset, run.size, access) }
+    self.access = access
   }
+
+  /// A page, `pageSize` bytes from here on; one of `offsets`.
+  func page(at offset: UInt64) -> UnsafeMutableRawPointer { view + Int(offset) }
 
   /// Fills every page; `content` of a page is chosen by its index.
   func fill(_ random: inout Seeded, _ content: (Int) -> Content) {
     for (index, offset) in offsets.enumerated() {
-      content(index).fill(base + Int(offset), pageSize, &random)
+      content(index).fill(page(at: offset), pageSize, &random)
     }
   }
 
@@ -73,23 +104,30 @@ final class Block: @unchecked Sendable {
   static let poison = Filling.byte
 
   /// Makes every page differ from anything that is likely to be sent.
-  func poison() { for run in runs { memset(base + run.offset, Int32(Self.poison), run.size) } }
-
-  /// Whether a page holds nothing but poison.
-  func isPoisoned(_ offset: UInt64) -> Bool {
-    let page = UnsafeRawBufferPointer(start: base + Int(offset), count: pageSize)
-    // The first byte is poison, and each equals the one behind it.
-    return page[0] == Self.poison
-      && memcmp(page.baseAddress!, page.baseAddress! + 1, pageSize - 1) == 0
+  func poison(with byte: UInt8 = poison) {
+    for run in runs { memset(view + run.offset, Int32(byte), run.size) }
   }
 
-  /// Whether a page is the same here and there.
+  /// Whether a page holds nothing but poison.
+  func isPoisoned(_ offset: UInt64, with byte: UInt8 = poison) -> Bool {
+    let page = bytes(at: offset)
+    // The first byte is poison, and each equals the one behind it.
+    return page[0] == byte && memcmp(page.baseAddress!, page.baseAddress! + 1, pageSize - 1) == 0
+  }
+
+  /// Whether a page is the same here and there. One that is the same only in the backend's mapping
+  /// has been reported then, and counts as such.
   func equals(_ other: Block, at offset: UInt64) -> Bool {
-    memcmp(base + Int(offset), other.base + Int(offset), pageSize) == 0
+    if memcmp(page(at: offset), other.page(at: offset), pageSize) == 0 { return true }
+    guard other.access != .nothing,
+      memcmp(page(at: offset), other.base + Int(offset), pageSize) == 0
+    else { return false }
+    Self.report("recv() has put other memory in the place of the page at \(offset)")
+    return true
   }
 
   func bytes(at offset: UInt64) -> UnsafeRawBufferPointer {
-    UnsafeRawBufferPointer(start: base + Int(offset), count: pageSize)
+    UnsafeRawBufferPointer(start: page(at: offset), count: pageSize)
   }
 
   /// `count` different pages: a run, a few runs, or all over the place.
@@ -109,7 +147,38 @@ final class Block: @unchecked Sendable {
   }
 
   deinit {
+    checkMapping()
     charness_guard_remove(guardNumber)
     munmap(mapping, mappingSize)
+    munmap(view, size)
+  }
+}
+
+extension Block {
+  /// Where what is wrong with mappings is told, whoever notices it.
+  private static let reporter = Mutex<Reporter?>(nil)
+  /// Blocks that are still going to be looked at in this process: it costs a look at all mappings.
+  private static let left = Atomic(0)
+
+  /// Has what is wrong with mappings reported there.
+  static func report(to reporter: Reporter) {
+    Self.reporter.withLock { $0 = reporter }
+    left.store(64, ordering: .relaxed)
+  }
+
+  private static func report(_ text: String) {
+    reporter.withLock { $0 }?.find("bounds/mappings", text)
+  }
+
+  /// Whether the backend's mapping still is what it was made of, and can be used as it was allowed.
+  private func checkMapping() {
+    guard Self.left.subtract(1, ordering: .relaxed).oldValue > 0 else { return }
+    var bits: Int32 = 0
+    guard clinux_is_mapped(base, size, device, inode, &bits) != 0 else {
+      return Self.report("a block of guest memory is mapped otherwise than before")
+    }
+    if bits & ~access.bits != 0 {
+      Self.report("pages of guest memory can be used otherwise than the host allows")
+    }
   }
 }

@@ -37,8 +37,17 @@ enum CallStatus: Equatable, CustomStringConvertible {
         context.fail(
           "\(callback)() returns OK although a read has failed", as: "faults/read-fails")
       }
+      if let text = host.errors.last {
+        context.fail(
+          "\(callback)() returns OK and says '\(clean(text))' by error()", as: "hostile/reason")
+      }
       self = .ok
       return
+    }
+    if host.errors.count > 1 {
+      context.fail(
+        "\(callback)() calls error() \(host.errors.count) times for one failure",
+        as: "hostile/reason")
     }
     let name = Self.name(status)
     func odd(_ why: String) {
@@ -93,6 +102,12 @@ struct Shape: Sendable {
   var memory = TestHost.Memory.guarded
   /// Bytes that the host's structs are longer than today's.
   var extra = 0
+  /// Bytes between the end of params and the page that nobody may touch.
+  var behind = 0
+  /// What fresh memory of alloc() is full of.
+  var filling = Filling.byte
+  /// Flags of the packets' headers besides those of the method.
+  var flags: UInt32 = 0
 
   init(_ library: Library, pages: Int = 128) {
     pageSize = library.pageSize
@@ -108,6 +123,12 @@ struct Shape: Sendable {
     var shape = self
     shape.id = id
     shape.channels = channels
+    return shape
+  }
+
+  func filled(with byte: UInt8) -> Shape {
+    var shape = self
+    shape.filling = byte
     return shape
   }
 

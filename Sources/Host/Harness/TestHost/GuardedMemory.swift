@@ -31,25 +31,31 @@ final class GuardedMemory: @unchecked Sendable {
   private let mappingSize: Int
   private let slack: Int
   private var guardNumber: Int32
+  private let filling: UInt8
   /// What may be done with it now.
   private var access = Access.nothing
 
   private static let page = 4096
   private static let canary: UInt8 = 0xc9
 
-  /// Contents are ``Filling``. `alignment` is a power of two. Closed: off limits until it is
-  /// opened.
-  init(_ size: Int, alignment: Int, kind: MemoryKind, isClosed: Bool = false) {
+  /// Contents are ``Filling``. `alignment` is a power of two. So many bytes `behind` it are between
+  /// its end and the page that nobody may touch: none, unless it is to lie at an odd place. Closed:
+  /// off limits until it is opened.
+  init(
+    _ size: Int, alignment: Int, kind: MemoryKind, behind: Int = 0, filling: UInt8 = Filling.byte,
+    isClosed: Bool = false
+  ) {
+    self.filling = filling
     let page = Self.page
     // Behind the first page, so that it may be aligned to more than a page.
     let lead = max(page, alignment)
-    let body = (size + page - 1) / page * page
+    let body = (size + behind + page - 1) / page * page
     let whole = max(body, page) + lead + 2 * page
     mapping = Mappings.take(whole)
     mappingSize = whole
     // Against the end; what alignment leaves between there and the guard page holds a canary.
     let end = UInt(bitPattern: mapping) + UInt(whole - page)
-    let start = (end - UInt(size)) & ~UInt(alignment - 1)
+    let start = (end - UInt(size + behind)) & ~UInt(alignment - 1)
     base = UnsafeMutableRawPointer(bitPattern: start)!
     slack = Int(end - start) - size
     self.size = size
@@ -60,7 +66,7 @@ final class GuardedMemory: @unchecked Sendable {
   /// Memory to write to, with its first contents.
   func open() {
     allow(.writing)
-    Filling.fill(pages.start, pages.size)
+    Filling.fill(pages.start, pages.size, with: filling)
     memset(base + size, Int32(Self.canary), slack)
   }
 

@@ -71,6 +71,11 @@ final class Lane: @unchecked Sendable {
   /// Decodes what was sent and compares; a status that is not OK ends the test.
   func deliver(_ packet: Packet, zero: [UInt64] = [], number: UInt64? = nil) throws(Stop) {
     target.poison()
+    try take(packet, zero: zero, number: number)
+  }
+
+  /// The same; the target is poisoned already.
+  func take(_ packet: Packet, zero: [UInt64] = [], number: UInt64? = nil) throws(Stop) {
     let status = receiver.receive(
       packet.payload, target, packet.offsets, zero: zero, number: number ?? self.number)
     guard status.isOK else {

@@ -99,6 +99,11 @@ final class Library: @unchecked Sendable {
 
   func has(_ capability: UInt32) -> Bool { methods.capabilities & capability != 0 }
 
+  /// QEMU's method bits in the flags of its packets.
+  var methodFlags: UInt32 {
+    methods.qemu_method == MULTIFD_QEMU_METHOD_UNKNOWN ? 0 : methods.qemu_method
+  }
+
   var isStateful: Bool { has(MULTIFD_CAP_STATEFUL) }
 
   /// payload_bound(), 0 for a page size that is not supported.

@@ -46,8 +46,8 @@ extension Block {
   ) {
     self.init(pageSize: source.pageSize, offsets: offsets, kind: .reference)
     for (number, offset) in offsets.enumerated() {
-      // A page that `init` has mapped, writable until below.
-      let page = UnsafeMutableRawBufferPointer(start: base + Int(offset), count: pageSize)
+      // A page that `init` has mapped.
+      let page = UnsafeMutableRawBufferPointer(start: page(at: offset), count: pageSize)
       nearness(number).fill(page, source.bytes(at: offset), &random)
     }
     allow(.reading)
@@ -56,7 +56,7 @@ extension Block {
   /// A copy of a reference image, in another place.
   convenience init(copyOf image: Block) {
     self.init(pageSize: image.pageSize, offsets: image.offsets, kind: .reference)
-    for offset in offsets { memcpy(base + Int(offset), image.base + Int(offset), pageSize) }
+    for offset in offsets { memcpy(page(at: offset), image.page(at: offset), pageSize) }
     allow(.reading)
   }
 }

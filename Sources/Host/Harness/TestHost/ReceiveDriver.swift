@@ -19,6 +19,17 @@ final class ReceiveDriver: @unchecked Sendable {
   private let zero: PageLists
   private var isOpen = true
   private var packet: UInt64 = 0
+  /// The packets that it was given; empty unless it `remembers` them.
+  private(set) var past: [Past] = []
+  var remembers = false
+
+  /// One packet that it was given.
+  struct Past {
+    let payload: [UInt8]
+    let announced: Int?
+    let offsets: [UInt64]
+    let reference: Block?
+  }
 
   init(
     _ context: Context, _ shape: Shape, options: [String: String]? = nil,
@@ -28,12 +39,14 @@ final class ReceiveDriver: @unchecked Sendable {
     self.shape = shape
     if let other { library = other } else { library = try context.library }
     self.options = OptionValues(library, options ?? (other == nil ? context.order.options : [:]))
-    host = TestHost(context, memory: shape.memory, extra: shape.extra)
+    host = TestHost(
+      context, memory: shape.memory, extra: shape.extra, filling: shape.filling)
     host.failingAllocation = failingAllocation
     normal = PageLists(capacity: shape.pageCount)
     zero = PageLists(capacity: shape.pageCount)
     let size = MemoryLayout<MultiFDRecvParams>.size
-    paramsMemory = GuardedMemory(size + shape.extra, alignment: 8, kind: .params)
+    paramsMemory = GuardedMemory(
+      size + shape.extra, alignment: 8, kind: .params, behind: shape.behind)
     params = paramsMemory.base.bindMemory(to: MultiFDRecvParams.self, capacity: 1)
     // All zero, so compress_data and `reference` are NULL; a later host's part stays 0xa5.
     memset(params, 0, size)
@@ -92,6 +105,10 @@ final class ReceiveDriver: @unchecked Sendable {
     zero zeroes: [UInt64] = [], number: UInt64? = nil, reference: Block? = nil
   ) -> CallStatus {
     packet = number ?? packet + 1
+    if remembers {
+      past.append(
+        Past(payload: payload, announced: announced, offsets: offsets, reference: reference))
+    }
     params.pointee.packet_num = packet
     params.pointee.host =
       offsets.isEmpty ? nil : block?.base.assumingMemoryBound(to: UInt8.self)
@@ -99,8 +116,7 @@ final class ReceiveDriver: @unchecked Sendable {
     params.pointee.zero = zero.show(zeroes)
     params.pointee.normal_num = UInt32(offsets.count)
     params.pointee.zero_num = UInt32(zeroes.count)
-    params.pointee.flags =
-      library.methods.qemu_method == MULTIFD_QEMU_METHOD_UNKNOWN ? 0 : library.methods.qemu_method
+    params.pointee.flags = library.methodFlags | shape.flags
     params.pointee.next_packet_size = UInt32(announced ?? payload.count)
     params.pointee.reference =
       reference.map { UnsafePointer($0.base.assumingMemoryBound(to: UInt8.self)) }

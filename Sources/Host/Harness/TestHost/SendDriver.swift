@@ -41,14 +41,16 @@ final class SendDriver: @unchecked Sendable {
     self.shape = shape
     library = try context.library
     self.options = OptionValues(library, options ?? context.order.options)
-    host = TestHost(context, memory: shape.memory, extra: shape.extra)
+    host = TestHost(
+      context, memory: shape.memory, extra: shape.extra, filling: shape.filling)
     host.failingAllocation = failingAllocation
     normal = PageLists(capacity: shape.pageCount)
     zero = PageLists(capacity: shape.pageCount)
     // Exactly iovs_max entries in front of the guard page.
     iov = GuardedMemory((shape.pageCount + 16) * 16, alignment: 16, kind: .iov)
     let size = MemoryLayout<MultiFDSendParams>.size
-    paramsMemory = GuardedMemory(size + shape.extra, alignment: 8, kind: .params)
+    paramsMemory = GuardedMemory(
+      size + shape.extra, alignment: 8, kind: .params, behind: shape.behind)
     params = paramsMemory.base.bindMemory(to: MultiFDSendParams.self, capacity: 1)
     // All zero, so compress_data and `reference` are NULL; a later host's part stays 0xa5.
     memset(params, 0, size)
@@ -122,8 +124,7 @@ final class SendDriver: @unchecked Sendable {
     params.pointee.zero = zero.show(zeroes)
     params.pointee.normal_num = UInt32(offsets.count)
     params.pointee.zero_num = UInt32(zeroes.count)
-    params.pointee.flags =
-      library.methods.qemu_method == MULTIFD_QEMU_METHOD_UNKNOWN ? 0 : library.methods.qemu_method
+    params.pointee.flags = library.methodFlags | shape.flags
     params.pointee.next_packet_size = 0
     params.pointee.iovs_num = 0
     params.pointee.reference =
@@ -154,6 +155,9 @@ final class SendDriver: @unchecked Sendable {
       return Payload(status: .breach)
     }
     checkSize(size, offsets.count)
+    if pieces.contains(where: { $0.length == 0 }) {
+      context.fail("a piece of iov is empty", as: "bounds/iov-sum")
+    }
     var bytes: [UInt8] = []
     bytes.reserveCapacity(size)
     charness_blame("bounds/iov-memory")

@@ -24,6 +24,7 @@ final class TestHost: @unchecked Sendable {
 
   private let context: Context
   private let memory: Memory
+  private let filling: UInt8
   private let servicesMemory: GuardedMemory
   /// What the backend gets.
   let services: UnsafePointer<MultiFDServices>
@@ -64,11 +65,21 @@ final class TestHost: @unchecked Sendable {
 
   /// As the real host's.
   static let memoryLimit = 256 << 20
+  /// A warning in setup has its place; one in every packet fills an operator's disk.
+  private static let mostLoud = 4
 
-  /// `extra`: bytes that the struct is longer than today's, as a later host's is.
-  init(_ context: Context, memory: Memory = .guarded, extra: Int = 0) {
+  /// Callbacks that went well and had an error or a warning logged.
+  private var loud = 0
+  private var isLoud = false
+
+  /// `extra`: bytes that the struct is longer than today's, as a later host's is. `filling`: what
+  /// memory of alloc() is full of.
+  init(
+    _ context: Context, memory: Memory = .guarded, extra: Int = 0, filling: UInt8 = Filling.byte
+  ) {
     self.context = context
     self.memory = memory
+    self.filling = filling
     let size = MemoryLayout<MultiFDServices>.size
     servicesMemory = GuardedMemory(size + extra, alignment: 8, kind: .services)
     services = UnsafePointer(
@@ -108,14 +119,23 @@ final class TestHost: @unchecked Sendable {
     hasFailedService = false
     hasBeenMisused = false
     errors = []
+    isLoud = false
     readCount = 0
+    let isTraced = context.trace?.begin(name, channel: channel, packet: packet) ?? false
     // A literal: NUL-terminated and there for ever.
     charness_enter(
       UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self), channel, packet)
-    let isTraced = context.trace?.begin(name, channel: channel, packet: packet) ?? false
     let status = body()
     charness_leave()
     if isTraced { context.trace?.end(name, status, sizes()) }
+    if isLoud, status == MULTIFD_OK {
+      loud += 1
+      if loud == Self.mostLoud {
+        context.fail(
+          "\(callback)() has warnings or errors logged though all goes well, again and again",
+          as: "lifecycle/prints-nothing")
+      }
+    }
     isReceiving = false
     callback = ""
     return status
@@ -211,6 +231,7 @@ final class TestHost: @unchecked Sendable {
     if level > MULTIFD_LOG_DEBUG || UInt(bitPattern: message) == 0 {
       context.fail("log() with level \(level) or without a text", as: "bounds/services")
     }
+    if level <= MULTIFD_LOG_WARNING { isLoud = true }
   }
 
   private func error(_ message: UnsafePointer<CChar>) {
@@ -235,7 +256,8 @@ final class TestHost: @unchecked Sendable {
     allocated += size
     peak = max(peak, allocated)
     if memory == .guarded {
-      let memory = GuardedMemory(size, alignment: alignment, kind: .allocation)
+      let memory = GuardedMemory(
+        size, alignment: alignment, kind: .allocation, filling: filling)
       live[memory.base] = (size, memory)
       return memory.base
     }

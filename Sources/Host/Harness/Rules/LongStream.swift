@@ -1,0 +1,36 @@
+import CHarness
+import PluginAPI
+
+/// `roundtrip/long-stream`: a channel that is used for longer than a counter of 16 bits lasts, or
+/// one of 32 bits for bytes.
+enum LongStream {
+  @Sendable static func check(_ context: Context) throws(Stop) {
+    if context.order.isQuick { throw .skipped("only a full run takes the time") }
+    let library = try context.library
+    let shape = Shape(library)
+    let lane = try Lane(context, shape, content: Lane.mix)
+    for number in 0..<70_000 {
+      try lane.pass([lane.source.offsets[number % lane.source.offsets.count]])
+    }
+    let (bytes, seconds) = try fill(lane, shape)
+    context.measure("stream.bytes", Double(bytes), "bytes")
+    if bytes <= 1 << 32 {
+      context.reporter.say(
+        .text("\(bytes >> 20) MiB went through the channel in \(fixed(seconds, 0)) s, not 4 GiB"))
+    }
+    lane.close()
+  }
+
+  /// Full packets until more than 4 GiB of pages have passed, or the time is up.
+  private static func fill(_ lane: Lane, _ shape: Shape) throws(Stop) -> (Int, Double) {
+    let start = charness_now()
+    let deadline = start + 10_000_000_000
+    let pages = Array(lane.source.offsets.prefix(shape.pageCount))
+    var bytes = 0
+    while bytes <= 1 << 32, charness_now() < deadline {
+      try lane.pass(pages)
+      bytes += pages.count * shape.pageSize
+    }
+    return (bytes, Double(charness_now() - start) / 1e9)
+  }
+}

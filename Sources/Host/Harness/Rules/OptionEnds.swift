@@ -1,0 +1,35 @@
+import CHarness
+
+/// In a full run the rules on packets hold at both ends of every option, not only with the defaults:
+/// the same test, shorter, once more with each of them, as far as a little time goes.
+enum OptionEnds {
+  private static let groups: [TestGroup] = [.roundtrip, .bounds, .hostile, .order, .determinism]
+  /// These see to options themselves, start processes, or search.
+  private static let others = [
+    "roundtrip/changing-pages", "roundtrip/long-stream", "determinism/processes",
+    "bounds/payload-bound", "hostile/bomb",
+  ]
+  /// Some ends of some codecs cost seconds a packet.
+  private static let time: UInt64 = 500_000_000
+
+  static func repeated(
+    _ test: String, _ body: Rules.Body, _ context: Context
+  ) throws(Stop) {
+    guard let group = Catalogue.test(test)?.group, groups.contains(group), !others.contains(test)
+    else { return }
+    let all = try Options.extremes(context)
+    guard !all.isEmpty else { return }
+    // Where the time ends is not at the same option in every test.
+    let first = Int(context.random("options").state % UInt64(all.count))
+    let deadline = charness_now() + time
+    for options in all[first...] + all[..<first] where charness_now() < deadline {
+      do throws(Stop) {
+        try body(context.with(options))
+      } catch {
+        // A test that does not apply here has been of use with the defaults.
+        if case .failed = error { throw .failed }
+      }
+      if context.hasFailed { return }
+    }
+  }
+}

@@ -1,0 +1,117 @@
+import CHarness
+import Glibc
+import PluginAPI
+
+/// What calls cost in time: `resources/processor-time` and `lifecycle/prompt`. Only what no codec
+/// needs is a breach, for machines are slow and busy: time asleep, and pages that take hundreds of
+/// times as long as others.
+enum ProcessorTime {
+  /// What some calls took, in nanoseconds.
+  private struct Cost {
+    /// Processor time of this thread.
+    var own: UInt64
+    /// Neither this process at work, nor waiting for a processor.
+    var asleep: UInt64
+  }
+
+  private static func cost(_ body: () throws(Stop) -> Void) throws(Stop) -> Cost {
+    let (wall, own) = (charness_now(), charness_thread_time())
+    let (all, waited) = (charness_process_time(), charness_thread_waited())
+    try body()
+    let used = charness_process_time() &- all &+ charness_thread_waited() &- waited
+    let passed = charness_now() &- wall
+    return Cost(own: charness_thread_time() &- own, asleep: passed > used ? passed - used : 0)
+  }
+
+  private static func median(_ values: [UInt64]) -> UInt64 { values.sorted()[values.count / 2] }
+
+  // MARK: Packets
+
+  /// More than a page of 4 KiB is worth, whatever it holds.
+  private static let mostForPage: UInt64 = 2_000_000
+  /// And so much more than others of the same backend.
+  private static let mostTimes: UInt64 = 100
+  /// More sleep than a packet of half a megabyte is worth.
+  private static let mostSleep: UInt64 = 700_000
+
+  @Sendable static func ofPackets(_ context: Context) throws(Stop) {
+    if charness_sanitized() != 0 { throw .missed("a sanitizer takes time itself") }
+    let library = try context.library
+    try contents(context, library)
+    let shape = Shape(library)
+    let lane = try Lane(context, shape, pages: shape.pageCount, label: "sleep", .sparse)
+    var asleep: [[UInt64]] = [[], []]
+    for _ in 0..<context.rounds(41, quick: 15) {
+      var packet: Packet?
+      asleep[0].append(
+        try cost { () throws(Stop) in packet = try lane.send(lane.source.offsets) }.asleep)
+      guard let packet else { break }
+      asleep[1].append(try cost { () throws(Stop) in try lane.deliver(packet) }.asleep)
+    }
+    let reads = lane.receiver.host.readCount
+    context.measure("recv.reads", Double(reads), "")
+    if reads > 4 * shape.pageCount {
+      context.reporter.say(
+        .text("recv() reads a packet of \(shape.text) in \(reads) calls: few large ones cost less"))
+    }
+    for (callback, times) in zip(["send_prepare", "recv"], asleep) {
+      let time = median(times)
+      context.check(
+        time < mostSleep,
+        "\(callback)() waits for \(time / 1000) us in a packet of \(shape.text), with no processor "
+          + "at work")
+    }
+  }
+
+  /// The same number of pages of each content.
+  private static func contents(_ context: Context, _ library: Library) throws(Stop) {
+    let shape = Shape(library, pages: 4)
+    let scale = UInt64(max(1, shape.pageSize / 4096 * shape.pageCount))
+    var costs: [(content: Content, encode: UInt64, decode: UInt64)] = []
+    for content in Content.allCases {
+      let lane = try Lane(context, shape, pages: 4, label: content.rawValue, content)
+      let pages = Array(lane.source.offsets.prefix(shape.pageCount))
+      var best = (encode: UInt64.max, decode: UInt64.max)
+      // The best of some: others may have disturbed it.
+      for _ in 0..<3 {
+        var packet: Packet?
+        let encode = try cost { () throws(Stop) in packet = try lane.send(pages) }.own
+        guard let packet else { break }
+        let decode = try cost { () throws(Stop) in try lane.deliver(packet) }.own
+        best = (min(best.encode, encode), min(best.decode, decode))
+      }
+      costs.append((content, best.encode / scale, best.decode / scale))
+      lane.close()
+    }
+    let usual = (median(costs.map(\.encode)), median(costs.map(\.decode)))
+    for (content, encode, decode) in costs {
+      for (what, time, usual) in [("encode", encode, usual.0), ("decode", decode, usual.1)] {
+        context.check(
+          time < mostForPage || time < mostTimes * usual,
+          "4 KiB of \(content.rawValue) take \(time / 1000) us to \(what), others \(usual / 1000) us"
+        )
+      }
+    }
+  }
+
+  // MARK: Setup
+
+  @Sendable static func ofSetup(_ context: Context) throws(Stop) {
+    if charness_sanitized() != 0 { throw .missed("a sanitizer takes time itself") }
+    let shape = Shape(try context.library)
+    var costs: [Cost] = []
+    for _ in 0..<context.rounds(15, quick: 7) {
+      costs.append(
+        try cost { () throws(Stop) in
+          let sides = (try SendDriver(context, shape), try ReceiveDriver(context, shape))
+          sides.0.close()
+          sides.1.close()
+        })
+    }
+    let (asleep, own) = (median(costs.map(\.asleep)), median(costs.map(\.own)))
+    context.check(
+      asleep < 5_000_000,
+      "setup and cleanup wait for \(asleep / 1000) us, with no processor at work")
+    context.check(own < 200_000_000, "setup and cleanup take \(own / 1_000_000) ms of a processor")
+  }
+}

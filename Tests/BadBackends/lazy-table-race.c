@@ -1,0 +1,7 @@
+/* expect: isolation/first-packets */
+/* A table for all channels is filled at the first packet, the flag set first. */
+#include "prelude.h"
+static volatile int ready; static uint8_t ident[1 << 16];
+#define ON_RECEIVED if (!ready) { ready = 1; for (int k = 0; k < 1 << 16; k++) ident[k] = 0x55; } \
+  for (uint32_t i = 0; i < p->normal_num; i++) p->host[p->normal[i]] ^= ident[(p->normal[i] >> 3) & 0xffff] ^ 0x55
+#include "base.h"

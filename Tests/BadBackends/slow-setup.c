@@ -1,0 +1,4 @@
+/* expect: lifecycle/prompt */
+/* Setup takes 20 ms of sleep. */
+#define ON_SETUP usleep(20000)
+#include "base.h"
