@@ -1,3 +1,3 @@
-/* expect: hostile/truncated hostile/page-count */
+/* expect: hostile/truncated hostile/page-count hostile/stale-memory */
 #define ON_SHORT return MULTIFD_OK
 #include "base.h"

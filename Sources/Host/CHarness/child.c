@@ -186,12 +186,6 @@ uint64_t charness_waited(int pid) {
   return most;
 }
 
-void charness_begin_child(void) {
-  const struct rlimit none = {0, 0};
-  setrlimit(RLIMIT_CORE, &none);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-}
-
 static rlim_t limit(int what, rlim_t bytes) {
   struct rlimit now;
   if (getrlimit(what, &now) != 0) return bytes;
@@ -199,6 +193,15 @@ static rlim_t limit(int what, rlim_t bytes) {
   now.rlim_cur = bytes < now.rlim_max ? bytes : now.rlim_max;
   setrlimit(what, &now);
   return before;
+}
+
+void charness_begin_child(void) {
+  /* No core file is so short, and a limit of 0 is told from it. */
+  const struct rlimit none = {1, 1};
+  setrlimit(RLIMIT_CORE, &none);
+  /* As an operator has it: there is something left to be raised. */
+  limit(RLIMIT_NOFILE, 1024);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
 uint64_t charness_limit_data(uint64_t bytes) { return limit(RLIMIT_DATA, bytes); }

@@ -239,7 +239,8 @@ static void take_random(process_state *state) {
   static int is_ours;
   if (!is_ours) {
     is_ours = 1;
-    initstate(1, random_numbers, sizeof random_numbers);
+    /* Not the seed that everybody uses. */
+    initstate(0x6d756c74, random_numbers, sizeof random_numbers);
   }
   HASH(PROCESS_RANDOM, random_numbers);
   /* seed48() tells the old numbers when it is given new ones. */

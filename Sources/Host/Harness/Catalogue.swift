@@ -77,7 +77,7 @@ public enum Catalogue {
     .init("load/quiet", "opening it and asking for the table prints nothing"),
     .init("load/process-state", "opening it leaves the process as it was: signals, limits, …"),
     .init("load/starts-nothing", "opening it starts no thread and leaves no descriptor open"),
-    .init("load/prompt", "opening it takes less than a second"),
+    .init("load/prompt", "opening it takes less than a second", gate: true),
     .init("load/static-tls", "it takes no more than a little of the process's static TLS"),
     .init("load/run-path", "it looks for libraries beside itself and in the system's folders"),
     .init("load/entry-twice", "the entry point answers the same every time it is called"),
@@ -226,7 +226,7 @@ public enum Catalogue {
     .init("resources/memory-failures", "memory does not grow with failures"),
     .init("resources/memory-threads", "memory does not grow with threads that come and go"),
     .init(
-      "resources/processor-time", "packets do not sleep, no content takes a hundred times as long"),
+      "resources/processor-time", "packets do not sleep, no content takes fifty times as long"),
     .init("resources/descriptors", "descriptors are closed again"),
     .init("resources/threads", "threads have ended when cleanup returns"),
     .init("resources/peak", "a channel needs no more memory than the host gives (and how much)"),

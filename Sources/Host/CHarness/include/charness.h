@@ -121,6 +121,14 @@ void charness_limit_address_space(uint64_t spare);
 /* Runs `body` in a thread that has `size` bytes of stack, and waits for it. 0, or an errno value. */
 int charness_on_stack(size_t size, void (*body)(void *), void *with);
 
+/* ---- calls that meet: meet.c ---- */
+
+/* Runs `one` in this thread and `other` in another. `delay` nanoseconds after its start `one` is interrupted until `other`
+ * has ended, or for a tenth of a second; with 0, or where it has ended by then, `other` comes after it. `time` gets how
+ * long `one` took. Once in a process, which has a handler for a signal from then on. 0, or an errno value. */
+int charness_meet(uint64_t delay, void (*one)(void *), void (*other)(void *), void *with,
+                  uint64_t *time);
+
 /* ---- what a thread asks of the kernel: watch.c ---- */
 
 /* From here on the calling thread, and those that it starts, are watched; once in a process. 0, or an errno value where

@@ -38,8 +38,8 @@ typedef struct {
   uint64_t parts[PROCESS_STATES];
 } process_state;
 
-/* The state now. The first call gives random() a buffer of its own to look into, which changes no number of it for
- * those who call srandom(). Not for two threads at once. */
+/* The state now. The first call gives random() a buffer of its own to look into, and other numbers than it begins with.
+ * Not for two threads at once. */
 void process_state_take(process_state *state);
 
 /* How many threads the process has. */

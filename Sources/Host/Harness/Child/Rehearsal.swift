@@ -26,6 +26,6 @@ enum Rehearsal {
     let list = PageLists(capacity: shape.pageCount)
     _ = list.show(offsets)
     list.hide()
-    TestHost(Context(order, reporter)).checkEmpty("")
+    TestHost.rehearse(Context(order, reporter))
   }
 }

@@ -17,7 +17,7 @@ enum ChangingPages {
         rounds: context.rounds(200, quick: 60))
     }
     // What is read twice may be so with some options only. Few packets: some of them are slow.
-    for options in try Options.extremes(context) {
+    for options in try Options.extremes(context) where try Options.holds(options, context) {
       try changing(
         context, library, Shape(library, pages: 16), .ram, options: options,
         rounds: context.rounds(60, quick: 30))

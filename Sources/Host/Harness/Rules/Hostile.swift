@@ -115,6 +115,13 @@ enum Hostile {
   private static func extremes(_ context: Context, step: Int) throws(Stop) {
     let attack = try Attack(context)
     let all = attack.target.offsets
+    for first in stride(from: 0, through: 255, by: step).map({ UInt8($0) }) {
+      let receiver = try attack.receiver(after: 0)
+      let count = attack.shape.pageCount
+      attack.hit(
+        receiver, [UInt8](repeating: first, count: count), Array(all.prefix(count)),
+        "\(count) bytes of \(first)")
+    }
     for count in [attack.shape.pageCount, 1] {
       let size = min(attack.limit, attack.library.bound(attack.shape.pageSize, count))
       for (fill, name) in [(UInt8(0xff), "ones"), (0, "zeroes")] {

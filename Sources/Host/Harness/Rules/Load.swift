@@ -101,12 +101,27 @@ enum Load {
   private static let longest: UInt64 = 1_000_000_000
 
   @Sendable private static func prompt(_ context: Context) throws(Stop) {
-    let (start, waited) = (charness_now(), charness_thread_waited())
-    _ = try openedEntry(context)(UInt32(MULTIFD_ABI_MAJOR))
-    let time =
-      charness_now() - start - min(charness_now() - start, charness_thread_waited() - waited)
-    context.check(time < longest, "opening it takes \(time / 1_000_000) ms")
+    if charness_sanitized() != 0 { throw .missed("a sanitizer does not live with fork()") }
+    // A disk or another process may have held up one of them.
+    for attempt in 1...3 {
+      let child = fork()
+      try context.require(child >= 0, "no process for it")
+      if child == 0 {
+        let (start, waited) = (charness_now(), charness_thread_waited())
+        _ = (try? openedEntry(context))?(UInt32(MULTIFD_ABI_MAJOR))
+        let (passed, idle) = (charness_now() &- start, charness_thread_waited() &- waited)
+        _exit(passed < longest + idle ? 0 : slow)
+      }
+      var status: Int32 = 0
+      while waitpid(child, &status, 0) < 0, errno == EINTR {}
+      // How it ends is looked at elsewhere.
+      guard status == slow << 8 else { return }
+      context.check(attempt < 3, "opening it takes more than a second")
+    }
   }
+
+  /// The exit code of a process in which it took too long.
+  private static let slow: Int32 = 3
 
   /// A process has little room for such variables in libraries that are opened late, and other
   /// backends want some, too.

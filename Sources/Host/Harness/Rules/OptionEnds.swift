@@ -23,6 +23,7 @@ enum OptionEnds {
     let first = Int(context.random("options").state % UInt64(all.count))
     let deadline = charness_now() + time
     for options in all[first...] + all[..<first] where charness_now() < deadline {
+      guard try Options.holds(options, context) else { continue }
       do throws(Stop) {
         try body(context.with(options))
       } catch {

@@ -110,6 +110,26 @@ enum Options {
     return true
   }
 
+  /// Whether a channel works that has these options at both sides. If not, it has been reported
+  /// under `options/ends`.
+  static func holds(_ options: [String: String], _ context: Context) throws(Stop) -> Bool {
+    do throws(Stop) {
+      let shape = Shape(try context.library, pages: 8)
+      let sides = (
+        try SendDriver(context, shape, options: options),
+        try ReceiveDriver(context, shape, options: options)
+      )
+      guard sides.0.setup.isOK, sides.1.setup.isOK else { throw .failed }
+      let lane = try Lane(context, shape, sides: sides, content: Lane.mix)
+      lane.honestyRule = "options/ends"
+      for count in [8, 1, 5] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
+      return true
+    } catch {
+      context.fail("so it is with \(text(options))", as: "options/ends")
+      return false
+    }
+  }
+
   private static func text(_ options: [String: String]) -> String {
     options.isEmpty
       ? "the defaults"
@@ -131,6 +151,12 @@ enum Options {
     var shapes: [(Shape, [Int])] = [(Shape(library), [8, 1, 128])]
     let large = Shape(pageSize: 65536, pageCount: 2)
     if library.supports(large.pageSize, large.pageCount) { shapes.append((large, [2])) }
+    for (shape, counts) in shapes {
+      // What fails with the defaults is none of the options'.
+      let lane = try Lane(context, shape, pages: shape.pageCount, content: Lane.mix)
+      lane.honestyRule = "roundtrip/page-sizes"
+      for count in counts { try lane.pass(Array(lane.source.offsets.prefix(count))) }
+    }
     for options in try extremes(context) {
       for (shape, counts) in shapes {
         _ = try works(context, options, mayRefuse: false, shape: shape, counts: counts)
@@ -142,7 +168,7 @@ enum Options {
   /// option at one side, the defaults at the other.
   @Sendable private static func apart(_ context: Context) throws(Stop) {
     guard try !context.library.options.isEmpty else { throw .skipped("no options") }
-    for options in try extremes(context) {
+    for options in try extremes(context) where try holds(options, context) {
       for (sent, received) in [(options, [:]), ([:], options)] {
         _ = try works(context, sent, received: received, mayRefuse: false, counts: [8, 3])
       }

@@ -21,6 +21,7 @@ enum Order {
     var random = context.random("pages")
     for options in try [context.order.options] + Options.extremes(context) {
       let isDefault = options == context.order.options
+      if !isDefault, try !Options.holds(options, context) { continue }
       let lane = try Lane(
         context, Shape(library, pages: 16), options: options, content: Lane.mix)
       let count = isDefault ? context.rounds(40, quick: 12) : 4

@@ -3,7 +3,7 @@ import Glibc
 import PluginAPI
 
 /// What calls cost in time: `resources/processor-time` and `lifecycle/prompt`. Only what no codec
-/// needs is a breach, for machines are slow and busy: time asleep, and pages that take hundreds of
+/// needs is a breach, for machines are slow and busy: time asleep, and pages that take fifty
 /// times as long as others.
 enum ProcessorTime {
   /// What some calls took, in nanoseconds.
@@ -30,7 +30,7 @@ enum ProcessorTime {
   /// More than a page of 4 KiB is worth, whatever it holds.
   private static let mostForPage: UInt64 = 2_000_000
   /// And so much more than others of the same backend.
-  private static let mostTimes: UInt64 = 100
+  private static let mostTimes: UInt64 = 50
   /// More sleep than a packet of half a megabyte is worth.
   private static let mostSleep: UInt64 = 700_000
 

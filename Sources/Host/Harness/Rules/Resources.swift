@@ -31,9 +31,12 @@ enum Resources {
   /// Runs `body` in three parts of `count` rounds. The first is for everything that is only made
   /// once; a leak shows in both of the others.
   ///
-  /// - Parameter held: what is taken from alloc() at the moment.
+  /// - Parameters:
+  ///   - least: bytes of malloc() in a part that count as growth: what the harness itself has in use
+  ///     is not always the same.
+  ///   - held: what is taken from alloc() at the moment.
   private static func watch(
-    _ context: Context, _ noun: String, count: Int, held: () -> Int = { 0 },
+    _ context: Context, _ noun: String, count: Int, least: Int, held: () -> Int = { 0 },
     _ body: (Int) throws(Stop) -> Void
   ) throws(Stop) {
     var inUse: [Int] = [], data: [Int] = [], taken: [Int] = []
@@ -49,12 +52,12 @@ enum Resources {
     }
     // What malloc() and alloc() have given out is known to the byte; whole pages and arenas of the
     // process come once and are no leak.
-    for (what, values, least) in [
-      ("alloc()", taken, 1), ("malloc()", inUse, 32),
+    for (what, values, smallest) in [
+      ("alloc()", taken, 1), ("malloc()", inUse, least),
       ("the process's data", data, max(count * 64, 96 << 10)),
     ] {
       let growth = zip(values, values.dropFirst()).map { $1 - $0 }
-      if growth.allSatisfy({ $0 >= least }) {
+      if growth.allSatisfy({ $0 >= smallest }) {
         context.fail("\(what): \(growth.last!) bytes more after \(count) more \(noun), every time")
         return
       }
@@ -67,7 +70,8 @@ enum Resources {
     let shape = Shape(library, pages: 2).plain()
     let source = Block(pageSize: shape.pageSize, pages: 2, kind: .source)
     let target = Block(pageSize: shape.pageSize, pages: 2, kind: .target)
-    try watch(context, "channels", count: context.rounds(400, quick: 120)) { round throws(Stop) in
+    let count = context.rounds(400, quick: 120)
+    try watch(context, "channels", count: count, least: 16 * count) { round throws(Stop) in
       let send = try SendDriver(context, shape)
       let receive = try ReceiveDriver(context, shape)
       if round % 2 == 0 {
@@ -85,10 +89,13 @@ enum Resources {
     let shape = Shape(try context.library, pages: 16).plain()
     let lane = try Lane(context, shape, content: Lane.mix)
     var random = context.random("pages")
+    let count = context.rounds(10_000, quick: 1000)
     try watch(
-      context, "packets", count: context.rounds(10_000, quick: 1000),
+      context, "packets", count: count, least: 32,
       held: { lane.sender.host.allocated + lane.receiver.host.allocated }
-    ) { _ throws(Stop) in
+    ) { round throws(Stop) in
+      // The driver keeps the last payload: an empty one, when memory is looked at.
+      if round % count == count - 1 { return try lane.pass([]) }
       // It is packets that count.
       let most = Int.random(in: 0..<4, using: &random) == 0 ? 4 : 1
       try lane.pass(lane.source.pick(Int.random(in: 0...most, using: &random), &random))
@@ -110,6 +117,9 @@ enum Resources {
       (
         "setups that failed",
         { () throws(Stop) in
+          // That it survives this is another test's.
+          charness_blame("lifecycle/failed-setup")
+          defer { charness_blame(nil) }
           try SendDriver(context, shape, failingAllocation: 0).close()
           try ReceiveDriver(context, shape, failingAllocation: 0).close()
         }
@@ -132,8 +142,9 @@ enum Resources {
         }
       ),
     ]
+    let count = context.rounds(400, quick: 60)
     for (noun, body) in kinds {
-      try watch(context, noun, count: context.rounds(400, quick: 60)) { _ throws(Stop) in
+      try watch(context, noun, count: count, least: 16 * count) { _ throws(Stop) in
         try body()
       }
     }
@@ -145,7 +156,8 @@ enum Resources {
     if charness_sanitized() != 0 { throw .missed("a sanitizer keeps what is freed") }
     let shape = Shape(try context.library, pages: 4).plain()
     let lane = try Lane(context, shape, pages: 4, content: Lane.mix)
-    try watch(context, "threads", count: context.rounds(200, quick: 40)) { round throws(Stop) in
+    let count = context.rounds(200, quick: 40)
+    try watch(context, "threads", count: count, least: 16 * count) { round throws(Stop) in
       concurrently(1) { _ in _ = try? lane.pass(Array(lane.source.offsets.prefix(1 + round % 4))) }
       if context.hasFailed { throw .failed }
     }
@@ -158,13 +170,12 @@ enum Resources {
     for round in 0..<8 {
       let lane = try Lane(context, shape, label: "\(round)", content: Lane.mix)
       for count in [4, 1] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
-      switch round % 3 {
-      case 0: _ = lane.receiver.receive([1, 2, 3], lane.target, [0])
-      case 1:
+      if round % 2 == 0 {
+        _ = lane.receiver.receive([1, 2, 3], lane.target, [0])
+      } else {
         let packet = try lane.send(Array(lane.source.offsets.prefix(3)))
         lane.receiver.host.failingRead = (0, MULTIFD_ERROR_CHANNEL)
         _ = lane.receiver.receive(packet.payload, lane.target, packet.offsets)
-      default: try SendDriver(context, shape, failingAllocation: 0).close()
       }
       lane.close()
     }

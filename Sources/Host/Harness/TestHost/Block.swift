@@ -115,15 +115,21 @@ final class Block: @unchecked Sendable {
     return page[0] == byte && memcmp(page.baseAddress!, page.baseAddress! + 1, pageSize - 1) == 0
   }
 
-  /// Whether a page is the same here and there. One that is the same only in the backend's mapping
-  /// has been reported then, and counts as such.
+  /// Whether a page is the same here and there.
   func equals(_ other: Block, at offset: UInt64) -> Bool {
-    if memcmp(page(at: offset), other.page(at: offset), pageSize) == 0 { return true }
-    guard other.access != .nothing,
-      memcmp(page(at: offset), other.base + Int(offset), pageSize) == 0
-    else { return false }
-    Self.report("recv() has put other memory in the place of the page at \(offset)")
-    return true
+    memcmp(page(at: offset), other.page(at: offset), pageSize) == 0
+  }
+
+  /// Looks for pages that hold something only in the backend's mapping. They are reported, and then
+  /// hold it here too, so that it is judged no second time for that.
+  func settle(_ offsets: [UInt64]) {
+    for offset in offsets {
+      // Both mappings have the page, and this one may be read while the block is the backend's.
+      let (mine, theirs) = (page(at: offset), base + Int(offset))
+      guard access != .nothing, memcmp(mine, theirs, pageSize) != 0 else { continue }
+      Self.report("recv() has put other memory in the place of the page at \(offset)")
+      memcpy(mine, theirs, pageSize)
+    }
   }
 
   func bytes(at offset: UInt64) -> UnsafeRawBufferPointer {

@@ -125,6 +125,7 @@ final class ReceiveDriver: @unchecked Sendable {
     }
     normal.hide()
     zero.hide()
+    block?.settle(offsets)
     if status.isOK, host.unread > 0, !host.hasFailedService {
       context.fail(
         "recv() returns OK and leaves \(host.unread) of \(announced ?? payload.count) bytes unread",

@@ -291,6 +291,29 @@ final class TestHost: @unchecked Sendable {
     if freed.count > 64 { freed.removeFirst() }
   }
 
+  /// Calls every service once, as a backend does: what is made at the first call is made then, and
+  /// not while somebody looks at how a backend behaves.
+  static func rehearse(_ context: Context) {
+    let host = TestHost(context)
+    let services = host.services.pointee, channel = host.channel
+    _ = host.call("recv", 0, 0, payload: [1, 2, 3, 4], announced: 4) {
+      var bytes = (UInt64(0), UInt64(0))
+      return withUnsafeMutableBytes(of: &bytes) { room in
+        // Four bytes of sixteen, in three pieces.
+        _ = services.read(channel, room.baseAddress!, 1)
+        var pieces = [
+          MultiFDIOVec(iov_base: room.baseAddress!, iov_len: 1),
+          MultiFDIOVec(iov_base: room.baseAddress! + 8, iov_len: 2),
+        ]
+        let status = services.readv(channel, &pieces, 2)
+        services.log(channel, MULTIFD_LOG_DEBUG, "")
+        services.free(channel, services.alloc(channel, 64, 64))
+        return status
+      }
+    }
+    host.checkEmpty("")
+  }
+
   /// After cleanup: what was not given back is a breach of `resources/services-memory`.
   func checkEmpty(_ cleanup: String) {
     for (pointer, (size, memory)) in live {
