@@ -66,7 +66,7 @@ struct HarnessCommand: ParsableCommand {
       "Where fuzzing keeps what showed something new, from run to run.", valueName: "dir"))
   var corpusDir: String?
 
-  @Flag(help: "Fewer rounds of everything, about 2 seconds: level 5.")
+  @Flag(help: "Fewer rounds of everything, some seconds: level 5.")
   var quick = false
 
   @Option(help: ArgumentHelp("How much is done: 1 … 10, 7 unless told otherwise.", valueName: "n"))
