@@ -11,7 +11,7 @@ BUILD := .build/release
 INSTALL_BUILD := .build-install
 PLUGINS := nocomp zlib zstd lz4
 EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip delta
-DOCS := README.md Plugins.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
+DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
 .PHONY: help setup build demo test arrows soak interop bench bench-relay bench-checkpoint fuzz sanitize examples \

@@ -88,6 +88,8 @@ let package = Package(
     host("Transport", ["System", "CLinux"]),
     host("Chart", []),
     host("Version", []),
+    // What the harness writes beside a library, and a host reads there.
+    host("Certificates", []),
     // What `multifd plugins new` writes: sources of other languages, and Swift that is not the
     // target's.
     .target(
@@ -118,9 +120,14 @@ let package = Package(
     // What a backend's author tries a backend with. It knows the C ABI and the loader, not the
     // host.
     .target(name: "CHarness", path: "Sources/Host/CHarness"),
-    host("Harness", ["PluginAPI", "PluginLoader", "CLinux", "CHarness", "CProcessState", "Chart"]),
+    host(
+      "Harness",
+      [
+        "PluginAPI", "PluginLoader", "CLinux", "CHarness", "CProcessState", "Chart", "Certificates",
+      ]),
     .executableTarget(
-      name: "multifd-harness", dependencies: ["Harness", "Version", "CLinux", argumentParser],
+      name: "multifd-harness",
+      dependencies: ["Harness", "Certificates", "Version", "CLinux", argumentParser],
       path: "Sources/Host/HarnessTool",
       linkerSettings: [.unsafeFlags(exported)]),
 
@@ -145,7 +152,8 @@ let package = Package(
       name: "PluginLoaderTests", dependencies: ["PluginLoader", "PluginAPI", "TestSupport"],
       path: "Tests/PluginLoaderTests"),
     .testTarget(
-      name: "HarnessTests", dependencies: ["Harness", "CHarness", "PluginLoader", "TestSupport"],
+      name: "HarnessTests",
+      dependencies: ["Harness", "CHarness", "Certificates", "PluginLoader", "TestSupport"],
       path: "Tests/HarnessTests",
       exclude: ["Golden", "GrownHost"]),
     .testTarget(
@@ -164,6 +172,9 @@ let package = Package(
     .testTarget(
       name: "TransportTests", dependencies: ["Transport", "System", "TestSupport"],
       path: "Tests/TransportTests"),
+    .testTarget(
+      name: "CertificatesTests", dependencies: ["Certificates", "TestSupport"],
+      path: "Tests/CertificatesTests"),
     .testTarget(name: "ChartTests", dependencies: ["Chart"], path: "Tests/ChartTests"),
     .testTarget(
       name: "ObserveTests", dependencies: ["Observe"], path: "Tests/ObserveTests"),

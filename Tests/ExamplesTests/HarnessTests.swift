@@ -61,6 +61,10 @@ extension ExamplesTests {
       try Tool.run(["cp", "-RL", skeletons + name, copy])
       try Tool.run(["cp", "-L", skeletons + "common/plugin.map", copy])
       try Tool.run(["mv", "\(copy)/\(name).mk", copy + "/Makefile"])
+      // Two files of one name cannot be embedded.
+      if language == .rust {
+        try Tool.run(["mv", copy + "/abi/abi.toml", copy + "/abi/Cargo.toml"])
+      }
       try Tool.run(["make", "-C", copy, "CPPFLAGS=-I\(ExamplesTests.include)"])
       try Harness.pass(copy + "/libmultifd-new-backend.so")
     }
@@ -97,7 +101,7 @@ extension ExamplesTests {
       let made = try MultiFDProcess.run(
         ["plugins", "new", "x", "--language", "rust", "--dir", folder("x")])
       #expect(made.code == 0, "\(made)")
-      let skeleton = try String(contentsOfFile: folder("x/src/ffi.rs"), encoding: .utf8)
+      let skeleton = try String(contentsOfFile: folder("x/abi/ffi.rs"), encoding: .utf8)
       let example = try String(
         contentsOfFile: "\(ExamplesTests.root)/Examples/rle-rust/src/ffi.rs", encoding: .utf8)
       #expect(skeleton == example)

@@ -34,6 +34,12 @@ public struct TestDescription: Sendable, Equatable {
   /// When it fails, what needs it is not run: later results would say the same thing again.
   public let isGate: Bool
 
+  /// Which of several processes that fuzz at the same time; 0 for the first or only one.
+  var worker = 0
+
+  /// As a child is told it.
+  var order: String { worker == 0 ? id : "\(id)#\(worker)" }
+
   /// The first half of the name.
   public let group: TestGroup
 

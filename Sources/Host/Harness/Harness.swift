@@ -1,9 +1,10 @@
 // Harness tries a backend: every rule of multifd_plugin.h that can be seen from outside, each by a
 // test of its own in a process of its own, so that a crash, a hang or an exit() is a result.
 //
-// Reading order: Catalogue (what is tested), Harness and Stage (the run), Child (a test's process,
+// Reading order: Catalogue (what is tested), Harness and Stage (the run), Errand (what a run has to
+// ask of a backend first), Child (a test's process,
 // from outside and from inside), Rules (the tests, a file for each group, and what they work with),
-// TestHost (the host that a backend meets here), Content (what it is given), Bench (how fast it
+// Config (what its author has decided), TestHost (the host that a backend meets here), Content (what it is given), Bench (how fast it
 // is), Report (what is told in the end). The head of the file that bears a folder's name, or of its
 // main file, tells more.
 
@@ -36,24 +37,37 @@ public struct Harness {
   /// fails.
   public mutating func run() throws(HarnessFault) -> RunReport {
     defer { zygote = nil }
+    try settings.check()
     let catalogued = Catalogue.all.filter { settings.selects($0) }
     guard !catalogued.isEmpty else { throw HarnessFault("no test of that name", usage: true) }
     let baseline: Baseline? =
       if let path = settings.baseline { try Baseline(path, for: catalogued) } else { nil }
+    try checkOptions()
     let selected = Stage.allCases.flatMap { stage in catalogued.filter { Stage($0) == stage } }
     for stage in Stage.allCases {
       // The comparison is made here, from what the others have measured.
       var tests = selected.filter {
-        Stage($0) == stage && ($0.id != "perf/baseline" || settings.baseline == nil)
+        Stage($0) == stage
+          && ($0.id != "perf/baseline" || settings.baseline == nil || settings.off[$0.id] != nil)
       }
+      for test in tests {
+        if let reason = settings.off[test.id] { finish(TestResult(test, .off(reason))) }
+      }
+      tests.removeAll { settings.off[$0.id] != nil }
       if let reason = stage.blocked(by: results, settings: settings) {
         for test in tests { finish(TestResult(test, .skipped(reason))) }
         tests = []
       }
-      try run(tests, jobs: stage == .performance ? 1 : settings.jobs, of: selected)
+      let jobs =
+        switch stage {
+        case .performance: 1
+        case .random: max(settings.jobs, settings.fuzzJobs)
+        default: settings.jobs
+        }
+      try run(tests, jobs: jobs, of: selected)
       flush(selected)
     }
-    if let baseline, let test = Catalogue.test("perf/baseline") {
+    if let baseline, let test = Catalogue.test("perf/baseline"), settings.off[test.id] == nil {
       var result = baseline.compare(test, results: results)
       // Other things run on a machine, too: only what stays slower counts.
       for _ in 0..<3 where result.isFailure {
@@ -81,6 +95,40 @@ public struct Harness {
     return try RunningChild(test, settings, of: first)
   }
 
+  /// Refuses options that the host refuses. A backend that cannot be asked, because it does not
+  /// open or does not come back, is for the tests to judge.
+  private mutating func checkOptions() throws(HarnessFault) {
+    guard !settings.assignments.isEmpty else { return }
+    let account = try perform(Errand.options)
+    if let refusal = account.findings.first(where: { $0.owner == Errand.options.id }),
+      account.isComplete
+    {
+      throw HarnessFault(refusal.message, usage: true)
+    }
+  }
+
+  /// Decodes the payload that the settings name, and runs nothing else.
+  public mutating func decode() throws(HarnessFault) -> Decoding.Outcome {
+    defer { zygote = nil }
+    try settings.check()
+    try checkOptions()
+    let account = try perform(Errand.decoding)
+    let breaches = account.findings.map {
+      $0.owner == Errand.decoding.id ? $0.message : "\($0.owner): \($0.message)"
+    }
+    let isRefused = account.metrics.contains { $0.name == Decoding.refused }
+    return Decoding.Outcome(
+      lines: account.texts, breaches: breaches, isGood: breaches.isEmpty && !isRefused)
+  }
+
+  /// One test or errand by itself.
+  private mutating func perform(_ test: TestDescription) throws(HarnessFault) -> ChildAccount {
+    if settings.inProcess { return InProcess.run(test, settings) }
+    let child = try start(test)
+    RunningChild.wait([child])
+    return try child.finish()
+  }
+
   private mutating func run(
     _ tests: [TestDescription], jobs: Int, of selected: [TestDescription]
   ) throws(HarnessFault) {
@@ -92,23 +140,38 @@ public struct Harness {
       }
       return
     }
-    var waiting = (jobs > 1 ? Stage.longestFirst(tests) : tests)[...]
+    var waiting = (jobs > 1 ? Stage.longestFirst(tests) : tests).flatMap(workers)[...]
     var running: [RunningChild] = []
+    var accounts: [String: ChildAccount] = [:]
     while !waiting.isEmpty || !running.isEmpty {
       while let test = waiting.first,
         running.isEmpty
           || running.reduce(Stage.places(of: test), { $0 + Stage.places(of: $1.test) }) <= jobs
       {
         waiting.removeFirst()
-        progress(.started(test))
+        if test.worker == 0 { progress(.started(test)) }
         running.append(try start(test))
       }
       RunningChild.wait(running)
       for index in running.indices.reversed() where running[index].isDone {
-        let child = running.remove(at: index)
-        take(try child.finish())
+        let id = running[index].test.id
+        let account = try running.remove(at: index).finish()
+        if accounts[id]?.join(account) == nil { accounts[id] = account }
+        // The others of its processes are part of the same test.
+        guard !(running.map(\.test) + waiting).contains(where: { $0.id == id }) else { continue }
+        if let whole = accounts[id] { take(whole) }
         flush(selected)
       }
+    }
+  }
+
+  /// A test for each process that runs it.
+  private func workers(_ test: TestDescription) -> [TestDescription] {
+    guard test.group == .fuzz, settings.replay == nil else { return [test] }
+    return (0..<max(1, settings.fuzzJobs)).map { number in
+      var worker = test
+      worker.worker = number
+      return worker
     }
   }
 
@@ -117,17 +180,10 @@ public struct Harness {
     guard let test = Catalogue.test("perf/throughput"), var result = results[test.id] else {
       return
     }
-    let account: ChildAccount
-    if settings.inProcess {
-      account = InProcess.run(test, settings)
-    } else {
-      let child = try start(test)
-      RunningChild.wait([child])
-      account = try child.finish()
-    }
+    let account = try perform(test)
     for metric in account.metrics {
       guard let index = result.metrics.firstIndex(where: { $0.name == metric.name }),
-        result.metrics[index].value < metric.value
+        metric.name.hasPrefix("throughput."), result.metrics[index].value < metric.value
       else { continue }
       result.metrics[index] = metric
     }
@@ -137,7 +193,7 @@ public struct Harness {
   /// Puts what a child found down to the tests whose rules were broken.
   private mutating func take(_ account: ChildAccount) {
     report.backend = account.backend ?? report.backend
-    var own = TestResult(account.test, account.skipped.map { .skipped($0) } ?? .passed)
+    var own = TestResult(account.test, account.skipped ?? .passed)
     own.seconds = account.seconds
     own.metrics = account.metrics
     own.texts = account.texts
@@ -147,7 +203,9 @@ public struct Harness {
         own.add(finding)
       } else if let owner = Catalogue.test(finding.owner) {
         foreign = true
-        var other = results[owner.id] ?? TestResult(owner, .failed)
+        var other =
+          results[owner.id]
+          ?? TestResult(owner, settings.off[owner.id].map { .off($0) } ?? .failed)
         other.add(finding)
         results[owner.id] = other
       }
@@ -160,11 +218,18 @@ public struct Harness {
   }
 
   private mutating func finish(_ result: TestResult) {
+    var result = result
+    if settings.isStrict, case .missed(let reason) = result.outcome {
+      result.add(
+        Finding(
+          owner: result.test.id, seenIn: result.test.id, message: "was not run: \(reason)"))
+    }
     guard let earlier = results[result.test.id] else {
       results[result.test.id] = result
       return
     }
     // Found guilty in another test before it ran itself.
+    if case .off = earlier.outcome { return }
     var merged = result
     for finding in earlier.findings { merged.add(finding) }
     results[result.test.id] = merged
@@ -187,7 +252,8 @@ public struct HarnessFault: Error, CustomStringConvertible {
   /// True when it was asked for something that there is not.
   public let isUsage: Bool
 
-  init(_ description: String, usage: Bool = false) {
+  /// A fault, in one line.
+  public init(_ description: String, usage: Bool = false) {
     self.description = description
     isUsage = usage
   }

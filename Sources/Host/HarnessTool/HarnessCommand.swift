@@ -1,7 +1,9 @@
-// The command `multifd-harness`: parses, runs, prints, exits.
+// The command `multifd-harness`: parses, runs, prints, exits. HarnessCommand+Settings makes a run's
+// settings of its options.
 
 import ArgumentParser
 import CLinux
+import Certificates
 import Glibc
 import Harness
 import Version
@@ -33,6 +35,9 @@ struct HarnessCommand: ParsableCommand {
   @Option(help: ArgumentHelp("Run these tests only.", valueName: "test"))
   var only: [String] = []
 
+  @Flag(help: "Run the tests that failed when they were last run.")
+  var onlyFailed = false
+
   @Option(help: ArgumentHelp("Leave these tests out.", valueName: "test"))
   var skip: [String] = []
 
@@ -49,11 +54,37 @@ struct HarnessCommand: ParsableCommand {
     help: "Seconds after which a test counts as hanging, not counting those without a processor.")
   var timeout = 60.0
 
-  @Option(help: "Seconds for each fuzz test; 10, or 0.2 with --quick.")
+  @Option(help: "Seconds for each fuzz test, instead of the level's.")
   var fuzzTime: Double?
 
-  @Flag(help: "Fewer rounds of everything: about 2 seconds.")
+  @Option(
+    help: ArgumentHelp("Processes that fuzz at the same time, for each test.", valueName: "n"))
+  var fuzzJobs = 1
+
+  @Option(
+    help: ArgumentHelp(
+      "Where fuzzing keeps what showed something new, from run to run.", valueName: "dir"))
+  var corpusDir: String?
+
+  @Flag(help: "Fewer rounds of everything, some seconds: level 5.")
   var quick = false
+
+  @Option(help: ArgumentHelp("How much is done: 1 … 10, 7 unless told otherwise.", valueName: "n"))
+  var level: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "The file to take for the harness.toml beside the library.", valueName: "file"))
+  var config: String?
+
+  @Flag(help: "Take no notice of the harness.toml beside the library.")
+  var noConfig = false
+
+  @Option(help: ArgumentHelp("Repeat the run with this many seeds.", valueName: "n"))
+  var seeds: Int?
+
+  @Flag(help: "Fail for a test that could have run and had not what it needs.")
+  var strict = false
 
   @Flag(help: "Run everything in this process, for a debugger.")
   var inProcess = false
@@ -73,6 +104,12 @@ struct HarnessCommand: ParsableCommand {
   @Flag(help: "Record payloads of this version into the folder of --golden.")
   var record = false
 
+  @Option(
+    help: ArgumentHelp(
+      "A guest's memory, raw: its pages for those that are made up to look like it.",
+      valueName: "file"))
+  var corpus: String?
+
   @Option(help: ArgumentHelp("Where cases that fuzzing finds are written.", valueName: "dir"))
   var artifacts = "."
 
@@ -80,33 +117,40 @@ struct HarnessCommand: ParsableCommand {
   var replay: String?
 
   @Option(
+    help: ArgumentHelp("Say what one payload decodes to, and run nothing.", valueName: "file"))
+  var decode: String?
+
+  @Option(help: ArgumentHelp("Pages that the payload of --decode is for.", valueName: "n"))
+  var pages = 128
+
+  @Option(
     help: ArgumentHelp("Fail if slower than in this report (--format json).", valueName: "file"))
   var baseline: String?
+
+  @Option(
+    help: ArgumentHelp("Write which bytes were tried, and what came of it.", valueName: "file"))
+  var certificate: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Write every callback with its times and sizes, for Perfetto or chrome://tracing.",
+      valueName: "file"))
+  var trace: String?
 
   @Option(help: ArgumentHelp("Draw the rates on links into a file.", valueName: "file"))
   var svg: String?
 
   func run() throws {
     if list { return try printList() }
-    var harness: Harness
     let settings = try settings()
-    if format == .human {
-      let printer = Printer(HumanFormat(colours: isatty(1) != 0 && getenv("NO_COLOR") == nil))
-      printer.say(printer.format.head(settings))
-      harness = Harness(settings) { event in
-        if case .finished(let result) = event { printer.say(printer.format.line(result)) }
-      }
-    } else {
-      harness = Harness(settings)
-    }
+    if settings.decode != nil { return try printDecoding(settings) }
     let report: RunReport
     do throws(HarnessFault) {
-      report = try harness.run()
+      report = try certified(settings, perform)
     } catch {
-      if error.isUsage { throw ValidationError(error.description) }
-      complain("harness: \(error.description)")
-      throw ExitCode(70)
+      try end(error)
     }
+    KeptFailures(settings).update(report)
     switch format {
     case .human: put(HumanFormat(colours: isatty(1) != 0).tail(report))
     case .tap: put(TAPFormat.text(report))
@@ -117,10 +161,63 @@ struct HarnessCommand: ParsableCommand {
     throw ExitCode(report.exitCode)
   }
 
+  private func end(_ fault: HarnessFault) throws -> Never {
+    if fault.isUsage { throw ValidationError(fault.description) }
+    complain("harness: \(fault.description)")
+    throw ExitCode(70)
+  }
+
+  private func printDecoding(_ settings: HarnessSettings) throws {
+    var harness = Harness(settings)
+    let outcome: Decoding.Outcome
+    do throws(HarnessFault) { outcome = try harness.decode() } catch { try end(error) }
+    for line in outcome.lines { put(line + "\n") }
+    for breach in outcome.breaches { put("breach: \(breach)\n") }
+    throw ExitCode(outcome.isGood ? 0 : 1)
+  }
+
+  /// A run, and its certificate where one is wanted. The bytes are looked at before and behind:
+  /// each test opens the file anew.
+  private func certified(
+    _ settings: HarnessSettings,
+    _ perform: (HarnessSettings) throws(HarnessFault) -> RunReport
+  ) throws(HarnessFault) -> RunReport {
+    guard let certificate else { return try perform(settings) }
+    let before = Fingerprint(of: settings.path)
+    let report = try perform(settings)
+    guard let before else { throw HarnessFault("--certificate: \(settings.path) cannot be read") }
+    guard before == Fingerprint(of: settings.path) else {
+      throw HarnessFault("\(settings.path) has changed while it was tried: no certificate")
+    }
+    try report.certificate(of: before, harness: multifdVersion).write(to: certificate)
+    return report
+  }
+
+  /// The run, for each of its seeds. People see the tests of the first, and what fails later.
+  private func perform(_ settings: HarnessSettings) throws(HarnessFault) -> RunReport {
+    guard format == .human else { return try Seeds.run(settings) { _ in { _ in } } }
+    let printer = Printer(HumanFormat(colours: isatty(1) != 0 && getenv("NO_COLOR") == nil))
+    return try Seeds.run(settings) { run in
+      { event in
+        guard run.seed == settings.seed else { return }
+        printer.begin(run)
+        if case .finished(let result) = event { printer.say(printer.format.line(result)) }
+      }
+    } ended: { report in
+      if report.seeds.count > 1 { printer.say(printer.format.again(report)) }
+    }
+  }
+
   /// Holds the format, which changes as lines are written.
   private final class Printer {
     var format: HumanFormat
+    private var hasBegun = false
     init(_ format: HumanFormat) { self.format = format }
+    /// With the first test: a run that is refused has nothing above its error.
+    func begin(_ settings: HarnessSettings) {
+      if !hasBegun { say(format.head(settings)) }
+      hasBegun = true
+    }
     func say(_ text: String) { put(text) }
   }
 
@@ -132,58 +229,6 @@ struct HarnessCommand: ParsableCommand {
     guard let file = fopen(path, "w") else { throw ValidationError("cannot write \(path)") }
     fputs(picture, file)
     fclose(file)
-  }
-
-  private func patterns(_ texts: [String]) throws -> [TestPattern] {
-    try texts.map { text in
-      guard let pattern = TestPattern(text) else {
-        throw ValidationError("'\(text)' is neither a test, a group, nor a regular expression")
-      }
-      return pattern
-    }
-  }
-
-  private func settings() throws -> HarnessSettings {
-    guard let file else { throw ValidationError("which backend? multifd-harness FILE.so") }
-    var settings = HarnessSettings(path: file)
-    settings.only = try patterns(only)
-    settings.skip = try patterns(skip)
-    settings.jobs = jobs ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-    guard settings.jobs > 0, timeout > 0, fuzzTime ?? 1 > 0 else {
-      throw ValidationError("--jobs, --timeout and --fuzz-time are positive numbers")
-    }
-    if seed == "random" {
-      settings.seed = UInt64.random(in: 0...UInt64(Int64.max))
-    } else if let number = UInt64(seed) {
-      settings.seed = number
-    } else {
-      throw ValidationError("--seed is a number, or 'random'")
-    }
-    settings.timeout = timeout
-    settings.fuzzSeconds = fuzzTime
-    settings.isQuick = quick
-    settings.inProcess = inProcess
-    settings.keepsGoing = keepGoing
-    for pair in option {
-      let sides = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      guard sides.count == 2 else { throw ValidationError("'\(pair)' is not key=value") }
-      settings.options[String(sides[0])] = String(sides[1])
-    }
-    settings.pluginFolders = pluginDir
-    settings.golden = golden
-    guard !record || golden != nil else { throw ValidationError("--record needs --golden") }
-    settings.records = record
-    settings.artifacts = artifacts
-    settings.baseline = baseline
-    if let replay {
-      guard let test = CaseFile.test(of: replay) else {
-        throw ValidationError("\(replay) is not a case that this harness has written")
-      }
-      settings.replay = replay
-      settings.only = try patterns([test])
-      settings.keepsGoing = true
-    }
-    return settings
   }
 
   private func printList() throws {

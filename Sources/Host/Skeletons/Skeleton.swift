@@ -25,6 +25,7 @@ package struct Skeleton {
     typealias Source = PackageResources
     let codec: String, table: String
     var files: [(path: String, bytes: [UInt8])]
+    var buildDepends = ["debhelper-compat (= 13)", "pkg-config"]
     switch language {
     case .c:
       (codec, table) = ("backend.c", "backend.c")
@@ -42,9 +43,11 @@ package struct Skeleton {
       (codec, table) = ("src/codec.rs", "src/lib.rs")
       files = [
         ("src/codec.rs", Source.codec_rs), ("src/lib.rs", Source.lib_rs),
-        ("src/ffi.rs", Source.ffi_rs), ("Cargo.toml", Source.Cargo_toml),
-        ("rustfmt.toml", Source.rustfmt_toml), ("Makefile", Source.rust_mk),
+        ("abi/Cargo.toml", Source.abi_toml), ("abi/ffi.rs", Source.ffi_rs),
+        ("Cargo.toml", Source.Cargo_toml), ("rustfmt.toml", Source.rustfmt_toml),
+        ("Makefile", Source.rust_mk),
       ]
+      buildDepends += ["cargo", "rustc"]
     case .swift:
       (codec, table) = ("Codec.swift", "Table.swift")
       files = [
@@ -54,17 +57,37 @@ package struct Skeleton {
         ("plugin.map", Source.plugin_map),
       ]
     }
-    files += [("README.md", Source.README_md), (".gitignore", Source.gitignore)]
+    // What makes a repository of it that can be pushed.
+    files += [
+      ("README.md", Source.README_md), ("LICENSE", Source.LICENSE),
+      (".gitignore", Source.gitignore), ("harness.toml", Source.harness_toml),
+      (".github/workflows/check.yml", Source.check_yml), ("debian/control", Source.control),
+      ("debian/rules", Source.rules), ("debian/changelog", Source.changelog),
+      ("debian/copyright", Source.copyright), ("debian/source/format", Source.source_format),
+    ]
     // What the backend is called in the files (second, where a name has no hyphens), and what only
     // whoever writes it out knows.
     let words = [
       "new-backend": name, "new_backend": String(name.map { $0 == "-" ? "_" : $0 }),
       "@CODEC@": codec, "@TABLE@": table,
+      "@PACKAGE@": "multifd-" + String(name.map { $0 == "_" ? "-" : $0 }),
+      "@BUILD_DEPENDS@": buildDepends.joined(separator: ", "),
+      "@YEAR@": Self.now("%Y"), "@DATE@": Self.now("%a, %d %b %Y %H:%M:%S +0000"),
       "@INCLUDE@": home.include, "@PLUGINDIR@": home.plugins, "@BIN@": home.bin,
     ]
     self.files = files.map { path, bytes in
       (path, Self.fill(String(decoding: bytes, as: UTF8.self), words))
     }
+  }
+
+  /// The time, in UTC and in English, as strftime(3) writes it.
+  private static func now(_ format: String) -> String {
+    var seconds = time(nil), parts = tm()
+    gmtime_r(&seconds, &parts)
+    var text = [CChar](repeating: 0, count: 64)
+    // strftime() is told the array's size. No locale is set in this program: names are English.
+    let length = strftime(&text, text.count, format, &parts)
+    return String(decoding: text.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
   /// The text with each key of `words` replaced by its value. What has been put in is not looked at
@@ -90,6 +113,10 @@ package struct Skeleton {
       try FileManager.default.createDirectory(
         atPath: parent, withIntermediateDirectories: true)
       try Data(file.text.utf8).write(to: URL(fileURLWithPath: path), options: .withoutOverwriting)
+      // What is run as a program says so in its first line.
+      if file.text.hasPrefix("#!") {
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+      }
     }
   }
 }

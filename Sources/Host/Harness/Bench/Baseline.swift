@@ -1,3 +1,5 @@
+import Certificates
+
 /// `perf/baseline`: this run's speed beside that of an earlier one.
 struct Baseline {
   /// The earlier figures of `perf/throughput`, by name.

@@ -5,13 +5,32 @@ struct ChildAccount {
   var findings: [Finding] = []
   var metrics: [Metric] = []
   var texts: [String] = []
-  var skipped: String?
+  /// Why it was not run; nil when it was.
+  var skipped: TestResult.Outcome?
   var wasStopped = false
   /// The test ran to its end.
   var isComplete = false
   var seconds = 0.0
 
   init(_ test: TestDescription) { self.test = test }
+
+  /// One account of two processes that have run the same test.
+  mutating func join(_ other: ChildAccount) {
+    backend = backend ?? other.backend
+    findings += other.findings
+    for metric in other.metrics {
+      if let index = metrics.firstIndex(where: { $0.name == metric.name }) {
+        metrics[index].value += metric.value
+      } else {
+        metrics.append(metric)
+      }
+    }
+    texts += other.texts
+    skipped = skipped ?? other.skipped
+    wasStopped = wasStopped || other.wasStopped
+    isComplete = isComplete && other.isComplete
+    seconds = max(seconds, other.seconds)
+  }
 
   mutating func take(_ line: ReportLine) {
     switch line {
@@ -22,7 +41,8 @@ struct ChildAccount {
     case .metric(let name, let value, let unit):
       metrics.append(Metric(name: name, value: value, unit: unit))
     case .text(let text): texts.append(text)
-    case .skipped(let reason): skipped = reason
+    case .skipped(let reason): skipped = .skipped(reason)
+    case .missed(let reason): skipped = .missed(reason)
     case .stopped: wasStopped = true
     case .done: isComplete = true
     }

@@ -5,11 +5,16 @@ struct ChildOrder: Sendable {
   var seed: UInt64
   var isQuick: Bool
   var fuzzTime: Double
-  var options: [String: String] = [:]
+  /// As they were given: what is there twice shows.
+  var assignments: [(key: String, value: String)] = []
   var pluginFolders: [String] = []
   var golden: String?
   var records: Bool
   var replay: String?
+  var decode: Decoding.Request?
+  var trace: String?
+  var corpus: String?
+  var pageFile: String?
   var executable: String
 
   init(_ test: String, _ settings: HarnessSettings) {
@@ -18,12 +23,30 @@ struct ChildOrder: Sendable {
     seed = settings.seed
     isQuick = settings.isQuick
     fuzzTime = settings.fuzzTime
-    options = settings.options
+    assignments = settings.assignments
     pluginFolders = settings.pluginFolders
     golden = settings.golden
     records = settings.records
     replay = settings.replay
+    decode = settings.decode
+    trace = settings.trace
+    corpus = settings.corpusFolder
+    pageFile = settings.pageFile
     executable = settings.executable
+  }
+
+  /// Becomes the order for a test, `group/name`, or `group/name#2` for the third of several
+  /// processes that fuzz: each has random numbers of its own.
+  mutating func take(_ name: String) {
+    let parts = name.split(separator: "#")
+    test = parts.first.map(String.init) ?? ""
+    if parts.count > 1, let worker = UInt64(parts[1]) { seed &+= worker &* 1_000_003 }
+  }
+
+  /// Values by name.
+  var options: [String: String] {
+    get { Dictionary(assignments.map { ($0.key, $0.value) }) { $1 } }
+    set { assignments = newValue.sorted { $0.key < $1.key }.map { (key: $0.key, value: $0.value) } }
   }
 
   /// Everything behind the program's name and the flag.
@@ -36,8 +59,12 @@ struct ChildOrder: Sendable {
     if records { words.append("record=1") }
     if let golden { words.append("golden=\(golden)") }
     if let replay { words.append("replay=\(replay)") }
+    if let decode { words += ["decode=\(decode.path)", "pages=\(decode.pages)"] }
+    if let pageFile { words.append("page-file=\(pageFile)") }
+    if let corpus { words.append("corpus=\(corpus)") }
+    if let trace { words.append("trace=\(trace)") }
     words += pluginFolders.map { "folder=\($0)" }
-    words += options.sorted { $0.key < $1.key }.map { "option=\($0.key)=\($0.value)" }
+    words += assignments.map { "option=\($0.key)=\($0.value)" }
     return words
   }
 
@@ -49,7 +76,7 @@ struct ChildOrder: Sendable {
       case "folder": pluginFolders.append(value)
       case "option":
         guard let (name, setting) = Self.split(value) else { return nil }
-        options[name] = setting
+        assignments.append((name, setting))
       default: values[key] = value
       }
     }
@@ -65,6 +92,12 @@ struct ChildOrder: Sendable {
     records = values["record"] != nil
     golden = values["golden"]
     replay = values["replay"]
+    trace = values["trace"]
+    corpus = values["corpus"]
+    pageFile = values["page-file"]
+    decode = values["decode"].map {
+      Decoding.Request(path: $0, pages: values["pages"].flatMap { Int($0) } ?? 1)
+    }
     executable = values["executable"] ?? "/proc/self/exe"
   }
 

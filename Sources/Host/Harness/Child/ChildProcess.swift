@@ -27,11 +27,13 @@ public enum ChildProcess {
       complain("an order that makes no sense")
     }
     if arguments[1] == zygoteFlag {
-      order.test = Zygote.serve(order)
+      order.take(Zygote.serve(order))
     } else {
       charness_begin_child()
     }
-    guard Catalogue.test(order.test) != nil else { complain("an order that makes no sense") }
+    guard Catalogue.test(order.test) != nil || Errand.bodies[order.test] != nil else {
+      complain("an order that makes no sense")
+    }
     run(order)
   }
 

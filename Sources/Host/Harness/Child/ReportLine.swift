@@ -9,6 +9,8 @@ enum ReportLine: Equatable {
   case metric(name: String, value: Double, unit: String)
   case text(String)
   case skipped(String)
+  /// The same of one that could have run.
+  case missed(String)
   /// The test ends early, because of a breach that has been reported.
   case stopped
   /// The test has run to its end.
@@ -26,6 +28,7 @@ enum ReportLine: Equatable {
       self = .metric(name: fields[1], value: value, unit: fields[3])
     case ("text", 2): self = .text(fields[1])
     case ("skipped", 2): self = .skipped(fields[1])
+    case ("missed", 2): self = .missed(fields[1])
     case ("stopped", 1): self = .stopped
     case ("done", 1): self = .done
     default: return nil
@@ -42,6 +45,7 @@ enum ReportLine: Equatable {
     case .metric(let name, let value, let unit): fields = ["metric", name, "\(value)", unit]
     case .text(let text): fields = ["text", text]
     case .skipped(let reason): fields = ["skipped", reason]
+    case .missed(let reason): fields = ["missed", reason]
     case .stopped: fields = ["stopped"]
     case .done: fields = ["done"]
     }

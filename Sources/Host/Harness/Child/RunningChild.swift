@@ -188,7 +188,8 @@ final class RunningChild {
     // `size` is within the room for a case, in a mapping that is still there.
     let bytes = UnsafeRawBufferPointer(start: charness_case_bytes(shared), count: size)
     let name = (account.backend?.name ?? "backend") + "-" + test.id.split(separator: "/").last!
-    let path = "\(settings.artifacts)/\(name)-\(settings.seed).case"
+    let worker = test.worker == 0 ? "" : "-\(test.worker)"
+    let path = "\(settings.artifacts)/\(name)-\(settings.seed)\(worker).case"
     guard writeFile(path, bytes) else { return }
     for index in account.findings.indices { account.findings[index].caseFile = path }
   }

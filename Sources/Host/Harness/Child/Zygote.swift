@@ -32,7 +32,7 @@ final class Zygote {
   {
     var child = charness_child()
     let error = charness_zygote_child(
-      &zygote, test.id, descriptor, fillsMemory(of: test) ? 1 : 0, &child)
+      &zygote, test.order, descriptor, fillsMemory(of: test) ? 1 : 0, &child)
     if error != 0 { throw Self.fault(error) }
     return child
   }

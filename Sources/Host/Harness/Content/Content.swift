@@ -1,5 +1,6 @@
 // What a backend is given: Content is what pages hold, Recording packets in a file, ForeignPayloads
-// what other formats send, Mutator payloads that are spoilt at random.
+// what other formats send, Mutator payloads that are spoilt at random, CorpusFolder those of them
+// that are kept, PageFile pages of a real guest.
 
 import Glibc
 
@@ -11,7 +12,8 @@ enum Content: String, CaseIterable {
   case sparse
   /// Words of small letters.
   case text
-  /// As a running system's memory: pointers, small numbers, text, code, noise, zeroes.
+  /// As a running system's memory: pointers, small numbers, text, code, noise, zeroes. Where a run
+  /// was given pages of a real one, those.
   case ram
   /// Incompressible.
   case random
@@ -44,6 +46,7 @@ enum Content: String, CaseIterable {
       }
     case .text: Self.fillText(page, size, &random)
     case .ram:
+      if let real = PageFile.current { return real.fill(page, size, &random) }
       for at in stride(from: 0, to: size, by: 512) {
         Self.fillRAM(page + at, min(512, size - at), &random)
       }

@@ -1,3 +1,5 @@
+import Certificates
+
 /// A report for machines.
 public protocol ReportFormat {
   /// The whole report as text, with its last line's end.
@@ -14,7 +16,9 @@ public enum TAPFormat: ReportFormat {
       let head = "\(result.isFailure ? "not ok" : "ok") \(index + 1) - \(result.test.id)"
       switch result.outcome {
       case .passed: lines.append(head)
-      case .skipped(let reason): lines.append("\(head) # SKIP \(oneLine(reason))")
+      case .skipped, .missed, .off:
+        let reason = result.outcome.reason ?? ""
+        lines.append("\(head) # SKIP \(oneLine(reason))")
       case .failed:
         lines += [head, "  ---", "  summary: \(JSONValue.string(result.test.summary).text())"]
         lines.append("  findings:")
@@ -46,12 +50,12 @@ public enum JUnitFormat: ReportFormat {
     var lines = [
       #"<?xml version="1.0" encoding="UTF-8"?>"#,
       #"<testsuites name="\#(name)" tests="\#(report.results.count)" failures="\#(totals.failed)" "#
-        + #"skipped="\#(totals.skipped)" time="\#(time(report.results))">"#,
+        + #"skipped="\#(totals.skipped + totals.off)" time="\#(time(report.results))">"#,
     ]
     for group in TestGroup.allCases {
       let results = report.results.filter { $0.test.group == group }
       guard !results.isEmpty else { continue }
-      let skipped = results.count { if case .skipped = $0.outcome { true } else { false } }
+      let skipped = results.count { $0.outcome.reason != nil }
       lines.append(
         #"  <testsuite name="\#(group.rawValue)" tests="\#(results.count)" "#
           + #"failures="\#(results.count(where: \.isFailure))" skipped="\#(skipped)" "#
@@ -73,7 +77,9 @@ public enum JUnitFormat: ReportFormat {
     var inner: [String] = []
     switch result.outcome {
     case .passed: break
-    case .skipped(let reason): inner.append(#"      <skipped message="\#(escape(reason))"/>"#)
+    case .skipped, .missed, .off:
+      let reason = result.outcome.reason ?? ""
+      inner.append(#"      <skipped message="\#(escape(reason))"/>"#)
     case .failed:
       for finding in result.findings {
         inner.append(
@@ -124,12 +130,15 @@ public enum JSONFormat: ReportFormat {
     return JSONValue.object([
       ("file", .string(settings.path)), ("backend", backend ?? .null),
       ("seed", .string(String(settings.seed))), ("quick", .bool(settings.isQuick)),
+      ("level", .number(Double(settings.level.number))), ("strict", .bool(settings.isStrict)),
+      ("corpus", settings.pageFile.map { .string($0) } ?? .null),
+      ("seeds", .array(report.seeds.map { .string(String($0)) })),
       (
         "options",
         .object(settings.options.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })
       ),
       ("passed", .number(Double(totals.passed))), ("failed", .number(Double(totals.failed))),
-      ("skipped", .number(Double(totals.skipped))),
+      ("skipped", .number(Double(totals.skipped))), ("off", .number(Double(totals.off))),
       ("results", .array(report.results.map { value($0, report) })),
     ]).text() + "\n"
   }
@@ -142,8 +151,11 @@ public enum JSONFormat: ReportFormat {
     switch result.outcome {
     case .passed: members.append(("outcome", .string("passed")))
     case .failed: members.append(("outcome", .string("failed")))
-    case .skipped(let reason):
+    case .off(let reason):
+      members += [("outcome", .string("off")), ("reason", .string(reason))]
+    case .skipped(let reason), .missed(let reason):
       members += [("outcome", .string("skipped")), ("reason", .string(reason))]
+      if case .missed = result.outcome { members.append(("could_have_run", .bool(true))) }
     }
     members.append(("seconds", .number((result.seconds * 1000).rounded() / 1000)))
     if !result.findings.isEmpty {

@@ -12,7 +12,16 @@ public struct HumanFormat {
 
   /// What stands above the results.
   public func head(_ settings: HarnessSettings) -> String {
-    "\(settings.path): seed \(settings.seed)\(settings.isQuick ? ", quick" : "")\n"
+    "\(settings.path): seed \(settings.seed), level \(settings.level.number)"
+      + "\(settings.isStrict ? ", strict" : "")\n"
+  }
+
+  /// The one line of a run with another seed.
+  public func again(_ report: RunReport) -> String {
+    let totals = report.totals
+    let seconds = report.results.reduce(0) { $0 + $1.seconds }
+    return "\nseed \(report.settings.seed): \(totals.passed) passed, \(totals.failed) failed, "
+      + "\(totals.skipped) skipped, \(fixed(seconds, 1)) s of tests\n"
   }
 
   /// One test's line, and its group's before the first of it.
@@ -28,7 +37,9 @@ public struct HumanFormat {
       let time = result.seconds >= 0.5 ? "  (\(fixed(result.seconds, 1)) s)" : ""
       out += "  \(paint("ok  ", "32")) \(id) \(result.test.summary)\(time)\n"
     case .failed: out += "  \(paint("FAIL", "31;1")) \(id) \(result.test.summary)\n"
-    case .skipped(let reason): out += "  \(paint("skip", "33")) \(id) \(reason)\n"
+    case .off(let reason): out += "  \(paint("off ", "33")) \(id) \(reason)\n"
+    case .skipped(let reason), .missed(let reason):
+      out += "  \(paint("skip", "33")) \(id) \(reason)\n"
     }
     return out
   }
@@ -57,6 +68,17 @@ public struct HumanFormat {
     let seconds = report.results.reduce(0) { $0 + $1.seconds }
     out += "\n\(name ?? report.settings.path): \(totals.passed) passed, "
     out += totals.failed > 0 ? paint("\(totals.failed) failed", "31;1") : "0 failed"
-    return out + ", \(totals.skipped) skipped, \(fixed(seconds, 1)) s of tests\n"
+    let missed = report.missed.count
+    out += ", \(totals.skipped) skipped"
+    if missed > 0 { out += " (\(missed) of them could have run: --strict)" }
+    if totals.off > 0 { out += ", \(totals.off) off" }
+    out += ", \(fixed(seconds, 1)) s of tests\n"
+    if report.seeds.count > 1 {
+      out +=
+        report.exitCode == 0
+        ? "\(report.seeds.count) seeds passed, \(report.seeds[0]) to \(report.seeds.last!)\n"
+        : "seed \(report.settings.seed) is the first that fails, number \(report.seeds.count)\n"
+    }
+    return out
   }
 }

@@ -1,5 +1,6 @@
 // What is told in the end: TestResult is one test's, RunReport the whole run's; HumanFormat writes
-// it for people, Formats for programs (TAP, JUnit, JSON), and JSONValue reads it again.
+// it for people, Formats for programs (TAP, JUnit, JSON), and Report+Certificate
+// makes a certificate of it.
 
 /// The backend as its table names it.
 public struct BackendIdentity: Sendable, Equatable {
@@ -17,6 +18,9 @@ public struct RunReport: Sendable {
   public let settings: HarnessSettings
   /// Who was tried; nil when the library could not be asked.
   public var backend: BackendIdentity?
+  /// The seeds that have been tried; all of them passed but the last, of which this is the report
+  /// when anything has failed.
+  public var seeds: [UInt64] = []
   /// In the catalogue's order.
   public var results: [TestResult] = []
 
@@ -25,11 +29,17 @@ public struct RunReport: Sendable {
   /// Results that count as failures.
   public var failures: [TestResult] { results.filter(\.isFailure) }
 
-  /// How many passed, failed, were left out.
-  public var totals: (passed: Int, failed: Int, skipped: Int) {
+  /// How many passed, failed, were not run, and were switched off.
+  public var totals: (passed: Int, failed: Int, skipped: Int, off: Int) {
     let failed = failures.count
     let passed = results.count { $0.outcome == .passed }
-    return (passed, failed, results.count - failed - passed)
+    let off = results.count { if case .off = $0.outcome { true } else { false } }
+    return (passed, failed, results.count - failed - passed - off, off)
+  }
+
+  /// Those that were not run and could have been.
+  public var missed: [TestResult] {
+    results.filter { if case .missed = $0.outcome { true } else { false } }
   }
 
   /// 0 all pass, 1 failures, 2 cannot be loaded.
@@ -47,6 +57,8 @@ public struct RunReport: Sendable {
     var words = ["multifd-harness", shellWord(settings.path), "--only", finding.seenIn]
     words += ["--seed", String(settings.seed)]
     if settings.isQuick { words.append("--quick") }
+    if let pages = settings.pageFile { words += ["--corpus", shellWord(pages)] }
+    if let config = settings.config { words += ["--config", shellWord(config)] }
     for (key, value) in settings.options.sorted(by: { $0.key < $1.key }) {
       words += ["--option", shellWord("\(key)=\(value)")]
     }

@@ -15,7 +15,7 @@ public struct Metric: Sendable, Equatable {
   /// `what.of-what`, unique in a run.
   public let name: String
   /// How much.
-  public let value: Double
+  public internal(set) var value: Double
   /// Of what: `MB/s`, `us`, `bytes`, or empty for a ratio.
   public let unit: String
 }
@@ -25,8 +25,21 @@ public struct TestResult: Sendable {
   /// How it ended.
   public enum Outcome: Sendable, Equatable {
     case passed, failed
-    /// Not run, or it does not apply; with the reason.
+    /// It does not apply, or would say again what another has said; with the reason.
     case skipped(String)
+    /// Not run, but could have been: something that it needs was not given.
+    case missed(String)
+    /// Not run because its author has switched it off; with the author's reason.
+    case off(String)
+
+    /// Why it was not run; nil when it was.
+    public var reason: String? {
+      switch self {
+      case .passed, .failed: nil
+      case .skipped(let reason), .missed(let reason): reason
+      case .off(let reason): "off: \(reason)"
+      }
+    }
   }
 
   /// The test.
@@ -54,6 +67,12 @@ public struct TestResult: Sendable {
   public var isFailure: Bool { outcome == .failed }
 
   mutating func add(_ finding: Finding) {
+    // Off is off, whoever sees it; but it is not hidden that it was seen.
+    if case .off(let reason) = outcome {
+      let seen = "; is broken, seen in "
+      if !reason.contains(seen) { outcome = .off(reason + seen + finding.seenIn) }
+      return
+    }
     outcome = .failed
     guard findings.count < 5, !findings.contains(finding) else { return }
     findings.append(finding)

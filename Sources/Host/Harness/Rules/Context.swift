@@ -35,6 +35,8 @@ enum Stop: Error {
   case failed
   /// The test does not apply.
   case skipped(String)
+  /// It applies, and could have run: something that it needs was not given.
+  case missed(String)
 }
 
 /// What a test works with: the library, random numbers, a place to report.
@@ -44,6 +46,8 @@ final class Context: @unchecked Sendable {
   let order: ChildOrder
   let reporter: Reporter
   private var opened: Library?
+  /// Where callbacks are noted, when they are.
+  var trace: CallTrace?
   private var state: ProcessState?
 
   /// Added to what is found.

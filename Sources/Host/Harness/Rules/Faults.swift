@@ -43,7 +43,7 @@ enum Faults {
 
   /// What the backend takes past the services: the kernel refuses to map more than a little.
   @Sendable private static func addressSpace(_ context: Context) throws(Stop) {
-    if charness_sanitized() != 0 { throw .skipped("a sanitizer does not live with it") }
+    if charness_sanitized() != 0 { throw .missed("a sanitizer does not live with it") }
     let library = try context.library
     let count = library.supports(library.pageSize, 1000) ? 1000 : 64
     let shape = Shape(pageSize: library.pageSize, pageCount: count).plain()

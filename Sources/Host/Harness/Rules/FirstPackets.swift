@@ -11,7 +11,7 @@ import PluginAPI
 /// meanwhile.
 enum FirstPackets {
   @Sendable static func check(_ context: Context) throws(Stop) {
-    if charness_sanitized() != 0 { throw .skipped("a sanitizer does not live with fork()") }
+    if charness_sanitized() != 0 { throw .missed("a sanitizer does not live with fork()") }
     _ = try context.library
     // What the attempts tell: how long a call takes that is not interrupted.
     let shared = mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)

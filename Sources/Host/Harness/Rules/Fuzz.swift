@@ -44,6 +44,15 @@ enum Fuzz {
       random: context.random("mutator"), corpus: seeds.sequences.flatMap { $0.map(\.payload) },
       lies: Hostile.lies(seeds.attack), limit: seeds.attack.limit)
     var sequences = seeds.sequences
+    let corpus = CorpusFolder(context, library, seeds.attack.shape)
+    var sights = Set<String>()
+    // What earlier runs have found new is tried first: a fault that has come back is there at once.
+    for recording in corpus?.recordings ?? [] {
+      sights.insert(try attempt(recording, context, pages: seeds.pages))
+      if context.reporter.total > 0 { return }
+      sequences.append(recording.entries)
+      mutator.corpus += recording.entries.map(\.payload)
+    }
     let options = context.order.options
     let deadline = charness_now() + UInt64(context.order.fuzzTime * 1e9)
     var cases = 0, fresh = 0
@@ -60,19 +69,25 @@ enum Fuzz {
         }
         recording.entries.append(entry)
       }
-      try attempt(recording, context, pages: seeds.pages)
+      let sight = try attempt(recording, context, pages: seeds.pages)
       cases += 1
       if context.reporter.total > 0 { return }
-      if charness_coverage_size() > 0, charness_coverage_new() > 0, sequences.count < 2000 {
+      guard sequences.count < 2000 else { continue }
+      // Without counters, what a refusal says tells one way through the code from another.
+      let counts = charness_coverage_size() > 0
+      if counts ? charness_coverage_new() > 0 : corpus != nil && sights.insert(sight).inserted {
         fresh += 1
         sequences.append(recording.entries)
         mutator.corpus.append(recording.entries[victim].payload)
+        corpus?.keep(recording)
       }
     }
     charness_shared_memory()?.pointee.case_size = 0
     context.measure("fuzz.decode.cases", Double(cases), "")
     if charness_coverage_size() > 0 {
       context.measure("fuzz.decode.new-coverage", Double(fresh), "")
+    } else if corpus != nil {
+      context.measure("fuzz.decode.new-refusals", Double(fresh), "")
     }
   }
 
@@ -119,10 +134,12 @@ enum Fuzz {
     }
   }
 
-  /// Decodes a sequence on a fresh channel until something is refused.
+  /// Decodes a sequence on a fresh channel until something is refused. What was seen: how many
+  /// packets decoded, and what the refusal said, without its numbers.
+  @discardableResult
   private static func attempt(
     _ recording: Recording, _ context: Context, pages: [UInt64]
-  ) throws(Stop) {
+  ) throws(Stop) -> String {
     note(recording)
     let all = Set(pages).union(recording.entries.flatMap(\.offsets))
     let target = Self.target(recording.pageSize, all.sorted())
@@ -137,13 +154,14 @@ enum Fuzz {
           "packet \(number): recv() wrote to the page at \(offset), which is not in the packet",
           as: "bounds/other-pages")
       }
-      if case .failed(let code, _) = status {
+      if case .failed(let code, let text) = status {
         context.check(
           code != MULTIFD_ERROR_INTERNAL, as: "hostile/status",
           "packet \(number): recv() returns \(status), not CORRUPT")
-        return
+        return "\(number) \(code) " + text.filter { !$0.isNumber }
       }
     }
+    return "\(recording.entries.count)"
   }
 
   /// The same block for the same pages: mapping memory anew would be most of the work.

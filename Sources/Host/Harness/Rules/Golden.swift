@@ -10,7 +10,7 @@ enum Golden {
 
   @Sendable private static func payloads(_ context: Context) throws(Stop) {
     let library = try context.library
-    guard let folder = context.order.golden else { throw .skipped("no --golden") }
+    guard let folder = context.order.golden else { throw .missed("no --golden") }
     if context.order.records { try record(context, library, folder) }
     var tried = 0
     for name in entries(of: folder) where name.hasSuffix(".golden") {
@@ -22,7 +22,7 @@ enum Golden {
       tried += 1
       try replay(recording, name, context, library)
     }
-    if tried == 0 { throw .skipped("no recording of \(library.wireFormat) in \(folder)") }
+    if tried == 0 { throw .missed("no recording of \(library.wireFormat) in \(folder)") }
   }
 
   /// One file for the defaults and one for each end of each option.
@@ -133,7 +133,7 @@ enum Golden {
   }
 
   @Sendable private static func libraries(_ context: Context) throws(Stop) {
-    guard let folder = context.order.golden else { throw .skipped("no --golden") }
+    guard let folder = context.order.golden else { throw .missed("no --golden") }
     let folders = [folder] + entries(of: folder).map { folder + "/" + $0 }
     var tried = 0
     for folder in folders {
@@ -141,14 +141,18 @@ enum Golden {
         if try exchange(context, with: folder + "/" + name) { tried += 1 }
       }
     }
-    if tried == 0 { throw .skipped("no earlier build of this wire format in \(folder)") }
+    if tried == 0 { throw .missed("no earlier build of this wire format in \(folder)") }
   }
 
   @Sendable private static func sameFormat(_ context: Context) throws(Stop) {
     let library = try context.library
     var tried = 0
     for path in OtherBackends.paths(context) where try exchange(context, with: path) { tried += 1 }
-    if tried == 0 { throw .skipped("no other backend of \(library.wireFormat) is found") }
+    guard tried == 0 else { return }
+    let reason = "no other backend of \(library.wireFormat) is found"
+    // There are others of QEMU's formats, and one of an own format may be the only one.
+    throw library.methods.qemu_method == MULTIFD_QEMU_METHOD_UNKNOWN
+      ? .skipped(reason) : .missed(reason)
   }
 }
 

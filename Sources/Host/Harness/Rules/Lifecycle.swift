@@ -35,7 +35,7 @@ enum Lifecycle {
   /// Ends a process that has used the backend as the host ends: with exit(), which runs what was
   /// registered for that.
   @Sendable private static func atExit(_ context: Context) throws(Stop) {
-    if charness_sanitized() != 0 { throw .skipped("a sanitizer does not live with fork()") }
+    if charness_sanitized() != 0 { throw .missed("a sanitizer does not live with fork()") }
     try everydayLife(context)
     let capture = OutputCapture()
     let child = fork()

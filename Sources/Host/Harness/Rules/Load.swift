@@ -101,7 +101,7 @@ enum Load {
   private static let longest: UInt64 = 1_000_000_000
 
   @Sendable private static func prompt(_ context: Context) throws(Stop) {
-    if charness_sanitized() != 0 { throw .skipped("a sanitizer does not live with fork()") }
+    if charness_sanitized() != 0 { throw .missed("a sanitizer does not live with fork()") }
     // A disk or another process may have held up one of them.
     for attempt in 1...3 {
       let child = fork()

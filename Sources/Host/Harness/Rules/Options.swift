@@ -206,7 +206,7 @@ enum Options {
     let folders = PluginSearchPath(
       explicit: [path.isEmpty ? "/" : path], environment: [:], executable: "")
     guard let backend = try? PluginLoader(searchPath: folders).load(named: library.name) else {
-      throw .skipped("the host does not open it, see abi/host-accepts")
+      throw .missed("the host does not open it, see abi/host-accepts")
     }
     func refuse(_ pairs: [(String, String)]) {
       let text = pairs.map { "\($0)=\($1)" }.joined(separator: ",")

@@ -9,7 +9,7 @@ enum Perf {
   static let bodies: [String: Rules.Body] = [
     "perf/throughput": throughput, "perf/latency": latency, "perf/scaling": scaling,
     "perf/links": links,
-    "perf/baseline": { _ throws(Stop) in throw .skipped("no --baseline") },
+    "perf/baseline": { _ throws(Stop) in throw .missed("no --baseline") },
   ]
 
   static let contents: [(Content, String)] = [
@@ -23,6 +23,12 @@ enum Perf {
     var decode = 0.0
     /// Bytes of pages for a byte of payload.
     var ratio = 1.0
+    /// Seconds of the processor for 10⁹ bytes of pages, of all passes.
+    var encodeCPU = 0.0
+    var decodeCPU = 0.0
+    /// How far the passes lie apart: the middle half of their times, as a part of the median.
+    var encodeSpread = 0.0
+    var decodeSpread = 0.0
     /// All packets' times.
     var encodeTimes: [UInt64] = []
     var decodeTimes: [UInt64] = []
@@ -34,12 +40,18 @@ enum Perf {
     var speed = Speed()
     let deadline = charness_now() + UInt64(seconds * 1e9)
     var passes = 0
+    var took: (encode: [UInt64], decode: [UInt64]) = ([], [])
+    var used: (encode: UInt64, decode: UInt64) = (0, 0)
     while passes < 2 || charness_now() < deadline {
       guard let pass = bench.pass() else { return nil }
       passes += 1
       let bytes = Double(bench.bytes)
-      speed.encode = max(speed.encode, bytes / max(1, Double(pass.encode.reduce(0, +))) * 1e9)
-      speed.decode = max(speed.decode, bytes / max(1, Double(pass.decode.reduce(0, +))) * 1e9)
+      took.encode.append(pass.encode.reduce(0, +))
+      took.decode.append(pass.decode.reduce(0, +))
+      used.encode += pass.encodeCPU
+      used.decode += pass.decodeCPU
+      speed.encode = max(speed.encode, bytes / max(1, Double(took.encode.last!)) * 1e9)
+      speed.decode = max(speed.decode, bytes / max(1, Double(took.decode.last!)) * 1e9)
       speed.ratio = bytes / Double(max(pass.payload, 1))
       if passes > 1 {
         speed.encodeTimes += pass.encode
@@ -47,7 +59,30 @@ enum Perf {
       }
       if passes >= 1000 { break }
     }
+    speed.encodeCPU = Double(used.encode) / Double(bench.bytes * passes)
+    speed.decodeCPU = Double(used.decode) / Double(bench.bytes * passes)
+    speed.encodeSpread = spread(took.encode)
+    speed.decodeSpread = spread(took.decode)
     return speed
+  }
+
+  /// The distance of the quartiles, as a part of the median.
+  static func spread(_ times: [UInt64]) -> Double {
+    let sorted = times.sorted()
+    guard let last = sorted.indices.last, sorted[sorted.count / 2] > 0 else { return 0 }
+    return Double(sorted[last - last / 4] - sorted[last / 4]) / Double(sorted[sorted.count / 2])
+  }
+
+  /// Says so when other things ran meanwhile: figures of a busy machine compare with nothing.
+  private static func tellWaiting(_ context: Context, since start: UInt64, _ waited: UInt64) {
+    let share =
+      Double(charness_waited(getpid()) &- waited) / Double(max(1, charness_now() &- start)) * 100
+    context.measure("machine.waited", share, "%")
+    guard share > 5 else { return }
+    context.reporter.say(
+      .text(
+        "warning: the machine is busy. For \(fixed(share, 0)) % of the time this test was ready and had "
+          + "no processor: these figures are too low"))
   }
 
   private static func packets(_ context: Context) -> Int { context.rounds(16, quick: 2) }
@@ -59,7 +94,13 @@ enum Perf {
 
   @Sendable private static func throughput(_ context: Context) throws(Stop) {
     let library = try context.library
-    var rows = [["content", "encode MB/s", "decode MB/s", "ratio"]]
+    let (start, waited) = (charness_now(), charness_waited(getpid()))
+    var rows = [
+      [
+        "content", "encode MB/s", "spread", "cpu s/GB", "decode MB/s", "spread", "cpu s/GB",
+        "ratio",
+      ]
+    ]
     for (content, name) in contents {
       let bench = Bench(
         library, content, packets: packets(context), options: context.order.options,
@@ -72,11 +113,19 @@ enum Perf {
       context.measure("throughput.encode.\(name)", speed.encode / 1e6, "MB/s")
       context.measure("throughput.decode.\(name)", speed.decode / 1e6, "MB/s")
       context.measure("throughput.ratio.\(name)", speed.ratio, "")
+      // Under names of their own: less is better here, and `perf/baseline` looks for more.
+      context.measure("cpu.encode.\(name)", speed.encodeCPU, "s/GB")
+      context.measure("cpu.decode.\(name)", speed.decodeCPU, "s/GB")
+      context.measure("spread.encode.\(name)", speed.encodeSpread * 100, "%")
+      context.measure("spread.decode.\(name)", speed.decodeSpread * 100, "%")
       rows.append([
-        name, figure(speed.encode / 1e6), figure(speed.decode / 1e6), figure(speed.ratio),
+        name, figure(speed.encode / 1e6), "\(fixed(speed.encodeSpread * 100, 0)) %",
+        figure(speed.encodeCPU), figure(speed.decode / 1e6),
+        "\(fixed(speed.decodeSpread * 100, 0)) %", figure(speed.decodeCPU), figure(speed.ratio),
       ])
     }
     context.reporter.say(.text(table(rows)))
+    tellWaiting(context, since: start, waited)
   }
 
   @Sendable private static func latency(_ context: Context) throws(Stop) {

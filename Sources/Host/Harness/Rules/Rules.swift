@@ -22,7 +22,10 @@ package enum Rules {
   /// Runs the test of an order. What is wrong has been reported when this returns.
   static func run(_ order: ChildOrder, _ reporter: Reporter) {
     let context = Context(order, reporter)
-    guard let body = all[order.test] else {
+    // Here and not later: tests count descriptors.
+    PageFile.current = order.pageFile.flatMap { PageFile($0) }
+    context.trace = order.trace.flatMap { CallTrace($0, test: order.test) }
+    guard let body = all[order.test] ?? Errand.bodies[order.test] else {
       reporter.find(nil, "this test has no body")
       return
     }
@@ -36,6 +39,7 @@ package enum Rules {
     } catch {
       switch error {
       case .skipped(let reason): if reporter.count() == 0 { reporter.say(.skipped(reason)) }
+      case .missed(let reason): if reporter.count() == 0 { reporter.say(.missed(reason)) }
       case .failed: reporter.say(.stopped)
       }
     }

@@ -6,7 +6,7 @@ import PluginAPI
 /// a file that it writes, a socket, a child that it waits for, a signal.
 enum SystemCalls {
   @Sendable static func check(_ context: Context) throws(Stop) {
-    if charness_sanitized() != 0 { throw .skipped("a sanitizer makes such calls itself") }
+    if charness_sanitized() != 0 { throw .missed("a sanitizer makes such calls itself") }
     let shape = Shape(try context.library, pages: 16)
     // What the harness needs is made before it is watched.
     let source = Block(pageSize: shape.pageSize, pages: 16, kind: .source)
@@ -18,7 +18,7 @@ enum SystemCalls {
     let receive = try ReceiveDriver(context, shape, sets: false)
     let error = charness_watch_calls()
     guard error == 0 else {
-      throw .skipped("calls cannot be watched here: \(String(cString: strerror(error)))")
+      throw .missed("calls cannot be watched here: \(String(cString: strerror(error)))")
     }
     // Watching changes a flag of the process.
     context.noteState()

@@ -58,6 +58,11 @@ final class ReceiveDriver: @unchecked Sendable {
     params.pointee.services = host.services
     params.pointee.channel = host.channel
     params.pointee.options = self.options.values
+    // The host is this driver's, as params are, and calls nothing when the driver is gone.
+    host.sizes = { [params] in
+      CallTrace.Sizes(
+        pages: Int(params.pointee.normal_num), payload: Int(params.pointee.next_packet_size))
+    }
     if setUp { self.setUp() }
   }
 

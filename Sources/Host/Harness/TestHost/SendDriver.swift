@@ -64,6 +64,11 @@ final class SendDriver: @unchecked Sendable {
     params.pointee.channel = host.channel
     params.pointee.options = self.options.values
     params.pointee.iov = iov.base.assumingMemoryBound(to: MultiFDIOVec.self)
+    // The host is this driver's, as params are, and calls nothing when the driver is gone.
+    host.sizes = { [params] in
+      CallTrace.Sizes(
+        pages: Int(params.pointee.normal_num), payload: Int(params.pointee.next_packet_size))
+    }
     if setUp { self.setUp() }
   }
 

@@ -1,7 +1,7 @@
 // The host that a backend meets here. It talks to the raw table, since PluginLoader's checks would
 // hide faults.
 //
-// Library and ELFSymbols are the file, OptionEntry its options; GuardedMemory and Block memory with
+// CallTrace notes every call. Library and ELFSymbols are the file, OptionEntry its options; GuardedMemory and Block memory with
 // pages around it that nobody may touch, Filling what it holds. TestHost is the host's side of a
 // channel, SendDriver and ReceiveDriver the two directions, Lane both of them with pages to send,
 // Attack a receiver that is given something else, CallStatus how a callback ended.
@@ -59,6 +59,9 @@ final class TestHost: @unchecked Sendable {
   private var live: [UnsafeMutableRawPointer: (size: Int, memory: GuardedMemory?)] = [:]
   private var freed: [GuardedMemory] = []
   var liveCount: Int { live.count }
+
+  /// What a trace says of a call that has returned; the driver knows.
+  var sizes: () -> CallTrace.Sizes = { CallTrace.Sizes() }
 
   /// As the real host's.
   static let memoryLimit = 256 << 20
@@ -118,11 +121,13 @@ final class TestHost: @unchecked Sendable {
     errors = []
     isLoud = false
     readCount = 0
+    let isTraced = context.trace?.begin(name, channel: channel, packet: packet) ?? false
     // A literal: NUL-terminated and there for ever.
     charness_enter(
       UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self), channel, packet)
     let status = body()
     charness_leave()
+    if isTraced { context.trace?.end(name, status, sizes()) }
     if isLoud, status == MULTIFD_OK {
       loud += 1
       if loud == Self.mostLoud {

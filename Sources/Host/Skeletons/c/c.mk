@@ -1,5 +1,6 @@
 # make             builds libmultifd-new-backend.so
 # make check       runs the harness on it; ARGS=--quick for the short form
+# make golden      records payloads of this version, which later ones are held to
 # make install     puts it where the host looks
 LIBRARY := libmultifd-new-backend.so
 
@@ -17,9 +18,13 @@ $(LIBRARY): backend.c plugin.map Makefile
 	  -Wl,-soname,$(LIBRARY) -Wl,--no-undefined -Wl,--version-script=plugin.map \
 	  $(LDFLAGS) -o $@ backend.c
 
-.PHONY: check install clean
+# Recordings count as soon as there are some.
+.PHONY: check golden install clean
 check: $(LIBRARY)
-	$(HARNESS) $(ARGS) ./$(LIBRARY)
+	$(HARNESS) $(if $(wildcard golden),--golden golden) $(ARGS) ./$(LIBRARY)
+
+golden: $(LIBRARY)
+	$(HARNESS) --no-config --only golden/payloads --golden golden --record ./$(LIBRARY)
 
 install: $(LIBRARY)
 	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PLUGINDIR)/$(LIBRARY)

@@ -1,5 +1,6 @@
 # make             builds libmultifd-new-backend.so
 # make check       runs the harness on it; ARGS=--quick for the short form
+# make golden      records payloads of this version, which later ones are held to
 # make install     puts it where the host looks
 #
 # Cargo does the work; it only calls its library libmultifd_new_backend.so.
@@ -11,13 +12,17 @@ HARNESS ?= $(shell command -v multifd-harness || echo @BIN@/multifd-harness)
 CARGO ?= cargo
 TARGET ?= target
 
-$(LIBRARY): Cargo.toml $(wildcard src/*.rs) Makefile
+$(LIBRARY): Cargo.toml $(wildcard src/*.rs abi/*) Makefile
 	$(CARGO) build --release --target-dir $(TARGET)
 	cp $(TARGET)/release/libmultifd_new_backend.so $@
 
-.PHONY: check install clean
+# Recordings count as soon as there are some.
+.PHONY: check golden install clean
 check: $(LIBRARY)
-	$(HARNESS) $(ARGS) ./$(LIBRARY)
+	$(HARNESS) $(if $(wildcard golden),--golden golden) $(ARGS) ./$(LIBRARY)
+
+golden: $(LIBRARY)
+	$(HARNESS) --no-config --only golden/payloads --golden golden --record ./$(LIBRARY)
 
 install: $(LIBRARY)
 	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PLUGINDIR)/$(LIBRARY)

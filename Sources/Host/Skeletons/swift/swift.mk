@@ -1,5 +1,6 @@
 # make             builds libmultifd-new-backend.so
 # make check       runs the harness on it; ARGS=--quick for the short form
+# make golden      records payloads of this version, which later ones are held to
 # make install     puts it where the host looks
 LIBRARY := libmultifd-new-backend.so
 
@@ -19,9 +20,13 @@ $(LIBRARY): $(SOURCES) Header.h plugin.map Makefile
 	  -emit-library -nostartfiles -Xlinker --version-script=plugin.map -Xlinker -soname=$(LIBRARY) \
 	  -Xlinker --no-undefined $(SWIFTFLAGS) -o $@ $(SOURCES)
 
-.PHONY: check install clean
+# Recordings count as soon as there are some.
+.PHONY: check golden install clean
 check: $(LIBRARY)
-	$(HARNESS) $(ARGS) ./$(LIBRARY)
+	$(HARNESS) $(if $(wildcard golden),--golden golden) $(ARGS) ./$(LIBRARY)
+
+golden: $(LIBRARY)
+	$(HARNESS) --no-config --only golden/payloads --golden golden --record ./$(LIBRARY)
 
 install: $(LIBRARY)
 	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PLUGINDIR)/$(LIBRARY)

@@ -1,12 +1,11 @@
 //! new-backend: a multifd backend. The contract is `multifd_plugin.h`, what to do next is in README.md.
 //!
-//! `codec.rs` is the codec: replace it. `ffi.rs` is the header in Rust, and this file the border to the host,
-//! complete as it is for a codec that compresses a packet's pages as one piece, each packet by itself.
+//! `codec.rs` is the codec: replace it. `abi/` is the header in Rust, a crate of its own, and this file the border to
+//! the host, complete as it is for a codec that compresses a packet's pages as one piece, each packet by itself.
 
 mod codec;
-mod ffi;
 
-use ffi::*;
+use multifd_plugin_abi::*;
 use std::ffi::{c_void, CStr};
 use std::{ptr, slice};
 

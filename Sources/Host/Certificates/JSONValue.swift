@@ -1,5 +1,5 @@
 /// JSON, as much of it as a report needs.
-enum JSONValue: Equatable {
+package enum JSONValue: Equatable {
   case null
   case bool(Bool)
   case number(Double)
@@ -8,19 +8,21 @@ enum JSONValue: Equatable {
   /// In the order in which it is written.
   case object([(String, JSONValue)])
 
-  static func == (a: JSONValue, b: JSONValue) -> Bool { a.text() == b.text() }
+  package static func == (a: JSONValue, b: JSONValue) -> Bool { a.text() == b.text() }
 
-  subscript(key: String) -> JSONValue? {
+  package subscript(key: String) -> JSONValue? {
     guard case .object(let members) = self else { return nil }
     return members.first { $0.0 == key }?.1
   }
 
-  var elements: [JSONValue] { if case .array(let all) = self { all } else { [] } }
-  var members: [(String, JSONValue)] { if case .object(let all) = self { all } else { [] } }
-  var number: Double? { if case .number(let value) = self { value } else { nil } }
+  package var elements: [JSONValue] { if case .array(let all) = self { all } else { [] } }
+  package var members: [(String, JSONValue)] { if case .object(let all) = self { all } else { [] } }
+  package var number: Double? { if case .number(let value) = self { value } else { nil } }
+  package var string: String? { if case .string(let text) = self { text } else { nil } }
+  package var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
 
   /// Two spaces for each level.
-  func text(_ indent: String = "") -> String {
+  package func text(_ indent: String = "") -> String {
     let inner = indent + "  "
     func list(_ open: String, _ items: [String], _ close: String) -> String {
       items.isEmpty
@@ -61,7 +63,7 @@ enum JSONValue: Equatable {
   }
 
   /// Nil for text that is no JSON, or nested deeper than 64.
-  init?(parsing bytes: [UInt8]) {
+  package init?(parsing bytes: [UInt8]) {
     var parser = Parser(bytes: bytes)
     guard let value = parser.value(depth: 0), parser.isAtEnd else { return nil }
     self = value

@@ -1,0 +1,56 @@
+import Certificates
+import Foundation
+import Harness
+import Testing
+import TestSupport
+
+/// The command's certificate.
+@Suite(.serialized, .needsCompiler) struct CertifyTests: RunsCommand {
+  @Test("a certificate says what was tried, with what, and what was left out")
+  func written() throws {
+    let folder = try TemporaryFolder()
+    let bad = try Compiler.compile("two-symbols", in: folder.path)
+    let file = Certificate.path(beside: bad)
+    let run = try run(
+      [bad, "--level", "2", "--option", "level=3", "--seeds", "2", "--certificate", file])
+    #expect(run.code == 1, "\(run)")
+    guard case .matching(let certificate) = Certificate.read(beside: bad) else {
+      Issue.record("\(Certificate.read(beside: bad))")
+      return
+    }
+    #expect(certificate.results.map(\.test) == Catalogue.all.map(\.id))
+    let failed = certificate.results.filter { $0.outcome == "failed" }
+    #expect(failed.map(\.test) == ["load/one-symbol"] && !failed[0].reason.isEmpty)
+    #expect(!certificate.isGood && certificate.count("passed") > 15)
+    let skipped = certificate.results.first { $0.test == "abi/qemu-bound" }
+    #expect(skipped?.outcome == "skipped" && skipped?.reason.isEmpty == false)
+    #expect(certificate.results.last?.reason == "not in level 2")
+    #expect(certificate.level == 2 && certificate.options == ["level=3"])
+    #expect(certificate.seeds == [1], "it ended with the first")
+    #expect(certificate.name == "two-symbols" && certificate.wireFormat == "sample/1")
+    #expect(certificate.date.wholeMatch(of: /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/) != nil)
+    #expect(certificate.machine == .here && certificate.machine.libc.contains("."))
+    // Another build is another matter.
+    _ = try Compiler.compile("two-symbols", in: folder.path, flags: ["-DVERSION=\"9\""])
+    guard case .stale = Certificate.read(beside: bad) else {
+      Issue.record("a certificate of other bytes counts")
+      return
+    }
+  }
+
+  @Test("a library that changes under the run gets none")
+  func changed() throws {
+    let folder = try TemporaryFolder()
+    let path = folder("libmultifd-changes.so")
+    let bad = try Compiler.compile(
+      "good", as: "changes", in: folder.path,
+      flags: ["-DON_LOAD=FILE *f = fopen(\"\(path)\", \"a\"); if (f) { fputc(0, f); fclose(f); }"])
+    let file = Certificate.path(beside: bad)
+    let run = try run([bad, "--only", "load/opens", "--certificate", file])
+    #expect(run.code == 70 && run.errors.contains("has changed while it was tried"), "\(run)")
+    #expect(Certificate.read(beside: bad) == .none)
+    let nowhere = try self.run(
+      [bad, "--only", "load/opens", "--certificate", folder("no/such/folder")])
+    #expect(nowhere.code == 70)
+  }
+}
