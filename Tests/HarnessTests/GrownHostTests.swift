@@ -142,10 +142,12 @@ struct GrownHost {
       .appending(path: "GrownHost/main.swift").path
     try run(swift + [main] + objects + ["-o", executable])
     // Beside it, where its loader looks for it.
-    try run([
-      Compiler.path ?? "cc", "-O2", "-std=gnu11", "-I\(sources)/PluginAPI/include",
-      "\(sources)/Host/CPluginProbe/main.c", "-o", folder("multifd-probe"), "-ldl",
-    ])
+    let probe = "\(sources)/Host/CPluginProbe"
+    let parts = try FileManager.default.contentsOfDirectory(atPath: probe).sorted()
+    try run(
+      [Compiler.path ?? "cc", "-O2", "-std=gnu11", "-I\(sources)/PluginAPI/include"]
+        + parts.filter { $0.hasSuffix(".c") }.map { "\(probe)/\($0)" }
+        + ["-o", folder("multifd-probe"), "-ldl"])
   }
 
   private func run(_ command: [String]) throws {

@@ -81,24 +81,6 @@ struct CommandTests {
     #expect(json.first { $0["name"] as? String == "sample" }?["usable"] as? Bool == true)
   }
 
-  @Test("each can be used, so each is listed as such, whatever they would take of one process")
-  func listOfMany() throws {
-    // Static TLS: a process has about 1600 bytes of it to give to what it opens.
-    let hog =
-      "static __thread volatile char hog[512] __attribute__((tls_model(\"initial-exec\"))); hog[0] = 1"
-    let many = try TestFolder()
-    for number in 1...8 {
-      try Compiler.plugin(in: many.path, name: "hog\(number)", ["ENTRY": hog])
-    }
-    let json = try #require(
-      try Command.run("plugins", "list", "--json", "--plugin-dir", many.path).json()
-        as? [[String: Any]])
-    let hogs = json.filter { ($0["name"] as? String)?.hasPrefix("hog") == true }
-    #expect(hogs.count == 8)
-    #expect(hogs.allSatisfy { $0["usable"] as? Bool == true }, "\(hogs)")
-    #expect(hogs.first?["path"] as? String == many.path + "/libmultifd-hog1.so")
-  }
-
   @Test("show tells everything, for people and for scripts")
   func show() throws {
     let people = try Command.run("plugins", "show", "sample", "--plugin-dir", folder.path)
@@ -255,7 +237,9 @@ struct CommandTests {
     try process.run()
     let account = report.fileHandleForReading.readDataToEndOfFile()
     process.waitUntilExit()
-    #expect(Array(account) == (isRoots ? [1, 2, 3, 4] : []))
+    // The first of its items, and the last.
+    #expect(Array(account.prefix(5)) == (isRoots ? [1, 0, 0, 0, 0] : []))
+    #expect(Array(account.suffix(5)) == (isRoots ? [4, 0, 0, 0, 0] : []))
   }
 
   @Test("where --compression is QEMU's, its help is the command's")

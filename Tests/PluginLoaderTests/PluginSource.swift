@@ -10,6 +10,7 @@ let pluginSource = #"""
   #include <stdio.h>
   #include <stdlib.h>
   #include <string.h>
+  #include <sys/prctl.h>
   #include <unistd.h>
   #include "multifd_plugin.h"
 

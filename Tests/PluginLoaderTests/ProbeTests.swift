@@ -48,6 +48,16 @@ struct ProbeTests {
     Case(
       testDescription: "complains on stderr from its entry point",
       macros: ["ENTRY": "fputs(\"no licence\\n\", stderr)"], says: ["printed 'no licence'"]),
+    Case(
+      testDescription: "writes on whatever is open",
+      macros: ["CONSTRUCTOR": "for (int fd = 3; fd < 70000; fd++) write(fd, \"c\\0\\0\\0\\0\", 5)"],
+      says: ["wrote into the account of multifd-probe"]),
+    Case(
+      testDescription: "tells of a table that it has not",
+      macros: [
+        "CONSTRUCTOR": "for (int fd = 3; fd < 70000; fd++) write(fd, \"\\6\\1\\0\\0\\0x\", 6)"
+      ],
+      says: ["wrote into the account of multifd-probe"]),
   ]
 
   @Test("a library that misbehaves is a reason", arguments: crashes)
@@ -149,6 +159,30 @@ struct ProbeTests {
     #expect(error.kind == .refused)
     #expect(error.why.contains(file.2), "\(error.why)")
     #expect(!error.why.contains(folder.path), "the path is said twice: \(error.why)")
+  }
+
+  @Test("what is said of a file under one name is not said of it under another")
+  func names() throws {
+    let folder = try TestFolder()
+    let file = try Compiler.plugin(in: folder.path)
+    try #require(symlink(file, folder.path + "/libmultifd-other.so") == 0)
+    let loader = loader(folder.path)
+    let wrong = try #require(loadError(loader, "other"))
+    #expect(wrong.why.contains("calls itself 'sample'"))
+    #expect(try loader.look(at: "sample").version == "1.2.3")
+    #expect(loadError(loader, "other") == wrong)
+  }
+
+  @Test("to look at a library is not to open it, and tells the same")
+  func look() throws {
+    let folder = try TestFolder()
+    let file = try Compiler.plugin(in: folder.path)
+    let loader = loader(folder.path)
+    let profile = try loader.look(at: "sample")
+    #expect(dlopen(file, RTLD_NOW | RTLD_NOLOAD) == nil, "it was opened in this process")
+    let backend = try loader.load(named: "sample")
+    #expect(backend.profile.facts.map(\.value) == profile.facts.map(\.value))
+    #expect(backend.options == profile.options && backend.capabilities == profile.capabilities)
   }
 
   @Test("a library with an undefined symbol is refused by its name")

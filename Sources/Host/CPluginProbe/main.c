@@ -9,14 +9,13 @@
  *
  *     multifd-probe NAME        3: a pipe, its account      4: the folder of NAME, open      5: this very file
  *
- * The account is a byte for each step (below); stdout and stderr are the library's own to print on. The other side is
- * PluginProbe.swift. */
+ * The account is a list of items (probe.h): how far it came, and all that the table says, so that a host can tell
+ * about a library that it never opens. stdout and stderr are the library's own to print on. The other side is
+ * ProbeAccount.swift. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,87 +25,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "multifd_plugin.h"
+#include "probe.h"
 
 #define REPORT_FD 3
 #define FOLDER_FD 4
 #define FOLDER "/proc/self/fd/4/"
 #define PROGRAM_FD 5
-
-/* The bytes of the account, in order; TROUBLE is followed by text and ends it. PluginProbe.Stage has the same. */
-enum {
-  ALIVE = 1,   /* it runs */
-  OPENED = 2,  /* dlopen() came back with a handle */
-  ENTERED = 3, /* the entry point came back */
-  DONE = 4,    /* the whole table could be read */
-  TROUBLE = 5,
-};
-
-static void tell(char stage) {
-  while (write(REPORT_FD, &stage, 1) < 0 && errno == EINTR) {}
-}
-
-static _Noreturn void trouble(const char *text) {
-  tell(TROUBLE);
-  /* A short or failed write only shortens a message. */
-  if (write(REPORT_FD, text, strlen(text)) < 0) {}
-  fflush(NULL);
-  _exit(1);
-}
-
-static volatile unsigned char sink;
-
-/* Reads a string as far as the host will. */
-static void touch(const char *text) {
-  if (text == NULL) return;
-  for (size_t i = 0; i < 4096; i++) {
-    sink = (unsigned char)text[i];
-    if (text[i] == 0) return;
-  }
-}
-
-/* sizeof(MultiFDMethods) and sizeof(MultiFDOption) of ABI 1.0: what a backend of this major has at least, however
- * much this host's own structs have grown since. */
-#define SMALLEST_TABLE 128
-#define SMALLEST_OPTION 56
-
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-
-static void touch_option(const MultiFDOption *option) {
-  touch(option->name);
-  touch(option->help);
-  touch(option->default_value);
-  if (option->type != MULTIFD_OPTION_ENUM || option->choices == NULL) return;
-  for (size_t i = 0; i < 256 && option->choices[i] != NULL; i++) touch(option->choices[i]);
-}
-
-/* Reads whatever the host is going to read, so that a wild pointer ends this process and not the host.
- * What is wrong but readable is for the host to judge. */
-static void touch_table(const MultiFDMethods *theirs) {
-  if (theirs->magic != MULTIFD_PLUGIN_MAGIC || theirs->abi_major != MULTIFD_ABI_MAJOR) return;
-  if (theirs->struct_size < SMALLEST_TABLE) return;
-  MultiFDMethods copy, *const table = &copy;
-  memset(table, 0, sizeof *table);
-  memcpy(table, theirs, smaller(theirs->struct_size, sizeof *table));
-  touch(table->name);
-  touch(table->version);
-  touch(table->wire_format);
-  touch(table->description);
-  if (table->options != NULL && table->options_num <= 256
-      && table->option_size >= SMALLEST_OPTION && table->option_size <= 4096) {
-    const char *at = (const char *)table->options;
-    for (uint32_t i = 0; i < table->options_num; i++, at += table->option_size) {
-      MultiFDOption option;
-      memset(&option, 0, sizeof option);
-      memcpy(&option, at, smaller(table->option_size, sizeof option));
-      touch_option(&option);
-    }
-  }
-  if (table->payload_bound != NULL) {
-    const uint32_t counts[] = {0, 1, 128};
-    for (int i = 0; i < 3; i++) sink = (unsigned char)table->payload_bound(4096, counts[i]);
-  }
-}
 
 /* Rights that whoever started this has not: handed on by a host that is set-id, or somebody has made this so. */
 static int privileged(void) {
@@ -166,7 +90,7 @@ int main(int argc, char **argv) {
   if (entry == NULL) trouble("exports no " MULTIFD_PLUGIN_ENTRY "()");
   const MultiFDMethods *table = entry(MULTIFD_ABI_MAJOR);
   tell(ENTERED);
-  if (table != NULL) touch_table(table);
+  if (table != NULL) add_table(table);
   fflush(NULL); /* what it printed may still be in a buffer */
   tell(DONE);
   _exit(0);

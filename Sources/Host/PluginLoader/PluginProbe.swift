@@ -22,32 +22,7 @@ public struct PluginProbe: Sendable {
     _ = Self.usualPlaces
   }
 
-  /// How far a child came: what it was doing after it had said so. The raw values are the bytes
-  /// that it says it with, as in its `main.c`.
-  private enum Stage: UInt8, Comparable {
-    case silent = 0
-    case opening
-    case entering
-    case reading
-    case done
-
-    var text: String {
-      switch self {
-      case .silent: "before it was opened"
-      case .opening: "while it was opened"
-      case .entering: "inside multifd_plugin_entry()"
-      case .reading: "while its table was read"
-      case .done: "after it was opened"
-      }
-    }
-
-    static func < (a: Stage, b: Stage) -> Bool { a.rawValue < b.rawValue }
-  }
-
-  /// It is followed by text, and ends the account.
-  private static let trouble: UInt8 = 5
-
-  /// What is kept of either output.
+  /// What is kept of what it prints.
   private static let longest = 4096
 
   /// Opens the program, if it is trusted as a library would have to be.
@@ -78,12 +53,13 @@ public struct PluginProbe: Sendable {
   /// library opened, answered and could be read, all without a word.
   ///
   /// - Parameter program: as ``program(for:privileged:)`` has opened it.
+  /// - Returns: its table; nil where it has handed out none.
   func run(
     _ program: Int32, _ library: PluginTrust.Library, as path: String
-  ) throws(PluginError) {
+  ) throws(PluginError) -> TableCopy? {
     let account: OutputPipe, printed: OutputPipe, child: Child
     do throws(SystemError) {
-      account = try OutputPipe(.kept(Self.longest))
+      account = try OutputPipe(.kept(ProbeAccount.longest))
       printed = try OutputPipe(.kept(Self.longest))
       child = try Child(
         ["multifd-probe", library.name], program: .opened(program),
@@ -96,21 +72,17 @@ public struct PluginProbe: Sendable {
     let isDone = child.follow(account, printed, within: timeLimit)
     // With all that the library has started.
     child.kill()
-    try judge(path, isDone ? child.status ?? .unknown : nil, account.bytes, printed.bytes)
+    let told = ProbeAccount(account.bytes)
+    try judge(path, isDone ? child.status ?? .unknown : nil, told, printed.bytes)
+    return told.table
   }
 
   /// - Parameter end: how it ended; nil: it did not in time.
   private func judge(
-    _ path: String, _ end: WaitStatus?, _ account: [UInt8], _ printed: [UInt8]
+    _ path: String, _ end: WaitStatus?, _ account: ProbeAccount, _ printed: [UInt8]
   ) throws(PluginError) {
-    var stage = Stage.silent
-    for byte in account.prefix(while: { $0 != Self.trouble }) {
-      stage = max(stage, Stage(rawValue: byte) ?? stage)
-    }
-    if let at = account.firstIndex(of: Self.trouble) {
-      let text = String(decoding: account[(at + 1)...], as: UTF8.self)
-      throw .refused(path, Self.linkerText(text))
-    }
+    let stage = account.stage
+    if let trouble = account.trouble { throw .refused(path, Self.linkerText(trouble)) }
     let hint = "it was tried in a child process and is not opened here"
     func crashed(_ why: String) -> PluginError {
       PluginError(.probeCrashed, what: path, why: why, hint: hint)
@@ -134,12 +106,15 @@ public struct PluginProbe: Sendable {
       throw crashed(
         "died of signal \(signal) (\(String(cString: strsignal(signal)))) \(stage.text)")
     }
+    guard !account.isSpoilt else {
+      throw crashed("wrote into the account of multifd-probe \(stage.text)")
+    }
     guard stage == .done else {
       let code = end.code.map { " with exit code \($0)" } ?? ""
       throw crashed("ended the process\(code) \(stage.text)")
     }
     guard printed.isEmpty else {
-      throw crashed("printed \(quoted(words ?? "")) \(Stage.opening.text)")
+      throw crashed("printed \(quoted(words ?? "")) \(ProbeAccount.Stage.opening.text)")
     }
   }
 

@@ -77,6 +77,18 @@ public struct PluginSearchPath: Sendable {
     }
   }
 
+  /// The same, and which are not looked at, since an earlier one has their name.
+  func filesInOrder() -> [(file: PluginFile, shadowed: PluginError?)] {
+    var first: [String: String] = [:]
+    return files().map { file in
+      guard let earlier = first[file.name] else {
+        first[file.name] = file.path
+        return (file, nil)
+      }
+      return (file, .shadowed(file, by: earlier))
+    }
+  }
+
   private func names(in folder: String) -> [String] {
     guard let stream = opendir(folder) else { return [] }
     defer { closedir(stream) }

@@ -22,7 +22,7 @@ enum BackendHelp {
     do {
       let name = try CompressionSpec(parsing: spec).name
       print(
-        try PluginLoader(searchPath: path).load(named: name).optionsHelp(width: PluginsText.width))
+        try PluginLoader(searchPath: path).look(at: name).optionsHelp(width: PluginsText.width))
       return true
     } catch {
       Console.error(error.what, error.why, hint: error.hint)
