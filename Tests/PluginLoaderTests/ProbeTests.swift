@@ -138,29 +138,6 @@ struct ProbeTests {
     #expect(try loader.load(named: "sample").version == "1.2.3")
   }
 
-  static let files: [(String, Data, String)] = [
-    ("is empty", Data(), "file too short"),
-    (
-      "is text", Data(String(repeating: "#!/bin/sh\nexit 0\n", count: 100).utf8),
-      "invalid ELF header"
-    ),
-    (
-      "is a torn ELF file",
-      Data([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0] + Array(repeating: 0, count: 12)),
-      "file too short"
-    ),
-  ]
-
-  @Test("a file that is no library is refused", arguments: files)
-  func noLibrary(_ file: (String, Data, String)) throws {
-    let folder = try TestFolder()
-    try file.1.write(to: URL(fileURLWithPath: folder.path + "/libmultifd-sample.so"))
-    let error = try #require(loadError(loader(folder.path)))
-    #expect(error.kind == .refused)
-    #expect(error.why.contains(file.2), "\(error.why)")
-    #expect(!error.why.contains(folder.path), "the path is said twice: \(error.why)")
-  }
-
   @Test("what is said of a file under one name is not said of it under another")
   func names() throws {
     let folder = try TestFolder()

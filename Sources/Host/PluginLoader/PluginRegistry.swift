@@ -19,8 +19,8 @@ final class PluginRegistry: Sendable {
   /// library's constructor runs once.
   private let opened = Mutex<[String: Backend]>([:])
 
-  /// What a file's library says of itself: checks owner and mode, tries it in a child, checks its
-  /// table. Any number may be looked at, at the same time.
+  /// What a file's library says of itself: checks owner and mode, and whether it is a library of
+  /// this machine; tries it in a child, and checks its table. Any number may be looked at, at the same time.
   func look(
     _ file: PluginFile, privileged: Bool, probe: PluginProbe
   ) throws(PluginError) -> BackendProfile {
@@ -68,6 +68,7 @@ final class PluginRegistry: Sendable {
   ) throws(PluginError) -> BackendProfile {
     let known = findings.withLock { $0[file.path] }
     if let known, known.identity == library.identity { return try known.result.get() }
+    try ELFFile.check(library.file, size: library.identity.size, as: file.path)
     let program = try probe.program(for: file.path, privileged: privileged)
     defer { close(program) }
     do throws(PluginError) {
