@@ -28,13 +28,15 @@ enum Command {
 
   static func run(_ arguments: String...) throws -> Result { try run(arguments) }
 
-  static func run(program: String = path, _ arguments: [String]) throws -> Result {
+  /// - Parameter folders: what it finds in MULTIFD_PLUGIN_PATH.
+  static func run(
+    program: String = path, _ arguments: [String], searching folders: String? = nil
+  ) throws -> Result {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: program)
     process.arguments = arguments
-    process.environment = ProcessInfo.processInfo.environment.filter {
-      $0.key != "MULTIFD_PLUGIN_PATH"
-    }
+    process.environment = ProcessInfo.processInfo.environment
+    process.environment?["MULTIFD_PLUGIN_PATH"] = folders
     // Files instead of pipes: neither stream can fill up while the other is read.
     let folder = try TestFolder()
     let files = ["out", "err"].map { folder.path + "/" + $0 }
@@ -128,13 +130,35 @@ struct CommandTests {
     try #require(chmod(folder.path, 0o777) == 0)
     let json = try #require(
       try Command.run(
-        "plugins", "path", "--json", "--plugin-dir", folder.path, "--plugin-dir", "/no/such"
+        ["plugins", "path", "--json", "--plugin-dir", folder.path], searching: "/no/such"
       ).json() as? [[String: Any]])
     #expect(json.map { $0["state"] as? String }.prefix(2) == ["refused", "missing"])
     #expect(
       json.map { $0["origin"] as? String } == [
-        "--plugin-dir", "--plugin-dir", "the executable's folder", "../lib/multifd",
+        "--plugin-dir", "MULTIFD_PLUGIN_PATH", "the executable's folder", "../lib/multifd",
       ])
+  }
+
+  @Test(
+    "a folder that is named and is none is a slip of the pen, wherever it may be named",
+    arguments: [
+      ["plugins", "list"], ["plugins", "show", "zlib"], ["plugins", "check", "zlib"],
+      ["plugins", "path"], ["inspect", "/dev/null"], ["receive", "--listen", "x", "--store", "y"],
+      ["receive", "--compression", "zlib", "--help"], ["relay", "--listen", "x", "--to", "y"],
+      ["send", "--store", "x", "--to", "y"],
+      ["bench", "checkpoint", "--primary", "false", "--secondary", "false"],
+    ])
+  func noFolder(_ command: [String]) throws {
+    for (folder, says) in [
+      ("/no/such", "No such file or directory"), (sample, "Not a directory"),
+      ("", "No such file or directory"),
+    ] {
+      let result = try Command.run(command + ["--plugin-dir", folder])
+      #expect(result.code == 64, "\(result.errors)")
+      #expect(
+        result.errors.hasPrefix("multifd: error: usage: --plugin-dir \(folder): \(says)\n"),
+        "\(result.errors)")
+    }
   }
 
   @Test("the help of a compression is the backend's own")

@@ -136,6 +136,16 @@ extension PluginSearchPath {
     case refused(PluginError)
   }
 
+  /// Why nothing at all can be looked for in a folder that somebody has named; nil when it can.
+  /// Whoever names one folder means that one: what is not there is a slip of the pen, and not, as
+  /// in a list that is meant for many machines, an empty folder.
+  public static func obstacle(to folder: String) -> String? {
+    let stream = opendir(folder)
+    guard let stream else { return shown("\(folder): \(errorText(errno))") }
+    closedir(stream)
+    return nil
+  }
+
   /// Looks at one folder.
   public func state(of folder: Folder) -> FolderState {
     guard resolve(folder.path) != nil || errno != ENOENT else { return .missing }

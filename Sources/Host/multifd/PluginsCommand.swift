@@ -134,6 +134,15 @@ struct PluginOptions: ParsableArguments {
       "A folder to look for backends in, first. May be repeated.", valueName: "dir"))
   var pluginDir: [String] = []
 
+  func validate() throws {
+    if let obstacle = Self.obstacle(to: pluginDir) { throw ValidationError(obstacle) }
+  }
+
+  /// What is wrong with the folders that the option names.
+  static func obstacle(to folders: [String]) -> String? {
+    folders.lazy.compactMap(PluginSearchPath.obstacle).first.map { "--plugin-dir \($0)" }
+  }
+
   /// A loader for these folders and the usual ones.
   var loader: PluginLoader { PluginLoader(searchPath: PluginSearchPath(explicit: pluginDir)) }
 }
