@@ -282,6 +282,11 @@ struct TrustTests {
     let far = try #require(loadError(loader(folder.path), "lz4"))
     #expect(far.hint == "there are: zstd")
     #expect(loadError(loader("/none"), "../../etc/passwd")?.kind == .notFound)
+    for number in 0..<30 {
+      try Data().write(to: URL(filePath: "\(folder.path)/libmultifd-\(number).so"))
+    }
+    let many = try #require(loadError(loader(folder.path), "lz4")?.hint)
+    #expect(many.hasSuffix(", and 11 more"), "\(many)")
     #expect(error.report == "multifd: error: \(error.what): \(error.why)\nhint: did you mean zstd?")
   }
 

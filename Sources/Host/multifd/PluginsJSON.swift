@@ -70,7 +70,7 @@ struct BackendJSON: Encodable {
     capabilities = backend.capabilities.names
     payloadBound = backend.packetBound
     roles = BackendRole.allCases.filter { $0.obstacle(backend) == nil }
-    path = backend.path
+    path = shown(backend.path)
     options = backend.options.map(OptionJSON.init)
   }
 }
@@ -85,12 +85,14 @@ struct CandidateJSON: Encodable {
   let error: ErrorJSON?
 
   init(name: String, path: String, backend: BackendProfile) {
-    (self.name, self.path, usable, version) = (name, path, true, backend.version)
+    (self.name, self.path) = (shown(name), shown(path))
+    (usable, version) = (true, backend.version)
     (self.backend, error) = (BackendJSON(backend), nil)
   }
 
   init(name: String, path: String?, error: PluginError) {
-    (self.name, self.path, usable, version) = (name, path, false, nil)
+    (self.name, self.path) = (shown(name), path.map(shown))
+    (usable, version) = (false, nil)
     (backend, self.error) = (nil, ErrorJSON(error))
   }
 
@@ -111,7 +113,7 @@ struct FolderJSON: Encodable {
   let reason: String?
 
   init(_ folder: PluginSearchPath.Folder, _ found: PluginSearchPath.FolderState) {
-    path = folder.path
+    path = shown(folder.path)
     origin = folder.origin.rawValue
     switch found {
     case .trusted: (state, reason) = ("trusted", nil)

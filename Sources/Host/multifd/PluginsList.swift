@@ -28,7 +28,8 @@ struct PluginsList {
       ])
     case .failure(let error):
       let state = error.kind == .shadowed ? "not used" : "cannot be used"
-      row = line([finding.name, "-", "-", "-", "\(state): \(finding.path): \(error.why)"])
+      let reason = "\(state): \(shown(finding.path)): \(error.why)"
+      row = line([shown(finding.name), "-", "-", "-", reason])
     }
     defer { hasStarted = true }
     return hasStarted ? row : heading + "\n" + row
@@ -37,7 +38,7 @@ struct PluginsList {
   /// What to say where nothing can be used.
   func nothing(in folders: [String]) -> String? {
     if hasUsable { return nil }
-    let places = folders.isEmpty ? "nothing" : folders.joined(separator: ", ")
+    let places = folders.isEmpty ? "nothing" : shown(folders.joined(separator: ", "))
     return (hasStarted ? "\n" : "") + "No backend can be used. Searched: \(places)"
   }
 

@@ -7,7 +7,7 @@ enum PluginsText {
   static let width = 100
 
   static func line(_ backend: BackendProfile) -> String {
-    "\(backend.name) \(backend.version) (\(backend.wireFormat), ABI \(backend.abiVersion)), \(backend.path)"
+    "\(backend.name) \(backend.version) (\(backend.wireFormat), ABI \(backend.abiVersion)), \(shown(backend.path))"
   }
 
   /// What a backend can be used for, and what not.
@@ -21,7 +21,7 @@ enum PluginsText {
   static func show(_ backend: BackendProfile) -> String {
     var rows = [
       ["name:", backend.name], ["version:", backend.version],
-      ["description:", backend.description], ["file:", backend.path],
+      ["description:", backend.description], ["file:", shown(backend.path)],
       ["wire format:", backend.wireFormat],
       [
         "QEMU method:", backend.qemuMethod == nil ? "none that QEMU knows" : backend.qemuMethodName,
@@ -38,7 +38,7 @@ enum PluginsText {
   }
 
   static func plain(_ backend: BackendProfile) -> String {
-    backend.facts.map { "\($0.key)=\($0.value)" }.joined(separator: "\n")
+    backend.facts.map { "\($0.key)=\(shown($0.value))" }.joined(separator: "\n")
   }
 
   static func path(_ folders: [FolderJSON]) -> String {
