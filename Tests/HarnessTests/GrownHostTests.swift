@@ -93,8 +93,8 @@ struct GrownHost {
     let sources = folder("Sources"), files = FileManager.default
     try files.createDirectory(atPath: sources + "/Host", withIntermediateDirectories: true)
     for part in [
-      "PluginAPI", "Host/CLinux", "Host/CHarness", "Host/CPluginProbe", "Host/System",
-      "Host/PluginLoader", "Host/Chart", "Host/Harness",
+      "PluginAPI", "Host/CLinux", "Host/CHarness", "Host/CPluginProbe", "Host/CProcessState",
+      "Host/System", "Host/PluginLoader", "Host/Chart", "Host/Harness",
     ] {
       try files.copyItem(
         atPath: Compiler.header + "/../../\(part)", toPath: "\(sources)/\(part)")
@@ -112,7 +112,7 @@ struct GrownHost {
   /// As the package builds them, one module after the other.
   private func build(_ sources: String) throws {
     var objects: [String] = []
-    for part in ["CLinux", "CHarness"] {
+    for part in ["CLinux", "CHarness", "CProcessState"] {
       let path = "\(sources)/Host/\(part)"
       for file in try FileManager.default.contentsOfDirectory(atPath: path).sorted()
       where file.hasSuffix(".c") {
@@ -122,7 +122,7 @@ struct GrownHost {
             + ["\(path)/\(file)", "-o", objects.last!])
       }
     }
-    let include = ["PluginAPI", "Host/CLinux", "Host/CHarness"].flatMap {
+    let include = ["PluginAPI", "Host/CLinux", "Host/CHarness", "Host/CProcessState"].flatMap {
       ["-I", "\(sources)/\($0)/include"]
     }
     let swift =
@@ -142,11 +142,13 @@ struct GrownHost {
       .appending(path: "GrownHost/main.swift").path
     try run(swift + [main] + objects + ["-o", executable])
     // Beside it, where its loader looks for it.
-    let probe = "\(sources)/Host/CPluginProbe"
-    let parts = try FileManager.default.contentsOfDirectory(atPath: probe).sorted()
+    let parts = try ["CPluginProbe", "CProcessState"].flatMap { part in
+      let path = "\(sources)/Host/\(part)"
+      return try FileManager.default.contentsOfDirectory(atPath: path).sorted()
+        .filter { $0.hasSuffix(".c") }.map { "\(path)/\($0)" }
+    }
     try run(
-      [Compiler.path ?? "cc", "-O2", "-std=gnu11", "-I\(sources)/PluginAPI/include"]
-        + parts.filter { $0.hasSuffix(".c") }.map { "\(probe)/\($0)" }
+      [Compiler.path ?? "cc", "-O2", "-std=gnu11"] + include + parts
         + ["-o", folder("multifd-probe"), "-ldl"])
   }
 

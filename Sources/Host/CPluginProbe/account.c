@@ -7,14 +7,16 @@
 
 #include "probe.h"
 
-#define REPORT_FD 3
+static int account = -1;
+
+void account_on(int fd) { account = fd; }
 
 static unsigned char waiting[4096];
 static size_t waiting_size;
 
-static void flush_account(void) {
+void flush_account(void) {
   for (size_t done = 0; done < waiting_size;) {
-    const ssize_t count = write(REPORT_FD, waiting + done, waiting_size - done);
+    const ssize_t count = write(account, waiting + done, waiting_size - done);
     if (count < 0 && errno != EINTR) break; /* the account ends too soon, which shows */
     if (count > 0) done += (size_t)count;
   }

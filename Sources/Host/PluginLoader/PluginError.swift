@@ -9,7 +9,7 @@ public struct PluginError: Error, Sendable, Equatable, CustomStringConvertible {
     case refused
     /// A file of that name in an earlier folder is used instead.
     case shadowed
-    /// It crashed, hung, exited or printed while it was tried in a child process.
+    /// It crashed, hung, exited, printed, or changed the process, while it was tried in a child.
     case probeCrashed
     /// The operator's options are wrong.
     case options

@@ -5,7 +5,7 @@ import System
 ///
 /// The child is the program `multifd-probe`: it opens the library, calls the entry point and reads
 /// the table (its `main.c` tells why it is not a fork). What the library does there (crash, hang,
-/// exit, print) is a reason to refuse it.
+/// exit, print, leave the process another than it was) is a reason to refuse it.
 public struct PluginProbe: Sendable {
   /// How long a library may take to open; at least a millisecond.
   public var timeLimit: Duration
@@ -24,6 +24,9 @@ public struct PluginProbe: Sendable {
 
   /// What is kept of what it prints.
   private static let longest = 4096
+
+  /// How long the program may take to end what a library has started.
+  private static let clearing = Duration.seconds(3)
 
   /// Opens the program, if it is trusted as a library would have to be.
   ///
@@ -70,19 +73,21 @@ public struct PluginProbe: Sendable {
         .internalFault, what: path, why: "no child process to try it in: \(error.reason)")
     }
     let isDone = child.follow(account, printed, within: timeLimit)
-    // With all that the library has started.
+    if !isDone {
+      // It ends what the library has started, and itself.
+      child.send(SIGTERM)
+      _ = child.follow(account, printed, within: Self.clearing)
+    }
     child.kill()
     let told = ProbeAccount(account.bytes)
-    try judge(path, isDone ? child.status ?? .unknown : nil, told, printed.bytes)
+    try judge(path, isDone: isDone, told, printed.bytes)
     return told.table
   }
 
-  /// - Parameter end: how it ended; nil: it did not in time.
   private func judge(
-    _ path: String, _ end: WaitStatus?, _ account: ProbeAccount, _ printed: [UInt8]
+    _ path: String, isDone: Bool, _ account: ProbeAccount, _ printed: [UInt8]
   ) throws(PluginError) {
     let stage = account.stage
-    if let trouble = account.trouble { throw .refused(path, Self.linkerText(trouble)) }
     let hint = "it was tried in a child process and is not opened here"
     func crashed(_ why: String) -> PluginError {
       PluginError(.probeCrashed, what: path, why: why, hint: hint)
@@ -92,27 +97,30 @@ public struct PluginProbe: Sendable {
     }
     // It has not come to the library: that one is not to blame. A slow start is not told from a
     // slow library.
-    if stage == .silent, end != nil {
+    if stage == .silent, isDone {
       throw PluginError(
         .internalFault, what: path,
         why: "cannot be tried in a child process: multifd-probe does not answer"
           + (words.map { ", and says \(quoted($0))" } ?? ""),
         hint: "it must be the one that came with this host")
     }
-    guard let end else {
+    guard isDone else {
       throw crashed("was not done \(stage.text) within its time limit of \(timeLimit)")
     }
+    if let breach = account.breach { throw crashed(oneLine(breach)) }
+    guard let end = account.end, !account.isSpoilt else {
+      throw crashed("wrote into the account of multifd-probe \(stage.text)")
+    }
+    if let trouble = account.trouble { throw .refused(path, Self.linkerText(trouble)) }
     if let signal = end.signal {
       throw crashed(
         "died of signal \(signal) (\(String(cString: strsignal(signal)))) \(stage.text)")
-    }
-    guard !account.isSpoilt else {
-      throw crashed("wrote into the account of multifd-probe \(stage.text)")
     }
     guard stage == .done else {
       let code = end.code.map { " with exit code \($0)" } ?? ""
       throw crashed("ended the process\(code) \(stage.text)")
     }
+    if account.leavesProcesses { throw crashed("opening it starts a process that lives on") }
     guard printed.isEmpty else {
       throw crashed("printed \(quoted(words ?? "")) \(ProbeAccount.Stage.opening.text)")
     }

@@ -1,4 +1,5 @@
 import PluginAPI
+import System
 
 /// What `multifd-probe` tells of one library: how far it came, and what the table says. The other
 /// side is the program's `probe.h`.
@@ -32,6 +33,12 @@ struct ProbeAccount {
   private(set) var trouble: String?
   /// The table; nil where the entry point gave none, or it did not come that far.
   private(set) var table: TableCopy?
+  /// What it does to the process that opens it, and must not: a sentence without a full stop.
+  private(set) var breach: String?
+  /// Whether what it has started lived on when that process had ended, until it was ended, too.
+  private(set) var leavesProcesses = false
+  /// How the process ended in which it was opened; nil where nobody has told.
+  private(set) var end: WaitStatus?
   /// Whether there is something in it that the program does not say.
   private(set) var isSpoilt = false
 
@@ -41,7 +48,7 @@ struct ProbeAccount {
   /// The kinds of items, as in the program.
   private enum Kind: UInt8 {
     case alive = 1
-    case opened, entered, done, trouble, table, option, text, absent, bounds
+    case opened, entered, done, trouble, table, option, text, absent, bounds, breach, left, ended
   }
 
   /// What was read from the program, from its start.
@@ -53,8 +60,8 @@ struct ProbeAccount {
         return
       }
     }
-    // It may have ended in the middle of an item.
-    if stage == .done, !rest.isEmpty { isSpoilt = true }
+    // The last one comes when nobody else can write any more.
+    if end != nil, !rest.isEmpty { isSpoilt = true }
   }
 
   private static func nextItem(
@@ -76,6 +83,11 @@ struct ProbeAccount {
     case .entered: stage = max(stage, .reading)
     case .done: stage = .done
     case .trouble: trouble = String(decoding: bytes, as: UTF8.self)
+    case .breach: breach = String(decoding: bytes, as: UTF8.self)
+    case .left: leavesProcesses = true
+    case .ended:
+      guard end == nil, bytes.count == MemoryLayout<Int32>.size else { return false }
+      end = WaitStatus(bytes.load(0, as: Int32.self))
     case .table:
       guard table == nil, bytes.count >= TableCopy.headSize else { return false }
       let size = TableCopy.isOurs(bytes) ? MemoryLayout<MultiFDMethods>.size : TableCopy.headSize
