@@ -14,13 +14,13 @@ struct LoadTests {
     #expect(backend.name == "sample")
     #expect(backend.version == "1.2.3")
     #expect(backend.wireFormat == "sample/1")
-    #expect(backend.description == "Pages as they are")
+    #expect(backend.profile.description == "Pages as they are")
     #expect(backend.qemuMethod == nil)
     #expect(backend.capabilities == [.independent, .deterministic, .zeroCopy])
     #expect(
       backend.options.map(\.name) == ["act", "level", "window", "checksum", "colour", "label"])
     #expect(backend.path == file)
-    #expect(backend.abiVersion.description == "1.0")
+    #expect(backend.profile.abiVersion.description == "1.0")
     #expect(backend.payloadBound(pageSize: 4096, pageCount: 128) == 128 * 4096)
     #expect(backend.payloadBound(pageSize: 4096, pageCount: 0) == 0)
     #expect(backend.payloadBound(pageSize: 1 << 30, pageCount: 128) == nil)
@@ -201,7 +201,7 @@ struct LoadTests {
     let folder = try TestFolder()
     try Compiler.plugin(in: folder.path, good.macros)
     let backend = try loader(folder.path).load(named: "sample")
-    #expect(backend.abiVersion.description == good.says)
+    #expect(backend.profile.abiVersion.description == good.says)
     #expect(backend.options.count >= 6)
   }
 

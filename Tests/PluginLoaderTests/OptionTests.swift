@@ -109,7 +109,7 @@ struct OptionTests {
 
   @Test("help and facts")
   func help() {
-    let help = backend.optionsHelp(width: 80)
+    let help = backend.profile.optionsHelp(width: 80)
     for option in backend.options {
       // The many choices of `act` stand in its help.
       let range = option.name == "act" ? "28 choices" : option.kind.range
@@ -119,8 +119,8 @@ struct OptionTests {
     #expect(help.contains("What it does: plain, over-read,"))
     #expect(help.split(separator: "\n").allSatisfy { $0.count <= 80 }, "\(help)")
     #expect(help.contains("--compression sample,act=plain"))
-    #expect(backend.optionsTable(width: 80).hasPrefix("OPTION"))
-    let facts = Dictionary(uniqueKeysWithValues: backend.facts.map { ($0.key, $0.value) })
+    #expect(backend.profile.optionsTable(width: 80).hasPrefix("OPTION"))
+    let facts = Dictionary(uniqueKeysWithValues: backend.profile.facts.map { ($0.key, $0.value) })
     #expect(facts["wire_format"] == "sample/1")
     #expect(facts["qemu_method"] == "unknown")
     #expect(facts["payload_bound"] == "524288")
@@ -137,6 +137,6 @@ struct OptionTests {
       ("0.9.9", true), ("1.2.3-rc1", true), ("x", nil), ("", nil), ("99999999999999999999", nil),
     ] as [(String, Bool?)])
   func versions(_ version: String, _ enough: Bool?) {
-    #expect(backend.isAtLeast(version) == enough)
+    #expect(backend.profile.isAtLeast(version) == enough)
   }
 }

@@ -5,11 +5,24 @@
 /// send_prepare), an extra symbol that the tests look up.
 let pluginSource = #"""
   #define _GNU_SOURCE
+  #include <fcntl.h>
+  #include <fenv.h>
+  #include <locale.h>
+  #include <malloc.h>
   #include <pthread.h>
+  #include <sched.h>
   #include <signal.h>
   #include <stdio.h>
   #include <stdlib.h>
   #include <string.h>
+  #include <sys/mman.h>
+  #include <sys/prctl.h>
+  #include <sys/resource.h>
+  #include <sys/socket.h>
+  #include <sys/stat.h>
+  #include <sys/syscall.h>
+  #include <sys/wait.h>
+  #include <time.h>
   #include <unistd.h>
   #include "multifd_plugin.h"
 

@@ -48,6 +48,16 @@ struct ProbeTests {
     Case(
       testDescription: "complains on stderr from its entry point",
       macros: ["ENTRY": "fputs(\"no licence\\n\", stderr)"], says: ["printed 'no licence'"]),
+    Case(
+      testDescription: "writes on whatever is open",
+      macros: ["CONSTRUCTOR": "for (int fd = 3; fd < 70000; fd++) write(fd, \"c\\0\\0\\0\\0\", 5)"],
+      says: ["wrote into the account of multifd-probe"]),
+    Case(
+      testDescription: "tells of a table that it has not",
+      macros: [
+        "CONSTRUCTOR": "for (int fd = 3; fd < 70000; fd++) write(fd, \"\\6\\1\\0\\0\\0x\", 6)"
+      ],
+      says: ["wrote into the account of multifd-probe"]),
   ]
 
   @Test("a library that misbehaves is a reason", arguments: crashes)
@@ -85,31 +95,6 @@ struct ProbeTests {
     #expect(error.why.contains("within its time limit of 0.3 seconds"), "\(error.why)")
   }
 
-  @Test("what a library starts is ended with it")
-  func grandchild() throws {
-    let folder = try TestFolder()
-    let note = folder.path + "/pid"
-    let code = """
-      if (fork() == 0) { \
-      FILE *f = fopen("\(note)", "w"); fprintf(f, "%d", getpid()); fclose(f); for (;;) pause(); } \
-      while (access("\(note)", F_OK)) usleep(1000); usleep(20000); abort()
-      """
-    try Compiler.plugin(in: folder.path, ["CONSTRUCTOR": code])
-    let error = try #require(loadError(loader(folder.path)))
-    #expect(error.kind == .probeCrashed)
-    let pid = try #require(Int32(String(contentsOfFile: note, encoding: .utf8)))
-    // It was killed. A busy machine takes its time to bury it, and it may stand as a zombie until
-    // whoever adopted it has looked.
-    func lives() -> Bool {
-      guard let state = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8) else {
-        return false
-      }
-      return !state.contains(") Z ") && !state.contains(") X ")
-    }
-    for _ in 0..<3000 where lives() { usleep(10_000) }
-    #expect(!lives())
-  }
-
   @Test("a refusal is remembered until the file changes")
   func remembered() throws {
     let folder = try TestFolder()
@@ -117,7 +102,7 @@ struct ProbeTests {
     let code = "int f = open(\"\(note)\", 02101, 0600); write(f, \"x\", 1); close(f); abort()"
     func runs() -> Int { (try? Data(contentsOf: URL(fileURLWithPath: note)).count) ?? 0 }
     try Compiler.plugin(
-      in: folder.path, ["CONSTRUCTOR": "int open(const char *, int, ...); " + code])
+      in: folder.path, ["CONSTRUCTOR": code])
     let loader = loader(folder.path)
     let first = try #require(loadError(loader))
     #expect(runs() == 1)
@@ -128,27 +113,28 @@ struct ProbeTests {
     #expect(try loader.load(named: "sample").version == "1.2.3")
   }
 
-  static let files: [(String, Data, String)] = [
-    ("is empty", Data(), "file too short"),
-    (
-      "is text", Data(String(repeating: "#!/bin/sh\nexit 0\n", count: 100).utf8),
-      "invalid ELF header"
-    ),
-    (
-      "is a torn ELF file",
-      Data([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1, 0] + Array(repeating: 0, count: 12)),
-      "file too short"
-    ),
-  ]
-
-  @Test("a file that is no library is refused", arguments: files)
-  func noLibrary(_ file: (String, Data, String)) throws {
+  @Test("what is said of a file under one name is not said of it under another")
+  func names() throws {
     let folder = try TestFolder()
-    try file.1.write(to: URL(fileURLWithPath: folder.path + "/libmultifd-sample.so"))
-    let error = try #require(loadError(loader(folder.path)))
-    #expect(error.kind == .refused)
-    #expect(error.why.contains(file.2), "\(error.why)")
-    #expect(!error.why.contains(folder.path), "the path is said twice: \(error.why)")
+    let file = try Compiler.plugin(in: folder.path)
+    try #require(symlink(file, folder.path + "/libmultifd-other.so") == 0)
+    let loader = loader(folder.path)
+    let wrong = try #require(loadError(loader, "other"))
+    #expect(wrong.why.contains("calls itself 'sample'"))
+    #expect(try loader.look(at: "sample").version == "1.2.3")
+    #expect(loadError(loader, "other") == wrong)
+  }
+
+  @Test("to look at a library is not to open it, and tells the same")
+  func look() throws {
+    let folder = try TestFolder()
+    let file = try Compiler.plugin(in: folder.path)
+    let loader = loader(folder.path)
+    let profile = try loader.look(at: "sample")
+    #expect(dlopen(file, RTLD_NOW | RTLD_NOLOAD) == nil, "it was opened in this process")
+    let backend = try loader.load(named: "sample")
+    #expect(backend.profile.facts.map(\.value) == profile.facts.map(\.value))
+    #expect(backend.options == profile.options && backend.capabilities == profile.capabilities)
   }
 
   @Test("a library with an undefined symbol is refused by its name")

@@ -27,6 +27,42 @@ struct TrustTests {
     #expect(error.hint?.contains("chmod go-w") == true)
   }
 
+  @Test(
+    "a folder above that others can write to is refused, and named",
+    arguments: [
+      (0o770, "writable for group"), (0o707, "writable for everybody"), (0o755, nil), (0o711, nil),
+      (0o1777, geteuid() == 0 ? nil : "writable for everybody"),
+    ] as [(Int, String?)])
+  func above(_ mode: Int, _ says: String?) throws {
+    let folder = try TestFolder()
+    let above = try folder.folder("above"), inner = try folder.folder("above/in/ner")
+    let mark = folder.path + "/mark"
+    try Compiler.plugin(in: inner, ["CONSTRUCTOR": "fclose(fopen(\"\(mark)\", \"w\"))"])
+    try #require(chmod(above, mode_t(mode)) == 0)
+    let error = loadError(loader(inner))
+    #expect((error == nil) == (says == nil), "\(error?.why ?? "")")
+    #expect((access(mark, F_OK) == 0) == (says == nil))
+    guard let says else { return }
+    #expect(error?.kind == .refused)
+    #expect(error?.why.hasPrefix("the folder \(above) above it is \(says)") == true)
+    #expect(error?.hint?.hasSuffix("chmod go-w \(above) if you trust it") == true)
+    let path = PluginSearchPath(explicit: [inner], environment: [:], executable: "")
+    #expect(path.state(of: path.entries[0]) != .trusted)
+  }
+
+  @Test(
+    "a folder of another user's above is refused, and named",
+    .enabled(if: geteuid() == 0, "SKIPPED: only root can give a folder away"))
+  func othersAbove() throws {
+    let folder = try TestFolder()
+    let above = try folder.folder("above"), inner = try folder.folder("above/inner")
+    try Compiler.plugin(in: inner)
+    // Sticky, too: whose it is can lift that.
+    try #require(chmod(above, 0o1755) == 0 && chown(above, 12345, 0) == 0)
+    let error = try #require(loadError(loader(inner)))
+    #expect(error.why.hasPrefix("the folder \(above) above it belongs to user 12345, not to root"))
+  }
+
   @Test("read-only modes are fine", arguments: [0o500, 0o444, 0o755])
   func readable(_ mode: Int) throws {
     let folder = try TestFolder()
@@ -145,6 +181,21 @@ struct TrustTests {
     #expect(access(mark, F_OK) != 0, "code ran that nobody had looked at")
   }
 
+  @Test("the folders above what a library is tried with count, too")
+  func aboveProbe() throws {
+    let folder = try TestFolder()
+    let above = try folder.folder("above"), program = try folder.folder("above/bin") + "/probe"
+    try Compiler.plugin(in: folder.path)
+    try Program.copy(Command.probe, to: program)
+    let loader = loader(folder.path, program: program)
+    try #require(chmod(above, 0o777) == 0)
+    let error = try #require(loadError(loader))
+    #expect(error.what == program)
+    #expect(error.why == "the folder \(above) above it is writable for everybody")
+    try #require(chmod(above, 0o755) == 0)
+    #expect(loadError(loader) == nil)
+  }
+
   @Test(
     "what a library is tried with must be as trusted as the library",
     arguments: [
@@ -231,6 +282,11 @@ struct TrustTests {
     let far = try #require(loadError(loader(folder.path), "lz4"))
     #expect(far.hint == "there are: zstd")
     #expect(loadError(loader("/none"), "../../etc/passwd")?.kind == .notFound)
+    for number in 0..<30 {
+      try Data().write(to: URL(filePath: "\(folder.path)/libmultifd-\(number).so"))
+    }
+    let many = try #require(loadError(loader(folder.path), "lz4")?.hint)
+    #expect(many.hasSuffix(", and 11 more"), "\(many)")
     #expect(error.report == "multifd: error: \(error.what): \(error.why)\nhint: did you mean zstd?")
   }
 

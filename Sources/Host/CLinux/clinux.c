@@ -21,6 +21,10 @@
 
 int clinux_memfd_create(const char *name) { return memfd_create(name, MFD_CLOEXEC); }
 
+int clinux_open_folder(int at, const char *name) {
+  return openat(at, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 int clinux_fallocate(int fd, int64_t offset, int64_t length) {
   return fallocate(fd, 0, offset, length);
 }

@@ -1,22 +1,25 @@
 /* `multifd-probe`: opens one backend's library, calls its entry point, reads its table, and tells how far it came. The
- * loader starts it for every library before it opens that itself, so that a constructor that crashes, hangs, exits or
- * prints is a reason and not the end of the host.
+ * loader starts it for every library before it opens that itself, so that a constructor that crashes, hangs, exits, prints,
+ * or leaves the process another than it was, is a reason and not the end of the host.
  *
  * It is a program of its own. fork() alone will not do: the host has threads, one of them may be inside dlopen() or
  * malloc(); and the child of a fork still has every shared mapping and descriptor of the host, guest memory among them,
  * at the mercy of a library that nobody has checked. A started program has neither. And it is C with nothing but libc,
  * so it has started in a millisecond, and what a library finds in it is what it brings itself.
  *
+ * It is two processes. The library is opened in the second, which has a session of its own and can signal nobody else
+ * (confine.c); the first never opens one, adopts whatever that leaves behind, and ends it (supervise.c). That keeps
+ * mistakes in, even bad ones. It is no sandbox: a library has the user's rights, here as in the host.
+ *
  *     multifd-probe NAME        3: a pipe, its account      4: the folder of NAME, open      5: this very file
  *
- * The account is a byte for each step (below); stdout and stderr are the library's own to print on. The other side is
- * PluginProbe.swift. */
+ * The account is a list of items (probe.h): how far it came, and all that the table says, so that a host can tell
+ * about a library that it never opens. stdout and stderr are the library's own to print on. The other side is
+ * ProbeAccount.swift. SIGTERM ends all of it. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,87 +29,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "multifd_plugin.h"
+#include "probe.h"
 
 #define REPORT_FD 3
 #define FOLDER_FD 4
 #define FOLDER "/proc/self/fd/4/"
 #define PROGRAM_FD 5
-
-/* The bytes of the account, in order; TROUBLE is followed by text and ends it. PluginProbe.Stage has the same. */
-enum {
-  ALIVE = 1,   /* it runs */
-  OPENED = 2,  /* dlopen() came back with a handle */
-  ENTERED = 3, /* the entry point came back */
-  DONE = 4,    /* the whole table could be read */
-  TROUBLE = 5,
-};
-
-static void tell(char stage) {
-  while (write(REPORT_FD, &stage, 1) < 0 && errno == EINTR) {}
-}
-
-static _Noreturn void trouble(const char *text) {
-  tell(TROUBLE);
-  /* A short or failed write only shortens a message. */
-  if (write(REPORT_FD, text, strlen(text)) < 0) {}
-  fflush(NULL);
-  _exit(1);
-}
-
-static volatile unsigned char sink;
-
-/* Reads a string as far as the host will. */
-static void touch(const char *text) {
-  if (text == NULL) return;
-  for (size_t i = 0; i < 4096; i++) {
-    sink = (unsigned char)text[i];
-    if (text[i] == 0) return;
-  }
-}
-
-/* sizeof(MultiFDMethods) and sizeof(MultiFDOption) of ABI 1.0: what a backend of this major has at least, however
- * much this host's own structs have grown since. */
-#define SMALLEST_TABLE 128
-#define SMALLEST_OPTION 56
-
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-
-static void touch_option(const MultiFDOption *option) {
-  touch(option->name);
-  touch(option->help);
-  touch(option->default_value);
-  if (option->type != MULTIFD_OPTION_ENUM || option->choices == NULL) return;
-  for (size_t i = 0; i < 256 && option->choices[i] != NULL; i++) touch(option->choices[i]);
-}
-
-/* Reads whatever the host is going to read, so that a wild pointer ends this process and not the host.
- * What is wrong but readable is for the host to judge. */
-static void touch_table(const MultiFDMethods *theirs) {
-  if (theirs->magic != MULTIFD_PLUGIN_MAGIC || theirs->abi_major != MULTIFD_ABI_MAJOR) return;
-  if (theirs->struct_size < SMALLEST_TABLE) return;
-  MultiFDMethods copy, *const table = &copy;
-  memset(table, 0, sizeof *table);
-  memcpy(table, theirs, smaller(theirs->struct_size, sizeof *table));
-  touch(table->name);
-  touch(table->version);
-  touch(table->wire_format);
-  touch(table->description);
-  if (table->options != NULL && table->options_num <= 256
-      && table->option_size >= SMALLEST_OPTION && table->option_size <= 4096) {
-    const char *at = (const char *)table->options;
-    for (uint32_t i = 0; i < table->options_num; i++, at += table->option_size) {
-      MultiFDOption option;
-      memset(&option, 0, sizeof option);
-      memcpy(&option, at, smaller(table->option_size, sizeof option));
-      touch_option(&option);
-    }
-  }
-  if (table->payload_bound != NULL) {
-    const uint32_t counts[] = {0, 1, 128};
-    for (int i = 0; i < 3; i++) sink = (unsigned char)table->payload_bound(4096, counts[i]);
-  }
-}
 
 /* Rights that whoever started this has not: handed on by a host that is set-id, or somebody has made this so. */
 static int privileged(void) {
@@ -136,11 +64,22 @@ void __sanitizer_cov_pcs_init(const uintptr_t *start, const uintptr_t *stop) {
   (void)start, (void)stop;
 }
 
+/* Beyond what a loop that closes "everything" closes, and gone where the library runs another program. */
+static void hide_account(void) {
+  int copy = -1;
+  for (int number = 1000; copy < 0 && number > REPORT_FD; number /= 2)
+    copy = fcntl(REPORT_FD, F_DUPFD_CLOEXEC, number);
+  if (copy < 0) return;
+  close(REPORT_FD);
+  account_on(copy);
+}
+
 int main(int argc, char **argv) {
   if (argc != 2 || !may_answer(argv[1])) {
     fputs("multifd-probe: tries a backend for multifd, which starts it; see 'multifd plugins check'\n", stderr);
     return 64;
   }
+  account_on(REPORT_FD);
   /* The library has no use for it. */
   close(PROGRAM_FD);
   /* The library's death is expected and told in one line: no core file, no backtrace. */
@@ -148,25 +87,30 @@ int main(int argc, char **argv) {
   setrlimit(RLIMIT_CORE, &none);
   prctl(PR_SET_DUMPABLE, 0);
   prctl(PR_SET_NAME, "multifd-probe");
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
   const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP, SIGSYS, SIGPIPE, SIGXFSZ};
   for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) signal(fatal[i], SIG_DFL);
-  sigset_t all;
-  sigfillset(&all);
-  sigprocmask(SIG_UNBLOCK, &all, NULL);
+
+  shared_page *shared = supervise();
+  hide_account();
+  confine(shared);
   tell(ALIVE);
+  remember_process();
 
   char path[sizeof FOLDER + 256];
   snprintf(path, sizeof path, FOLDER "%s", argv[1]);
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  /* Before a word is said: the account's own descriptor may have become something else. */
+  check_descriptors(shared);
   if (library == NULL) trouble(dlerror());
   tell(OPENED);
   const MultiFDMethods *(*entry)(uint32_t);
   *(void **)&entry = dlsym(library, MULTIFD_PLUGIN_ENTRY);
   if (entry == NULL) trouble("exports no " MULTIFD_PLUGIN_ENTRY "()");
   const MultiFDMethods *table = entry(MULTIFD_ABI_MAJOR);
+  check_descriptors(shared);
   tell(ENTERED);
-  if (table != NULL) touch_table(table);
+  check_process(shared);
+  if (table != NULL) add_table(table);
   fflush(NULL); /* what it printed may still be in a buffer */
   tell(DONE);
   _exit(0);

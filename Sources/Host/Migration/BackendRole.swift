@@ -11,9 +11,23 @@ public enum BackendRole: String, CaseIterable, Codable, Sendable {
   case link
 
   /// Why a backend cannot be used so, for pages of so many bytes; nil when it can.
-  public func obstacle(_ backend: Backend, pageSize: Int = 4096) -> String? {
+  public func obstacle(_ backend: Backend, pageSize: Int) -> String? {
     let pages = MultiFDPacketHeader.capacity(pageSize: pageSize)
-    guard let bound = backend.payloadBound(pageSize: pageSize, pageCount: pages) else {
+    let bound = backend.payloadBound(pageSize: pageSize, pageCount: pages)
+    return obstacle(backend.profile, bound, pages: pages, pageSize: pageSize)
+  }
+
+  /// The same, for pages of 4 KiB, of a backend that is not open.
+  public func obstacle(_ profile: BackendProfile) -> String? {
+    obstacle(
+      profile, profile.packetBound, pages: MultiFDPacketHeader.capacity(pageSize: 4096),
+      pageSize: 4096)
+  }
+
+  private func obstacle(
+    _ backend: BackendProfile, _ bound: Int?, pages: Int, pageSize: Int
+  ) -> String? {
+    guard let bound else {
       return "it does not take packets of \(pages) pages of \(pageSize) bytes"
     }
     switch self {

@@ -3,50 +3,30 @@ import PluginAPI
 /// A backend that has been found, checked and opened. Good for any number of channels, in both
 /// directions, from any thread.
 public final class Backend: Sendable {
-  /// A version of the plug-in interface.
-  public struct ABIVersion: Sendable, Equatable, CustomStringConvertible {
-    /// Incompatible when different.
-    public let major: Int
-    /// Grows with additions.
-    public let minor: Int
-    /// `MAJOR.MINOR`.
-    public var description: String { "\(major).\(minor)" }
-  }
+  /// What it says of itself.
+  public let profile: BackendProfile
 
   /// What an operator types.
-  public let name: String
+  public var name: String { profile.name }
   /// The backend's own version, for people.
-  public let version: String
+  public var version: String { profile.version }
   /// `NAME/N`: backends that share it decode each other's payloads.
-  public let wireFormat: String
-  /// One line.
-  public let description: String
+  public var wireFormat: String { profile.wireFormat }
   /// QEMU's method bits in a packet's flags; nil when stock QEMU does not know the format.
-  public let qemuMethod: UInt32?
-  /// What it says of itself.
-  public let capabilities: BackendCapabilities
+  public var qemuMethod: UInt32? { profile.qemuMethod }
+  /// What it can do, and what it asks for.
+  public var capabilities: BackendCapabilities { profile.capabilities }
   /// What can be set.
-  public let options: [BackendOption]
+  public var options: [BackendOption] { profile.options }
   /// The file, after symbolic links.
-  public let path: String
-  /// The version of the interface that it was built with.
-  public let abiVersion: ABIVersion
+  public var path: String { profile.path }
 
   /// The table, our copy: constant, and the code it points to is never unloaded.
   nonisolated(unsafe) let methods: MultiFDMethods
 
   init(_ table: MethodsTable, path: String) {
-    name = table.name
-    version = table.version
-    wireFormat = table.wireFormat
-    description = table.description
-    qemuMethod = table.qemuMethod
-    capabilities = table.capabilities
-    options = table.options
+    profile = BackendProfile(table, path: path)
     methods = table.methods
-    abiVersion = ABIVersion(
-      major: Int(table.methods.abi_major), minor: Int(table.methods.abi_minor))
-    self.path = path
   }
 
   /// The most payload bytes that `pageCount` pages can become; 0 for none. Nil when this page size

@@ -1,7 +1,7 @@
 // What the command line says about backends, as text. Here and not in the command, so that it is
 // the same in `plugins show`, in `--compression NAME --help` and in whatever else links the loader.
 
-extension Backend {
+extension BackendProfile {
   /// The backend's own options, for `--compression NAME --help`; lines of at most `width` columns
   /// where words allow it.
   public func optionsHelp(width: Int) -> String {
@@ -38,7 +38,7 @@ extension Backend {
       ("name", name), ("version", version), ("description", description),
       ("wire_format", wireFormat), ("qemu_method", qemuMethodName), ("abi", abiVersion.description),
       ("capabilities", capabilities.description),
-      ("payload_bound", payloadBound(pageSize: 4096, pageCount: 128).map(String.init) ?? ""),
+      ("payload_bound", packetBound.map(String.init) ?? ""),
       ("path", path), ("options", options.map(\.name).joined(separator: ",")),
     ]
     for option in options {

@@ -91,7 +91,9 @@ final class HostChannel {
     // `count` entries at `pieces`: the backend's word, as in readv(2).
     let all = UnsafeBufferPointer(start: pieces, count: Int(count))
     var total = 0
-    for piece in all where total != Int.max {
+    // By number: an iterator takes an entry without memory for the end.
+    for index in all.indices where total != Int.max {
+      let piece = all[index]
       if piece.iov_len != 0, isNull(piece.iov_base) { return misuse("readv") }
       // A length beyond Int is a negative Int here: more than any payload.
       let (sum, overflow) = total.addingReportingOverflow(piece.iov_len)

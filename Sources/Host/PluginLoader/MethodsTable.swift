@@ -12,26 +12,34 @@ struct MethodsTable {
   let capabilities: BackendCapabilities
   let options: [BackendOption]
 
-  /// sizeof(MultiFDMethods) of ABI 1.0: no table of this major is smaller.
-  static let smallest = 128
-  /// The most options that make sense, and what the probe reads.
-  static let mostOptions = 256
+  /// The most bytes that 128 pages of 4 KiB can become; 0 where it does not take such pages.
+  let packetBound: UInt64
 
-  /// Checks the table at `address`, which lives as long as the process.
-  init(_ address: UnsafeRawPointer?, of file: PluginFile) throws(PluginError) {
+  /// Checks what was read of a file's table; nil: it has handed out none.
+  init(_ table: TableCopy?, of file: PluginFile) throws(PluginError) {
     let path = file.path
-    guard let address else {
+    guard let table else {
       throw .refused(path, "has no table for a host of ABI \(MULTIFD_ABI_MAJOR)")
     }
-    try Self.checkHead(address, path)
-    let bytes = copyTable(address, size: MemoryLayout<MultiFDMethods>.size)
+    let bytes = table.bytes
+    try Self.checkHead(bytes, path)
     try Self.checkCallbacks(bytes, path)
-    // All that Swift imports as non-null is now known to be so (names: below, as raw words).
-    name = try Self.text(bytes, \.name, "name", limit: 31, path)
-    version = try Self.text(bytes, \.version, "version", limit: 63, path)
-    wireFormat = try Self.text(bytes, \.wire_format, "wire_format", limit: 40, path)
-    description = try Self.text(bytes, \.description, "description", limit: 200, path)
-    methods = bytes.withUnsafeBytes { $0.loadUnaligned(as: MultiFDMethods.self) }
+    func text(
+      _ number: Int, _ member: PartialKeyPath<MultiFDMethods>, _ name: String, limit: Int
+    ) throws(PluginError) -> String {
+      guard bytes.word(member) != 0, number < table.texts.count,
+        let text = foreignText(table.texts[number], limit: limit)
+      else {
+        throw .refused(path, "its \(name) is not one line of 1 to \(limit) bytes of text")
+      }
+      return text
+    }
+    name = try text(0, \.name, "name", limit: 31)
+    version = try text(1, \.version, "version", limit: 63)
+    wireFormat = try text(2, \.wire_format, "wire_format", limit: 40)
+    description = try text(3, \.description, "description", limit: 200)
+    // All that Swift imports as non-null is now known to be so.
+    methods = bytes.load(0, as: MultiFDMethods.self)
 
     guard isBackendName(name.utf8) else {
       throw .refused(path, "its name \(quoted(name)) is not of the form [a-z0-9][a-z0-9_-]{0,30}")
@@ -46,8 +54,8 @@ struct MethodsTable {
       throw .refused(
         path, "max_in_flight is \(methods.max_in_flight), reserved in this ABI version")
     }
-    options = try BackendOption.table(of: methods, path: path)
-    try Self.checkBound(methods, qemuMethod: qemuMethod, path)
+    options = try BackendOption.table(of: methods, table.options, path: path)
+    packetBound = try Self.packetBound(table.bounds, qemuMethod: qemuMethod, path)
   }
 
   /// A backend is called what its file is called, so that an operator finds the one by the other.
@@ -59,15 +67,14 @@ struct MethodsTable {
     }
   }
 
-  /// Magic, major, size: the only bytes that have a meaning before these are known to be right.
-  private static func checkHead(_ address: UnsafeRawPointer, _ path: String) throws(PluginError) {
-    let magic = address.loadUnaligned(as: UInt32.self)
+  private static func checkHead(_ bytes: [UInt8], _ path: String) throws(PluginError) {
+    let magic = bytes.load(0, as: UInt32.self)
     guard magic == MULTIFD_PLUGIN_MAGIC else {
       throw .refused(
         path, "its table starts with 0x\(hex(magic)), not 0x\(hex(MULTIFD_PLUGIN_MAGIC))")
     }
-    let major = address.loadUnaligned(fromByteOffset: 4, as: UInt16.self)
-    let minor = address.loadUnaligned(fromByteOffset: 6, as: UInt16.self)
+    let major = bytes.load(4, as: UInt16.self)
+    let minor = bytes.load(6, as: UInt16.self)
     guard major == UInt16(MULTIFD_ABI_MAJOR) else {
       throw .refused(
         path,
@@ -75,17 +82,10 @@ struct MethodsTable {
           + "\(MULTIFD_ABI_MAJOR).\(MULTIFD_ABI_MINOR)",
         hint: "rebuild it with this host's multifd_plugin.h, or use a host of its version")
     }
-    let size = address.loadUnaligned(fromByteOffset: 8, as: UInt32.self)
-    guard size >= UInt32(smallest) else {
-      throw .refused(path, "its table has \(size) bytes, ABI 1.0 has \(smallest)")
+    let size = bytes.load(8, as: UInt32.self)
+    guard size >= UInt32(TableCopy.smallest) else {
+      throw .refused(path, "its table has \(size) bytes, ABI 1.0 has \(TableCopy.smallest)")
     }
-  }
-
-  private static func word(
-    _ bytes: [UInt8], _ member: PartialKeyPath<MultiFDMethods>
-  ) -> UInt {
-    let offset = MemoryLayout<MultiFDMethods>.offset(of: member)!
-    return bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: UInt.self) }
   }
 
   private static func checkCallbacks(_ bytes: [UInt8], _ path: String) throws(PluginError) {
@@ -94,20 +94,9 @@ struct MethodsTable {
       ("send_cleanup", \.send_cleanup), ("send_prepare", \.send_prepare),
       ("recv_setup", \.recv_setup), ("recv_cleanup", \.recv_cleanup), ("recv", \.recv),
     ]
-    for (name, member) in mandatory where word(bytes, member) == 0 {
+    for (name, member) in mandatory where bytes.word(member) == 0 {
       throw .refused(path, "its table has no \(name)(), which is mandatory")
     }
-  }
-
-  private static func text(
-    _ bytes: [UInt8], _ member: PartialKeyPath<MultiFDMethods>, _ name: String, limit: Int,
-    _ path: String
-  ) throws(PluginError) -> String {
-    guard let text = foreignText(UnsafeRawPointer(bitPattern: word(bytes, member)), limit: limit)
-    else {
-      throw .refused(path, "its \(name) is not one line of 1 to \(limit) bytes of text")
-    }
-    return text
   }
 
   private static func capabilities(
@@ -136,16 +125,18 @@ struct MethodsTable {
 
   /// Sense in payload_bound: nothing for no pages, room for pages that cannot be compressed, more
   /// for more pages, and for QEMU's formats what a stock QEMU can receive.
-  private static func checkBound(
-    _ methods: MultiFDMethods, qemuMethod: UInt32?, _ path: String
-  ) throws(PluginError) {
-    let none = methods.payload_bound(4096, 0)
-    let one = methods.payload_bound(4096, 1)
-    let packet = methods.payload_bound(4096, 128)
+  private static func packetBound(
+    _ bounds: [UInt64], qemuMethod: UInt32?, _ path: String
+  ) throws(PluginError) -> UInt64 {
+    guard bounds.count == TableCopy.boundCounts.count else {
+      throw .refused(path, "its payload_bound() gave no answer")
+    }
+    let (none, one, packet) = (bounds[0], bounds[1], bounds[2])
     guard none == 0 else {
       throw .refused(path, "payload_bound(4096, 0) is \(none), not 0")
     }
-    if one == 0, packet == 0, qemuMethod == nil { return }  // pages of 4 KiB are not its business
+    // Pages of 4 KiB may be none of its business.
+    if one == 0, packet == 0, qemuMethod == nil { return 0 }
     for (count, bound) in [(1, one), (128, packet)] {
       guard bound >= count * 4096 else {
         throw .refused(
@@ -165,20 +156,13 @@ struct MethodsTable {
         "payload_bound(4096, 128) is \(packet), a stock QEMU receives at most "
           + "\(MULTIFD_QEMU_MAX_PAYLOAD) bytes")
     }
+    return packet
   }
 }
 
-/// Text of a backend: UTF-8, 1 to `limit` bytes before its NUL, without control characters.
-func foreignText(_ address: UnsafeRawPointer?, limit: Int, mayBeEmpty: Bool = false) -> String? {
-  guard let address else { return nil }
-  var bytes: [UInt8] = []
-  // The header says that strings are NUL-terminated; the probe's child has read further than this.
-  while bytes.count <= limit {
-    let byte = address.load(fromByteOffset: bytes.count, as: UInt8.self)
-    if byte == 0 { break }
-    bytes.append(byte)
-  }
-  guard bytes.count <= limit, mayBeEmpty || !bytes.isEmpty,
+/// Text of a backend: UTF-8, 1 to `limit` bytes, without control characters.
+func foreignText(_ bytes: [UInt8]?, limit: Int, mayBeEmpty: Bool = false) -> String? {
+  guard let bytes, bytes.count <= limit, mayBeEmpty || !bytes.isEmpty,
     let text = String(validating: bytes, as: UTF8.self),
     !text.unicodeScalars.contains(where: isControl)
   else { return nil }
@@ -188,19 +172,4 @@ func foreignText(_ address: UnsafeRawPointer?, limit: Int, mayBeEmpty: Bool = fa
 func hex(_ value: UInt32) -> String {
   let digits = String(value, radix: 16)
   return String(repeating: "0", count: max(0, 8 - digits.count)) + digits
-}
-
-/// The first `size` bytes of the table at `address`, as `copyStruct` has them.
-package func copyTable(_ address: UnsafeRawPointer, size: Int) -> [UInt8] {
-  copyStruct(
-    address, has: Int(address.loadUnaligned(fromByteOffset: 8, as: UInt32.self)), size: size)
-}
-
-/// The first `size` bytes of a backend's struct that has `has` bytes. Those that it does not have
-/// (it is of an earlier minor) are zero, which is what an absent member counts as; what it has
-/// beyond is cut.
-func copyStruct(_ address: UnsafeRawPointer, has: Int, size: Int) -> [UInt8] {
-  // `has` bytes are there by the backend's own word, which the probe's child has read up to ours.
-  let bytes = UnsafeRawBufferPointer(start: address, count: min(has, size))
-  return Array(bytes) + Array(repeating: 0, count: max(0, size - has))
 }

@@ -9,7 +9,7 @@ public struct PluginError: Error, Sendable, Equatable, CustomStringConvertible {
     case refused
     /// A file of that name in an earlier folder is used instead.
     case shadowed
-    /// It crashed, hung, exited or printed while it was tried in a child process.
+    /// It crashed, hung, exited, printed, or changed the process, while it was tried in a child.
     case probeCrashed
     /// The operator's options are wrong.
     case options
@@ -34,12 +34,13 @@ public struct PluginError: Error, Sendable, Equatable, CustomStringConvertible {
   /// What the operator might do about it.
   public var hint: String?
 
-  /// An error that reads `WHAT: WHY`, perhaps with a hint.
+  /// An error that reads `WHAT: WHY`, perhaps with a hint. It is fit for a terminal, whatever the
+  /// names of files in it are.
   public init(_ kind: Kind, what: String, why: String, hint: String? = nil) {
     self.kind = kind
-    self.what = what
-    self.why = why
-    self.hint = hint
+    self.what = shown(what)
+    self.why = shown(why)
+    self.hint = hint.map(shown)
   }
 
   /// `WHAT: WHY`, without the hint.
@@ -56,8 +57,9 @@ extension PluginError {
     var hint = "'multifd plugins path' shows the folders, 'multifd plugins list' what is in them"
     if let nearest = nearestName(to: name, among: known) {
       hint = "did you mean \(nearest)?"
-    } else if !known.isEmpty {
-      hint = "there are: \(Array(Set(known)).sorted().joined(separator: ", "))"
+    } else if case let names = Set(known.filter { isBackendName($0.utf8) }), !names.isEmpty {
+      let some = names.sorted().prefix(20).joined(separator: ", ")
+      hint = "there are: \(some)" + (names.count > 20 ? ", and \(names.count - 20) more" : "")
     }
     let places = folders.isEmpty ? "any folder" : folders.joined(separator: ", ")
     return PluginError(

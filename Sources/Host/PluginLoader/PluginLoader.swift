@@ -2,8 +2,9 @@
 // the Swift face of the C table that a backend hands out. The contract is multifd_plugin.h; what an
 // author has to keep is enforced here, each rule with its own sentence.
 //
-// Reading order: PluginSearchPath (where), PluginTrust (whose), PluginProbe (in a child first),
-// PluginRegistry (then here, once), MethodsTable (what the table must be), Backend (what it is),
+// Reading order: PluginSearchPath (where), PluginTrust (whose), ELFFile (of this machine), PluginProbe
+// and ProbeAccount (in a child first), TableCopy and MethodsTable (what the table says, and what it must), BackendProfile
+// (what a backend is), PluginSurvey (of many files), PluginRegistry (then here, once), Backend,
 // BackendOption and OptionValues (how it is set), ReceiveChannel and SendChannel (what it does).
 
 /// Finds backends in the folders of a search path and opens them.
@@ -27,28 +28,23 @@ public struct PluginLoader: Sendable {
   ///
   /// A second file with the name of an earlier one is listed as shadowed and not opened. All the
   /// others are opened in this process, and stay open: what they take together (static TLS, of
-  /// which a process has little left, is one such thing) may be more than there is, so whoever only
-  /// lists them takes ``files()`` and a process for each.
+  /// which a process has little left, is one such thing) may be more than there is. Whoever only
+  /// wants to know of them takes ``survey(_:)``.
   public func candidates() -> [PluginCandidate] {
-    files().map { file in
+    searchPath.filesInOrder().map { file, shadowed in
       let result = Result { () throws(PluginError) in
-        if let reason = file.shadowed { throw reason }
-        return try load(named: file.name)
+        if let shadowed { throw shadowed }
+        return try open(file)
       }
       return PluginCandidate(path: file.path, name: file.name, result: result)
     }
   }
 
-  /// The same files, without opening any.
-  public func files() -> [(name: String, path: String, shadowed: PluginError?)] {
-    var first: [String: String] = [:]
-    return searchPath.files().map { file in
-      guard let earlier = first[file.name] else {
-        first[file.name] = file.path
-        return (file.name, file.path, nil)
-      }
-      return (file.name, file.path, .shadowed(file, by: earlier))
-    }
+  /// What the backend says of itself that an operator calls `name`, as ``load(named:)`` finds it:
+  /// a child has opened it, and this process does not.
+  public func look(at name: String) throws(PluginError) -> BackendProfile {
+    let file = try first(named: name)
+    return try PluginRegistry.shared.look(file, privileged: searchPath.privileged, probe: probe)
   }
 
   /// Opens the backend that an operator calls `name`. No other file is touched.
@@ -56,11 +52,15 @@ public struct PluginLoader: Sendable {
   /// The first file of that name counts; when it cannot be used there is no falling back to a later
   /// one, since that would be another backend than the one asked for.
   public func load(named name: String) throws(PluginError) -> Backend {
+    try open(try first(named: name))
+  }
+
+  private func first(named name: String) throws(PluginError) -> PluginFile {
     let files = searchPath.files()
     guard let file = files.first(where: { $0.name == name }) else {
       throw .notFound(name, known: files.map(\.name), folders: searchPath.folders)
     }
-    return try open(file)
+    return file
   }
 
   /// Opens the first backend in search order that speaks `wireFormat` (`NAME/N`); the one that is

@@ -5,7 +5,7 @@ import System
 ///
 /// The child is the program `multifd-probe`: it opens the library, calls the entry point and reads
 /// the table (its `main.c` tells why it is not a fork). What the library does there (crash, hang,
-/// exit, print) is a reason to refuse it.
+/// exit, print, leave the process another than it was) is a reason to refuse it.
 public struct PluginProbe: Sendable {
   /// How long a library may take to open; at least a millisecond.
   public var timeLimit: Duration
@@ -22,33 +22,11 @@ public struct PluginProbe: Sendable {
     _ = Self.usualPlaces
   }
 
-  /// How far a child came: what it was doing after it had said so. The raw values are the bytes
-  /// that it says it with, as in its `main.c`.
-  private enum Stage: UInt8, Comparable {
-    case silent = 0
-    case opening
-    case entering
-    case reading
-    case done
-
-    var text: String {
-      switch self {
-      case .silent: "before it was opened"
-      case .opening: "while it was opened"
-      case .entering: "inside multifd_plugin_entry()"
-      case .reading: "while its table was read"
-      case .done: "after it was opened"
-      }
-    }
-
-    static func < (a: Stage, b: Stage) -> Bool { a.rawValue < b.rawValue }
-  }
-
-  /// It is followed by text, and ends the account.
-  private static let trouble: UInt8 = 5
-
-  /// What is kept of either output.
+  /// What is kept of what it prints.
   private static let longest = 4096
+
+  /// How long the program may take to end what a library has started.
+  private static let clearing = Duration.seconds(3)
 
   /// Opens the program, if it is trusted as a library would have to be.
   ///
@@ -78,12 +56,13 @@ public struct PluginProbe: Sendable {
   /// library opened, answered and could be read, all without a word.
   ///
   /// - Parameter program: as ``program(for:privileged:)`` has opened it.
+  /// - Returns: its table; nil where it has handed out none.
   func run(
     _ program: Int32, _ library: PluginTrust.Library, as path: String
-  ) throws(PluginError) {
+  ) throws(PluginError) -> TableCopy? {
     let account: OutputPipe, printed: OutputPipe, child: Child
     do throws(SystemError) {
-      account = try OutputPipe(.kept(Self.longest))
+      account = try OutputPipe(.kept(ProbeAccount.longest))
       printed = try OutputPipe(.kept(Self.longest))
       child = try Child(
         ["multifd-probe", library.name], program: .opened(program),
@@ -94,23 +73,21 @@ public struct PluginProbe: Sendable {
         .internalFault, what: path, why: "no child process to try it in: \(error.reason)")
     }
     let isDone = child.follow(account, printed, within: timeLimit)
-    // With all that the library has started.
+    if !isDone {
+      // It ends what the library has started, and itself.
+      child.send(SIGTERM)
+      _ = child.follow(account, printed, within: Self.clearing)
+    }
     child.kill()
-    try judge(path, isDone ? child.status ?? .unknown : nil, account.bytes, printed.bytes)
+    let told = ProbeAccount(account.bytes)
+    try judge(path, isDone: isDone, told, printed.bytes)
+    return told.table
   }
 
-  /// - Parameter end: how it ended; nil: it did not in time.
   private func judge(
-    _ path: String, _ end: WaitStatus?, _ account: [UInt8], _ printed: [UInt8]
+    _ path: String, isDone: Bool, _ account: ProbeAccount, _ printed: [UInt8]
   ) throws(PluginError) {
-    var stage = Stage.silent
-    for byte in account.prefix(while: { $0 != Self.trouble }) {
-      stage = max(stage, Stage(rawValue: byte) ?? stage)
-    }
-    if let at = account.firstIndex(of: Self.trouble) {
-      let text = String(decoding: account[(at + 1)...], as: UTF8.self)
-      throw .refused(path, Self.linkerText(text))
-    }
+    let stage = account.stage
     let hint = "it was tried in a child process and is not opened here"
     func crashed(_ why: String) -> PluginError {
       PluginError(.probeCrashed, what: path, why: why, hint: hint)
@@ -120,16 +97,21 @@ public struct PluginProbe: Sendable {
     }
     // It has not come to the library: that one is not to blame. A slow start is not told from a
     // slow library.
-    if stage == .silent, end != nil {
+    if stage == .silent, isDone {
       throw PluginError(
         .internalFault, what: path,
         why: "cannot be tried in a child process: multifd-probe does not answer"
           + (words.map { ", and says \(quoted($0))" } ?? ""),
         hint: "it must be the one that came with this host")
     }
-    guard let end else {
+    guard isDone else {
       throw crashed("was not done \(stage.text) within its time limit of \(timeLimit)")
     }
+    if let breach = account.breach { throw crashed(oneLine(breach)) }
+    guard let end = account.end, !account.isSpoilt else {
+      throw crashed("wrote into the account of multifd-probe \(stage.text)")
+    }
+    if let trouble = account.trouble { throw .refused(path, Self.linkerText(trouble)) }
     if let signal = end.signal {
       throw crashed(
         "died of signal \(signal) (\(String(cString: strsignal(signal)))) \(stage.text)")
@@ -138,8 +120,9 @@ public struct PluginProbe: Sendable {
       let code = end.code.map { " with exit code \($0)" } ?? ""
       throw crashed("ended the process\(code) \(stage.text)")
     }
+    if account.leavesProcesses { throw crashed("opening it starts a process that lives on") }
     guard printed.isEmpty else {
-      throw crashed("printed \(quoted(words ?? "")) \(Stage.opening.text)")
+      throw crashed("printed \(quoted(words ?? "")) \(ProbeAccount.Stage.opening.text)")
     }
   }
 

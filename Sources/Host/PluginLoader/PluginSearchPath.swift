@@ -77,6 +77,18 @@ public struct PluginSearchPath: Sendable {
     }
   }
 
+  /// The same, and which are not looked at, since an earlier one has their name.
+  func filesInOrder() -> [(file: PluginFile, shadowed: PluginError?)] {
+    var first: [String: String] = [:]
+    return files().map { file in
+      guard let earlier = first[file.name] else {
+        first[file.name] = file.path
+        return (file, nil)
+      }
+      return (file, .shadowed(file, by: earlier))
+    }
+  }
+
   private func names(in folder: String) -> [String] {
     guard let stream = opendir(folder) else { return [] }
     defer { closedir(stream) }
@@ -122,6 +134,16 @@ extension PluginSearchPath {
     case missing
     /// No file of it is opened, with the reason.
     case refused(PluginError)
+  }
+
+  /// Why nothing at all can be looked for in a folder that somebody has named; nil when it can.
+  /// Whoever names one folder means that one: what is not there is a slip of the pen, and not, as
+  /// in a list that is meant for many machines, an empty folder.
+  public static func obstacle(to folder: String) -> String? {
+    let stream = opendir(folder)
+    guard let stream else { return shown("\(folder): \(errorText(errno))") }
+    closedir(stream)
+    return nil
   }
 
   /// Looks at one folder.

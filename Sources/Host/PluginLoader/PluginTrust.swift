@@ -3,11 +3,8 @@ import Glibc
 /// Whose files are opened: a library runs with all rights of the host, and so does the program that
 /// tries it first, so nobody but root and the host's own user may be able to put one in place.
 ///
-/// Checked after realpath(3), for the file and for the folder that it is in: each is owned by root
-/// or the effective user (when privileged: by root) and writable for its owner only. A sticky
-/// folder such as /tmp is no exception, since anybody can add a file to it. The folders above are
-/// not looked at: the folder is opened once, and what is tried and loaded is what that descriptor
-/// leads to.
+/// Checked after realpath(3), on descriptors: the file, and every folder from the root down to it
+/// (``TrustedFolder``). What is tried and loaded is what the last folder's descriptor leads to.
 enum PluginTrust {
   /// What identifies one state of a file: another inode, size or time is another library.
   struct Identity: Hashable, Sendable {
@@ -20,27 +17,33 @@ enum PluginTrust {
     let changedNanoseconds: Int64
   }
 
-  /// A library that is trusted, by way of its folder's descriptor: the folder was looked at through
-  /// it, and nobody but its owner and root can put another file in place.
+  /// A library that is trusted, by way of its folder's descriptor: nobody but the folder's owner
+  /// and root can put another file in its place.
   final class Library {
     /// After realpath(3): what the library is called.
     let path: String
     /// As it was looked at.
     let identity: Identity
-    /// The folder, open, and the file's name in it: what a child gets.
-    let folder: Int32
-    /// See ``folder``.
+    /// The file, open for reading; good as long as this object lives.
+    let file: Int32
+    /// Its name in its folder.
     let name: String
-    private var isKept = false
+    private let place: TrustedFolder
 
-    fileprivate init(_ path: String, _ identity: Identity, in folder: Int32, _ name: String) {
+    fileprivate init(
+      _ path: String, _ identity: Identity, file: Int32, in place: TrustedFolder, _ name: String
+    ) {
       self.path = path
       self.identity = identity
-      self.folder = folder
+      self.file = file
+      self.place = place
       self.name = name
     }
 
-    deinit { if !isKept { close(folder) } }
+    deinit { close(file) }
+
+    /// The folder, open: what a child gets, with ``name``.
+    var folder: Int32 { place.descriptor }
 
     /// What dlopen(3) is given: good as long as this object lives, whatever becomes of the folders
     /// above. `$ORIGIN` is the folder, as with the path.
@@ -53,9 +56,8 @@ enum PluginTrust {
         && Identity(status) == identity
     }
 
-    /// Keeps the handle good for the life of the process: the dynamic linker goes by it, and
-    /// another folder must not get the number.
-    func keep() { isKept = true }
+    /// Keeps the handle good for the life of the process: the dynamic linker goes by it.
+    func keep() { place.keep() }
   }
 
   /// What is looked at; it is in the hint.
@@ -67,14 +69,9 @@ enum PluginTrust {
   /// A trusted program, open for the one who is to start it, or why it is not trusted.
   static func program(_ path: String, privileged: Bool) throws(PluginError) -> Int32 {
     let file = try file(path, privileged: privileged, .probe)
-    let program = openat(file.folder, file.name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
+    // A number of its own, for the other one ends with the object.
+    let program = withExtendedLifetime(file) { fcntl($0.file, F_DUPFD_CLOEXEC, 0) }
     guard program >= 0 else { throw .refused(path, errorText(errno)) }
-    var status = stat()
-    // What was looked at, and not what its owner has put there meanwhile.
-    guard fstat(program, &status) == 0, Identity(status) == file.identity else {
-      close(program)
-      throw .refused(path, "changed while it was being looked at")
-    }
     return program
   }
 
@@ -86,19 +83,24 @@ enum PluginTrust {
       throw .refused(path, errorText(errno))
     }
     let slash = real.lastIndex(of: "/") ?? real.startIndex
-    let parent = slash == real.startIndex ? "/" : String(real[..<slash])
     let name = String(real[slash...].dropFirst())
-    let folder = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    guard folder >= 0 else { throw .refused(path, errorText(errno)) }
+    let folder = try TrustedFolder(
+      String(real[..<slash]), as: path, privileged: privileged, subject)
     var status = stat()
-    let failed = fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) != 0
-    let library = Library(real, Identity(status), in: folder, name)
-    guard !failed else { throw .refused(path, errorText(errno)) }
+    // Looked at before it is opened: to open a pipe or a device may do something.
+    guard fstatat(folder.descriptor, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else {
+      throw .refused(path, errorText(errno))
+    }
     guard status.st_mode & S_IFMT == S_IFREG else { throw .refused(path, "is not a regular file") }
+    let seen = Identity(status)
+    let file = openat(
+      folder.descriptor, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    guard file >= 0 else { throw .refused(path, errorText(errno)) }
+    let library = Library(real, seen, file: file, in: folder, name)
+    guard fstat(file, &status) == 0, Identity(status) == seen else {
+      throw .refused(path, "changed while it was being looked at")
+    }
     try check(status, of: real, as: path, noun: "the file", privileged: privileged, subject)
-    guard fstat(folder, &status) == 0 else { throw .refused(path, errorText(errno)) }
-    try check(
-      status, of: parent, as: path, noun: "its folder \(parent)", privileged: privileged, subject)
     return library
   }
 
@@ -107,14 +109,11 @@ enum PluginTrust {
     _ folder: String, as path: String, privileged: Bool
   ) throws(PluginError) {
     guard let real = resolve(folder) else { throw .refused(path, errorText(errno)) }
-    var status = stat()
-    guard stat(real, &status) == 0 else { throw .refused(path, errorText(errno)) }
-    guard status.st_mode & S_IFMT == S_IFDIR else { throw .refused(path, "is not a folder") }
-    try check(
-      status, of: real, as: path, noun: "its folder \(real)", privileged: privileged, .backend)
+    _ = try TrustedFolder(real, as: path, privileged: privileged, .backend)
   }
 
-  private static func check(
+  /// Checks owner and mode of one thing: `noun` is what it is called in an error about `path`.
+  static func check(
     _ status: stat, of real: String, as path: String, noun: String, privileged: Bool,
     _ subject: Subject
   ) throws(PluginError) {

@@ -42,6 +42,24 @@ func oneLine(_ text: String, limit: Int = 300) -> String {
   return line
 }
 
+/// The same text, with escapes (`\x1b`, `\u{202e}`) for what would drive a terminal or break a line:
+/// names of files and folders are anybody's, and are otherwise shown as they are.
+package func shown(_ text: String) -> String {
+  guard text.unicodeScalars.contains(where: isControl) else { return text }
+  var shown = ""
+  for scalar in text.unicodeScalars {
+    let digits = String(scalar.value, radix: 16)
+    if !isControl(scalar) {
+      shown.unicodeScalars.append(scalar)
+    } else if scalar.isASCII {
+      shown += "\\x" + (digits.count < 2 ? "0" : "") + digits
+    } else {
+      shown += "\\u{\(digits)}"
+    }
+  }
+  return shown
+}
+
 func isControl(_ scalar: Unicode.Scalar) -> Bool {
   switch scalar.properties.generalCategory {
   case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse: true

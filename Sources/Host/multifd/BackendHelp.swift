@@ -18,11 +18,16 @@ enum BackendHelp {
       own.contains("--help") || own.contains("-h"),
       let spec = values(of: "--compression", in: own).last
     else { return false }
-    let path = PluginSearchPath(explicit: values(of: "--plugin-dir", in: own))
+    let folders = values(of: "--plugin-dir", in: own)
+    if let obstacle = PluginOptions.obstacle(to: folders) {
+      Console.error("usage", obstacle, hint: "multifd --help")
+      exit(ExitCode.usage.rawValue)
+    }
+    let path = PluginSearchPath(explicit: folders)
     do {
       let name = try CompressionSpec(parsing: spec).name
       print(
-        try PluginLoader(searchPath: path).load(named: name).optionsHelp(width: PluginsText.width))
+        try PluginLoader(searchPath: path).look(at: name).optionsHelp(width: PluginsText.width))
       return true
     } catch {
       Console.error(error.what, error.why, hint: error.hint)
@@ -33,8 +38,8 @@ enum BackendHelp {
   /// The values of an option, written as `--option value` or `--option=value`.
   private static func values(of option: String, in arguments: ArraySlice<String>) -> [String] {
     var values: [String] = []
-    for (argument, next) in zip(arguments, arguments.dropFirst() + [""]) {
-      if argument == option, !next.isEmpty, !next.hasPrefix("-") { values.append(next) }
+    for (argument, next) in zip(arguments, arguments.dropFirst() + ["-"]) {
+      if argument == option, !next.hasPrefix("-") { values.append(next) }
       if argument.hasPrefix(option + "=") {
         values.append(String(argument.dropFirst(option.count + 1)))
       }

@@ -29,12 +29,18 @@ struct PluginsCommand: ParsableCommand {
 
     func run() throws {
       let loader = plugins.loader
-      let candidates = loader.files().map { file in
-        file.shadowed.map { CandidateJSON(name: file.name, path: file.path, error: $0) }
-          ?? PluginsChild.look(at: file.name, path: file.path, folders: plugins.pluginDir)
+      if json {
+        var candidates: [CandidateJSON] = []
+        loader.survey { candidates.append(CandidateJSON($0)) }
+        return Console.json(candidates)
       }
-      if json { return Console.json(candidates) }
-      print(PluginsText.list(candidates, folders: loader.searchPath.folders))
+      var list = PluginsList(names: loader.names())
+      loader.survey { finding in
+        print(list.row(finding))
+        // Each as it comes, also into a pipe.
+        fflush(nil)
+      }
+      if let nothing = list.nothing(in: loader.searchPath.folders) { print(nothing) }
     }
   }
 
@@ -53,7 +59,7 @@ struct PluginsCommand: ParsableCommand {
 
     func run() throws {
       let backend = try reportingErrors { () throws(PluginError) in
-        try plugins.loader.load(named: name)
+        try plugins.loader.look(at: name)
       }
       if json { return Console.json(BackendJSON(backend)) }
       print(plain ? PluginsText.plain(backend) : PluginsText.show(backend))
@@ -72,9 +78,11 @@ struct PluginsCommand: ParsableCommand {
 
     func run() throws {
       do {
-        let backend = try plugins.loader.load(named: name)
+        let backend = try plugins.loader.look(at: name)
         if let atleast { try Self.require(atleast, of: backend) }
-        if json { return Console.json(CandidateJSON(name: name, backend: backend)) }
+        if json {
+          return Console.json(CandidateJSON(name: name, path: backend.path, backend: backend))
+        }
         print("\(PluginsText.line(backend)): can be used")
         print(PluginsText.roles(backend))
       } catch {
@@ -87,7 +95,7 @@ struct PluginsCommand: ParsableCommand {
       }
     }
 
-    private static func require(_ version: String, of backend: Backend) throws(PluginError) {
+    private static func require(_ version: String, of backend: BackendProfile) throws(PluginError) {
       let what = "\(backend.name) \(backend.version)"
       switch backend.isAtLeast(version) {
       case true?: return
@@ -125,6 +133,15 @@ struct PluginOptions: ParsableArguments {
     help: ArgumentHelp(
       "A folder to look for backends in, first. May be repeated.", valueName: "dir"))
   var pluginDir: [String] = []
+
+  func validate() throws {
+    if let obstacle = Self.obstacle(to: pluginDir) { throw ValidationError(obstacle) }
+  }
+
+  /// What is wrong with the folders that the option names.
+  static func obstacle(to folders: [String]) -> String? {
+    folders.lazy.compactMap(PluginSearchPath.obstacle).first.map { "--plugin-dir \($0)" }
+  }
 
   /// A loader for these folders and the usual ones.
   var loader: PluginLoader { PluginLoader(searchPath: PluginSearchPath(explicit: pluginDir)) }

@@ -2,7 +2,7 @@ import Migration
 import PluginLoader
 
 /// An error in JSON.
-struct ErrorJSON: Codable {
+struct ErrorJSON: Encodable {
   let kind: String
   let what: String
   let why: String
@@ -17,7 +17,7 @@ struct ErrorJSON: Codable {
 }
 
 /// One option of a backend in JSON.
-struct OptionJSON: Codable {
+struct OptionJSON: Encodable {
   let name: String
   let type: String
   let minimum: Int64?
@@ -38,7 +38,7 @@ struct OptionJSON: Codable {
 }
 
 /// One backend in JSON.
-struct BackendJSON: Codable {
+struct BackendJSON: Encodable {
   let name: String
   let version: String
   let description: String
@@ -52,9 +52,6 @@ struct BackendJSON: Codable {
   let path: String
   let options: [OptionJSON]
 
-  /// What `qemuMethod` says when QEMU does not know the format.
-  static let noMethod = "unknown"
-
   // Keys as QMP writes them.
   private enum CodingKeys: String, CodingKey {
     case name, version, description, abi, capabilities, roles, path, options
@@ -63,7 +60,7 @@ struct BackendJSON: Codable {
     case payloadBound = "payload-bound"
   }
 
-  init(_ backend: Backend) {
+  init(_ backend: BackendProfile) {
     name = backend.name
     version = backend.version
     description = backend.description
@@ -71,15 +68,15 @@ struct BackendJSON: Codable {
     qemuMethod = backend.qemuMethodName
     abi = backend.abiVersion.description
     capabilities = backend.capabilities.names
-    payloadBound = backend.payloadBound(pageSize: 4096, pageCount: 128)
+    payloadBound = backend.packetBound
     roles = BackendRole.allCases.filter { $0.obstacle(backend) == nil }
-    path = backend.path
+    path = shown(backend.path)
     options = backend.options.map(OptionJSON.init)
   }
 }
 
 /// One file of `list`, or the answer of `check`, in JSON: a backend or an error.
-struct CandidateJSON: Codable {
+struct CandidateJSON: Encodable {
   let name: String
   let path: String?
   let usable: Bool
@@ -87,22 +84,24 @@ struct CandidateJSON: Codable {
   let backend: BackendJSON?
   let error: ErrorJSON?
 
-  init(name: String, backend: Backend) {
-    (self.name, path, usable, version) = (name, backend.path, true, backend.version)
+  init(name: String, path: String, backend: BackendProfile) {
+    (self.name, self.path) = (shown(name), shown(path))
+    (usable, version) = (true, backend.version)
     (self.backend, error) = (BackendJSON(backend), nil)
   }
 
   init(name: String, path: String?, error: PluginError) {
-    (self.name, self.path, usable, version) = (name, path, false, nil)
+    (self.name, self.path) = (shown(name), path.map(shown))
+    (usable, version) = (false, nil)
     (backend, self.error) = (nil, ErrorJSON(error))
   }
 
-  /// As found in its folder, where the file that was opened may be what a symbolic link leads to.
-  func at(_ path: String) -> CandidateJSON { CandidateJSON(self, path) }
-
-  private init(_ other: CandidateJSON, _ path: String) {
-    (name, self.path, usable, version) = (other.name, path, other.usable, other.version)
-    (backend, error) = (other.backend, other.error)
+  init(_ finding: PluginFinding) {
+    switch finding.result {
+    case .success(let backend):
+      self.init(name: finding.name, path: finding.path, backend: backend)
+    case .failure(let error): self.init(name: finding.name, path: finding.path, error: error)
+    }
   }
 }
 
@@ -114,7 +113,7 @@ struct FolderJSON: Encodable {
   let reason: String?
 
   init(_ folder: PluginSearchPath.Folder, _ found: PluginSearchPath.FolderState) {
-    path = folder.path
+    path = shown(folder.path)
     origin = folder.origin.rawValue
     switch found {
     case .trusted: (state, reason) = ("trusted", nil)

@@ -11,6 +11,10 @@
 /* memfd_create(2) with MFD_CLOEXEC. A descriptor, or -1 with errno. */
 int clinux_memfd_create(const char *name);
 
+/* openat(2) of a folder that is no link, close-on-exec, with O_PATH: also one that may not be read. A descriptor, or -1
+ * with errno. */
+int clinux_open_folder(int at, const char *name);
+
 /* fallocate(2), mode 0: room for the range, which reads as zeroes where nothing was. 0, or -1 with errno. */
 int clinux_fallocate(int fd, int64_t offset, int64_t length);
 

@@ -34,7 +34,8 @@ final class SendAttempt {
     offer = Offer(
       manifest: manifest,
       uuid: known ?? (options.channels > 0 ? FirmwareUUID.find(in: guest.blocks) : nil) ?? .zero,
-      channels: options.channels, compression: route.formats.first?.backend.qemuMethodName ?? "none"
+      channels: options.channels,
+      compression: route.formats.first?.backend.profile.qemuMethodName ?? "none"
     )
   }
 
