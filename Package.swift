@@ -113,7 +113,7 @@ let package = Package(
       name: "multifd",
       dependencies: [
         "Roles", "Migration", "Store", "Transport", "Observe", "PluginLoader", "Wire", "System",
-        "Skeletons", "Version", "Chart", "CLinux", argumentParser,
+        "Skeletons", "Version", "Certificates", "Chart", "CLinux", argumentParser,
       ],
       path: "Sources/Host/multifd"),
 

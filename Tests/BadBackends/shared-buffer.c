@@ -1,4 +1,4 @@
-/* expect: isolation/concurrent */
+/* expect: isolation/concurrent isolation/first-packets */
 /* All receivers decode through one page. */
 #include "prelude.h"
 static uint8_t shared[4096];

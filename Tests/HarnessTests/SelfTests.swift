@@ -41,7 +41,16 @@ enum Run {
     let folder = try TemporaryFolder()
     var settings = Run.settings(
       try Compiler.compile(specimen.name, in: folder.path))
-    settings.skip = [try #require(TestPattern("perf"))]
+    // Speed is nobody's fault, but for a few.
+    let unwanted = Catalogue.all.filter { $0.group == .perf && !specimen.expected.contains($0.id) }
+    settings.skip = try unwanted.map { try #require(TestPattern($0.id)) }
+    if specimen.needsFullRun {
+      settings.isQuick = false
+      // That the other tests let it pass takes a minute of each.
+      if ProcessInfo.processInfo.environment["MULTIFD_SOAK"] != "1" {
+        settings.only = try specimen.expected.map { try #require(TestPattern($0)) }
+      }
+    }
     // The ones that only random input finds end with the first find.
     settings.fuzzSeconds = specimen.expected.contains { $0.hasPrefix("fuzz/") } ? 5 : 0.05
     // One backend of these hangs on purpose, with everything else done in a fraction of this.

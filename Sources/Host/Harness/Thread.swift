@@ -29,14 +29,14 @@ struct Thread {
 /// Runs `body` in a thread of its own and waits for it.
 func inThread(_ body: () throws(Stop) -> Void) throws(Stop) {
   try withoutActuallyEscaping(body) { body throws(Stop) in
-    let errand = Errand(body)
+    let errand = Handed(body)
     concurrently(1) { _ in errand.run() }
     if let failure = errand.failure { throw failure }
   }
 }
 
 /// @unchecked Sendable: its maker waits while the thread has it.
-private final class Errand: @unchecked Sendable {
+private final class Handed: @unchecked Sendable {
   private let body: () throws(Stop) -> Void
   private(set) var failure: Stop?
 

@@ -10,7 +10,7 @@ extension Backend {
     of assignments: [(key: String, value: String)], table address: UnsafeRawPointer, name: String
   ) -> PluginError? {
     guard let file = PluginFile(folder: "", file: "libmultifd-\(name).so"),
-      let table = try? MethodsTable(address, of: file)
+      let table = try? MethodsTable(TableCopy(address), of: file)
     else { return nil }
     do throws(PluginError) {
       _ = try Backend(table, path: file.path).parse(assignments)

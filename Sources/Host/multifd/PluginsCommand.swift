@@ -61,8 +61,11 @@ struct PluginsCommand: ParsableCommand {
       let backend = try reportingErrors { () throws(PluginError) in
         try plugins.loader.look(at: name)
       }
-      if json { return Console.json(BackendJSON(backend)) }
-      print(plain ? PluginsText.plain(backend) : PluginsText.show(backend))
+      // Scripts that take key=value lines have never been told of one.
+      if plain { return print(PluginsText.plain(backend)) }
+      let certificate = CertificateJSON(beside: backend.path)
+      if json { return Console.json(BackendJSON(backend, certificate)) }
+      print(PluginsText.show(backend, certificate))
     }
   }
 

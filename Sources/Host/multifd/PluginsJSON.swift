@@ -51,16 +51,19 @@ struct BackendJSON: Encodable {
   let roles: [BackendRole]
   let path: String
   let options: [OptionJSON]
+  /// Only where it was looked for.
+  let certificate: CertificateJSON?
 
   // Keys as QMP writes them.
   private enum CodingKeys: String, CodingKey {
-    case name, version, description, abi, capabilities, roles, path, options
+    case name, version, description, abi, capabilities, roles, path, options, certificate
     case wireFormat = "wire-format"
     case qemuMethod = "qemu-method"
     case payloadBound = "payload-bound"
   }
 
-  init(_ backend: BackendProfile) {
+  init(_ backend: BackendProfile, _ certificate: CertificateJSON? = nil) {
+    self.certificate = certificate
     name = backend.name
     version = backend.version
     description = backend.description

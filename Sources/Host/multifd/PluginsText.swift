@@ -18,7 +18,7 @@ enum PluginsText {
     return textTable(rows, width: width, indent: 2)
   }
 
-  static func show(_ backend: BackendProfile) -> String {
+  static func show(_ backend: BackendProfile, _ certificate: CertificateJSON) -> String {
     var rows = [
       ["name:", backend.name], ["version:", backend.version],
       ["description:", backend.description], ["file:", shown(backend.path)],
@@ -32,6 +32,7 @@ enum PluginsText {
     if let bound = backend.packetBound {
       rows.append(["payload:", "at most \(bound) bytes for 128 pages of 4 KiB"])
     }
+    rows.append(["tested:", certificate.text])
     let options =
       backend.options.isEmpty ? "It has no options." : backend.optionsTable(width: width)
     return textTable(rows, width: width) + "\n\n" + options

@@ -99,8 +99,7 @@ enum Options {
       if case .failed(MULTIFD_ERROR_OPTION, _) = status, mayRefuse { return false }
       try context.require(status.isOK, "\(callback)() returns \(status) with \(text)")
     }
-    let lane = try Lane(
-      context, shape, pages: shape.pageCount, label: text, sides: sides, content: Lane.mix)
+    let lane = try Lane(context, shape, label: text, sides: sides, content: Lane.mix)
     do throws(Stop) {
       for count in counts { try lane.pass(Array(lane.source.offsets.prefix(count))) }
     } catch {
@@ -159,7 +158,7 @@ enum Options {
     if library.supports(large.pageSize, large.pageCount) { shapes.append((large, [2])) }
     for (shape, counts) in shapes {
       // What fails with the defaults is none of the options'.
-      let lane = try Lane(context, shape, pages: shape.pageCount, content: Lane.mix)
+      let lane = try Lane(context, shape, content: Lane.mix)
       lane.honestyRule = "roundtrip/page-sizes"
       for count in counts { try lane.pass(Array(lane.source.offsets.prefix(count))) }
     }

@@ -29,11 +29,12 @@ enum PayloadSizes {
     _ size: Int, in pages: Int, _ context: Context, _ library: Library
   ) throws(Stop) -> Bool {
     let shape = Shape(pageSize: library.pageSize, pageCount: pages)
-    let lane = try Lane(context, shape, pages: pages, label: "\(size)", .zero)
+    let lane = try Lane(context, shape, label: "\(size)", .zero)
+    let offsets = Array(lane.source.offsets.prefix(pages))
     defer { lane.close() }
     func payload(_ noise: Int) throws(Stop) -> Int {
       fill(lane.source, noise, context)
-      let packet = try lane.send(lane.source.offsets)
+      let packet = try lane.send(offsets)
       try lane.deliver(packet)
       return packet.payload.count
     }

@@ -95,7 +95,7 @@ enum Resources {
     var random = context.random("pages")
     let count = context.rounds(10_000, quick: 1000)
     try watch(
-      context, "packets", count: count, least: 32,
+      context, "packets", count: count, least: count / 8,
       held: { lane.sender.host.allocated + lane.receiver.host.allocated }
     ) { round throws(Stop) in
       // The driver keeps the last payload: an empty one, when memory is looked at.

@@ -1,0 +1,50 @@
+import Certificates
+
+/// What `plugins show` tells of the run of `multifd-harness` that a library has behind it.
+struct CertificateJSON: Encodable {
+  /// `none`, `matching`, `stale` (of another file of this name) or `unreadable`.
+  let state: String
+  /// Of the harness.
+  let harness: String?
+  /// When the run ended, RFC 3339.
+  let date: String?
+  /// 1…10.
+  let level: Int?
+  /// Tests that passed.
+  let passed: Int?
+  /// Tests that failed.
+  let failed: Int?
+  /// Tests that were not run, or were switched off.
+  let skipped: Int?
+  /// One line for people.
+  let text: String
+
+  /// What is beside the library at `path`.
+  init(beside path: String) {
+    var certificate: Certificate?
+    switch Certificate.read(beside: path) {
+    case .none: (state, text) = ("none", "no certificate of multifd-harness beside it")
+    case .unreadable(let why): (state, text) = ("unreadable", why)
+    case .matching(let found):
+      certificate = found
+      (state, text) = ("matching", Self.text(found))
+    case .stale(let found):
+      certificate = found
+      (state, text) = ("stale", "other bytes of this name were: \(Self.text(found))")
+    }
+    harness = certificate?.harness
+    date = certificate?.date
+    level = certificate?.level
+    passed = certificate?.count("passed")
+    failed = certificate?.count("failed")
+    skipped = certificate.map { $0.results.count - $0.count("passed") - $0.count("failed") }
+  }
+
+  private static func text(_ found: Certificate) -> String {
+    let (passed, failed) = (found.count("passed"), found.count("failed"))
+    return
+      "level \(found.level)\(found.isStrict ? ", strict" : ""), multifd-harness \(found.harness), "
+      + "\(found.date): \(passed) passed, \(failed) failed, "
+      + "\(found.results.count - passed - failed) not run"
+  }
+}
