@@ -14,7 +14,7 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip delta
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows soak interop bench bench-relay bench-checkpoint fuzz sanitize examples \
+.PHONY: help setup build demo test arrows soak judge interop bench bench-relay bench-checkpoint fuzz sanitize examples \
   docs install pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
 
@@ -28,6 +28,7 @@ help:
 	@echo 'make bench      throughput next to stock QEMU; make bench-relay: its part about relays; make bench-checkpoint: what'
 	@echo '                COLO checkpoints cost a guest'
 	@echo 'make soak       standbys and primaries killed at random, thousands of times'
+	@echo 'make judge      every wrong backend of Tests/BadBackends against all of the harness'
 	@echo 'make fuzz       random mutations of recorded streams'
 	@echo 'make sanitize   the harness over the built-in backends under ASan and TSan'
 	@echo 'make examples   build the example backends and run the harness on each; ARGS=--quick for the short form'
@@ -59,6 +60,10 @@ arrows:
 soak: setup build
 	MULTIFD_SOAK=1 $(SWIFT) test -c release --skip-build \
 	  --filter 'RolesTests.(StockPrimary|DyingPrimary|SyntheticSession|KilledStandby)'
+
+# Every wrong backend against every test of the harness: those that make test leaves out for their time, too.
+judge: setup build
+	MULTIFD_SOAK=1 $(SWIFT) test -c release --skip-build --filter HarnessTests.SelfTests
 
 interop:
 	Support/setup --peers all

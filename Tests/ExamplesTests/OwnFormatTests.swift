@@ -27,6 +27,14 @@ struct OwnFormatTests {
       ["plugins", "new", "my-codec", "--language", "c", "--dir", backend])
     #expect(written.code == 0, "\(written)")
     try Tool.run(["make", "-C", backend, "CPPFLAGS=-I\(ExamplesTests.include)"])
+    // Tried, and told to whoever looks at it.
+    let library = backend + "/libmultifd-my-codec.so"
+    try Tool.run([
+      Lab.executableFolder + "/multifd-harness", library, "--level", "4", "--certificate",
+      backend + "/libmultifd-my-codec.certificate.json",
+    ])
+    let shown = try MultiFDProcess.run(["plugins", "show", "my-codec", "--plugin-dir", backend])
+    #expect(shown.code == 0 && shown.output.contains("level 4, multifd-harness"), "\(shown)")
     // What the manual calls qemu-system-x86_64 is a stock one, wherever it lies here.
     try FileManager.default.createDirectory(
       atPath: folder("bin"), withIntermediateDirectories: false)

@@ -38,6 +38,24 @@ import TestSupport
     }
   }
 
+  @Test("a host shows the certificate of these very bytes, and says when it is of others")
+  func shown() throws {
+    let folder = try TemporaryFolder()
+    let good = try Compiler.compile("good", in: folder.path)
+    func told() throws -> String {
+      let show = try start(
+        Lab.executableFolder + "/multifd", ["plugins", "show", "good", "--plugin-dir", folder.path])
+      #expect(show.code == 0, "\(show)")
+      return show.output
+    }
+    #expect(try told().contains("no certificate of multifd-harness beside it"))
+    let run = try run([good, "--level", "2", "--certificate", Certificate.path(beside: good)])
+    #expect(run.code == 0, "\(run)")
+    #expect(try told().contains("level 2, multifd-harness"))
+    _ = try Compiler.compile("good", in: folder.path, flags: ["-DVERSION=\"9\""])
+    #expect(try told().contains("other bytes of this name were: level 2"))
+  }
+
   @Test("a library that changes under the run gets none")
   func changed() throws {
     let folder = try TemporaryFolder()

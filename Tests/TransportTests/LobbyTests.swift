@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import System
 import TestSupport
 import Testing
@@ -31,6 +32,18 @@ struct LobbyTests {
     let late = try hall.connect()
     Sockets.write(late, Self.channel)
     #expect(hall.next() == .channel, "one that comes later waits for nothing")
+  }
+
+  @Test("Who knocks is known before he is let in")
+  func knocking() throws {
+    let listener = try Listener(on: .tcp(host: "127.0.0.1", port: 0), timeout: 5)
+    let lobby = Lobby(listener) { _ in .main }
+    #expect(!lobby.isKnocked)
+    guard case .tcp(_, let port) = listener.endpoint else { return }
+    let visitor = try #require(Sockets.connect(port: Int(port)))
+    defer { Glibc.close(visitor) }
+    #expect(lobby.isKnocked)
+    lobby.close()
   }
 
   @Test(

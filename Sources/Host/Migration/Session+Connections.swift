@@ -5,6 +5,12 @@ import Wire
 
 /// Who has connected.
 extension Session {
+  /// Has this asked at the first sync point, too, whether a connection waits to be accepted: on a
+  /// busy machine it may have been there for a while.
+  public func listen(isKnocked: @escaping @Sendable () -> Bool) {
+    state.update { $0.isKnocked = isKnocked }
+  }
+
   /// Somebody has connected.
   public func connected() { state.update { $0.anonymous += 1 } }
 

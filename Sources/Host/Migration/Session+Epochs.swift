@@ -87,9 +87,13 @@ extension Session {
     // bytes.
     let settle = 0.05
     var count = -1
+    let (isKnocked, deadline) = (
+      state.read { $0.isKnocked }, ContinuousClock.now + .seconds(timeout)
+    )
     while true {
       let now = state.read { $0.unnamed.count + $0.channels.count }
-      if now == count { break }
+      // Nor is a channel less a channel because we have not found the time to let it in.
+      if now == count, !isKnocked() || .now > deadline { break }
       count = now
       _ = state.wait(seconds: settle) { $0.failure != nil ? () : nil }
     }

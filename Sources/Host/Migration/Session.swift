@@ -23,6 +23,8 @@ public final class Session: Sendable {
     var failure: Failure?
     /// Connections that have not said what they are.
     var anonymous = 0
+    /// Whether somebody has connected whom nobody has let in yet.
+    var isKnocked: @Sendable () -> Bool = { false }
     /// Connections that came with the main channel and were closed because they have said nothing
     /// in time.
     var mute = 0

@@ -173,6 +173,12 @@ public final class Lobby: Sendable {
     }
   }
 
+  /// Whether a connection is there that has not been accepted yet.
+  public var isKnocked: Bool {
+    var entry = pollfd(fd: listener.descriptor, events: Int16(POLLIN), revents: 0)
+    return poll(&entry, 1, 0) > 0 && entry.revents & Int16(POLLIN) != 0
+  }
+
   /// Ends ``run(onConnect:onLeave:onArrival:)``; connections that are still here are closed.
   public func close() { listener.end() }
 

@@ -21,7 +21,7 @@ enum FirstPackets {
     let time = shared.bindMemory(to: UInt64.self, capacity: 1)
     var stuck = 0
     for sending in [false, true] {
-      let moments = UInt64(context.rounds(100, quick: 24))
+      let moments = UInt64(context.rounds(100, quick: 12))
       if try attempt(context, sending: sending, delay: 0, time) { stuck += 1 }
       let whole = min(time.pointee, 10_000_000)
       for moment in 1...moments where !context.hasFailed && stuck < 3 {

@@ -133,6 +133,7 @@ public final class Receiver: Sendable {
     onListening(listener.endpoint)
 
     let lobby = Lobby(listener, examine: Introduction(limits: options.limits).examine)
+    session.listen { lobby.isKnocked }
     let threads = ThreadGroup()
     do {
       try threads.start("lobby") { [self] in
