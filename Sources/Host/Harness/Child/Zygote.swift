@@ -41,7 +41,10 @@ final class Zygote {
   /// ends: that is hundreds of megabytes in some codecs, and what is in memory shows in the other
   /// tests as well.
   private func fillsMemory(of test: TestDescription) -> Bool {
-    let costly = ["options/ends", "options/combinations", "isolation/options"]
+    let costly = [
+      "options/ends", "options/combinations", "isolation/options", "options/apart",
+      "roundtrip/changing-pages", "order/independent-order",
+    ]
     return test.group != .perf && !(isQuick && costly.contains(test.id))
   }
 

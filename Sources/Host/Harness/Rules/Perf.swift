@@ -183,7 +183,7 @@ enum Perf {
   /// How often a channel's thread sleeps in a packet: alone, or beside others. Who waits for
   /// another one's packet sleeps in many of them, on a machine that is busy as well.
   private static func sleeps(_ context: Context, _ library: Library, channels: Int) -> Double {
-    let packets = 8, passes = context.rounds(24, quick: 8)
+    let packets = context.rounds(4, quick: 2), passes = 6
     let benches = (0..<channels).map { index in
       Bench(
         library, .ram, packets: packets, options: context.order.options,
@@ -202,8 +202,8 @@ enum Perf {
   @Sendable private static func scaling(_ context: Context) throws(Stop) {
     let library = try context.library
     if cores > 1 {
+      let alone = sleeps(context, library, channels: 1)
       // The most of some: where the threads have not met there was nothing to wait for.
-      let alone = (0..<3).map { _ in sleeps(context, library, channels: 1) }.max() ?? 0
       let together = (0..<3).map { _ in sleeps(context, library, channels: 4) }.max() ?? 0
       context.measure("scaling.sleeps", together, "")
       context.check(
