@@ -67,15 +67,16 @@ final class FakeSource: Sendable {
   init(_ lines: [Line], to endpoint: Endpoint, manifest: String = "", seed: UInt64 = 1) {
     state = System.Monitor((lines.map { _ in Heard() }, [:]))
     // A source has opened all its channels when its main channel comes to the first sync point, on
-    // which the receiver relies: so the first line waits for the others, unless they are to be late.
+    // which the receiver relies, and ends none before the main channel has spoken: so all are
+    // connected first, and the first line says its first word, unless some are to be late.
     let isHeld = lines.dropFirst().allSatisfy { $0.connectAfter == 0 }
     try! threads.start("fake source") { [state, threads] in
-      func write(_ index: Int, to descriptor: Int32) {
+      func write(_ index: Int, _ line: Line, to descriptor: Int32) {
         try! threads.start("fake \(index)") {
-          Self.write(lines[index], to: descriptor, seed: seed &+ UInt64(index))
+          Self.write(line, to: descriptor, seed: seed &+ UInt64(index))
         }
       }
-      var first: Int32?
+      var connected: [(index: Int, descriptor: Int32)] = []
       for (index, line) in lines.enumerated() {
         if line.connectAfter > 0 { Thread.sleep(forTimeInterval: line.connectAfter) }
         guard let descriptor = Self.connect(endpoint) else {
@@ -83,12 +84,26 @@ final class FakeSource: Sendable {
           continue
         }
         state.update { $0.open[index] = descriptor }
-        if index == 0, isHeld { first = descriptor } else { write(index, to: descriptor) }
+        if isHeld {
+          connected.append((index, descriptor))
+        } else {
+          write(index, line, to: descriptor)
+        }
         try! threads.start("hear \(index)") {
           Self.listen(on: descriptor, manifest) { body in state.update { body(&$0.heard[index]) } }
         }
       }
-      if let first { write(0, to: first) }
+      for (index, descriptor) in connected {
+        var line = lines[index]
+        // Enough to be known by. Only where another one ends: it comes in pieces otherwise.
+        let isNeeded = lines.dropFirst().contains { $0.end != .wait }
+        if index == 0, isNeeded, line.writeAfter == 0 {
+          let word = line.bytes.prefix(1024)
+          Sockets.write(descriptor, word)
+          line.bytes = Array(line.bytes.dropFirst(word.count))
+        }
+        write(index, line, to: descriptor)
+      }
     }
   }
 
