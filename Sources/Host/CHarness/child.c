@@ -167,19 +167,10 @@ uint64_t charness_waited(int pid) {
   if (threads == NULL) return 0;
   uint64_t most = 0;
   for (struct dirent *thread; (thread = readdir(threads)) != NULL;) {
-    char file[128], text[128];
+    char file[128];
     if (thread->d_name[0] == '.') continue;
     snprintf(file, sizeof file, "%s/%.20s/schedstat", path, thread->d_name);
-    const int fd = open(file, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) continue;
-    const ssize_t count = read(fd, text, sizeof text - 1);
-    close(fd);
-    if (count <= 0) continue;
-    text[count] = 0;
-    /* Time on a processor, time waiting for one, how often. */
-    char *second;
-    strtoull(text, &second, 10);
-    const uint64_t waited = strtoull(second, NULL, 10);
+    const uint64_t waited = charness_waited_by(file);
     if (waited > most) most = waited;
   }
   closedir(threads);

@@ -1,6 +1,7 @@
 /* What the kernel, glibc and the compiler's instrumentation know about this process. */
 #define _GNU_SOURCE
 #include "charness.h"
+#include "internal.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -45,24 +46,19 @@ void charness_reset_peak(void) {
   close(fd);
 }
 
-uint64_t charness_now(void) {
-  struct timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 static uint64_t clock_time(clockid_t clock) {
   struct timespec time;
   clock_gettime(clock, &time);
   return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
+uint64_t charness_now(void) { return clock_time(CLOCK_MONOTONIC); }
 uint64_t charness_thread_time(void) { return clock_time(CLOCK_THREAD_CPUTIME_ID); }
 uint64_t charness_process_time(void) { return clock_time(CLOCK_PROCESS_CPUTIME_ID); }
 
-uint64_t charness_thread_waited(void) {
+uint64_t charness_waited_by(const char *schedstat) {
   char text[128];
-  const int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+  const int fd = open(schedstat, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return 0;
   const ssize_t count = read(fd, text, sizeof text - 1);
   close(fd);
@@ -73,6 +69,8 @@ uint64_t charness_thread_waited(void) {
   strtoull(text, &second, 10);
   return strtoull(second, NULL, 10);
 }
+
+uint64_t charness_thread_waited(void) { return charness_waited_by("/proc/thread-self/schedstat"); }
 
 uint64_t charness_sleeps(void) {
   struct rusage usage;

@@ -7,6 +7,9 @@
 /* glibc fills fresh and freed memory with the value of this variable. */
 #define CHARNESS_PERTURB "MALLOC_PERTURB_"
 
+/* Nanoseconds that a thread had to wait for a processor, by its schedstat of /proc(5); 0 where there is none. */
+uint64_t charness_waited_by(const char *schedstat);
+
 /* Two pipes: the reading ends, which do not block, into a child's; its own ends for report and output. All above the
  * descriptors that a child is given. 0, or an errno value. */
 int charness_pipes(charness_child *child, int theirs[2]);

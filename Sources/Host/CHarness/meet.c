@@ -75,8 +75,8 @@ static void *run_one(void *unused) {
   return NULL;
 }
 
-int charness_meet(uint64_t delay, void (*one)(void *), void (*other)(void *), void *with,
-                  uint64_t *time) {
+int charness_meet(uint64_t delay, void (*one)(void *), void *with_one, void (*other)(void *),
+                  void *with_other, uint64_t *time) {
   struct sigaction action, before;
   memset(&action, 0, sizeof action);
   action.sa_handler = on_moment;
@@ -84,8 +84,8 @@ int charness_meet(uint64_t delay, void (*one)(void *), void (*other)(void *), vo
   sigaction(MOMENT, &action, &before);
   atomic_store(&meeting.is_begun, 0);
   atomic_store(&meeting.is_done, 0);
-  meeting.one = (call){one, with};
-  meeting.other = (call){other, with};
+  meeting.one = (call){one, with_one};
+  meeting.other = (call){other, with_other};
   meeting.delay = delay;
   meeting.time = 0;
   sem_init(&meeting.begins, 0, 0);

@@ -57,6 +57,9 @@ public struct Certificate: Equatable, Sendable {
   /// The number of tests of an outcome.
   public func count(_ outcome: String) -> Int { results.count { $0.outcome == outcome } }
 
+  /// The number of tests that were not run, for whatever reason.
+  public var notRun: Int { results.count - count("passed") - count("failed") }
+
   /// Whether anything was run, and nothing failed.
   public var isGood: Bool { count("failed") == 0 && count("passed") > 0 }
 

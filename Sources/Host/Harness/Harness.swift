@@ -2,11 +2,11 @@
 // test of its own in a process of its own, so that a crash, a hang or an exit() is a result.
 //
 // Reading order: Catalogue (what is tested), Harness and Stage (the run), Errand (what a run has to
-// ask of a backend first), Child (a test's process,
-// from outside and from inside), Rules (the tests, a file for each group, and what they work with),
-// Config (what its author has decided), TestHost (the host that a backend meets here), Content (what it is given), Bench (how fast it
-// is), Report (what is told in the end). The head of the file that bears a folder's name, or of its
-// main file, tells more.
+// ask of a backend first), Child (a test's process, from outside and from inside), Rules (the tests,
+// a file for each group, and what they work with), Config (what its author has decided), TestHost
+// (the host that a backend meets here), Content (what it is given), Bench (how fast it is), Report
+// (what is told in the end). The head of the file that bears a folder's name, or of its main file,
+// tells more.
 
 /// One run over one backend.
 public struct Harness {

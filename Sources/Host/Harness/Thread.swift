@@ -1,3 +1,4 @@
+import CHarness
 import Glibc
 
 /// A thread that can be waited for.
@@ -28,22 +29,51 @@ struct Thread {
 
 /// Runs `body` in a thread of its own and waits for it.
 func inThread(_ body: () throws(Stop) -> Void) throws(Stop) {
-  try withoutActuallyEscaping(body) { body throws(Stop) in
-    let errand = Handed(body)
-    concurrently(1) { _ in errand.run() }
-    if let failure = errand.failure { throw failure }
+  var failure: Stop?
+  withHanded({
+    do throws(Stop) { try body() } catch { failure = error }
+  }) { handed in concurrently(1) { _ in handed.body() } }
+  if let failure { throw failure }
+}
+
+/// Runs `body` in a thread that has so many bytes of stack, and waits for it. 0, or an errno value.
+func onStack(_ size: Int, _ body: () -> Void) -> Int32 {
+  withHanded(body) { charness_on_stack(size, Handed.call, $0.raw) }
+}
+
+/// Runs `one`, and meanwhile `other`, each in a thread of its own: `charness_meet`. How long `one`
+/// took, in nanoseconds.
+func meet(after delay: UInt64, _ one: () -> Void, _ other: () -> Void) -> UInt64 {
+  var time: UInt64 = 0
+  let error = withHanded(one) { one in
+    withHanded(other) { charness_meet(delay, Handed.call, one.raw, Handed.call, $0.raw, &time) }
+  }
+  if error != 0 { harnessFault("pthread_create") }
+  return time
+}
+
+/// Hands out a closure of somebody who waits until nobody calls it any more.
+private func withHanded<Result>(_ body: () -> Void, _ use: (Handed) -> Result) -> Result {
+  withoutActuallyEscaping(body) { body in
+    let handed = Handed(body)
+    return withExtendedLifetime(handed) { use(handed) }
   }
 }
 
-/// @unchecked Sendable: its maker waits while the thread has it.
+/// A closure for another thread.
+///
+/// @unchecked Sendable: its maker waits while another thread has it.
 private final class Handed: @unchecked Sendable {
-  private let body: () throws(Stop) -> Void
-  private(set) var failure: Stop?
+  let body: () -> Void
 
-  init(_ body: @escaping () throws(Stop) -> Void) { self.body = body }
+  init(_ body: @escaping () -> Void) { self.body = body }
 
-  func run() {
-    do throws(Stop) { try body() } catch { failure = error }
+  /// As C has it, with ``call``; good as long as this object lives.
+  var raw: UnsafeMutableRawPointer { Unmanaged.passUnretained(self).toOpaque() }
+
+  static let call: @convention(c) (UnsafeMutableRawPointer?) -> Void = { raw in
+    // What ``raw`` has given out, of an object whose maker waits.
+    Unmanaged<Handed>.fromOpaque(raw!).takeUnretainedValue().body()
   }
 }
 

@@ -2,10 +2,11 @@
 // the Swift face of the C table that a backend hands out. The contract is multifd_plugin.h; what an
 // author has to keep is enforced here, each rule with its own sentence.
 //
-// Reading order: PluginSearchPath (where), PluginTrust (whose), ELFFile (of this machine), PluginProbe
-// and ProbeAccount (in a child first), TableCopy and MethodsTable (what the table says, and what it must), BackendProfile
-// (what a backend is), PluginSurvey (of many files), PluginRegistry (then here, once), Backend,
-// BackendOption and OptionValues (how it is set), ReceiveChannel and SendChannel (what it does).
+// Reading order: PluginSearchPath (where), PluginTrust (whose), ELFFile (of this machine),
+// PluginProbe and ProbeAccount (in a child first), TableCopy and MethodsTable (what the table says,
+// and what it must), BackendProfile (what a backend is), PluginSurvey (of many files),
+// PluginRegistry (then here, once), Backend, BackendOption and OptionValues (how it is set),
+// ReceiveChannel and SendChannel (what it does).
 
 /// Finds backends in the folders of a search path and opens them.
 ///

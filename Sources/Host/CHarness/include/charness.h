@@ -126,8 +126,8 @@ int charness_on_stack(size_t size, void (*body)(void *), void *with);
 /* Runs `one` and `other` in threads of their own. `delay` nanoseconds after its start `one` is interrupted until `other`
  * has ended, or for a tenth of a second; with 0, or where it has ended by then, `other` comes after it. `time` gets how
  * long `one` took. One meeting at a time in a process. 0, or an errno value. */
-int charness_meet(uint64_t delay, void (*one)(void *), void (*other)(void *), void *with,
-                  uint64_t *time);
+int charness_meet(uint64_t delay, void (*one)(void *), void *with_one, void (*other)(void *),
+                  void *with_other, uint64_t *time);
 
 /* ---- what a thread asks of the kernel: watch.c ---- */
 

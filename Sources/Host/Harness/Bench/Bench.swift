@@ -34,7 +34,8 @@ final class Bench: @unchecked Sendable {
   struct Pass {
     var encode: [UInt64] = []
     var decode: [UInt64] = []
-    /// Nanoseconds of the processor, for all packets.
+    /// Nanoseconds that this thread has had of a processor, for all packets: what a busy machine
+    /// does not change, and what a backend that leaves work to threads of its own does not show.
     var encodeCPU: UInt64 = 0
     var decodeCPU: UInt64 = 0
     var payload = 0
@@ -152,10 +153,10 @@ final class Bench: @unchecked Sendable {
         (source + number * packet).assumingMemoryBound(to: UInt8.self))
       send.pointee.iovs_num = 0
       send.pointee.next_packet_size = 0
-      let used = Self.processorTime(), start = charness_now()
+      let used = charness_thread_time(), start = charness_now()
       guard library.methods.send_prepare(send) == MULTIFD_OK else { return nil }
       result.encode.append(charness_now() &- start)
-      result.encodeCPU &+= Self.processorTime() &- used
+      result.encodeCPU &+= charness_thread_time() &- used
       sizes[number] = Int(send.pointee.next_packet_size)
       guard at + sizes[number] <= wire + wireSize else { return nil }
       for piece in 0..<Int(send.pointee.iovs_num) {
@@ -169,19 +170,11 @@ final class Bench: @unchecked Sendable {
       receive.pointee.packet_num &+= 1
       receive.pointee.host = (target + number * packet).assumingMemoryBound(to: UInt8.self)
       receive.pointee.next_packet_size = UInt32(sizes[number])
-      let used = Self.processorTime(), start = charness_now()
+      let used = charness_thread_time(), start = charness_now()
       guard library.methods.recv(receive) == MULTIFD_OK else { return nil }
       result.decode.append(charness_now() &- start)
-      result.decodeCPU &+= Self.processorTime() &- used
+      result.decodeCPU &+= charness_thread_time() &- used
     }
     return result
-  }
-
-  /// What this thread has had of a processor, in nanoseconds: what a busy machine does not change,
-  /// and what a backend that leaves work to threads of its own does not show.
-  private static func processorTime() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
   }
 }

@@ -25,25 +25,9 @@ enum Bounds {
   /// All that a channel does, in a thread with little stack.
   @Sendable private static func stack(_ context: Context) throws(Stop) {
     if charness_sanitized() != 0 { throw .missed("a sanitizer needs stack itself") }
-    _ = try context.library
-    let errand = Errand(context)
-    let error = charness_on_stack(
-      stackSize,
-      { raw in
-        // The errand is there until the thread has ended, which charness_on_stack() waits for.
-        Unmanaged<Errand>.fromOpaque(raw!).takeUnretainedValue().run()
-      }, Unmanaged.passUnretained(errand).toOpaque())
-    try context.require(error == 0, "no thread: \(String(cString: strerror(error)))")
-    if context.hasFailed { throw .failed }
-  }
-
-  private final class Errand {
-    let context: Context
-    init(_ context: Context) { self.context = context }
-
-    func run() {
+    let shape = Shape(try context.library)
+    let error = onStack(stackSize) {
       do throws(Stop) {
-        let shape = Shape(try context.library)
         let lane = try Lane(context, shape, content: Lane.mix)
         for count in [shape.pageCount, 1, 7] {
           try lane.pass(Array(lane.source.offsets.prefix(count)))
@@ -54,6 +38,8 @@ enum Bounds {
         // Reported where it was seen.
       }
     }
+    try context.require(error == 0, "no thread: \(String(cString: strerror(error)))")
+    if context.hasFailed { throw .failed }
   }
 
   /// Each page alone, then runs of every length, with pages off limits all around.

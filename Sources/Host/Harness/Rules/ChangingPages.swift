@@ -37,12 +37,17 @@ enum ChangingPages {
     var whole: UInt64 = 0
     let moments = UInt64(context.rounds(40, quick: 10))
     for moment in 0...moments {
-      let change = Change(send, live, images)
+      live.copy(images[0])
       let delay = moment == 0 ? 0 : max(1, whole * moment / moments)
-      let time = change.run(delay)
+      var encoded: Payload?
+      let time = meet(after: delay) {
+        encoded = send.prepare(live, live.offsets)
+      } _: {
+        live.copy(images[1])
+      }
       // The first one is not interrupted, and tells how long it takes.
       if moment == 0 { whole = min(time, 100_000_000) }
-      guard let payload = change.payload else { throw .failed }
+      guard let payload = encoded else { throw .failed }
       try context.demand(payload.status, "send_prepare() while pages change")
       let status = receive.receive(payload.bytes, target, live.offsets)
       try context.require(
@@ -51,48 +56,6 @@ enum ChangingPages {
         try context.require(
           couldHaveHeld(target, images, offset),
           "a byte of the page at \(offset) is neither the old one nor the new one")
-      }
-    }
-  }
-
-  /// A call of send_prepare(), and what happens to its pages meanwhile.
-  ///
-  /// @unchecked Sendable: the race is what is tested; the payload is looked at when both have ended.
-  private final class Change: @unchecked Sendable {
-    private let send: SendDriver
-    private let live: Block
-    private let images: [Block]
-    private(set) var payload: Payload?
-
-    init(_ send: SendDriver, _ live: Block, _ images: [Block]) {
-      self.send = send
-      self.live = live
-      self.images = images
-      write(images[0])
-    }
-
-    func run(_ delay: UInt64) -> UInt64 {
-      var time: UInt64 = 0
-      // `self` is there until both calls have ended, which charness_meet() waits for.
-      let raw = Unmanaged.passUnretained(self).toOpaque()
-      let error = charness_meet(
-        delay,
-        { raw in
-          let change = Unmanaged<Change>.fromOpaque(raw!).takeUnretainedValue()
-          change.payload = change.send.prepare(change.live, change.live.offsets)
-        },
-        { raw in
-          let change = Unmanaged<Change>.fromOpaque(raw!).takeUnretainedValue()
-          change.write(change.images[1])
-        }, raw, &time)
-      if error != 0 { harnessFault("pthread_create") }
-      return time
-    }
-
-    private func write(_ image: Block) {
-      for offset in live.offsets {
-        // Blocks of the same layout.
-        charness_overwrite(live.page(at: offset), image.page(at: offset), live.pageSize)
       }
     }
   }
@@ -115,9 +78,7 @@ enum ChangingPages {
   ) throws(Stop) {
     let images = try images(of: content, shape, context)
     let live = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .source)
-    for offset in live.offsets {
-      memcpy(live.page(at: offset), images[0].page(at: offset), shape.pageSize)
-    }
+    live.copy(images[0])
     let target = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .target)
     // Half of the packets are what the guest has changed of the old image, for those who can use it.
     let old = library.has(MULTIFD_CAP_REFERENCE) ? Block(copyOf: images[0]) : nil
@@ -251,6 +212,16 @@ enum ChangingPages {
       // Inside one page of blocks of the same layout.
       charness_overwrite(live.page(at: offset) + at, image.page(at: offset) + at, size)
       count.wrappingAdd(1, ordering: .relaxed)
+    }
+  }
+}
+
+extension Block {
+  /// Becomes like a block of the same layout, as a guest does it: whoever reads meanwhile reads of
+  /// both.
+  fileprivate func copy(_ image: Block) {
+    for offset in offsets {
+      charness_overwrite(page(at: offset), image.page(at: offset), pageSize)
     }
   }
 }

@@ -15,15 +15,16 @@ enum Faults {
     var used = false
     for number in 0..<200 {
       let send = try SendDriver(context, attack.shape)
-      send.host.failingAllocation = send.host.allocationCount + number
+      send.host.memory.failingAllocation = send.host.memory.allocationCount + number
       let payload = send.prepare(attack.source, attack.packets[0].offsets)
-      let mine = send.host.allocationCount > (send.host.failingAllocation ?? 0)
+      let mine = send.host.memory.allocationCount > (send.host.memory.failingAllocation ?? 0)
       judge(payload.status, failed: mine, "send_prepare", context)
       let receive = try ReceiveDriver(context, attack.shape)
-      receive.host.failingAllocation = receive.host.allocationCount + number
+      receive.host.memory.failingAllocation = receive.host.memory.allocationCount + number
       let packet = attack.packets[0]
       let status = receive.receive(packet.payload, attack.target, packet.offsets)
-      let theirs = receive.host.allocationCount > (receive.host.failingAllocation ?? 0)
+      let theirs =
+        receive.host.memory.allocationCount > (receive.host.memory.failingAllocation ?? 0)
       judge(status, failed: theirs, "recv", context)
       used = used || mine || theirs
       if !mine, !theirs { break }

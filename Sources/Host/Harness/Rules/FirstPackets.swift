@@ -40,20 +40,15 @@ enum FirstPackets {
   private static func attempt(
     _ context: Context, sending: Bool, delay: UInt64, _ time: UnsafeMutablePointer<UInt64>
   ) throws(Stop) -> Bool {
-    let child = fork()
-    try context.require(child >= 0, "no process for an attempt")
-    if child == 0 {
+    let status = try context.forked {
       signal(SIGALRM, SIG_DFL)
       alarm(patience)
-      // It reports by the same pipe. Nothing of the parent's is done a second time.
       if let meeting = try? Meeting(context, sending: sending) {
         time.pointee = meeting.run(delay)
         if !sending { meeting.compare() }
       }
-      _exit(context.hasFailed ? failed : 0)
+      return context.hasFailed ? failed : 0
     }
-    var status: Int32 = 0
-    while waitpid(child, &status, 0) < 0, errno == EINTR {}
     if status & 0x7f == SIGALRM { return true }
     // What was found, or died of, has been told.
     if status & 0x7f != 0 || status == failed << 8 { throw .failed }
@@ -90,15 +85,11 @@ enum FirstPackets {
 
     /// How long the first one's call took, in nanoseconds.
     func run(_ delay: UInt64) -> UInt64 {
-      var time: UInt64 = 0
-      // `self` is there until both calls have ended, which charness_meet() waits for.
-      let raw = Unmanaged.passUnretained(self).toOpaque()
-      let error = charness_meet(
-        delay,
-        { Unmanaged<Meeting>.fromOpaque($0!).takeUnretainedValue().call(0) },
-        { Unmanaged<Meeting>.fromOpaque($0!).takeUnretainedValue().call(1) }, raw, &time)
-      if error != 0 { harnessFault("pthread_create") }
-      return time
+      meet(after: delay) {
+        call(0)
+      } _: {
+        call(1)
+      }
     }
 
     private func call(_ id: Int) {

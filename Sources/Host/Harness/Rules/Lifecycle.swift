@@ -38,15 +38,13 @@ enum Lifecycle {
     if charness_sanitized() != 0 { throw .missed("a sanitizer does not live with fork()") }
     try everydayLife(context)
     let capture = OutputCapture()
-    let child = fork()
-    if child == 0 {
+    let ended = inFork {
       alarm(10)
       exit(0)
     }
-    var status: Int32 = 0
-    while child > 0, waitpid(child, &status, 0) < 0, errno == EINTR {}
     let printed = capture.end()
-    try context.require(child > 0, "no process for it")
+    try context.require(ended != nil, "no process for it")
+    let status = ended ?? 0
     context.check(status == 0, "exit() does not end the process in order (status \(status))")
     context.check(printed.isEmpty, "prints '\(printed)' when the process exits")
   }
@@ -78,11 +76,11 @@ enum Lifecycle {
         let count: Int
         if direction == 0 {
           let driver = try SendDriver(context, shape, failingAllocation: number)
-          (status, count) = (driver.setup, driver.host.allocationCount)
+          (status, count) = (driver.setup, driver.host.memory.allocationCount)
           driver.close()
         } else {
           let driver = try ReceiveDriver(context, shape, failingAllocation: number)
-          (status, count) = (driver.setup, driver.host.allocationCount)
+          (status, count) = (driver.setup, driver.host.memory.allocationCount)
           driver.close()
         }
         let name = direction == 0 ? "send_setup" : "recv_setup"

@@ -104,16 +104,12 @@ enum Load {
     if charness_sanitized() != 0 { throw .missed("a sanitizer does not live with fork()") }
     // A disk or another process may have held up one of them.
     for attempt in 1...3 {
-      let child = fork()
-      try context.require(child >= 0, "no process for it")
-      if child == 0 {
+      let status = try context.forked {
         let (start, waited) = (charness_now(), charness_thread_waited())
         _ = (try? openedEntry(context))?(UInt32(MULTIFD_ABI_MAJOR))
         let (passed, idle) = (charness_now() &- start, charness_thread_waited() &- waited)
-        _exit(passed < longest + idle ? 0 : slow)
+        return passed < longest + idle ? 0 : slow
       }
-      var status: Int32 = 0
-      while waitpid(child, &status, 0) < 0, errno == EINTR {}
       // How it ends is looked at elsewhere.
       guard status == slow << 8 else { return }
       context.check(attempt < 3, "opening it takes more than a second")

@@ -85,7 +85,7 @@ enum Options {
   /// they are refused in order.
   private static func works(
     _ context: Context, _ options: [String: String], received: [String: String]? = nil,
-    mayRefuse: Bool, shape: Shape? = nil, counts: [Int] = [8, 1, 5]
+    mayRefuse: Bool, shape: Shape? = nil, counts: [Int] = [8, 1, 5], rule: String? = nil
   ) throws(Stop) -> Bool {
     let library = try context.library
     let shape = shape ?? Shape(library, pages: 8)
@@ -97,13 +97,17 @@ enum Options {
     )
     for (callback, status) in [("send_setup", sides.0.setup), ("recv_setup", sides.1.setup)] {
       if case .failed(MULTIFD_ERROR_OPTION, _) = status, mayRefuse { return false }
-      try context.require(status.isOK, "\(callback)() returns \(status) with \(text)")
+      try context.require(
+        status.isOK, as: rule, "\(callback)() returns \(status) with \(text)")
     }
     let lane = try Lane(context, shape, label: text, sides: sides, content: Lane.mix)
+    lane.honestyRule = rule
+    let before = context.reporter.count(rule)
     do throws(Stop) {
       for count in counts { try lane.pass(Array(lane.source.offsets.prefix(count))) }
     } catch {
-      if context.hasFailed { context.fail("so it is with \(text)") }
+      // Unless it broke another rule.
+      if context.reporter.count(rule) > before { context.fail("so it is with \(text)", as: rule) }
       throw error
     }
     return true
@@ -112,25 +116,9 @@ enum Options {
   /// Whether a channel works that has these options at both sides. If not, it has been reported
   /// under `options/ends`.
   static func holds(_ options: [String: String], _ context: Context) throws(Stop) -> Bool {
-    let before = context.reporter.count("options/ends")
     do throws(Stop) {
-      let shape = Shape(try context.library, pages: 8)
-      let sides = (
-        try SendDriver(context, shape, options: options),
-        try ReceiveDriver(context, shape, options: options)
-      )
-      for setup in [sides.0.setup, sides.1.setup] {
-        try context.demand(setup, as: "options/ends", "setup")
-      }
-      let lane = try Lane(context, shape, sides: sides, content: Lane.mix)
-      lane.honestyRule = "options/ends"
-      for count in [8, 1, 5] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
-      return true
+      return try works(context, options, mayRefuse: false, rule: "options/ends")
     } catch {
-      // Unless it broke another rule.
-      if context.reporter.count("options/ends") > before {
-        context.fail("so it is with \(text(options))", as: "options/ends")
-      }
       return false
     }
   }

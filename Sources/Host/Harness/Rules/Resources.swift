@@ -96,7 +96,7 @@ enum Resources {
     let count = context.rounds(10_000, quick: 1000)
     try watch(
       context, "packets", count: count, least: count / 8,
-      held: { lane.sender.host.allocated + lane.receiver.host.allocated }
+      held: { lane.sender.host.memory.allocated + lane.receiver.host.memory.allocated }
     ) { round throws(Stop) in
       // The driver keeps the last payload: an empty one, when memory is looked at.
       if round % count == count - 1 { return try lane.pass([]) }
@@ -105,8 +105,8 @@ enum Resources {
       try lane.pass(lane.source.pick(Int.random(in: 0...most, using: &random), &random))
     }
     try context.require(
-      lane.sender.host.liveCount < 1000 && lane.receiver.host.liveCount < 1000,
-      "\(lane.sender.host.liveCount) pieces of alloc() are held after some packets")
+      lane.sender.host.memory.liveCount < 1000 && lane.receiver.host.memory.liveCount < 1000,
+      "\(lane.sender.host.memory.liveCount) pieces of alloc() are held after some packets")
     lane.close()
   }
 
@@ -226,13 +226,14 @@ enum Resources {
     }
     // alloc() is malloc() here, so the second figure holds the first; packets may have added to
     // alloc().
-    let sent = max(send.host.peak, middle - start), received = max(receive.host.peak, end - middle)
+    let sent = max(send.host.memory.peak, middle - start),
+      received = max(receive.host.memory.peak, end - middle)
     context.measure("memory.send", Double(sent), "bytes")
     context.measure("memory.recv", Double(received), "bytes")
     for (what, bytes) in [("send", sent), ("receive", received)] {
       context.check(
-        bytes <= TestHost.memoryLimit,
-        "the \(what) side takes \(bytes) bytes, a host gives \(TestHost.memoryLimit)")
+        bytes <= ChannelMemory.limit,
+        "the \(what) side takes \(bytes) bytes, a host gives \(ChannelMemory.limit)")
     }
   }
 }

@@ -90,7 +90,7 @@ enum Roundtrip {
   /// Bits that a peer's packets may have, or will have one day, besides those of the method.
   @Sendable private static func flags(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 8)
-    for bit in 0..<32 where !QEMUMethodBits.contains(bit) {
+    for bit in 0..<32 where !methodBits.contains(bit) {
       var flagged = shape
       flagged.flags = 1 << UInt32(bit)
       let lane = try Lane(context, flagged, label: "\(bit)", content: Lane.mix)
@@ -100,7 +100,7 @@ enum Roundtrip {
   }
 
   /// The bits in which QEMU tells the method.
-  private static let QEMUMethodBits = 1...5
+  private static let methodBits = 1...5
 
   private static func pass(_ shapes: [Shape], _ context: Context) throws(Stop) -> Int {
     let library = try context.library

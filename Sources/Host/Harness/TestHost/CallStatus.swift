@@ -99,7 +99,7 @@ struct Shape: Sendable {
   var pageCount = 128
   var id = 0
   var channels = 1
-  var memory = TestHost.Memory.guarded
+  var memory = ChannelMemory.Kind.guarded
   /// Bytes that the host's structs are longer than today's.
   var extra = 0
   /// Bytes between the end of params and the page that nobody may touch.

@@ -41,7 +41,7 @@ final class ReceiveDriver: @unchecked Sendable {
     self.options = OptionValues(library, options ?? (other == nil ? context.order.options : [:]))
     host = TestHost(
       context, memory: shape.memory, extra: shape.extra, filling: shape.filling)
-    host.failingAllocation = failingAllocation
+    host.memory.failingAllocation = failingAllocation
     normal = PageLists(capacity: shape.pageCount)
     zero = PageLists(capacity: shape.pageCount)
     let size = MemoryLayout<MultiFDRecvParams>.size
@@ -79,7 +79,7 @@ final class ReceiveDriver: @unchecked Sendable {
       library.methods.recv_cleanup(params)
       return MULTIFD_OK
     }
-    host.checkEmpty("recv_cleanup")
+    host.memory.checkEmpty("recv_cleanup")
   }
 
   private func call(

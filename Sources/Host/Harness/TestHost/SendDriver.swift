@@ -43,7 +43,7 @@ final class SendDriver: @unchecked Sendable {
     self.options = OptionValues(library, options ?? context.order.options)
     host = TestHost(
       context, memory: shape.memory, extra: shape.extra, filling: shape.filling)
-    host.failingAllocation = failingAllocation
+    host.memory.failingAllocation = failingAllocation
     normal = PageLists(capacity: shape.pageCount)
     zero = PageLists(capacity: shape.pageCount)
     // Exactly iovs_max entries in front of the guard page.
@@ -86,7 +86,7 @@ final class SendDriver: @unchecked Sendable {
       library.methods.send_cleanup(params)
       return MULTIFD_OK
     }
-    host.checkEmpty("send_cleanup")
+    host.memory.checkEmpty("send_cleanup")
   }
 
   private func call(_ name: StaticString, _ body: () -> Int32) -> CallStatus {

@@ -1,10 +1,11 @@
 // The host that a backend meets here. It talks to the raw table, since PluginLoader's checks would
 // hide faults.
 //
-// CallTrace notes every call. Library and ELFSymbols are the file, OptionEntry its options; GuardedMemory and Block memory with
+// Library and ELFSymbols are the file, OptionEntry its options; GuardedMemory and Block memory with
 // pages around it that nobody may touch, Filling what it holds. TestHost is the host's side of a
-// channel, SendDriver and ReceiveDriver the two directions, Lane both of them with pages to send,
-// Attack a receiver that is given something else, CallStatus how a callback ended.
+// channel, ChannelMemory what its alloc() gives out, SendDriver and ReceiveDriver the two
+// directions, Lane both of them with pages to send, Attack a receiver that is given something else,
+// CallStatus how a callback ended, CallTrace a file of all calls.
 
 import CHarness
 import Glibc
@@ -14,17 +15,9 @@ import PluginAPI
 ///
 /// @unchecked Sendable: used by one thread at a time, like the channel it belongs to.
 final class TestHost: @unchecked Sendable {
-  /// Where memory of alloc() comes from.
-  enum Memory {
-    /// Guard pages around each piece; what is given back becomes inaccessible.
-    case guarded
-    /// As the real host: for tests with very many channels.
-    case plain
-  }
-
   private let context: Context
-  private let memory: Memory
-  private let filling: UInt8
+  /// What alloc() has given out.
+  let memory: ChannelMemory
   private let servicesMemory: GuardedMemory
   /// What the backend gets.
   let services: UnsafePointer<MultiFDServices>
@@ -46,25 +39,14 @@ final class TestHost: @unchecked Sendable {
   private(set) var readCount = 0
 
   // Faults to come.
-  /// The number of the allocation that fails, counting from 0 with the channel's first.
-  var failingAllocation: Int?
   /// The number of the read that fails in each packet, and with what.
   var failingRead: (number: Int, status: Int32)?
   /// A descriptor that payload comes through, instead of memory.
   var pipe: Int32?
 
-  private(set) var allocationCount = 0
-  private(set) var allocated = 0
-  private(set) var peak = 0
-  private var live: [UnsafeMutableRawPointer: (size: Int, memory: GuardedMemory?)] = [:]
-  private var freed: [GuardedMemory] = []
-  var liveCount: Int { live.count }
-
   /// What a trace says of a call that has returned; the driver knows.
   var sizes: () -> CallTrace.Sizes = { CallTrace.Sizes() }
 
-  /// As the real host's.
-  static let memoryLimit = 256 << 20
   /// A warning in setup has its place; one in every packet fills an operator's disk.
   private static let mostLoud = 4
 
@@ -75,11 +57,11 @@ final class TestHost: @unchecked Sendable {
   /// `extra`: bytes that the struct is longer than today's, as a later host's is. `filling`: what
   /// memory of alloc() is full of.
   init(
-    _ context: Context, memory: Memory = .guarded, extra: Int = 0, filling: UInt8 = Filling.byte
+    _ context: Context, memory: ChannelMemory.Kind = .guarded, extra: Int = 0,
+    filling: UInt8 = Filling.byte
   ) {
     self.context = context
-    self.memory = memory
-    self.filling = filling
+    self.memory = ChannelMemory(context, memory, filling: filling)
     let size = MemoryLayout<MultiFDServices>.size
     servicesMemory = GuardedMemory(size + extra, alignment: 8, kind: .services)
     services = UnsafePointer(
@@ -245,83 +227,11 @@ final class TestHost: @unchecked Sendable {
 
   private func alloc(_ size: Int, _ alignment: Int) -> UnsafeMutableRawPointer? {
     enter("alloc")
-    defer { allocationCount += 1 }
-    guard alignment > 0, alignment & (alignment - 1) == 0 else {
-      context.fail("alloc() with an alignment of \(alignment)", as: "bounds/services")
-      return nil
-    }
-    guard allocationCount != failingAllocation, size >= 0, alignment <= 1 << 30,
-      size <= Self.memoryLimit - allocated
-    else { return nil }
-    allocated += size
-    peak = max(peak, allocated)
-    if memory == .guarded {
-      let memory = GuardedMemory(
-        size, alignment: alignment, kind: .allocation, filling: filling)
-      live[memory.base] = (size, memory)
-      return memory.base
-    }
-    var start: UnsafeMutableRawPointer?
-    guard posix_memalign(&start, max(alignment, 16), max(size, 1)) == 0, let start else {
-      return nil
-    }
-    live[start] = (size, nil)
-    return start
+    return memory.alloc(size, alignment)
   }
 
   private func free(_ pointer: UnsafeMutableRawPointer?) {
     enter("free")
-    guard let pointer else { return }
-    guard let (size, memory) = live.removeValue(forKey: pointer) else {
-      context.fail(
-        "free() of what alloc() never returned, or for a second time", as: "bounds/allocations")
-      return
-    }
-    allocated -= size
-    guard let memory else {
-      Glibc.free(pointer)
-      return
-    }
-    if !memory.isSlackIntact {
-      context.fail("wrote behind the \(size) bytes of an allocation", as: "bounds/allocations")
-    }
-    // Out of bounds from now on. The oldest are forgotten, since address space has an end, too.
-    memory.allow(.nothing, kind: .freed)
-    freed.append(memory)
-    if freed.count > 64 { freed.removeFirst() }
-  }
-
-  /// Calls every service once, as a backend does: what is made at the first call is made then, and
-  /// not while somebody looks at how a backend behaves.
-  static func rehearse(_ context: Context) {
-    let host = TestHost(context)
-    let services = host.services.pointee, channel = host.channel
-    _ = host.call("recv", 0, 0, payload: [1, 2, 3, 4], announced: 4) {
-      var bytes = (UInt64(0), UInt64(0))
-      return withUnsafeMutableBytes(of: &bytes) { room in
-        // Four bytes of sixteen, in three pieces.
-        _ = services.read(channel, room.baseAddress!, 1)
-        var pieces = [
-          MultiFDIOVec(iov_base: room.baseAddress!, iov_len: 1),
-          MultiFDIOVec(iov_base: room.baseAddress! + 8, iov_len: 2),
-        ]
-        let status = services.readv(channel, &pieces, 2)
-        services.log(channel, MULTIFD_LOG_DEBUG, "")
-        services.free(channel, services.alloc(channel, 64, 64))
-        return status
-      }
-    }
-    host.checkEmpty("")
-  }
-
-  /// After cleanup: what was not given back is a breach of `resources/services-memory`.
-  func checkEmpty(_ cleanup: String) {
-    for (pointer, (size, memory)) in live {
-      context.fail(
-        "\(size) bytes of alloc() are not given back by \(cleanup)()",
-        as: "resources/services-memory")
-      if memory == nil { Glibc.free(pointer) }
-    }
-    live = [:]
+    memory.free(pointer)
   }
 }

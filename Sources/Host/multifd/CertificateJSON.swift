@@ -37,14 +37,12 @@ struct CertificateJSON: Encodable {
     level = certificate?.level
     passed = certificate?.count("passed")
     failed = certificate?.count("failed")
-    skipped = certificate.map { $0.results.count - $0.count("passed") - $0.count("failed") }
+    skipped = certificate?.notRun
   }
 
   private static func text(_ found: Certificate) -> String {
-    let (passed, failed) = (found.count("passed"), found.count("failed"))
-    return
-      "level \(found.level)\(found.isStrict ? ", strict" : ""), multifd-harness \(found.harness), "
-      + "\(found.date): \(passed) passed, \(failed) failed, "
-      + "\(found.results.count - passed - failed) not run"
+    "level \(found.level)\(found.isStrict ? ", strict" : ""), multifd-harness \(found.harness), "
+      + "\(found.date): \(found.count("passed")) passed, \(found.count("failed")) failed, "
+      + "\(found.notRun) not run"
   }
 }
