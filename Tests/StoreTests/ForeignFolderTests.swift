@@ -119,6 +119,7 @@ struct ForeignFolderTests {
   @Test("However many take a store and leave it at once, only one has it")
   func race() throws {
     let holders = Atomic(0), taken = Atomic(0), wrong = Atomic(0)
+    let reasons = Mutex<Set<String>>([])
     let path = path
     DispatchQueue.concurrentPerform(iterations: 8) { _ in
       for _ in 0..<60 {
@@ -126,22 +127,29 @@ struct ForeignFolderTests {
           let store = try Store.prepare(path)
           if holders.wrappingAdd(1, ordering: .sequentiallyConsistent).oldValue != 0 {
             wrong.wrappingAdd(1, ordering: .relaxed)
+            reasons.withLock { _ = $0.insert("two have it") }
           }
           // It can be used: nobody has taken the folder away.
           store.note(state: "racing")
           if !FileManager.default.fileExists(atPath: path + "/state") {
             wrong.wrappingAdd(1, ordering: .relaxed)
+            reasons.withLock { _ = $0.insert("the folder has gone") }
           }
           store.sweep()
           holders.wrappingSubtract(1, ordering: .sequentiallyConsistent)
           taken.wrappingAdd(1, ordering: .relaxed)
           withExtendedLifetime(store) {}
         } catch {
-          if error.kind != .busy { wrong.wrappingAdd(1, ordering: .relaxed) }
+          if error.kind != .busy {
+            wrong.wrappingAdd(1, ordering: .relaxed)
+            reasons.withLock { _ = $0.insert("\(error.kind): \(error)") }
+          }
         }
       }
     }
-    #expect(wrong.load(ordering: .relaxed) == 0 && taken.load(ordering: .relaxed) > 0)
+    #expect(
+      wrong.load(ordering: .relaxed) == 0 && taken.load(ordering: .relaxed) > 0,
+      "\(reasons.withLock { $0 })")
     // The folder may stay where the one that made it was not the one that had it.
     #expect(SmallFileSystem.tree(path) == [])
   }

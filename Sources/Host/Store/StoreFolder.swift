@@ -26,12 +26,18 @@ final class StoreFolder: Sendable {
     var path = given
     // With a slash at its end a link would be followed.
     while path.count > 1, path.hasSuffix("/") { path.removeLast() }
-    isNew = create && mkdir(path, 0o700) == 0
-    if create, !isNew, errno != EEXIST {
-      throw StoreError(SystemError("mkdir"), at: path)
-    }
     let flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
-    let descriptor = Glibc.open(path, flags)
+    var (isMade, descriptor) = (false, Int32(-1))
+    // One that is to be there may be taken away by its last user between the two calls.
+    for _ in 0..<(create ? 100 : 1) {
+      isMade = create && mkdir(path, 0o700) == 0
+      if create, !isMade, errno != EEXIST {
+        throw StoreError(SystemError("mkdir"), at: path)
+      }
+      descriptor = Glibc.open(path, flags)
+      if descriptor >= 0 || errno != ENOENT { break }
+    }
+    isNew = isMade
     guard descriptor >= 0 else { throw Self.cannotOpen(path, SystemError("open")) }
     do throws(StoreError) {
       try StoreTrust.check(descriptor, .folder, as: path, ofAnybody: ofAnybody)
