@@ -1,4 +1,4 @@
-/* expect: isolation/first-packets */
+/* expect full: isolation/first-packets */
 /* A table for all channels is filled at the first packet, the flag set first. */
 #include "prelude.h"
 static volatile int ready; static uint8_t ident[1 << 16];

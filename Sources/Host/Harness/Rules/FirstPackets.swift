@@ -21,9 +21,13 @@ enum FirstPackets {
     let time = shared.bindMemory(to: UInt64.self, capacity: 1)
     var stuck = 0
     for sending in [false, true] {
-      let moments = UInt64(context.rounds(100, quick: 12))
-      if try attempt(context, sending: sending, delay: 0, time) { stuck += 1 }
-      let whole = min(time.pointee, 10_000_000)
+      let moments = UInt64(context.rounds(200, quick: 24))
+      // The shortest of some: on a busy machine one may have been kept waiting.
+      var whole: UInt64 = 10_000_000
+      for _ in 0..<3 {
+        if try attempt(context, sending: sending, delay: 0, time) { stuck += 1 }
+        whole = min(whole, time.pointee)
+      }
       for moment in 1...moments where !context.hasFailed && stuck < 3 {
         let delay = max(1, whole * moment / moments)
         if try attempt(context, sending: sending, delay: delay, time) { stuck += 1 }
