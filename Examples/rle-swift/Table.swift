@@ -50,6 +50,8 @@ nonisolated(unsafe) private let table: UnsafeMutablePointer<MultiFDMethods> = {
       send_prepare: sendPrepare,
       recv_setup: recvSetup,
       recv_cleanup: recvCleanup,
-      recv: recvPacket))
+      recv: recvPacket,
+      // One packet at a time.
+      send_submit: nil, send_complete: nil, recv_submit: nil, recv_complete: nil))
   return table
 }()

@@ -110,7 +110,7 @@ struct CommandTests {
     }
     let good = try check("sample")
     #expect(good.code == 0)
-    #expect(good.output.hasPrefix("sample 1.2.3 (sample/1, ABI 1.0), \(sample): can be used\n"))
+    #expect(good.output.hasPrefix("sample 1.2.3 (sample/1, ABI 1.1), \(sample): can be used\n"))
     #expect(good.output.contains("  from a QEMU  no: no stock QEMU knows sample/1\n"))
     #expect(good.output.contains("  over a link  yes: relay and send --to link:URI"))
     let told = try check("sample", "--json").json() as? [String: Any]

@@ -20,7 +20,7 @@ struct LoadTests {
     #expect(
       backend.options.map(\.name) == ["act", "level", "window", "checksum", "colour", "label"])
     #expect(backend.path == file)
-    #expect(backend.profile.abiVersion.description == "1.0")
+    #expect(backend.profile.abiVersion.description == "1.1")
     #expect(backend.payloadBound(pageSize: 4096, pageCount: 128) == 128 * 4096)
     #expect(backend.payloadBound(pageSize: 4096, pageCount: 0) == 0)
     #expect(backend.payloadBound(pageSize: 1 << 30, pageCount: 128) == nil)
@@ -56,12 +56,12 @@ struct LoadTests {
 
   static let refusals: [Case] = [
     Case("wrong magic", ["MAGIC": "0x12345678u"], says: "starts with 0x12345678, not 0x4d464450"),
-    Case("earlier major", ["MAJOR": "0", "MINOR": "9"], says: "ABI 0.9, this host speaks 1.0"),
-    Case("future major", ["MAJOR": "2", "MINOR": "3"], says: "ABI 2.3, this host speaks 1.0"),
+    Case("earlier major", ["MAJOR": "0", "MINOR": "9"], says: "ABI 0.9, this host speaks 1.1"),
+    Case("future major", ["MAJOR": "2", "MINOR": "3"], says: "ABI 2.3, this host speaks 1.1"),
     Case("smaller than 1.0", ["SIZE": "120"], says: "table has 120 bytes, ABI 1.0 has 128"),
     Case("no table", ["ENTRY": "return NULL"], says: "no table for a host of ABI 1"),
     Case("no entry", ["NO_ENTRY": "1"], says: "exports no multifd_plugin_entry()"),
-    Case("unknown capability", ["CAPS": "(2u|0x80u)"], says: "capability 0x00000080"),
+    Case("unknown capability", ["CAPS": "(2u|0x800u)"], says: "capability 0x00000800"),
     Case("neither stateful nor independent", ["CAPS": "4u"], says: "exactly one of STATEFUL"),
     Case("stateful and independent", ["CAPS": "3u"], says: "exactly one of STATEFUL"),
     Case("no send_setup", ["SEND_SETUP": "NULL"], says: "no send_setup()"),
@@ -87,7 +87,20 @@ struct LoadTests {
     Case("wire format with two slashes", ["FORMAT": "\"a/b/1\""], says: "form NAME/N"),
     Case("a method that QEMU has not", ["QEMU": "0x40u"], says: "0x00000040 is none of QEMU's"),
     Case("two methods", ["QEMU": "0x6u"], says: "0x00000006 is none of QEMU's"),
-    Case("packets in flight", ["IN_FLIGHT": "4"], says: "max_in_flight is 4"),
+    Case("packets in flight, and no calls", ["IN_FLIGHT": "4"], says: "nothing submits a packet"),
+    Case("too many packets in flight", ["IN_FLIGHT": "65"], says: "max_in_flight is 65, the most"),
+    Case(
+      "submits and does not complete",
+      ["IN_FLIGHT": "4", "SUBMITS": ".send_submit = send_submit,"],
+      says: "one of send_submit() and send_complete()"),
+    Case(
+      "submits, and has none in flight",
+      ["SUBMITS": ".send_submit = send_submit, .send_complete = send_submit,"],
+      says: "has send_submit(), but max_in_flight is 0"),
+    Case("neither direction", ["CAPS": "(2u|0x40u|0x80u)"], says: "that leaves nothing"),
+    Case(
+      "a direction that it has not", ["CAPS": "(2u|0x40u)"],
+      says: "has recv_setup(), but says that it has not (independent,send-only)"),
     Case(
       "bound for nothing", ["BOUND": "4096*(uint64_t)page_count + 64"],
       says: "payload_bound(4096, 0) is 64"),
@@ -187,13 +200,13 @@ struct LoadTests {
   static let fine: [Case] = [
     Case(
       "a later minor with a longer table and options",
-      ["MINOR": "7", "LONG_TABLE": "4", "LONG_OPTIONS": "3", "IN_FLIGHT": "8"], says: "1.7"),
-    Case("QEMU's zlib", ["QEMU": "2u", "CAPS": "1u", "BOUND": "8192ull*page_count"], says: "1.0"),
+      ["MINOR": "7", "LONG_TABLE": "4", "LONG_OPTIONS": "3"], says: "1.7"),
+    Case("QEMU's zlib", ["QEMU": "2u", "CAPS": "1u", "BOUND": "8192ull*page_count"], says: "1.1"),
     Case(
       "huge pages only", ["BOUND": "page_size < 65536 ? 0 : (uint64_t)page_size*page_count"],
-      says: "1.0"),
-    Case("an empty default", option("\"x\"", "5", value: "\"\"", range: "0, 4"), says: "1.0"),
-    Case("the widest int", option("\"x\"", "2", range: "INT64_MIN, INT64_MAX"), says: "1.0"),
+      says: "1.1"),
+    Case("an empty default", option("\"x\"", "5", value: "\"\"", range: "0, 4"), says: "1.1"),
+    Case("the widest int", option("\"x\"", "2", range: "INT64_MIN, INT64_MAX"), says: "1.1"),
   ]
 
   @Test("is accepted", arguments: fine)

@@ -56,6 +56,9 @@ let pluginSource = #"""
   #ifndef QEMU
   #define QEMU MULTIFD_QEMU_METHOD_UNKNOWN
   #endif
+  #ifndef SUBMITS
+  #define SUBMITS
+  #endif
   #ifndef IN_FLIGHT
   #define IN_FLIGHT 0
   #endif
@@ -250,6 +253,11 @@ let pluginSource = #"""
     return s->readv(p->channel, pieces, p->normal_num);
   }
 
+  static int32_t send_submit(MultiFDSendParams *p, MultiFDSendPacket *packet) {
+    (void)p, (void)packet;
+    return MULTIFD_OK;
+  }
+
   static const struct {
     MultiFDMethods methods;
   #ifdef LONG_TABLE
@@ -264,7 +272,7 @@ let pluginSource = #"""
       .options_num = sizeof options / sizeof *options, .option_size = OPTION_SIZE,
       .payload_bound = PAYLOAD_BOUND, .send_setup = SEND_SETUP, .send_cleanup = SEND_CLEANUP,
       .send_prepare = SEND_PREPARE, .recv_setup = RECV_SETUP, .recv_cleanup = RECV_CLEANUP,
-      .recv = RECV,
+      .recv = RECV, SUBMITS
     },
   };
 

@@ -297,13 +297,13 @@ struct TrustTests {
     let zlib = ["FORMAT": "\"zlib/1\"", "QEMU": "2u", "CAPS": "1u", "BOUND": "8192ull*page_count"]
     try Compiler.plugin(in: a, name: "isal", zlib)
     try Compiler.plugin(in: b, name: "zlib", zlib)
-    #expect(try loader(a, b).load(qemuMethod: 2).name == "zlib")
-    #expect(try loader(a).load(qemuMethod: 2).name == "isal")
-    #expect(try loader(a, b).load(wireFormat: "zlib/1").name == "zlib")
-    #expect(try loader(a).load(wireFormat: "zlib/1").name == "isal")
-    #expect(throws: PluginError.self) { try loader(a, b).load(wireFormat: "zlib/2") }
+    #expect(try loader(a, b).load(qemuMethod: 2, to: .receive).name == "zlib")
+    #expect(try loader(a).load(qemuMethod: 2, to: .receive).name == "isal")
+    #expect(try loader(a, b).load(wireFormat: "zlib/1", to: .receive).name == "zlib")
+    #expect(try loader(a).load(wireFormat: "zlib/1", to: .receive).name == "isal")
+    #expect(throws: PluginError.self) { try loader(a, b).load(wireFormat: "zlib/2", to: .receive) }
     do {
-      _ = try loader(a, b).load(qemuMethod: 4)
+      _ = try loader(a, b).load(qemuMethod: 4, to: .receive)
       #expect(Bool(false), "a backend for zstd was found")
     } catch {
       #expect(error.kind == .notFound)
@@ -312,7 +312,7 @@ struct TrustTests {
     // The built-in is there but broken: another is taken; without another its reason is told.
     let c = try folder.folder("c")
     try Compiler.plugin(in: c, name: "zlib", zlib.merging(["CONSTRUCTOR": "abort()"]) { $1 })
-    #expect(try loader(c, a).load(qemuMethod: 2).name == "isal")
-    #expect(throws: PluginError.self) { try loader(c).load(qemuMethod: 2) }
+    #expect(try loader(c, a).load(qemuMethod: 2, to: .receive).name == "isal")
+    #expect(throws: PluginError.self) { try loader(c).load(qemuMethod: 2, to: .receive) }
   }
 }

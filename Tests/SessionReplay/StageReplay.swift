@@ -128,7 +128,8 @@ final class PacketInput: PayloadSource, @unchecked Sendable {
   ) throws {
     guard !normal.isEmpty else { return }
     if channel == nil {
-      let backend = try TestBackends.loader.load(qemuMethod: packet.header.flags.method.rawValue)
+      let backend = try TestBackends.loader.load(
+        qemuMethod: packet.header.flags.method.rawValue, to: .receive)
       method = packet.header.flags.method
       channel = try backend.makeReceiver(
         id: script.id, channels: channels, pageSize: packet.header.pageSize,

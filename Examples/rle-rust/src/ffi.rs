@@ -6,7 +6,10 @@ use std::ffi::{c_char, c_void};
 
 pub const MULTIFD_PLUGIN_MAGIC: u32 = 0x4d46_4450;
 pub const MULTIFD_ABI_MAJOR: u16 = 1;
+/// For a table that is a `MultiFDMethods`.
 pub const MULTIFD_ABI_MINOR: u16 = 0;
+/// For a table that is a `MultiFDMethods11`.
+pub const MULTIFD_ABI_MINOR_11: u16 = 1;
 
 pub const MULTIFD_OK: i32 = 0;
 pub const MULTIFD_ERROR_CORRUPT: i32 = -1;
@@ -22,6 +25,10 @@ pub const MULTIFD_CAP_DETERMINISTIC: u32 = 0x4;
 pub const MULTIFD_CAP_STABLE_INPUT: u32 = 0x8;
 pub const MULTIFD_CAP_REFERENCE: u32 = 0x10;
 pub const MULTIFD_CAP_ZERO_COPY: u32 = 0x20;
+pub const MULTIFD_CAP_SEND_ONLY: u32 = 0x40;
+pub const MULTIFD_CAP_RECV_ONLY: u32 = 0x80;
+
+pub const MULTIFD_MAX_IN_FLIGHT: u32 = 64;
 
 pub const MULTIFD_QEMU_METHOD_UNKNOWN: u32 = 0xffff_ffff;
 
@@ -125,6 +132,45 @@ pub struct MultiFDRecvParams {
     pub reference: *const u8,
 }
 
+/// A packet of the send side in flight (1.1).
+#[repr(C)]
+pub struct MultiFDSendPacket {
+    pub struct_size: u32,
+    pub slot: u32,
+    pub packet_num: u64,
+    pub host: *const u8,
+    pub normal: *const u64,
+    pub zero: *const u64,
+    pub reference: *const u8,
+    pub normal_num: u32,
+    pub zero_num: u32,
+    pub flags: u32,
+    pub next_packet_size: u32,
+    pub iov: *mut MultiFDIOVec,
+    pub iovs_num: u32,
+    pub reserved: u32,
+    pub packet_data: *mut c_void,
+}
+
+/// A packet of the receive side in flight (1.1).
+#[repr(C)]
+pub struct MultiFDRecvPacket {
+    pub struct_size: u32,
+    pub slot: u32,
+    pub packet_num: u64,
+    pub host: *mut u8,
+    pub normal: *const u64,
+    pub zero: *const u64,
+    pub reference: *const u8,
+    pub normal_num: u32,
+    pub zero_num: u32,
+    pub flags: u32,
+    pub next_packet_size: u32,
+    pub packet_data: *mut c_void,
+}
+
+/// The table as of 1.0: both directions, and one packet at a time. It stays what it is, so that a
+/// backend that fills it in compiles with every later version of this file.
 #[repr(C)]
 pub struct MultiFDMethods {
     pub magic: u32,
@@ -150,10 +196,43 @@ pub struct MultiFDMethods {
     pub recv: unsafe extern "C" fn(*mut MultiFDRecvParams) -> i32,
 }
 
+/// The table as of 1.1, for packets in flight and for backends of one direction. The entry point
+/// returns it as a `*const MultiFDMethods`.
+#[repr(C)]
+pub struct MultiFDMethods11 {
+    pub magic: u32,
+    pub abi_major: u16,
+    pub abi_minor: u16,
+    pub struct_size: u32,
+    pub capabilities: u32,
+    pub name: *const c_char,
+    pub version: *const c_char,
+    pub wire_format: *const c_char,
+    pub description: *const c_char,
+    pub qemu_method: u32,
+    pub max_in_flight: u32,
+    pub options: *const MultiFDOption,
+    pub options_num: u32,
+    pub option_size: u32,
+    pub payload_bound: extern "C" fn(u32, u32) -> u64,
+    pub send_setup: Option<unsafe extern "C" fn(*mut MultiFDSendParams) -> i32>,
+    pub send_cleanup: Option<unsafe extern "C" fn(*mut MultiFDSendParams)>,
+    pub send_prepare: Option<unsafe extern "C" fn(*mut MultiFDSendParams) -> i32>,
+    pub recv_setup: Option<unsafe extern "C" fn(*mut MultiFDRecvParams) -> i32>,
+    pub recv_cleanup: Option<unsafe extern "C" fn(*mut MultiFDRecvParams)>,
+    pub recv: Option<unsafe extern "C" fn(*mut MultiFDRecvParams) -> i32>,
+    pub send_submit: Option<unsafe extern "C" fn(*mut MultiFDSendParams, *mut MultiFDSendPacket) -> i32>,
+    pub send_complete: Option<unsafe extern "C" fn(*mut MultiFDSendParams, *mut MultiFDSendPacket) -> i32>,
+    pub recv_submit: Option<unsafe extern "C" fn(*mut MultiFDRecvParams, *mut MultiFDRecvPacket) -> i32>,
+    pub recv_complete: Option<unsafe extern "C" fn(*mut MultiFDRecvParams, *mut MultiFDRecvPacket) -> i32>,
+}
+
 // SAFETY: a table and its strings are constant, and the library is never unloaded.
 unsafe impl Sync for MultiFDOption {}
 // SAFETY: as above.
 unsafe impl Sync for MultiFDMethods {}
+// SAFETY: as above.
+unsafe impl Sync for MultiFDMethods11 {}
 
 /// The header's own pins: a wrong member does not compile.
 macro_rules! pin {
@@ -174,3 +253,7 @@ pin!(MultiFDRecvParams is 112 bytes: services 24, compress_data 48, host 64, nor
     next_packet_size 100, reference 104);
 pin!(MultiFDMethods is 128 bytes: name 16, qemu_method 48, options 56, option_size 68, payload_bound 72,
     recv 120);
+pin!(MultiFDSendPacket is 88 bytes: packet_num 8, host 16, reference 40, normal_num 48, iov 64, packet_data 80);
+pin!(MultiFDRecvPacket is 72 bytes: packet_num 8, host 16, reference 40, normal_num 48, packet_data 64);
+pin!(MultiFDMethods11 is 160 bytes: name 16, qemu_method 48, options 56, option_size 68, payload_bound 72,
+    recv 120, send_submit 128, recv_complete 152);

@@ -23,7 +23,7 @@ public final class BackendChoice: PacketBackends {
       return
     }
     do {
-      let backend = try loader.load(named: spec.name)
+      let backend = try loader.load(named: spec.name, to: .receive)
       let options = try backend.parse(spec)
       let method = backend.qemuMethod.map { MultiFDMethod(rawValue: $0) }
       chosen = Mutex(Chosen(backend: backend, options: options, method: method))
@@ -49,7 +49,7 @@ public final class BackendChoice: PacketBackends {
         }
         return (chosen.backend, chosen.options)
       }
-      let backend = try loader.load(qemuMethod: method.rawValue)
+      let backend = try loader.load(qemuMethod: method.rawValue, to: .receive)
       let options = try backend.parse([])
       chosen = Chosen(backend: backend, options: options, method: method)
       return (backend, options)

@@ -27,6 +27,8 @@ public enum BackendRole: String, CaseIterable, Codable, Sendable {
   private func obstacle(
     _ backend: BackendProfile, _ bound: Int?, pages: Int, pageSize: Int
   ) -> String? {
+    if self == .fromQEMU, !backend.capabilities.have(.receive) { return "it encodes only" }
+    if self == .toQEMU, !backend.capabilities.have(.send) { return "it decodes only" }
     guard let bound else {
       return "it does not take packets of \(pages) pages of \(pageSize) bytes"
     }

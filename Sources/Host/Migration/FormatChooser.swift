@@ -32,6 +32,8 @@ public struct FormatChooser: Sendable {
     public var reason: Reason
     /// A format that is to encode the same pages too, by an encoder of its own, for nobody.
     public var trial: Int?
+    /// What the pages look like.
+    var look = PageLook.plain
   }
 
   /// What came of a trial.
@@ -118,7 +120,7 @@ public struct FormatChooser: Sendable {
   /// Nanoseconds that the last one took, which is over after the packet was sent.
   private var trying = 0.0
   private var now = 0.0
-  /// Of the packet that is being sent.
+  /// Of the packet that is being chosen for, or was sent.
   private var look = PageLook.plain
   /// What was the cheapest for each look.
   private var current: [Int]
@@ -136,10 +138,12 @@ public struct FormatChooser: Sendable {
     current = Array(repeating: 0, count: looks)
   }
 
-  /// Chooses for a packet of so many bytes of the guest. `sent` has to follow.
+  /// Chooses for a packet of so many bytes of the guest. `sent` has to follow, in the same order
+  /// where several are in flight.
   public mutating func choose(_ look: PageLook, bytes: Int) -> Choice {
     self.look = look
-    let choice = choice(Double(bytes))
+    var choice = choice(Double(bytes))
+    choice.look = look
     counts[choice.index * Reason.allCases.count + choice.reason.rawValue] += 1
     return choice
   }
@@ -182,7 +186,7 @@ public struct FormatChooser: Sendable {
   /// The packet was sent.
   ///
   /// - Parameters:
-  ///   - index: as what.
+  ///   - choice: what was chosen for it.
   ///   - bytes: of its pages.
   ///   - payload: bytes of its payload.
   ///   - waiting: for the source, and until its pages were here.
@@ -193,11 +197,13 @@ public struct FormatChooser: Sendable {
   ///   - isShut: whether the far side reads more slowly than the link brings; asked for a few times
   ///     a second. Where that is not known it is the link that is slow.
   public mutating func sent(
-    _ index: Int, bytes: Int, payload: Int, waiting: Duration, encoding: Duration,
+    _ choice: Choice, bytes: Int, payload: Int, waiting: Duration, encoding: Duration,
     sending: Duration, trial: (index: Int, result: Trial)? = nil, at now: Duration,
     isShut: () -> Bool
   ) {
     guard bytes > 0 else { return }
+    look = choice.look
+    let index = choice.index
     let (bytes, payload) = (Double(bytes), Double(payload))
     let (waiting, encoding) = (waiting / .nanoseconds(1), encoding / .nanoseconds(1))
     let now = now / .nanoseconds(1)

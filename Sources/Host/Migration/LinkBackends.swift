@@ -39,7 +39,7 @@ public final class LinkBackends: PacketBackends {
   public func backend(for method: MultiFDMethod) throws -> (Backend, OptionValues) {
     let index = Int(method.rawValue >> 1)
     if index > 0 { return agreed[index - 1] }
-    let raw = try OutgoingFormat.raw(loader)
+    let raw = try OutgoingFormat.raw(loader, .receive)
     return (raw.backend, raw.options)
   }
 }

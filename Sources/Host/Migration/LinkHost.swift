@@ -70,7 +70,7 @@ public final class LinkHost: Sendable {
   ) throws(LinkRefusal) -> LinkBackends {
     let pageSize = Int(hello.pageSize)
     if let only { return try agree(with: hello, loader, only) }
-    let found = hello.formats.compactMap { try? loader.load(wireFormat: $0.name) }
+    let found = hello.formats.compactMap { try? loader.load(wireFormat: $0.name, to: .receive) }
     let ours = found.compactMap { format(of: $0, pageSize: pageSize) }
     switch LinkAnswer(to: hello, having: ours) {
     case .accepted(let formats, _):
@@ -81,6 +81,7 @@ public final class LinkHost: Sendable {
     case .refused:
       // For its text, all that is here.
       let all = loader.candidates().compactMap { try? $0.result.get() }
+        .filter { $0.capabilities.have(.receive) }
       let names = Set(all.compactMap { format(of: $0, pageSize: pageSize) })
       guard
         case .refused(let refusal) = LinkAnswer(
@@ -94,7 +95,7 @@ public final class LinkHost: Sendable {
     with hello: LinkHello, _ loader: PluginLoader, _ only: CompressionSpec
   ) throws(LinkRefusal) -> LinkBackends {
     do {
-      let backend = try loader.load(named: only.name)
+      let backend = try loader.load(named: only.name, to: .receive)
       let options = try backend.parse(only)
       guard let ours = format(of: backend, pageSize: Int(hello.pageSize)) else {
         return LinkBackends(.rawOnly, [], loader)

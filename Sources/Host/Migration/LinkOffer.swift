@@ -16,7 +16,7 @@ public struct LinkOffer: Sendable {
     var backends: [String: (backend: Backend, options: OptionValues)] = [:]
     do {
       for spec in named {
-        let backend = try loader.load(named: spec.name)
+        let backend = try loader.load(named: spec.name, to: .send)
         let options = try backend.parse(spec)
         // Pages as they are, every link has.
         guard backend.wireFormat != LinkFormat.raw else { continue }
@@ -42,7 +42,7 @@ public struct LinkOffer: Sendable {
     case .asTheyCome:
       // What a QEMU may send, which then goes on as it is.
       let known = MultiFDMethod.compressing.compactMap {
-        try? loader.load(qemuMethod: $0.rawValue)
+        try? loader.load(qemuMethod: $0.rawValue, to: .send)
       }
       self = try LinkOffer(named: [], pageSize: pageSize, loader: loader)
         .adding(known, pageSize: pageSize)
@@ -66,7 +66,8 @@ public struct LinkOffer: Sendable {
   /// no link's, or beyond what a link has room for, are left out.
   public func adding(_ others: [Backend], pageSize: Int) throws(Failure) -> LinkOffer {
     var (formats, backends) = (formats, backends)
-    for backend in others where backends[backend.wireFormat] == nil {
+    for backend in others
+    where backends[backend.wireFormat] == nil && backend.capabilities.have(.send) {
       guard formats.count < LinkFormats.most,
         let format = try? Self.format(of: backend, pageSize: pageSize)
       else { continue }
@@ -84,7 +85,8 @@ public struct LinkOffer: Sendable {
       + formats.agreed.enumerated().map { index, format in
         let (backend, options) = backends[format.name]!
         return OutgoingFormat(
-          method: formats.method(of: index + 1), backend: backend, options: options)
+          method: formats.method(of: index + 1), backend: backend, options: options,
+          loader: loader)
       }
   }
 

@@ -9,17 +9,32 @@ public struct OutgoingFormat: Sendable {
   public var backend: Backend
   /// How.
   public var options: OptionValues
+  /// Who decodes what is sent, to see that it can be: the same backend, or another of its wire
+  /// format where that one only encodes; nil where there is no such other.
+  public var check: (backend: Backend, options: OptionValues)?
 
   /// A format.
-  public init(method: MultiFDMethod, backend: Backend, options: OptionValues) {
+  public init(
+    method: MultiFDMethod, backend: Backend, options: OptionValues, loader: PluginLoader
+  ) {
     (self.method, self.backend, self.options) = (method, backend, options)
+    if backend.capabilities.have(.receive) {
+      check = (backend, options)
+    } else if let other = try? loader.load(wireFormat: backend.wireFormat, to: .receive),
+      let defaults = try? other.parse([])
+    {
+      check = (other, defaults)
+    }
   }
 
   /// Pages as they are: in every dialect the method bits 0.
-  public static func raw(_ loader: PluginLoader) throws(Failure) -> OutgoingFormat {
+  public static func raw(
+    _ loader: PluginLoader, _ direction: Backend.Direction = .send
+  ) throws(Failure) -> OutgoingFormat {
     do {
-      let backend = try loader.load(qemuMethod: MultiFDMethod.none.rawValue)
-      return OutgoingFormat(method: .none, backend: backend, options: try backend.parse([]))
+      let backend = try loader.load(qemuMethod: MultiFDMethod.none.rawValue, to: direction)
+      return OutgoingFormat(
+        method: .none, backend: backend, options: try backend.parse([]), loader: loader)
     } catch { throw Failure(error, at: "backend nocomp") }
   }
 
@@ -49,7 +64,7 @@ public struct OutgoingFormat: Sendable {
     forQEMU spec: CompressionSpec, pageSize: Int, _ loader: PluginLoader
   ) throws(Failure) {
     do {
-      let backend = try loader.load(named: spec.name)
+      let backend = try loader.load(named: spec.name, to: .send)
       if let obstacle = BackendRole.toQEMU.obstacle(backend, pageSize: pageSize) {
         throw Failure(
           .refused, "backend \(backend.name)", obstacle,
@@ -58,7 +73,7 @@ public struct OutgoingFormat: Sendable {
       }
       self.init(
         method: MultiFDMethod(rawValue: backend.qemuMethod ?? 0), backend: backend,
-        options: try backend.parse(spec))
+        options: try backend.parse(spec), loader: loader)
     } catch { throw Failure(error, at: "backend \(spec.name)") }
   }
 }

@@ -91,6 +91,21 @@ public struct Packet: ~Copyable {
     MultiFDPacketHeader.blockName(in: UnsafeRawBufferPointer(bytes))
   }
 
+  /// Whether a page may be in both packets, by how far their pages reach: packets that follow one
+  /// another in a block have ranges of their own.
+  func mayShareAPage(with other: borrowing Packet) -> Bool {
+    guard block == other.block, let range, let theirs = other.range else { return false }
+    return range.overlaps(theirs)
+  }
+
+  /// From its first page to its last; nil without pages.
+  private var range: ClosedRange<UInt64>? {
+    guard let first = offsets.first else { return nil }
+    var (low, high) = (first, first)
+    for offset in offsets { (low, high) = (min(low, offset), max(high, offset)) }
+    return low...high
+  }
+
   // MARK: Where the pages lie
 
   /// Room for as many places as there are normal pages, for whoever puts them elsewhere.

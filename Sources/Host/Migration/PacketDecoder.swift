@@ -34,6 +34,12 @@ struct PacketDecoder {
 
   /// Fills the normal pages of a packet from the channel.
   func receive(_ packet: borrowing Packet) throws {
+    try submit(packet)
+    try complete()
+  }
+
+  /// Begins to fill them: packet and pages stay until `complete()`, or `close()`.
+  func submit(_ packet: borrowing Packet) throws {
     let size = packet.header.payloadSize
     guard size > 0, size <= bound else {
       throw WireError(
@@ -43,10 +49,11 @@ struct PacketDecoder {
     var flags = packet.header.flags
     flags.method = method
     guard let versions else {
-      return try channel.receive(
+      return try channel.submit(
         host: packet.host, normal: packet.places, zero: packet.zero, payloadSize: size,
         flags: flags.rawValue, packetNumber: packet.header.packetNumber)
     }
+    // There is room for both versions of one packet.
     versions.keep(packet)
     try channel.receive(
       host: versions.new, normal: versions.places(packet.normal.count), zero: packet.zero,
@@ -54,6 +61,12 @@ struct PacketDecoder {
       packetNumber: packet.header.packetNumber)
     versions.write(packet)
   }
+
+  /// Waits for the packet that was submitted first.
+  func complete() throws { if versions == nil { try channel.complete() } }
+
+  /// It has as many packets as it takes.
+  var isFull: Bool { channel.isFull || versions != nil }
 
   /// Ends the backend's channel, which lets go of its source.
   func close() { channel.close() }

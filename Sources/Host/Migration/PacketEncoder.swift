@@ -26,24 +26,51 @@ public final class PacketEncoder {
       id: id, channels: channels, pageSize: pageSize, pageCount: capacity, options: options,
       inputMayChange: false)
     // nocomp's payload is the pages themselves: there is nothing that could fail to decode.
-    check =
-      verify && !backend.capabilities.contains(.zeroCopy)
-      ? try PayloadCheck(
-        backend: backend, options: options, id: id, channels: channels, pageSize: pageSize)
-      : nil
+    guard verify, !backend.capabilities.contains(.zeroCopy) else {
+      check = nil
+      return
+    }
+    guard let decoder = format.check else {
+      throw Failure(
+        .refused, "backend \(backend.name)",
+        "it encodes only, and no backend here decodes \(backend.wireFormat) to check what is sent",
+        hint: "install one, or send unchecked with --no-verify")
+    }
+    check = try PayloadCheck(
+      backend: decoder.backend, options: decoder.options, id: id, channels: channels,
+      pageSize: pageSize)
   }
 
   deinit { channel.close() }
 
-  /// Encodes the normal pages of a packet that has some.
+  /// Encodes the normal pages of a packet that has some, while no other is in flight.
   ///
   /// - Returns: valid until the next call.
   func encode(_ packet: borrowing Packet) throws -> SendChannel.Payload {
-    let number = packet.header.packetNumber
-    let payload = try channel.prepare(
+    try submit(packet)
+    return try complete(packet)
+  }
+
+  /// Begins to encode them. Packet and pages stay until it is completed, or the encoder is gone.
+  func submit(_ packet: borrowing Packet) throws {
+    try channel.submit(
       host: packet.host.map { UnsafeRawPointer($0) }, normal: packet.places, zero: packet.zero,
-      reference: packet.reference, flags: own.rawValue, packetNumber: number)
+      reference: packet.reference, flags: own.rawValue,
+      packetNumber: packet.header.packetNumber)
+  }
+
+  /// Waits for a packet: the one that was submitted first.
+  ///
+  /// - Returns: valid until the next call.
+  func complete(_ packet: borrowing Packet) throws -> SendChannel.Payload {
+    let payload = try channel.complete()
     try check?.check(payload, of: packet, own)
     return payload
   }
+
+  /// It has as many packets as it takes.
+  var isFull: Bool { channel.isFull }
+
+  /// Ends the backend's channel, which lets go of what is in flight.
+  func close() { channel.close() }
 }

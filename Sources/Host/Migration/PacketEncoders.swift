@@ -1,7 +1,8 @@
 import PluginLoader
 import Wire
 
-/// What a channel's packets become: one format, or the one that is the fastest for each of them. It
+/// What a channel's packets become: one format, or the one that is the fastest for each of them; and
+/// those of them that backends are at work on, which go out in the order in which they came. It
 /// belongs to one thread.
 public final class PacketEncoders {
   private let formats: [OutgoingFormat]
@@ -14,8 +15,26 @@ public final class PacketEncoders {
   /// Where there is a choice.
   private var chooser: FormatChooser?
   private let start = ContinuousClock.now
-  /// The last packet was sent.
+  /// The last packet was sent, or handed to its backend.
   private var last = ContinuousClock.now
+
+  /// A packet that a backend is at work on.
+  private struct Flying {
+    let box: PacketBox
+    let encoder: PacketEncoder
+    let choice: FormatChooser.Choice?
+    /// For the source, and until its pages were here.
+    let waiting: Duration
+    /// What it has taken so far.
+    let encoding: Duration
+  }
+  /// The oldest first.
+  private var flying: [Flying] = []
+
+  /// Where boxes come from and go to.
+  public let pool: PacketPool
+  /// What packets have taken in backends.
+  public private(set) var encoding = Duration.zero
 
   /// - Parameters:
   ///   - formats: one; or several to choose from, pages as they are first.
@@ -28,6 +47,7 @@ public final class PacketEncoders {
   ) {
     self.formats = formats
     self.pageSize = pageSize
+    pool = PacketPool(pageSize: pageSize)
     chooser = formats.count > 1 ? FormatChooser(formats: formats.count - 1) : nil
     encoders = formats.map { _ in nil }
     trials = encoders
@@ -40,30 +60,66 @@ public final class PacketEncoders {
   /// Opens all backends, as the first packets would.
   public func open() throws { for index in formats.indices { _ = try encoder(index) } }
 
-  /// Sends a packet in its format.
-  ///
-  /// - Returns: what it took.
-  @discardableResult
-  public func write(
-    _ packet: borrowing Packet, to writer: PacketWriter
-  ) throws -> PacketWriter.Sent {
-    guard chooser != nil, let host = packet.host, !packet.normal.isEmpty else {
-      return try writer.write(packet, with: encoder(0))
-    }
-    let bytes = packet.normal.count * pageSize
+  // Backends let go of packets and pages before those go.
+  deinit { for encoder in encoders + trials { encoder?.close() } }
+
+  /// Sends a packet in its format, once its turn has come: a backend that has several packets at a
+  /// time may still be at work on it. The box is back in the pool when it was sent.
+  public func submit(_ box: PacketBox, to writer: PacketWriter) throws {
     let begin = ContinuousClock.now
+    let choice = choose(for: box.packet)
+    let encoder = try encoder(choice?.index ?? 0)
+    // All of them are in flight: the one that is the oldest of all goes before it.
+    while encoder.isFull { try complete(to: writer) }
+    if box.packet.header.normalCount > 0 { try encoder.submit(box.packet) }
+    let end = ContinuousClock.now
+    flying.append(
+      Flying(
+        box: box, encoder: encoder, choice: choice, waiting: begin - last, encoding: end - begin))
+    last = end
+    // Nobody is at work on a packet without contents: there is no reason for it to wait.
+    let isDone = box.packet.header.normalCount == 0
+    while !flying.isEmpty, encoder.isFull || isDone { try complete(to: writer) }
+  }
+
+  /// Sends all that has not been sent.
+  public func settle(to writer: PacketWriter) throws {
+    while !flying.isEmpty { try complete(to: writer) }
+  }
+
+  /// How many packets were submitted and not sent.
+  public var inFlight: Int { flying.count }
+
+  private func choose(for packet: borrowing Packet) -> FormatChooser.Choice? {
+    guard chooser != nil, let host = packet.host, !packet.normal.isEmpty else { return nil }
     // The pages lie where the packet says, whole.
     let look = PageLook(UnsafeRawPointer(host), packet.places, pageSize: pageSize)
-    let choice = chooser!.choose(look, bytes: bytes)
-    let sent = try writer.write(packet, with: encoder(choice.index))
+    return chooser!.choose(look, bytes: packet.normal.count * pageSize)
+  }
+
+  /// Sends the oldest.
+  private func complete(to writer: PacketWriter) throws {
+    // It stays in the list until all went well: a backend that fails may still be at work on it.
+    let oldest = flying[0]
+    let begin = ContinuousClock.now
+    let payload =
+      oldest.box.packet.header.normalCount > 0
+      ? try oldest.encoder.complete(oldest.box.packet) : nil
+    let took = oldest.encoding + (ContinuousClock.now - begin)
+    let sent = try writer.write(oldest.box.packet, payload, as: oldest.encoder.method)
+    encoding += took
     let end = ContinuousClock.now
-    let trial = try choice.trial.map { (index: $0, result: try attempt($0, packet)) }
-    chooser!.sent(
-      choice.index, bytes: bytes, payload: sent.payload, waiting: begin - last,
-      encoding: sent.encoding, sending: sent.sending, trial: trial, at: end - start,
-      isShut: writer.peerIsSlow)
-    last = trial == nil ? end : ContinuousClock.now
-    return sent
+    last = end
+    if let choice = oldest.choice {
+      let trial = try choice.trial.map { (index: $0, result: try attempt($0, oldest.box.packet)) }
+      chooser!.sent(
+        choice, bytes: oldest.box.packet.normal.count * pageSize, payload: sent.payload,
+        waiting: oldest.waiting, encoding: took, sending: sent.sending, trial: trial,
+        at: end - start, isShut: writer.peerIsSlow)
+      if trial != nil { last = .now }
+    }
+    flying.removeFirst()
+    pool.put(oldest.box)
   }
 
   /// Has a format encode a packet that has been sent.
@@ -76,8 +132,9 @@ public final class PacketEncoders {
     return FormatChooser.Trial(payload: payload.size, encoding: ContinuousClock.now - begin)
   }
 
-  /// Sends a packet that only ends an epoch.
+  /// Sends all that has not been sent, and a packet that only ends the epoch.
   public func sync(number: UInt64, in packet: inout Packet, to writer: PacketWriter) throws {
+    try settle(to: writer)
     try writer.sync(number: number, in: &packet, with: encoder(0))
   }
 

@@ -29,6 +29,18 @@ public final class PacketReader {
   /// which it begins.
   private var current = (index: 0, offset: UInt64(0))
 
+  /// A packet whose pages are on their way.
+  private struct Flying {
+    let box: PacketBox
+    let decoder: PacketDecoder?
+    let destination: any PageDestination
+    let place: (index: Int, offset: UInt64)
+    /// It is there: those before it were waited for.
+    var isDone = false
+  }
+  /// The oldest first.
+  private var flying: [Flying] = []
+
   /// A reader of a channel from its first byte.
   ///
   /// - Parameters:
@@ -51,9 +63,11 @@ public final class PacketReader {
     wire = ChannelDecoder(pageSize: pageSize, maxPayload: maxPayload, dialect: dialect)
   }
 
-  /// Lets go of the backends' channels, which know this reader.
+  /// Lets go of the backends' channels, which know this reader, and of what is in flight: nobody
+  /// writes to its pages any more.
   public func close() {
     for decoder in decoders.values { decoder.close() }
+    flying = []
   }
 
   /// Where it is, for messages: `channel 1, packet 17, byte 9034`.
@@ -117,6 +131,60 @@ public final class PacketReader {
       wire.didTake(packet.header.payloadSize)
     }
     try destination.process(packet)
+  }
+
+  // MARK: Several packets in flight
+
+  /// Takes a packet's pages, as `take`, but does not wait for a backend that goes on without its
+  /// caller. The box is the reader's until `complete()` returns it, and there is room for it unless
+  /// the reader `isFull`.
+  public func submit(_ box: PacketBox, into destination: some PageDestination) throws {
+    try find(&box.packet, in: destination)
+    // Of two packets with one page the later one counts. Nobody sends such packets in one epoch.
+    if flying.contains(where: { $0.box.packet.mayShareAPage(with: box.packet) }) {
+      for index in flying.indices { try finish(index) }
+    }
+    try destination.prepare(&box.packet)
+    var decoder: PacketDecoder?
+    if box.packet.header.normalCount > 0 {
+      decoder = try self.decoder(for: box.packet.header.flags.method)
+      try decoder!.submit(box.packet)
+      wire.didTake(box.packet.header.payloadSize)
+    }
+    flying.append(
+      Flying(box: box, decoder: decoder, destination: destination, place: current))
+  }
+
+  /// Waits until the pages of the packet are there that was submitted first.
+  public func complete() throws -> PacketBox {
+    try finish(0)
+    return flying.removeFirst().box
+  }
+
+  /// How many packets were submitted and not completed.
+  public var inFlight: Int { flying.count }
+
+  /// There is no room for another packet.
+  public var isFull: Bool {
+    guard let last = flying.last else { return false }
+    return last.decoder?.isFull ?? true
+  }
+
+  /// Whether the next packet has begun to come, or the channel has ended.
+  public var isReady: Bool {
+    guard case .socket(let socket, _) = input else { return true }
+    return socket.waitReadable(seconds: 0)
+  }
+
+  private func finish(_ index: Int) throws {
+    guard !flying[index].isDone else { return }
+    let here = current
+    // What goes wrong goes wrong there.
+    current = flying[index].place
+    try flying[index].decoder?.complete()
+    try flying[index].destination.process(flying[index].box.packet)
+    flying[index].isDone = true
+    current = here
   }
 
   /// Passes over a packet's payload, or a device's data.

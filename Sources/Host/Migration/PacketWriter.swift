@@ -68,12 +68,18 @@ public final class PacketWriter {
 
   /// Sends a packet: its pages, if it has some, and its SYNC.
   ///
-  /// - Parameter encoder: what makes a payload of the pages.
+  /// - Parameter encoder: what makes a payload of the pages; no other packet is in flight there.
   /// - Throws: also for a header of a peer's that cannot be sent on.
-  /// - Returns: what it took.
-  @discardableResult
-  public func write(
-    _ packet: borrowing Packet, with encoder: PacketEncoder
+  public func write(_ packet: borrowing Packet, with encoder: PacketEncoder) throws {
+    let payload = packet.header.normalCount > 0 ? try encoder.encode(packet) : nil
+    _ = try write(packet, payload, as: encoder.method)
+  }
+
+  /// Sends a packet whose pages have become `payload`; nil where it has none with contents.
+  ///
+  /// - Throws: also for a header of a peer's that cannot be sent on.
+  func write(
+    _ packet: borrowing Packet, _ payload: SendChannel.Payload?, as method: MultiFDMethod
   ) throws -> Sent {
     let start = ContinuousClock.now
     var fields = packet.header
@@ -82,16 +88,14 @@ public final class PacketWriter {
     // Stale in some packets of 7.2's.
     fields.nextPacketSize = 0
     // Also of packets that have zero pages only (SPECIFICATION section 4.6).
-    if packet.hasPages { fields.flags.method = encoder.method }
-    if fields.normalCount > 0 {
-      let payload = try encoder.encode(packet)
+    if packet.hasPages { fields.flags.method = method }
+    if let payload {
       fields.nextPacketSize = UInt32(payload.size)
       for (index, piece) in payload.iov.enumerated() {
         pieces[index + 1] = iovec(iov_base: piece.iov_base, iov_len: piece.iov_len)
       }
       count += payload.iov.count
     }
-    let encoded = ContinuousClock.now
     fields.encode(
       into: header, blockName: name, offsets: packet.offsets,
       pageSize: packet.pageSize)
@@ -99,23 +103,20 @@ public final class PacketWriter {
     // sendmsg(2) only reads. Header, pages and the backend's pieces stay as they are until it
     // returns.
     try socket.write(pieces: UnsafeMutableBufferPointer(rebasing: pieces[..<count]))
-    let payload = Int(fields.nextPacketSize)
-    throttle?.pay(header.count + payload)
+    let size = Int(fields.nextPacketSize)
+    throttle?.pay(header.count + size)
     counters.packet(
-      bytes: header.count + payload, payload: payload, normal: Int(fields.normalCount),
+      bytes: header.count + size, payload: size, normal: Int(fields.normalCount),
       duplicate: Int(fields.zeroCount), sync: fields.flags.contains(.sync))
-    return Sent(
-      payload: payload, encoding: encoded - start, sending: ContinuousClock.now - encoded)
+    return Sent(payload: size, sending: ContinuousClock.now - start)
   }
 
   /// What became of a packet.
-  public struct Sent: Sendable {
+  struct Sent {
     /// Bytes of its payload.
-    public var payload: Int
-    /// In the backend.
-    public var encoding: Duration
+    var payload: Int
     /// In the kernel, which waits for room.
-    public var sending: Duration
+    var sending: Duration
   }
 
   /// Sends a packet on as it came: its header with other method bits, and the payload untouched, by

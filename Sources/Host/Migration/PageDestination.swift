@@ -65,7 +65,9 @@ public final class ScratchPages: PageDestination {
     list.deallocate()
   }
 
-  /// Where the pages lie: valid as long as this object.
+  /// Where the pages lie, one after the other: valid as long as this object.
+  public var room: UnsafeMutableRawBufferPointer { image }
+
   var host: UnsafeMutableRawPointer { image.baseAddress! }
 
   /// Where so many pages lie, counted from `host`.

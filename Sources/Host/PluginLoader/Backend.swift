@@ -29,6 +29,22 @@ public final class Backend: Sendable {
     methods = table.methods
   }
 
+  /// One side of a channel.
+  public enum Direction: String, Sendable {
+    /// Pages become payload.
+    case send
+    /// Payload becomes pages.
+    case receive
+  }
+
+  /// How many packets of a channel it has at a time; 1 for one that is done with each before the
+  /// next.
+  public func depth(_ direction: Direction) -> Int {
+    let submits =
+      direction == .send ? methods.send_submit != nil : methods.recv_submit != nil
+    return submits ? max(1, Int(methods.max_in_flight)) : 1
+  }
+
   /// The most payload bytes that `pageCount` pages can become; 0 for none. Nil when this page size
   /// is not supported, or the backend names more than a packet can carry.
   public func payloadBound(pageSize: Int, pageCount: Int) -> Int? {

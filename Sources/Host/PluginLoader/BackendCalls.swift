@@ -37,6 +37,7 @@ public final class BackendCalls: Sendable {
   enum Callback: UInt64 {
     case recvSetup = 1
     case recv, recvCleanup, sendSetup, sendPrepare, sendCleanup
+    case sendSubmit, sendComplete, recvSubmit, recvComplete
 
     /// As the header names it.
     var name: String {
@@ -47,8 +48,14 @@ public final class BackendCalls: Sendable {
       case .sendSetup: "send_setup"
       case .sendPrepare: "send_prepare"
       case .sendCleanup: "send_cleanup"
+      case .sendSubmit: "send_submit"
+      case .sendComplete: "send_complete"
+      case .recvSubmit: "recv_submit"
+      case .recvComplete: "recv_complete"
       }
     }
+
+    var isSetup: Bool { self == .sendSetup || self == .recvSetup }
   }
 
   /// This process's, and its forked children's.

@@ -21,16 +21,28 @@ public struct BackendCapabilities: OptionSet, Sendable, CustomStringConvertible 
   /// A payload's pieces may point into guest pages.
   public static let zeroCopy = BackendCapabilities(rawValue: MULTIFD_CAP_ZERO_COPY)
 
+  /// It encodes, and does not decode.
+  public static let sendOnly = BackendCapabilities(rawValue: MULTIFD_CAP_SEND_ONLY)
+  /// It decodes, and does not encode.
+  public static let receiveOnly = BackendCapabilities(rawValue: MULTIFD_CAP_RECV_ONLY)
+
   /// All that this host knows.
   static let known: BackendCapabilities = [
-    .stateful, .independent, .deterministic, .stableInput, .reference, .zeroCopy,
+    .stateful, .independent, .deterministic, .stableInput, .reference, .zeroCopy, .sendOnly,
+    .receiveOnly,
   ]
+
+  /// Whether a backend with these has a direction.
+  public func have(_ direction: Backend.Direction) -> Bool {
+    !contains(direction == .send ? .receiveOnly : .sendOnly)
+  }
 
   /// The names of the bits that are set.
   public var names: [String] {
     let all: [(BackendCapabilities, String)] = [
       (.stateful, "stateful"), (.independent, "independent"), (.deterministic, "deterministic"),
       (.stableInput, "stable-input"), (.reference, "reference"), (.zeroCopy, "zero-copy"),
+      (.sendOnly, "send-only"), (.receiveOnly, "recv-only"),
     ]
     return all.filter { contains($0.0) }.map(\.1)
   }

@@ -24,6 +24,8 @@ public struct BackendProfile: Sendable {
   public let qemuMethod: UInt32?
   /// What it can do, and what it asks for.
   public let capabilities: BackendCapabilities
+  /// How many packets of a channel it has at a time; 0: one, and is done with it before the next.
+  public let maxInFlight: Int
   /// What can be set.
   public let options: [BackendOption]
   /// The file, after symbolic links.
@@ -42,6 +44,7 @@ public struct BackendProfile: Sendable {
     qemuMethod = table.qemuMethod
     capabilities = table.capabilities
     options = table.options
+    maxInFlight = Int(table.methods.max_in_flight)
     abiVersion = ABIVersion(
       major: Int(table.methods.abi_major), minor: Int(table.methods.abi_minor))
     packetBound = table.packetBound == 0 ? nil : Int(table.packetBound)

@@ -39,8 +39,16 @@ extension Backend {
   /// How much memory the services give to one channel and direction unless told otherwise.
   public static let defaultMemoryLimit = 256 << 20
 
-  /// Refuses values that were parsed for another backend: the arrays would not be parallel.
-  func checkOwn(_ values: OptionValues, channel id: Int) throws(PluginError) {
+  /// Refuses a direction that it does not have, and values that were parsed for another backend:
+  /// the arrays would not be parallel.
+  private func check(
+    _ direction: Direction, _ values: OptionValues, channel id: Int
+  ) throws(PluginError) {
+    guard capabilities.have(direction) else {
+      throw PluginError(
+        .setup, what: "\(name), channel \(id)",
+        why: direction == .send ? "it decodes only" : "it encodes only")
+    }
     guard values.owner === self else {
       let whose = values.backend == name ? "another \(name)" : values.backend
       throw PluginError(
@@ -66,7 +74,7 @@ extension Backend {
     id: Int, channels: Int, pageSize: Int, pageCount: Int, options: OptionValues,
     source: any PayloadSource, memoryLimit: Int = Backend.defaultMemoryLimit, log: BackendLog? = nil
   ) throws(PluginError) -> ReceiveChannel {
-    try checkOwn(options, channel: id)
+    try check(.receive, options, channel: id)
     let geometry = try ChannelGeometry(
       backend: self, id: id, channels: channels, pageSize: pageSize, pageCount: pageCount)
     let host = HostChannel(
@@ -85,7 +93,7 @@ extension Backend {
     inputMayChange: Bool = true, memoryLimit: Int = Backend.defaultMemoryLimit,
     log: BackendLog? = nil
   ) throws(PluginError) -> SendChannel {
-    try checkOwn(options, channel: id)
+    try check(.send, options, channel: id)
     let geometry = try ChannelGeometry(
       backend: self, id: id, channels: channels, pageSize: pageSize, pageCount: pageCount)
     let host = HostChannel(

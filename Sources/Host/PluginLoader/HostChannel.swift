@@ -157,18 +157,8 @@ final class HostChannel {
 
   // MARK: Results
 
-  /// What can fail.
-  enum Callback: String {
-    case sendSetup = "send_setup"
-    case sendPrepare = "send_prepare"
-    case recvSetup = "recv_setup"
-    case recv
-
-    var isSetup: Bool { self == .sendSetup || self == .recvSetup }
-  }
-
   /// What a failed callback means.
-  func error(for status: Int32, callback: Callback, backend: String) -> any Error {
+  func error(for status: Int32, callback: BackendCalls.Callback, backend: String) -> any Error {
     if let failure { return failure }
     func error(_ kind: PluginError.Kind, _ silent: String) -> PluginError {
       PluginError(kind, what: what, why: text ?? silent)
@@ -183,11 +173,11 @@ final class HostChannel {
     case MULTIFD_ERROR_UNSUPPORTED where callback.isSetup:
       return error(.setup, "\(backend) does not support these sizes")
     case MULTIFD_ERROR_CHANNEL:
-      return error(.internalFault, "\(callback.rawValue)() blames the channel, which is well")
+      return error(.internalFault, "\(callback.name)() blames the channel, which is well")
     case MULTIFD_OK:
-      return error(.internalFault, "\(callback.rawValue)() failed")
+      return error(.internalFault, "\(callback.name)() failed")
     default:
-      return error(.internalFault, "\(callback.rawValue)() returned \(status) and gave no reason")
+      return error(.internalFault, "\(callback.name)() returned \(status) and gave no reason")
     }
   }
 }

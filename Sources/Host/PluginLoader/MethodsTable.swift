@@ -23,7 +23,6 @@ struct MethodsTable {
     }
     let bytes = table.bytes
     try Self.checkHead(bytes, path)
-    try Self.checkCallbacks(bytes, path)
     func text(
       _ number: Int, _ member: PartialKeyPath<MultiFDMethods>, _ name: String, limit: Int
     ) throws(PluginError) -> String {
@@ -38,6 +37,9 @@ struct MethodsTable {
     version = try text(1, \.version, "version", limit: 63)
     wireFormat = try text(2, \.wire_format, "wire_format", limit: 40)
     description = try text(3, \.description, "description", limit: 200)
+    guard bytes.word(\MultiFDMethods.payload_bound) != 0 else {
+      throw .refused(path, "its table has no payload_bound(), which is mandatory")
+    }
     // All that Swift imports as non-null is now known to be so.
     methods = bytes.load(0, as: MultiFDMethods.self)
 
@@ -50,10 +52,7 @@ struct MethodsTable {
     }
     capabilities = try Self.capabilities(methods.capabilities, path)
     qemuMethod = try Self.qemuMethod(methods.qemu_method, path)
-    guard methods.max_in_flight == 0 || methods.abi_minor > UInt16(MULTIFD_ABI_MINOR) else {
-      throw .refused(
-        path, "max_in_flight is \(methods.max_in_flight), reserved in this ABI version")
-    }
+    try Self.checkCallbacks(methods, capabilities, path)
     options = try BackendOption.table(of: methods, table.options, path: path)
     packetBound = try Self.packetBound(table.bounds, qemuMethod: qemuMethod, path)
   }
@@ -88,14 +87,47 @@ struct MethodsTable {
     }
   }
 
-  private static func checkCallbacks(_ bytes: [UInt8], _ path: String) throws(PluginError) {
-    let mandatory: [(String, PartialKeyPath<MultiFDMethods>)] = [
-      ("payload_bound", \.payload_bound), ("send_setup", \.send_setup),
-      ("send_cleanup", \.send_cleanup), ("send_prepare", \.send_prepare),
-      ("recv_setup", \.recv_setup), ("recv_cleanup", \.recv_cleanup), ("recv", \.recv),
+  /// A direction has all of its callbacks, or none where the backend says so; and one or several
+  /// packets at a time.
+  private static func checkCallbacks(
+    _ methods: MultiFDMethods, _ capabilities: BackendCapabilities, _ path: String
+  ) throws(PluginError) {
+    let flight = methods.max_in_flight
+    guard flight <= MULTIFD_MAX_IN_FLIGHT else {
+      throw .refused(
+        path, "max_in_flight is \(flight), the most is \(MULTIFD_MAX_IN_FLIGHT)")
+    }
+    let send = [
+      ("send_setup", methods.send_setup != nil), ("send_cleanup", methods.send_cleanup != nil),
+      ("send_prepare", methods.send_prepare != nil), ("send_submit", methods.send_submit != nil),
+      ("send_complete", methods.send_complete != nil),
     ]
-    for (name, member) in mandatory where bytes.word(member) == 0 {
-      throw .refused(path, "its table has no \(name)(), which is mandatory")
+    let receive = [
+      ("recv_setup", methods.recv_setup != nil), ("recv_cleanup", methods.recv_cleanup != nil),
+      ("recv", methods.recv != nil), ("recv_submit", methods.recv_submit != nil),
+      ("recv_complete", methods.recv_complete != nil),
+    ]
+    for (direction, calls) in [(Backend.Direction.send, send), (.receive, receive)] {
+      guard capabilities.have(direction) else {
+        if let (name, _) = calls.first(where: { $0.1 }) {
+          throw .refused(path, "has \(name)(), but says that it has not (\(capabilities))")
+        }
+        continue
+      }
+      // In this order: setup, cleanup, one at a time, submit, complete.
+      let flies = calls[3].1 || calls[4].1
+      for (name, isThere) in calls[0...2] where !isThere && !(flies && name == calls[2].0) {
+        throw .refused(path, "its table has no \(name)(), which is mandatory")
+      }
+      guard calls[3].1 == calls[4].1 else {
+        throw .refused(path, "has one of \(calls[3].0)() and \(calls[4].0)(): it takes both")
+      }
+      guard !flies || flight > 0 else {
+        throw .refused(path, "has \(calls[3].0)(), but max_in_flight is 0")
+      }
+    }
+    guard flight == 0 || methods.send_submit != nil || methods.recv_submit != nil else {
+      throw .refused(path, "max_in_flight is \(flight), but nothing submits a packet")
     }
   }
 
@@ -111,6 +143,9 @@ struct MethodsTable {
     let set = BackendCapabilities(rawValue: bits)
     guard set.contains(.stateful) != set.contains(.independent) else {
       throw .refused(path, "must declare exactly one of STATEFUL and INDEPENDENT")
+    }
+    guard !set.isSuperset(of: [.sendOnly, .receiveOnly]) else {
+      throw .refused(path, "declares SEND_ONLY and RECV_ONLY: that leaves nothing")
     }
     return set
   }

@@ -56,6 +56,22 @@ public struct PluginLoader: Sendable {
     try open(try first(named: name))
   }
 
+  /// The same, for one side of a channel.
+  ///
+  /// - Throws: also when it does not have that side.
+  public func load(
+    named name: String, to direction: Backend.Direction
+  ) throws(PluginError) -> Backend {
+    let backend = try load(named: name)
+    guard backend.capabilities.have(direction) else {
+      throw PluginError(
+        .refused, what: "backend \(name)",
+        why: direction == .send ? "it decodes only" : "it encodes only",
+        hint: "another backend of \(backend.wireFormat) has the other direction")
+    }
+    return backend
+  }
+
   private func first(named name: String) throws(PluginError) -> PluginFile {
     let files = searchPath.files()
     guard let file = files.first(where: { $0.name == name }) else {
@@ -64,23 +80,30 @@ public struct PluginLoader: Sendable {
     return file
   }
 
-  /// Opens the first backend in search order that speaks `wireFormat` (`NAME/N`); the one that is
-  /// called NAME comes before others.
-  public func load(wireFormat: String) throws(PluginError) -> Backend {
+  /// Opens the first backend in search order that speaks `wireFormat` (`NAME/N`) in that direction;
+  /// the one that is called NAME comes before others.
+  public func load(
+    wireFormat: String, to direction: Backend.Direction
+  ) throws(PluginError) -> Backend {
     let preferred = wireFormat.split(separator: "/").first.map(String.init)
     return try first(preferred: preferred, what: "wire format \(wireFormat)") {
-      $0.wireFormat == wireFormat
+      $0.wireFormat == wireFormat && $0.capabilities.have(direction)
     }
   }
 
-  /// Opens the first backend for QEMU's method bits, as they are in the flags of a multifd packet.
+  /// Opens the first backend for QEMU's method bits, as they are in the flags of a multifd packet,
+  /// that has the direction.
   ///
   /// The built-in name (nocomp, zlib, zstd) is preferred and others are then not even opened;
   /// another is taken when there is no built-in, or it cannot be used.
-  public func load(qemuMethod: UInt32) throws(PluginError) -> Backend {
+  public func load(
+    qemuMethod: UInt32, to direction: Backend.Direction
+  ) throws(PluginError) -> Backend {
     let known = QEMUMethod(rawValue: qemuMethod)
     let what = "QEMU's compression method \(known?.name ?? "0x" + String(qemuMethod, radix: 16))"
-    return try first(preferred: known?.builtIn, what: what) { $0.qemuMethod == qemuMethod }
+    return try first(preferred: known?.builtIn, what: what) {
+      $0.qemuMethod == qemuMethod && $0.capabilities.have(direction)
+    }
   }
 
   private func first(

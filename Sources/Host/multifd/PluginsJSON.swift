@@ -47,6 +47,8 @@ struct BackendJSON: Encodable {
   let abi: String
   let capabilities: [String]
   let payloadBound: Int?
+  /// Packets of a channel that it has at a time; 0: one.
+  let maxInFlight: Int
   /// What it can be used for: `from-qemu`, `to-qemu`, `link`.
   let roles: [BackendRole]
   let path: String
@@ -60,6 +62,7 @@ struct BackendJSON: Encodable {
     case wireFormat = "wire-format"
     case qemuMethod = "qemu-method"
     case payloadBound = "payload-bound"
+    case maxInFlight = "max-in-flight"
   }
 
   init(_ backend: BackendProfile, _ certificate: CertificateJSON? = nil) {
@@ -72,6 +75,7 @@ struct BackendJSON: Encodable {
     abi = backend.abiVersion.description
     capabilities = backend.capabilities.names
     payloadBound = backend.packetBound
+    maxInFlight = backend.maxInFlight
     roles = BackendRole.allCases.filter { $0.obstacle(backend) == nil }
     path = shown(backend.path)
     options = backend.options.map(OptionJSON.init)

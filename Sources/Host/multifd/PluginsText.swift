@@ -29,6 +29,9 @@ enum PluginsText {
       ["ABI:", backend.abiVersion.description],
       ["capabilities:", backend.capabilities.names.joined(separator: ", ")],
     ]
+    if backend.maxInFlight > 0 {
+      rows.append(["in flight:", "up to \(backend.maxInFlight) packets of a channel"])
+    }
     if let bound = backend.packetBound {
       rows.append(["payload:", "at most \(bound) bytes for 128 pages of 4 KiB"])
     }

@@ -23,6 +23,12 @@
  *            v                          v
  *       send_cleanup()             recv_cleanup()                   once, also after a failed setup
  *
+ * SEVERAL PACKETS IN FLIGHT. A backend that works while its caller does not wait (a thread of its own,
+ * a device with a queue) sets max_in_flight and has two calls in place of one: send_submit() for a
+ * packet and later send_complete() for the same, recv_submit() and recv_complete(). Up to
+ * max_in_flight packets of a channel are between the two. They may be done in any order inside;
+ * complete is called in the order of submit, and waits for its packet.
+ *
  * A library is never unloaded: the host does not call dlclose(), so a table, a string or a callback
  * stays valid for the life of the process.
  *
@@ -42,7 +48,10 @@
  *   what iov entries point to                   guest pages, or the backend's own memory; valid and
  *                                               unchanged until the next send_prepare or send_cleanup
  *                                               on that channel
- *   compress_data                               the backend; the host never looks at it
+ *   a MultiFDSendPacket, MultiFDRecvPacket      the host; from submit until complete of that packet
+ *   host, normal, zero, reference in those      returns, or until the cleanup returns
+ *   iov entries of a packet in flight           as above, until the next send_submit of that slot
+ *   compress_data, packet_data                  the backend; the host never looks at them
  *   the table, its strings and options          the backend; valid and constant for ever
  *
  * GUEST PAGES CHANGE WHILE THEY ARE READ. On the send side the guest may still be running: two reads
@@ -69,8 +78,10 @@
  * ROOM FOR WHAT IS COMING (members that exist so that these need no new major)
  *   bigger pages, bigger packets      page_size and page_count are told at setup, never assumed
  *   delta codecs                      `reference`, MULTIFD_CAP_REFERENCE
- *   hardware with packets in flight   `max_in_flight`; a later minor appends submit/complete calls
- *                                     to MultiFDMethods, packets are told apart by packet_num
+ *
+ * WHAT CAME WHEN
+ *   1.1   max_in_flight with send_submit, send_complete, recv_submit, recv_complete and their packets;
+ *         MULTIFD_CAP_SEND_ONLY, MULTIFD_CAP_RECV_ONLY
  */
 #ifndef MULTIFD_PLUGIN_H
 #define MULTIFD_PLUGIN_H
@@ -106,7 +117,7 @@ extern "C" {
 
 /* This header's version. Major: incompatible. Minor: something was appended. */
 #define MULTIFD_ABI_MAJOR 1
-#define MULTIFD_ABI_MINOR 0
+#define MULTIFD_ABI_MINOR 1
 
 /* The name of the one exported function, for dlsym(). */
 #define MULTIFD_PLUGIN_ENTRY "multifd_plugin_entry"
@@ -143,6 +154,11 @@ extern "C" {
 /* iov entries may point into guest pages (zero copy), so what is sent is what the page holds when
  * the kernel reads it. Only for formats in which any bytes are a valid payload. */
 #define MULTIFD_CAP_ZERO_COPY 0x20u
+/* It encodes only (1.1): the callbacks of the receive side are NULL. Payloads are decoded by another
+ * backend of the same wire format. */
+#define MULTIFD_CAP_SEND_ONLY 0x40u
+/* It decodes only (1.1): the callbacks of the send side are NULL. */
+#define MULTIFD_CAP_RECV_ONLY 0x80u
 
 /* MultiFDMethods.qemu_method of a format that stock QEMU does not know. */
 #define MULTIFD_QEMU_METHOD_UNKNOWN 0xffffffffu
@@ -156,6 +172,9 @@ extern "C" {
 /* A stock QEMU receives a payload into a buffer of this size, checked or not. A format that carries
  * QEMU's method bits must stay within it for QEMU's packets (128 pages of 4 KiB). */
 #define MULTIFD_QEMU_MAX_PAYLOAD 1048576u
+
+/* The most that MultiFDMethods.max_in_flight can be. */
+#define MULTIFD_MAX_IN_FLIGHT 64u
 
 /* MultiFDOption.type. How an operator writes a value, and what arrives in MultiFDOptionValue. */
 #define MULTIFD_OPTION_BOOL 1u   /* on|off, yes|no, true|false; number 0 or 1 */
@@ -320,6 +339,55 @@ typedef struct MultiFDRecvParams {
 } MultiFDRecvParams;
 
 /* ------------------------------------------------------------------------------------------------
+ * Packets in flight (1.1): what params have of one packet, in a struct of its own. Of the params that
+ * go with it, what is set before setup counts, and nothing else
+ * --------------------------------------------------------------------------------------------- */
+
+/* One packet of the send side, from send_submit until send_complete. */
+typedef struct MultiFDSendPacket {
+  /* Set by the host before send_submit, constant until send_complete returns. */
+  uint32_t struct_size; /* sizeof of the host's struct */
+  uint32_t slot;        /* which of the channel's packets in flight it is: 0 ... max_in_flight-1 */
+  uint64_t packet_num;
+  /* As in MultiFDSendParams. */
+  const uint8_t *MULTIFD_NULLABLE host;
+  const uint64_t *MULTIFD_NULLABLE normal;
+  const uint64_t *MULTIFD_NULLABLE zero;
+  const uint8_t *MULTIFD_NULLABLE reference;
+  uint32_t normal_num;
+  uint32_t zero_num;
+  uint32_t flags;
+
+  /* Set by send_complete, or before it. */
+  uint32_t next_packet_size;
+  MultiFDIOVec *iov; /* the slot's own array of params->iovs_max entries */
+  uint32_t iovs_num; /* 0 before send_submit */
+  uint32_t reserved;
+
+  /* The backend's own, for this slot of the channel. NULL at first, and then as it was left. */
+  void *MULTIFD_NULLABLE packet_data;
+} MultiFDSendPacket;
+
+/* One packet of the receive side, from recv_submit until recv_complete. No two packets of a channel
+ * that are in flight together have a page in common. */
+typedef struct MultiFDRecvPacket {
+  uint32_t struct_size;
+  uint32_t slot;
+  uint64_t packet_num;
+  /* As in MultiFDRecvParams. */
+  uint8_t *MULTIFD_NULLABLE host;
+  const uint64_t *MULTIFD_NULLABLE normal;
+  const uint64_t *MULTIFD_NULLABLE zero;
+  const uint8_t *MULTIFD_NULLABLE reference;
+  uint32_t normal_num;
+  uint32_t zero_num;
+  uint32_t flags;
+  uint32_t next_packet_size;
+
+  void *MULTIFD_NULLABLE packet_data;
+} MultiFDRecvPacket;
+
+/* ------------------------------------------------------------------------------------------------
  * The table
  * --------------------------------------------------------------------------------------------- */
 
@@ -335,8 +403,10 @@ typedef struct MultiFDMethods {
   const char *wire_format; /* NAME/N. Two backends that decode each other's payloads share one */
   const char *description; /* one line, no full stop */
 
-  uint32_t qemu_method;   /* MULTIFD_QEMU_METHOD_*, or _UNKNOWN */
-  uint32_t max_in_flight; /* 0: one packet at a time. Everything else is reserved */
+  uint32_t qemu_method; /* MULTIFD_QEMU_METHOD_*, or _UNKNOWN */
+  /* 0: one packet of a channel at a time, by send_prepare and recv. 1 ... MULTIFD_MAX_IN_FLIGHT (1.1):
+   * up to so many, in each direction that has its submit and complete. A host may have fewer. */
+  uint32_t max_in_flight;
   const MultiFDOption *MULTIFD_NULLABLE options;
   uint32_t options_num;
   uint32_t option_size; /* sizeof(MultiFDOption) of that header */
@@ -347,25 +417,49 @@ typedef struct MultiFDMethods {
   uint64_t (*payload_bound)(uint32_t page_size, uint32_t page_count);
 
   /* Prepares a channel: allocates, checks options. Any thread. On failure the host still calls
-   * send_cleanup, with compress_data as it was left. MULTIFD_OK or an error. Mandatory. */
-  int32_t (*send_setup)(MultiFDSendParams *params);
+   * send_cleanup, with compress_data as it was left. MULTIFD_OK or an error. Mandatory, as what
+   * follows, but for the direction that a SEND_ONLY or RECV_ONLY backend does not have. */
+  int32_t (*MULTIFD_NULLABLE send_setup)(MultiFDSendParams *params);
 
-  /* Gives back all that belongs to the channel. Must cope with compress_data NULL. Mandatory. */
-  void (*send_cleanup)(MultiFDSendParams *params);
+  /* Gives back all that belongs to the channel. Must cope with compress_data NULL, and with packets
+   * that were submitted and not completed: when it returns, no page of theirs is looked at or written
+   * any more. Mandatory. */
+  void (*MULTIFD_NULLABLE send_cleanup)(MultiFDSendParams *params);
 
   /* Encodes one packet: sets iov, iovs_num, next_packet_size. The channel's thread. Never blocks on
-   * anything but work. With normal_num 0 the payload is empty. MULTIFD_OK or an error. Mandatory. */
-  int32_t (*send_prepare)(MultiFDSendParams *params);
+   * anything but work. With normal_num 0 the payload is empty. MULTIFD_OK or an error. Mandatory, but
+   * where there is send_submit: there it may be NULL, and only a host of ABI 1.0 calls it. */
+  int32_t (*MULTIFD_NULLABLE send_prepare)(MultiFDSendParams *params);
 
   /* The receive side's setup and cleanup; as for send. Mandatory. */
-  int32_t (*recv_setup)(MultiFDRecvParams *params);
-  void (*recv_cleanup)(MultiFDRecvParams *params);
+  int32_t (*MULTIFD_NULLABLE recv_setup)(MultiFDRecvParams *params);
+  void (*MULTIFD_NULLABLE recv_cleanup)(MultiFDRecvParams *params);
 
   /* Decodes one packet: reads next_packet_size bytes and fills every page of `normal`. The channel's
    * thread; blocks in the read services only. The payload is hostile until proved otherwise: too
    * short, too long, or nonsense is MULTIFD_ERROR_CORRUPT, and no byte outside the pages is ever
-   * written. On any error the pages may hold anything. MULTIFD_OK or an error. Mandatory. */
-  int32_t (*recv)(MultiFDRecvParams *params);
+   * written. On any error the pages may hold anything. MULTIFD_OK or an error. Mandatory, but where
+   * there is recv_submit: there it may be NULL, and only a host of ABI 1.0 calls it. */
+  int32_t (*MULTIFD_NULLABLE recv)(MultiFDRecvParams *params);
+
+  /* --- ABI 1.1. NULL where max_in_flight is 0; of each direction both or none. --- */
+
+  /* Begins to encode one packet, and does not wait for it. The channel's thread. On failure the packet
+   * is not in flight. MULTIFD_OK or an error; after an error the host only cleans up. */
+  int32_t (*MULTIFD_NULLABLE send_submit)(MultiFDSendParams *params, MultiFDSendPacket *packet);
+
+  /* Waits until the packet is encoded: iov, iovs_num, next_packet_size are set when it returns. The
+   * channel's thread; of the packets that were submitted always the oldest. The backend no longer
+   * looks at the packet's pages then. MULTIFD_OK or an error. */
+  int32_t (*MULTIFD_NULLABLE send_complete)(MultiFDSendParams *params, MultiFDSendPacket *packet);
+
+  /* Reads next_packet_size bytes and begins to decode them, and does not wait for that. The read
+   * services work in here and not in recv_complete. As recv in all else. */
+  int32_t (*MULTIFD_NULLABLE recv_submit)(MultiFDRecvParams *params, MultiFDRecvPacket *packet);
+
+  /* Waits until every page of the packet is filled; from then on they are not written any more. A
+   * payload that turns out to be nonsense is MULTIFD_ERROR_CORRUPT here as well. */
+  int32_t (*MULTIFD_NULLABLE recv_complete)(MultiFDRecvParams *params, MultiFDRecvPacket *packet);
 } MultiFDMethods;
 
 /* The first members of a table: `static const MultiFDMethods table = { MULTIFD_METHODS_HEAD, ... }`. */
@@ -442,7 +536,35 @@ MULTIFD_PIN_AT(MultiFDRecvParams, flags, 96);
 MULTIFD_PIN_AT(MultiFDRecvParams, next_packet_size, 100);
 MULTIFD_PIN_AT(MultiFDRecvParams, reference, 104);
 
-MULTIFD_PIN(MultiFDMethods_size, sizeof(MultiFDMethods) == 128);
+MULTIFD_PIN(MultiFDSendPacket_size, sizeof(MultiFDSendPacket) == 88);
+MULTIFD_PIN_AT(MultiFDSendPacket, slot, 4);
+MULTIFD_PIN_AT(MultiFDSendPacket, packet_num, 8);
+MULTIFD_PIN_AT(MultiFDSendPacket, host, 16);
+MULTIFD_PIN_AT(MultiFDSendPacket, normal, 24);
+MULTIFD_PIN_AT(MultiFDSendPacket, zero, 32);
+MULTIFD_PIN_AT(MultiFDSendPacket, reference, 40);
+MULTIFD_PIN_AT(MultiFDSendPacket, normal_num, 48);
+MULTIFD_PIN_AT(MultiFDSendPacket, zero_num, 52);
+MULTIFD_PIN_AT(MultiFDSendPacket, flags, 56);
+MULTIFD_PIN_AT(MultiFDSendPacket, next_packet_size, 60);
+MULTIFD_PIN_AT(MultiFDSendPacket, iov, 64);
+MULTIFD_PIN_AT(MultiFDSendPacket, iovs_num, 72);
+MULTIFD_PIN_AT(MultiFDSendPacket, packet_data, 80);
+
+MULTIFD_PIN(MultiFDRecvPacket_size, sizeof(MultiFDRecvPacket) == 72);
+MULTIFD_PIN_AT(MultiFDRecvPacket, slot, 4);
+MULTIFD_PIN_AT(MultiFDRecvPacket, packet_num, 8);
+MULTIFD_PIN_AT(MultiFDRecvPacket, host, 16);
+MULTIFD_PIN_AT(MultiFDRecvPacket, normal, 24);
+MULTIFD_PIN_AT(MultiFDRecvPacket, zero, 32);
+MULTIFD_PIN_AT(MultiFDRecvPacket, reference, 40);
+MULTIFD_PIN_AT(MultiFDRecvPacket, normal_num, 48);
+MULTIFD_PIN_AT(MultiFDRecvPacket, zero_num, 52);
+MULTIFD_PIN_AT(MultiFDRecvPacket, flags, 56);
+MULTIFD_PIN_AT(MultiFDRecvPacket, next_packet_size, 60);
+MULTIFD_PIN_AT(MultiFDRecvPacket, packet_data, 64);
+
+MULTIFD_PIN(MultiFDMethods_size, sizeof(MultiFDMethods) == 160);
 MULTIFD_PIN_AT(MultiFDMethods, abi_major, 4);
 MULTIFD_PIN_AT(MultiFDMethods, abi_minor, 6);
 MULTIFD_PIN_AT(MultiFDMethods, struct_size, 8);
@@ -463,6 +585,10 @@ MULTIFD_PIN_AT(MultiFDMethods, send_prepare, 96);
 MULTIFD_PIN_AT(MultiFDMethods, recv_setup, 104);
 MULTIFD_PIN_AT(MultiFDMethods, recv_cleanup, 112);
 MULTIFD_PIN_AT(MultiFDMethods, recv, 120);
+MULTIFD_PIN_AT(MultiFDMethods, send_submit, 128);
+MULTIFD_PIN_AT(MultiFDMethods, send_complete, 136);
+MULTIFD_PIN_AT(MultiFDMethods, recv_submit, 144);
+MULTIFD_PIN_AT(MultiFDMethods, recv_complete, 152);
 
 #undef MULTIFD_PIN_AT
 #undef MULTIFD_PIN

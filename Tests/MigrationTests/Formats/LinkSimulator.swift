@@ -87,6 +87,7 @@ struct LinkSimulator {
     var startedAt = 0.0
     var encodedAt = 0.0
     var packet = Packet()
+    var choice: FormatChooser.Choice?
     /// What was tried with its pages, and µs of that.
     var trial: (index: Int, payload: Double, time: Double)?
     /// Bytes of it that have yet to be put in.
@@ -242,6 +243,7 @@ struct LinkSimulator {
     var (index, trial) = (channel.fixed ?? 0, Int?.none)
     if channel.fixed == nil {
       let choice = channel.chooser.choose(look, bytes: Int(Self.bytes))
+      channel.choice = choice
       (index, trial) = (choice.index, choice.trial)
       // What looking and choosing takes.
       channel.now += 2
@@ -280,7 +282,7 @@ struct LinkSimulator {
     func duration(_ microseconds: Double) -> Duration { .nanoseconds(Int(microseconds * 1000)) }
     let isShut = channel.arrived > receiveBuffer / 2
     channel.chooser.sent(
-      channel.packet.index, bytes: Int(Self.bytes), payload: Int(channel.packet.payload),
+      channel.choice!, bytes: Int(Self.bytes), payload: Int(channel.packet.payload),
       waiting: duration(channel.startedAt - channel.readAt),
       encoding: duration(channel.encodedAt - channel.startedAt),
       sending: duration(channel.now - channel.encodedAt),

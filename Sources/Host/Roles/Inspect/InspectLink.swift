@@ -167,7 +167,7 @@ struct RecordedBackends: PacketBackends {
         why: "the answer to its main hello says what that is",
         hint: "name the recording of it before the channels")
     }
-    let backend = try loader.load(wireFormat: format.name)
+    let backend = try loader.load(wireFormat: format.name, to: .receive)
     return (backend, try backend.parse([]))
   }
 }

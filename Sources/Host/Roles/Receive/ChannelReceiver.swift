@@ -42,19 +42,36 @@ struct ChannelReceiver {
   private func receive() throws {
     let channel = try session.register(try reader.begin(), socket, announced: announced)
     channel.counters.moved(bytes: MultiFDInit.size)
-    var packet = Packet(pageSize: pageSize)
+    let pool = PacketPool(pageSize: pageSize)
+    /// Waits for packets that backends are at work on.
+    func settle(until isDone: () -> Bool) throws {
+      while !isDone() { pool.put(try reader.complete()) }
+    }
     var stage: COLOStage?
-    while try reader.next(&packet) {
-      if packet.hasPages {
+    while true {
+      // Nothing has come yet: the time is well spent.
+      if reader.inFlight > 0, !reader.isReady { try settle { reader.inFlight == 0 } }
+      let box = pool.take()
+      guard try reader.next(&box.packet) else { break }
+      let isSync = box.packet.isSync
+      if box.packet.hasPages {
         // Known once the main channel has brought the block list, and from then on the same.
         let known = try stage ?? session.waitForStage()
         stage = known
         try channel.beginPages(at: reader.place)
-        try reader.take(&packet, into: known)
+        try reader.submit(box, into: known)
+        channel.counters.count(box.packet)
+        try settle { !reader.isFull }
+      } else {
+        channel.counters.count(box.packet)
+        pool.put(box)
       }
-      channel.counters.count(packet)
-      if packet.isSync { try channel.synced() }
+      if isSync {
+        try settle { reader.inFlight == 0 }
+        try channel.synced()
+      }
     }
+    try settle { reader.inFlight == 0 }
     channel.ended()
   }
 }

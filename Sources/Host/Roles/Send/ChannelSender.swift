@@ -16,7 +16,7 @@ final class ChannelSender {
   private let deltas: DeltaSender?
   private let numbers: PacketWriter.Numbers
   private let pageSize: Int
-  private var packet: Packet
+  private var box: PacketBox
   /// Zero pages that have not been told yet.
   private var found: [PageSource.Piece] = []
   var counters: Counters { writer.counters }
@@ -38,7 +38,7 @@ final class ChannelSender {
       formats, id: id, channels: { channels }, pageSize: pageSize, verify: verify)
     try encoders.open()
     writer = PacketWriter(socket, pageSize: pageSize)
-    packet = Packet(pageSize: pageSize)
+    box = encoders.pool.take()
   }
 
   /// Sends the init packet.
@@ -50,15 +50,15 @@ final class ChannelSender {
     defer { source.workerDone() }
     for _ in 0..<syncs.before { try sync() }
     while let piece = source.piece() {
-      if piece.block != packet.block {
+      if piece.block != box.packet.block {
         try finishBlock()
         begin(piece.block)
         deltas?.begin(piece.block, named: source.blocks[piece.block].name)
       }
       let zero = try source.scan(piece) { (offset) throws -> Void in
         if try takesDelta(offset, of: piece.block) { return }
-        packet.append(normal: UInt64(offset))
-        if packet.normal.count == packet.capacity {
+        box.packet.append(normal: UInt64(offset))
+        if box.packet.normal.count == box.packet.capacity {
           try flush()
           begin(piece.block)
         }
@@ -68,6 +68,7 @@ final class ChannelSender {
     }
     tell([], atLeast: 1)
     try finishBlock()
+    try encoders.settle(to: writer)
     for _ in 0..<syncs.after { try sync() }
   }
 
@@ -82,7 +83,7 @@ final class ChannelSender {
   private func begin(_ index: Int) {
     let block = source.blocks[index]
     // The block's mapping lives as long as the source, and this object has that.
-    packet.begin(block: index, named: block.name, host: block.base)
+    box.packet.begin(block: index, named: block.name, host: block.base)
   }
 
   /// Whether a page goes as a difference.
@@ -105,10 +106,13 @@ final class ChannelSender {
   }
 
   private func flush() throws {
-    guard packet.hasPages else { return }
-    packet.close(number: numbers.next())
-    try encoders.write(packet, to: writer)
+    guard box.packet.hasPages else { return }
+    box.packet.close(number: numbers.next())
+    try encoders.submit(box, to: writer)
+    box = encoders.pool.take()
   }
 
-  private func sync() throws { try encoders.sync(number: numbers.next(), in: &packet, to: writer) }
+  private func sync() throws {
+    try encoders.sync(number: numbers.next(), in: &box.packet, to: writer)
+  }
 }
