@@ -10,7 +10,7 @@ VERSION := $(shell sed -n 's/^package let multifdVersion = "\(.*\)"$$/\1/p' Sour
 BUILD := .build/release
 INSTALL_BUILD := .build-install
 PLUGINS := nocomp zlib zstd lz4
-EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip delta
+EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip delta pool
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 

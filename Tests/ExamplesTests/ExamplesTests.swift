@@ -39,6 +39,7 @@ enum Example: String, CaseIterable, CustomTestStringConvertible {
   case rleSwift = "rle-swift"
   case igzip
   case delta
+  case pool
 
   /// Those of one wire format.
   static let rle: [Example] = [.rleC, .rleCxx, .rleRust, .rleSwift]
@@ -48,7 +49,7 @@ enum Example: String, CaseIterable, CustomTestStringConvertible {
   /// What it is written in.
   var language: Language {
     switch self {
-    case .rleC, .igzip, .delta: .c
+    case .rleC, .igzip, .delta, .pool: .c
     case .rleCxx: .cxx
     case .rleRust: .rust
     case .rleSwift: .swift

@@ -42,7 +42,7 @@ import TestSupport
     let include = try GrownHeader.write(
       in: folder,
       [
-        ("const uint8_t *MULTIFD_NULLABLE reference;", ""),
+        ("  const uint8_t *MULTIFD_NULLABLE reference;\n}", "}"),
         ("sizeof(MultiFDSendParams) == 128", "sizeof(MultiFDSendParams) == 120"),
         ("sizeof(MultiFDRecvParams) == 112", "sizeof(MultiFDRecvParams) == 104"),
         ("MULTIFD_PIN_AT(MultiFDSendParams, reference, 120);", ""),
@@ -60,11 +60,11 @@ import TestSupport
     let report = try check(path)
     #expect(report.exitCode == 2)
     let message = report.failures.flatMap(\.findings).map(\.message).joined()
-    #expect(message.contains("ABI 2.0") && message.contains("1.0"), "\(message)")
+    #expect(message.contains("ABI 2.1") && message.contains("1.1"), "\(message)")
     let loader = PluginLoader(
       searchPath: PluginSearchPath(explicit: [folder.path], environment: [:], executable: ""))
     #expect { try loader.load(named: "future-major") } throws: { error in
-      "\(error)".contains("2.0") && "\(error)".contains("1.0")
+      "\(error)".contains("2.1") && "\(error)".contains("1.1")
     }
   }
 

@@ -77,6 +77,8 @@ struct Specimen: Sendable, CustomTestStringConvertible {
   let expected: Set<String>
   /// Only a full run finds it.
   let needsFullRun: Bool
+  /// Another one that is to be found beside it: of a backend of one direction, who has the other.
+  let beside: String?
 
   var testDescription: String { name }
 
@@ -91,7 +93,8 @@ struct Specimen: Sendable, CustomTestStringConvertible {
       let words = match.2.split(separator: " ").map(String.init)
       return Specimen(
         name: String(file.dropLast(2)), expected: words == ["nothing"] ? [] : Set(words),
-        needsFullRun: match.1 != nil)
+        needsFullRun: match.1 != nil,
+        beside: text.firstMatch(of: /\/\* beside: (.*?) \*\//).map { String($0.1) })
     }
   }()
 

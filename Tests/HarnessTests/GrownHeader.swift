@@ -9,7 +9,7 @@ enum GrownHeader {
 
   /// Text of today's header, and what the later one has in its place.
   static let changes: [(String, String)] = [
-    ("#define MULTIFD_ABI_MINOR 0", "#define MULTIFD_ABI_MINOR 1"),
+    ("#define MULTIFD_ABI_MINOR 1", "#define MULTIFD_ABI_MINOR 2"),
     (
       "  uint32_t type; /* MULTIFD_OPTION_* */\n  uint32_t reserved;",
       "  uint32_t type;\n  uint32_t reserved;\n  uint64_t later;"
@@ -24,16 +24,19 @@ enum GrownHeader {
     ),
     ("sizeof(MultiFDServices) == 56", "sizeof(MultiFDServices) == 64"),
     (
-      "  const uint8_t *MULTIFD_NULLABLE reference;",
-      "  const uint8_t *MULTIFD_NULLABLE reference;\n  uint64_t later[4];"
+      "  const uint8_t *MULTIFD_NULLABLE reference;\n}",
+      "  const uint8_t *MULTIFD_NULLABLE reference;\n  uint64_t later[4];\n}"
     ),
     ("sizeof(MultiFDSendParams) == 128", "sizeof(MultiFDSendParams) == 160"),
     ("sizeof(MultiFDRecvParams) == 112", "sizeof(MultiFDRecvParams) == 144"),
     (
-      "  int32_t (*recv)(MultiFDRecvParams *params);",
-      "  int32_t (*recv)(MultiFDRecvParams *params);\n  void *MULTIFD_NULLABLE later[3];"
+      "  void *MULTIFD_NULLABLE packet_data;\n}",
+      "  void *MULTIFD_NULLABLE packet_data;\n  uint64_t later[2];\n}"
     ),
-    ("sizeof(MultiFDMethods) == 128", "sizeof(MultiFDMethods) == 152"),
+    ("sizeof(MultiFDSendPacket) == 88", "sizeof(MultiFDSendPacket) == 104"),
+    ("sizeof(MultiFDRecvPacket) == 72", "sizeof(MultiFDRecvPacket) == 88"),
+    ("} MultiFDMethods;", "  void *MULTIFD_NULLABLE later[3];\n} MultiFDMethods;"),
+    ("sizeof(MultiFDMethods) == 160", "sizeof(MultiFDMethods) == 184"),
   ]
 
   /// A backend of that version asks for the service that was appended, where there is one: so the

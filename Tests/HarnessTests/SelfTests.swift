@@ -41,6 +41,12 @@ enum Run {
     let folder = try TemporaryFolder()
     var settings = Run.settings(
       try Compiler.compile(specimen.name, in: folder.path))
+    if let beside = specimen.beside {
+      let other = folder("beside")
+      try FileManager.default.createDirectory(atPath: other, withIntermediateDirectories: false)
+      _ = try Compiler.compile(beside, in: other)
+      settings.pluginFolders.insert(other, at: 0)
+    }
     let isSoak = ProcessInfo.processInfo.environment["MULTIFD_SOAK"] == "1"
     // Speed is nobody's fault, but for a few. And half of the time goes to a few tests that are
     // asked to let everything else pass by `make judge` only.
@@ -96,7 +102,7 @@ enum Run {
     let groups = Set(covered.compactMap { Catalogue.test($0)?.group })
     let proven: [TestGroup] = [
       .load, .abi, .options, .lifecycle, .roundtrip, .bounds, .hostile, .isolation, .order,
-      .determinism, .resources, .faults, .fuzz,
+      .flight, .determinism, .resources, .faults, .fuzz,
     ]
     #expect(groups.isSuperset(of: proven))
   }

@@ -30,7 +30,7 @@ struct Interop: ParsableCommand {
 
   @Option(
     help: """
-      Compressions: none, zlib, zstd; of relays also nocomp, lz4, igzip, rle-c, auto. Default: all.
+      Compressions: none, zlib, zstd; of relays also nocomp, lz4, igzip, rle-c, pool, auto. Default: all.
       """)
   var compression: List<String>?
 

@@ -7,10 +7,10 @@ import TestSupport
 struct RelayInterop {
   /// `none` is no `--compression` at all.
   static let compressions = [
-    "none", "nocomp", "zlib", "zstd", "lz4", "igzip", "rle-c", "auto",
+    "none", "nocomp", "zlib", "zstd", "lz4", "igzip", "rle-c", "pool", "auto",
   ]
 
-  private static let examples = ["igzip", "rle-c"]
+  private static let examples = ["igzip", "rle-c", "pool"]
 
   private static let pairs: [(QEMUVersion, QEMUVersion)] = [
     (.v100, .v100), (.v100, .v111), (.v111, .v100), (.v111, .v111), (.v72, .v72),

@@ -1,7 +1,7 @@
 /// What a test is for: the first half of its name.
 public enum TestGroup: String, Sendable, CaseIterable {
-  case load, abi, options, lifecycle, roundtrip, bounds, hostile, isolation, order, determinism
-  case resources, faults, golden, fuzz, perf
+  case load, abi, options, lifecycle, roundtrip, bounds, hostile, isolation, order, flight
+  case determinism, resources, faults, golden, fuzz, perf
 
   /// One line on the whole group.
   public var summary: String {
@@ -15,6 +15,7 @@ public enum TestGroup: String, Sendable, CaseIterable {
     case .hostile: "a payload that no honest peer sends is a clean error"
     case .isolation: "channels share nothing"
     case .order: "what the order of packets means"
+    case .flight: "several packets of a channel at a time, where a backend has them"
     case .determinism: "the same input gives the same bytes, where declared"
     case .resources: "what was taken is given back"
     case .faults: "memory and connection fail at every point"
@@ -62,7 +63,7 @@ public enum Catalogue {
   /// All tests.
   public static let all: [TestDescription] =
     load + abi + options + lifecycle + roundtrip + bounds + hostile + isolation + order
-    + determinism + resources + faults + golden + fuzz + perf
+    + flight + determinism + resources + faults + golden + fuzz + perf
 
   /// The test of that name.
   public static func test(_ id: String) -> TestDescription? { byID[id] }
@@ -88,12 +89,14 @@ public enum Catalogue {
     .init("abi/magic", "the table starts with MULTIFD_PLUGIN_MAGIC", gate: true),
     .init("abi/major", "the table is of the major that was asked for", gate: true),
     .init("abi/struct-size", "struct_size is that of the table's minor version", gate: true),
-    .init("abi/callbacks", "all mandatory callbacks are there", gate: true),
+    .init(
+      "abi/callbacks", "the callbacks of each direction are there, as max_in_flight has them",
+      gate: true),
     .init("abi/name", "the name is well-formed and the file is called libmultifd-NAME.so"),
     .init("abi/texts", "version, wire format and description are one line each, of their form"),
     .init("abi/capabilities", "only known capabilities, and one of STATEFUL and INDEPENDENT"),
     .init("abi/qemu-method", "qemu_method is one of QEMU's or UNKNOWN"),
-    .init("abi/reserved", "max_in_flight and the reserved members are 0"),
+    .init("abi/reserved", "the reserved members of options are 0"),
     .init(
       "abi/option-table", "options: names, types, ranges, defaults, help as the header demands"),
     .init("abi/bound", "payload_bound() is 0 for 0 pages, covers raw pages and never shrinks"),
@@ -211,6 +214,13 @@ public enum Catalogue {
     .init("order/independent-channel", "INDEPENDENT: packets decode on any channel, and alone"),
     .init("order/stateful-in-order", "STATEFUL: packets in order decode, whatever their sizes"),
     .init("order/stateful-disorder", "STATEFUL: packets out of order do no harm"),
+  ]
+
+  private static let flight: [TestDescription] = [
+    .init("flight/order", "each packet is complete when it is said to be, and is itself"),
+    .init("flight/cleanup", "cleanup may come while packets are in flight, and ends them"),
+    .init("flight/failure", "a payload that breaks off harms no packet that is in flight with it"),
+    .init("flight/channels", "channels in threads of their own, each with packets in flight"),
   ]
 
   private static let determinism: [TestDescription] = [

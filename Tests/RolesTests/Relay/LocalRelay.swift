@@ -1,5 +1,6 @@
 import Foundation
 import Migration
+import PluginLoader
 import Roles
 import SessionReplay
 import System
@@ -25,6 +26,7 @@ final class LocalRelay: Sendable {
   /// Starts it, on a port of loopback.
   init(
     to destination: Destination, _ compression: String? = nil,
+    loader: PluginLoader = TestBackends.loader,
     configure: (inout RelayOptions) -> Void = { _ in }
   ) throws {
     var options = RelayOptions(listen: .tcp(host: "127.0.0.1", port: 0), to: destination)
@@ -33,7 +35,7 @@ final class LocalRelay: Sendable {
     configure(&options)
     let state = System.Monitor(State())
     let relay = Relay(
-      options, loader: TestBackends.loader, log: { line in state.update { $0.log.append(line) } })
+      options, loader: loader, log: { line in state.update { $0.log.append(line) } })
     (self.relay, self.state) = (relay, state)
     try threads.start("relay") {
       let result = Result { () throws(Failure) in

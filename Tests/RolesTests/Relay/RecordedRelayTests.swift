@@ -1,5 +1,6 @@
 import Foundation
 import Migration
+import PluginLoader
 import Roles
 import SessionReplay
 import System
@@ -62,7 +63,8 @@ struct RelayedReception {
   private let folder: TemporaryFolder
 
   init(
-    _ lines: [Line], _ way: [String?], configure: (inout RelayOptions) -> Void = { _ in }
+    _ lines: [Line], _ way: [String?], loader: PluginLoader = TestBackends.loader,
+    configure: (inout RelayOptions) -> Void = { _ in }
   ) throws {
     folder = try TemporaryFolder(.memory(bytes: 64 << 20))
     store = folder("store")
@@ -73,7 +75,7 @@ struct RelayedReception {
     var trouble: (any Error)?
     /// Lets go of the receiver, and so of its sockets, when it returns.
     func run() -> Result<ReceiveSummary, Failure> {
-      let receiver = Receiver(options, loader: TestBackends.loader)
+      let receiver = Receiver(options, loader: loader)
       return Result { () throws(Failure) in
         try receiver.run { endpoint in
           do {
@@ -81,7 +83,8 @@ struct RelayedReception {
             for compression in way.reversed() {
               chain.insert(
                 try LocalRelay(
-                  to: Destination(to, isLink: true), compression, configure: configure), at: 0)
+                  to: Destination(to, isLink: true), compression, loader: loader,
+                  configure: configure), at: 0)
               to = chain[0].endpoint
             }
             source = FakeSource(lines, to: to)

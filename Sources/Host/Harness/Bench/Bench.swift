@@ -4,6 +4,7 @@
 import CHarness
 import Glibc
 import PluginAPI
+import PluginLoader
 import Synchronization
 
 /// One channel in both directions with nothing around it: no guard pages, no checks, what a host
@@ -11,13 +12,17 @@ import Synchronization
 ///
 /// @unchecked Sendable: used by one thread at a time.
 final class Bench: @unchecked Sendable {
-  private let library: Library
+  /// Who encodes, and who decodes: one library, or two of one direction each.
+  private let sending: Library
+  private let receiving: Library
   private let shape: Shape
-  private let options: OptionValues
+  private let options: (send: OptionValues, receive: OptionValues)
   private let services: UnsafeMutablePointer<MultiFDServices>
   private let send: UnsafeMutablePointer<MultiFDSendParams>
   private let receive: UnsafeMutablePointer<MultiFDRecvParams>
-  private let iov: UnsafeMutablePointer<MultiFDIOVec>
+  /// As many as can be in flight, each with its own array of pieces.
+  private let sent: UnsafeMutableBufferPointer<MultiFDSendPacket>
+  private let received: UnsafeMutableBufferPointer<MultiFDRecvPacket>
   private let normal: UnsafeMutablePointer<UInt64>
   let packets: Int
   private let source: UnsafeMutableRawPointer
@@ -27,6 +32,8 @@ final class Bench: @unchecked Sendable {
   private let wireSize: Int
   private var sizes: [Int]
   private var next: UnsafeMutableRawPointer
+  /// When the packet before was done, or this one begun.
+  private var mark: UInt64 = 0
   /// Whether both directions are set up.
   private(set) var isReady = false
 
@@ -48,11 +55,17 @@ final class Bench: @unchecked Sendable {
   init(
     _ library: Library, _ content: Content, packets: Int, options: [String: String], seed: UInt64
   ) {
-    self.library = library
+    // Who asks has seen to it that both directions are there.
+    let sending = (try? library.side(.send)) ?? library
+    let receiving = (try? library.side(.receive)) ?? library
+    (self.sending, self.receiving) = (sending, receiving)
     self.packets = packets
     let shape = Shape(library)
     self.shape = shape
-    self.options = OptionValues(library, options)
+    self.options = (
+      OptionValues(sending, sending === library ? options : [:]),
+      OptionValues(receiving, receiving === library ? options : [:])
+    )
     let packet = shape.pageCount * shape.pageSize
     let bound = library.bound(shape.pageSize, shape.pageCount)
     source = map(packets * packet, access: .writing)
@@ -67,7 +80,23 @@ final class Bench: @unchecked Sendable {
     }
     normal = .allocate(capacity: shape.pageCount)
     for page in 0..<shape.pageCount { normal[page] = UInt64(page * shape.pageSize) }
-    iov = .allocate(capacity: shape.pageCount + 16)
+    sent = .allocate(capacity: sending.depth(.send))
+    received = .allocate(capacity: receiving.depth(.receive))
+    memset(sent.baseAddress!, 0, sent.count * MemoryLayout<MultiFDSendPacket>.stride)
+    memset(received.baseAddress!, 0, received.count * MemoryLayout<MultiFDRecvPacket>.stride)
+    for slot in sent.indices {
+      sent[slot].struct_size = UInt32(MemoryLayout<MultiFDSendPacket>.size)
+      sent[slot].slot = UInt32(slot)
+      sent[slot].iov = .allocate(capacity: shape.pageCount + 16)
+      sent[slot].normal = UnsafePointer(normal)
+      sent[slot].normal_num = UInt32(shape.pageCount)
+    }
+    for slot in received.indices {
+      received[slot].struct_size = UInt32(MemoryLayout<MultiFDRecvPacket>.size)
+      received[slot].slot = UInt32(slot)
+      received[slot].normal = UnsafePointer(normal)
+      received[slot].normal_num = UInt32(shape.pageCount)
+    }
     services = .allocate(capacity: 1)
     send = .allocate(capacity: 1)
     receive = .allocate(capacity: 1)
@@ -106,11 +135,11 @@ final class Bench: @unchecked Sendable {
     send.pointee.page_count = UInt32(shape.pageCount)
     receive.pointee.page_count = UInt32(shape.pageCount)
     send.pointee.iovs_max = UInt32(shape.pageCount + 16)
-    send.pointee.iov = iov
+    send.pointee.iov = sent[0].iov
     send.pointee.services = UnsafePointer(services)
     receive.pointee.services = UnsafePointer(services)
-    send.pointee.options = self.options.values
-    receive.pointee.options = self.options.values
+    send.pointee.options = self.options.send.values
+    receive.pointee.options = self.options.receive.values
     // Lists and sizes are the same for every packet.
     send.pointee.normal = UnsafePointer(normal)
     receive.pointee.normal = UnsafePointer(normal)
@@ -119,8 +148,10 @@ final class Bench: @unchecked Sendable {
     let channel = OpaquePointer(Unmanaged.passUnretained(self).toOpaque())
     send.pointee.channel = channel
     receive.pointee.channel = channel
-    let sends = library.methods.send_setup(send) == MULTIFD_OK
-    isReady = library.methods.recv_setup(receive) == MULTIFD_OK && sends
+    guard let setUp = sending.methods.send_setup, let receiverSetUp = receiving.methods.recv_setup
+    else { return }
+    let sends = setUp(send) == MULTIFD_OK
+    isReady = receiverSetUp(receive) == MULTIFD_OK && sends
   }
 
   private static func of(_ channel: OpaquePointer) -> Bench {
@@ -128,8 +159,8 @@ final class Bench: @unchecked Sendable {
   }
 
   deinit {
-    library.methods.send_cleanup(send)
-    library.methods.recv_cleanup(receive)
+    sending.methods.send_cleanup?(send)
+    receiving.methods.recv_cleanup?(receive)
     let packet = shape.pageCount * shape.pageSize
     munmap(source, packets * packet)
     munmap(target, packets * packet)
@@ -137,44 +168,123 @@ final class Bench: @unchecked Sendable {
     services.deallocate()
     send.deallocate()
     receive.deallocate()
-    iov.deallocate()
+    for packet in sent { packet.iov.deallocate() }
+    sent.deallocate()
+    received.deallocate()
     normal.deallocate()
   }
 
   /// Encodes all packets, then decodes them; nil when a callback fails. Nanoseconds for each
-  /// packet.
+  /// packet: with several in flight, from the one before to it.
   func pass() -> Pass? {
-    let packet = shape.pageCount * shape.pageSize
     var result = Pass()
-    var at = wire
+    var at = wire, done = 0
+    mark = charness_now()
     for number in 0..<packets {
-      send.pointee.packet_num &+= 1
-      send.pointee.host = UnsafePointer(
-        (source + number * packet).assumingMemoryBound(to: UInt8.self))
-      send.pointee.iovs_num = 0
-      send.pointee.next_packet_size = 0
-      let used = charness_thread_time(), start = charness_now()
-      guard library.methods.send_prepare(send) == MULTIFD_OK else { return nil }
-      result.encode.append(charness_now() &- start)
-      result.encodeCPU &+= charness_thread_time() &- used
-      sizes[number] = Int(send.pointee.next_packet_size)
-      guard at + sizes[number] <= wire + wireSize else { return nil }
-      for piece in 0..<Int(send.pointee.iovs_num) {
-        memcpy(at, iov[piece].iov_base, iov[piece].iov_len)
-        at += iov[piece].iov_len
+      if number - done == sent.count {
+        guard finishEncoding(done, &at, &result) else { return nil }
+        done += 1
       }
+      guard encode(number, &result) else { return nil }
+    }
+    while done < packets {
+      guard finishEncoding(done, &at, &result) else { return nil }
+      done += 1
     }
     result.payload = at - wire
     next = wire
+    done = 0
+    mark = charness_now()
     for number in 0..<packets {
-      receive.pointee.packet_num &+= 1
-      receive.pointee.host = (target + number * packet).assumingMemoryBound(to: UInt8.self)
-      receive.pointee.next_packet_size = UInt32(sizes[number])
-      let used = charness_thread_time(), start = charness_now()
-      guard library.methods.recv(receive) == MULTIFD_OK else { return nil }
-      result.decode.append(charness_now() &- start)
-      result.decodeCPU &+= charness_thread_time() &- used
+      if number - done == received.count {
+        guard finishDecoding(done, &result) else { return nil }
+        done += 1
+      }
+      guard decode(number, &result) else { return nil }
+    }
+    while done < packets {
+      guard finishDecoding(done, &result) else { return nil }
+      done += 1
     }
     return result
+  }
+
+  /// Calls the backend; what its thread has had of the processor is added to `used`.
+  private func call(_ used: inout UInt64, _ body: () -> Int32?) -> Bool {
+    let before = charness_thread_time()
+    defer { used &+= charness_thread_time() &- before }
+    return body() == MULTIFD_OK
+  }
+
+  private func encode(_ number: Int, _ result: inout Pass) -> Bool {
+    let packet = shape.pageCount * shape.pageSize, slot = number % sent.count
+    send.pointee.packet_num &+= 1
+    let host = UnsafePointer((source + number * packet).assumingMemoryBound(to: UInt8.self))
+    if sent.count == 1 { mark = charness_now() }
+    guard let submit = sending.methods.send_submit else {
+      send.pointee.host = host
+      send.pointee.iovs_num = 0
+      send.pointee.next_packet_size = 0
+      guard call(&result.encodeCPU, { sending.methods.send_prepare?(send) }) else { return false }
+      sent[slot].iovs_num = send.pointee.iovs_num
+      sent[slot].next_packet_size = send.pointee.next_packet_size
+      return true
+    }
+    sent[slot].packet_num = send.pointee.packet_num
+    sent[slot].host = host
+    sent[slot].iovs_num = 0
+    sent[slot].next_packet_size = 0
+    return call(&result.encodeCPU) { submit(send, sent.baseAddress! + slot) }
+  }
+
+  /// Waits for a packet, notes what it took, and puts its payload behind the others'.
+  private func finishEncoding(
+    _ number: Int, _ at: inout UnsafeMutableRawPointer, _ result: inout Pass
+  ) -> Bool {
+    let slot = sent.baseAddress! + number % sent.count
+    if sending.methods.send_submit != nil {
+      guard call(&result.encodeCPU, { sending.methods.send_complete?(send, slot) }) else {
+        return false
+      }
+    }
+    let now = charness_now()
+    result.encode.append(now &- mark)
+    mark = now
+    sizes[number] = Int(slot.pointee.next_packet_size)
+    guard at + sizes[number] <= wire + wireSize else { return false }
+    for piece in 0..<Int(slot.pointee.iovs_num) {
+      memcpy(at, slot.pointee.iov[piece].iov_base, slot.pointee.iov[piece].iov_len)
+      at += slot.pointee.iov[piece].iov_len
+    }
+    return true
+  }
+
+  private func decode(_ number: Int, _ result: inout Pass) -> Bool {
+    let packet = shape.pageCount * shape.pageSize, slot = number % received.count
+    receive.pointee.packet_num &+= 1
+    let host = (target + number * packet).assumingMemoryBound(to: UInt8.self)
+    if received.count == 1 { mark = charness_now() }
+    guard let submit = receiving.methods.recv_submit else {
+      receive.pointee.host = host
+      receive.pointee.next_packet_size = UInt32(sizes[number])
+      return call(&result.decodeCPU) { receiving.methods.recv?(receive) }
+    }
+    received[slot].packet_num = receive.pointee.packet_num
+    received[slot].host = host
+    received[slot].next_packet_size = UInt32(sizes[number])
+    return call(&result.decodeCPU) { submit(receive, received.baseAddress! + slot) }
+  }
+
+  private func finishDecoding(_ number: Int, _ result: inout Pass) -> Bool {
+    if receiving.methods.recv_submit != nil {
+      let slot = received.baseAddress! + number % received.count
+      guard call(&result.decodeCPU, { receiving.methods.recv_complete?(receive, slot) }) else {
+        return false
+      }
+    }
+    let now = charness_now()
+    result.decode.append(now &- mark)
+    mark = now
+    return true
   }
 }

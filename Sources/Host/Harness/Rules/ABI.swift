@@ -13,11 +13,11 @@ enum ABI {
     "abi/name": name, "abi/texts": texts, "abi/capabilities": capabilities,
     "abi/qemu-method": qemuMethod, "abi/reserved": reserved, "abi/option-table": OptionTable.check,
     "abi/bound": bound, "abi/qemu-bound": qemuBound, "abi/constant": constant,
-    "abi/later-host": laterHost, "abi/any-place": anyPlace, "abi/host-accepts": hostAccepts,
+    "abi/later-host": laterHost, "abi/any-place": anyPlace, "abi/host-accepts": HostAccepts.check,
   ]
 
   /// sizeof(MultiFDMethods) of each minor version that this harness knows.
-  static let sizes: [UInt16: UInt32] = [0: 128]
+  static let sizes: [UInt16: UInt32] = [0: 128, 1: 160]
 
   /// What has to be right before anything can be called. Reports and throws.
   static func checkHead(_ table: UnsafeRawPointer, _ context: Context) throws(Stop) {
@@ -39,14 +39,49 @@ enum ABI {
       size == wanted ?? size && size >= sizes[0]!, as: "abi/struct-size",
       "struct_size is \(size), a table of ABI \(major).\(minor) has "
         + (wanted.map { "\($0)" } ?? "at least \(sizes[0]!)"))
-    let callbacks = [
-      "payload_bound", "send_setup", "send_cleanup", "send_prepare", "recv_setup", "recv_cleanup",
-      "recv",
-    ]
-    for (index, name) in callbacks.enumerated() {
-      try context.require(
-        Library.word(table, 72 + 8 * index) != 0, as: "abi/callbacks", "there is no \(name)()")
+    if let wrong = callbacks(table, size: size) {
+      try context.require(false, as: "abi/callbacks", wrong)
     }
+  }
+
+  /// What is wrong with a table's callbacks: each direction has all of its own, or says that it has
+  /// none, and submits packets or has one at a time.
+  private static func callbacks(_ table: UnsafeRawPointer, size: UInt32) -> String? {
+    func isThere(_ offset: Int) -> Bool {
+      offset + 8 <= Int(size) && Library.word(table, offset) != 0
+    }
+    guard isThere(72) else { return "there is no payload_bound()" }
+    let capabilities = table.loadUnaligned(fromByteOffset: 12, as: UInt32.self)
+    let flight = table.loadUnaligned(fromByteOffset: 52, as: UInt32.self)
+    if flight > MULTIFD_MAX_IN_FLIGHT {
+      return "max_in_flight is \(flight), the most is \(MULTIFD_MAX_IN_FLIGHT)"
+    }
+    var flies = false
+    for (prefix, packet, first, submit, without) in [
+      ("send", "send_prepare", 80, 128, MULTIFD_CAP_RECV_ONLY),
+      ("recv", "recv", 104, 144, MULTIFD_CAP_SEND_ONLY),
+    ] {
+      let names = ["\(prefix)_setup", "\(prefix)_cleanup", packet]
+      let late = ["\(prefix)_submit", "\(prefix)_complete"]
+      let all = names.indices.map { (names[$0], first + 8 * $0) }
+      let both = late.indices.map { (late[$0], submit + 8 * $0) }
+      if capabilities & without != 0 {
+        if let (name, _) = (all + both).first(where: { isThere($0.1) }) {
+          return "there is \(name)() in a direction that it says it does not have"
+        }
+        continue
+      }
+      let submits = isThere(both[0].1)
+      if submits != isThere(both[1].1) {
+        return "there is one of \(both[0].0)() and \(both[1].0)()"
+      }
+      if submits, flight == 0 { return "there is \(both[0].0)(), but max_in_flight is 0" }
+      flies = flies || submits
+      for (name, offset) in all where !isThere(offset) && !(submits && name == packet) {
+        return "there is no \(name)()"
+      }
+    }
+    return flight > 0 && !flies ? "max_in_flight is \(flight), but nothing submits a packet" : nil
   }
 
   private static func isLine(_ text: String?, limit: Int) -> Bool {
@@ -83,11 +118,14 @@ enum ABI {
     let known =
       MULTIFD_CAP_STATEFUL | MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC
       | MULTIFD_CAP_STABLE_INPUT | MULTIFD_CAP_REFERENCE | MULTIFD_CAP_ZERO_COPY
+      | MULTIFD_CAP_SEND_ONLY | MULTIFD_CAP_RECV_ONLY
     let unknown = library.methods.capabilities & ~known
     context.check(unknown == 0, "sets the unknown capability 0x\(String(unknown, radix: 16))")
     context.check(
       library.has(MULTIFD_CAP_STATEFUL) != library.has(MULTIFD_CAP_INDEPENDENT),
       "does not set exactly one of STATEFUL and INDEPENDENT")
+    context.check(
+      library.has(.send) || library.has(.receive), "sets both SEND_ONLY and RECV_ONLY")
   }
 
   @Sendable private static func qemuMethod(_ context: Context) throws(Stop) {
@@ -106,8 +144,6 @@ enum ABI {
     guard library.methods.abi_minor <= UInt16(MULTIFD_ABI_MINOR) else {
       throw .skipped("a later minor version may use them")
     }
-    let inFlight = library.methods.max_in_flight
-    context.check(inFlight == 0, "max_in_flight is \(inFlight)")
     for option in library.options where option.reserved != 0 {
       context.fail("option \(option.name ?? "?"): reserved is \(option.reserved)")
     }
@@ -203,72 +239,6 @@ enum ABI {
       lane.honestyRule = "roundtrip/basic"
       for count in [8, 1, 3] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
       lane.close()
-    }
-  }
-
-  /// Through PluginLoader, as the real host does it: search path, owner and mode, probe, table,
-  /// channels.
-  @Sendable private static func hostAccepts(_ context: Context) throws(Stop) {
-    let library = try context.library
-    guard let path = realPath(library.path), let slash = path.lastIndex(of: "/") else {
-      context.fail("the file is gone")
-      throw .failed
-    }
-    let folders = PluginSearchPath(
-      explicit: [slash == path.startIndex ? "/" : String(path[..<slash])], environment: [:],
-      executable: "")
-    do {
-      let backend = try PluginLoader(searchPath: folders).load(named: library.name)
-      let options = try backend.parse(context.order.options.map { (key: $0.key, value: $0.value) })
-      let (size, count) = (library.pageSize, 16)
-      let source = Block(pageSize: size, pages: count, kind: .source)
-      let target = Block(pageSize: size, pages: count, kind: .target)
-      var random = context.random()
-      source.fill(&random, Lane.mix)
-      source.allow(.reading)
-      let send = try backend.makeSender(
-        id: 0, channels: 1, pageSize: size, pageCount: count, options: options)
-      let wire = WireBuffer()
-      let receive = try backend.makeReceiver(
-        id: 0, channels: 1, pageSize: size, pageCount: count, options: options, source: wire)
-      for number in 1...3 as ClosedRange<UInt64> {
-        let offsets = Array(source.offsets.prefix(count / Int(number)))
-        try offsets.withUnsafeBufferPointer { normal in
-          let empty = UnsafeBufferPointer<UInt64>(start: nil, count: 0)
-          let payload = try send.prepare(
-            host: source.base, normal: normal, zero: empty, flags: 0, packetNumber: number)
-          wire.bytes = payload.iov.flatMap {
-            Array(UnsafeRawBufferPointer(start: $0.iov_base, count: $0.iov_len))
-          }
-          try receive.receive(
-            host: target.base, normal: normal, zero: empty, payloadSize: payload.size, flags: 0,
-            packetNumber: number)
-        }
-        for offset in offsets where !source.equals(target, at: offset) {
-          context.fail("the page at \(offset) of packet \(number) has not come through the host")
-        }
-      }
-    } catch {
-      context.fail("\(error)")
-    }
-  }
-
-  /// A connection in memory.
-  private final class WireBuffer: PayloadSource {
-    var bytes: [UInt8] = []
-
-    struct AtEnd: Error {}
-
-    func read(into buffer: UnsafeMutableRawBufferPointer) throws {
-      guard buffer.count <= bytes.count else { throw AtEnd() }
-      buffer.copyBytes(from: bytes.prefix(buffer.count))
-      bytes.removeFirst(buffer.count)
-    }
-
-    func readv(_ pieces: UnsafeBufferPointer<MultiFDIOVec>) throws {
-      for piece in pieces {
-        try read(into: UnsafeMutableRawBufferPointer(start: piece.iov_base, count: piece.iov_len))
-      }
     }
   }
 }

@@ -1,3 +1,4 @@
+import PluginLoader
 import Synchronization
 
 /// Collects what a test has to say. Used by all threads of a test.
@@ -68,8 +69,30 @@ final class Context: @unchecked Sendable {
       reporter.say(
         .backend(
           name: library.name, version: library.version, wireFormat: library.wireFormat))
+      if !library.has(.send) || !library.has(.receive) { library.partner = partner(of: library) }
       return library
     }
+  }
+
+  /// Another backend of the same wire format, with the direction that is missing.
+  private func partner(of library: Library) -> Library? {
+    // A reporter of its own: the other library is not what is tried here.
+    let silent = Reporter(test: order.test) { _ in }
+    let missing = library.has(.send) ? Backend.Direction.receive : .send
+    for path in OtherBackends.paths(self) {
+      var order = order
+      order.path = path
+      order.options = [:]
+      // One that cannot be opened is nobody's partner; nor is one that has no partner itself.
+      guard let other = try? Library.open(path, Context(order, silent)) else { continue }
+      if other.wireFormat == library.wireFormat, other.has(missing) { return other }
+    }
+    return nil
+  }
+
+  /// The values that a run was given, for the library that they were given for.
+  func options(of library: Library) -> [String: String] {
+    opened == nil || library === opened ? order.options : [:]
   }
 
   /// The same test with options of its own, and fewer rounds. What it finds says so.

@@ -1,6 +1,7 @@
 import CHarness
 import Glibc
 import PluginAPI
+import PluginLoader
 import Synchronization
 
 /// `perf`: how fast it is, and what that means on a link. Nothing here fails but a callback, and a
@@ -201,7 +202,9 @@ enum Perf {
 
   @Sendable private static func scaling(_ context: Context) throws(Stop) {
     let library = try context.library
-    if cores > 1 {
+    // Who has packets in flight waits for them, which is no lock.
+    let depth = try max(library.side(.send).depth(.send), library.side(.receive).depth(.receive))
+    if cores > 1, depth == 1 {
       let alone = sleeps(context, library, channels: 1)
       // The most of some: where the threads have not met there was nothing to wait for.
       let together = (0..<3).map { _ in sleeps(context, library, channels: 4) }.max() ?? 0

@@ -14,7 +14,7 @@ package enum Rules {
     [
       Load.bodies, ABI.bodies, Options.bodies, Lifecycle.bodies,
       Roundtrip.bodies, Bounds.bodies, Hostile.bodies, Isolation.bodies,
-      Order.bodies, Determinism.bodies, Resources.bodies, Faults.bodies,
+      Order.bodies, InFlight.bodies, Determinism.bodies, Resources.bodies, Faults.bodies,
       Golden.bodies,
       Fuzz.bodies, Perf.bodies,
     ].reduce(into: [:]) { all, some in all.merge(some) { first, _ in first } }
@@ -30,7 +30,7 @@ package enum Rules {
       return
     }
     do {
-      if !order.test.hasPrefix("load/") { _ = try context.library }
+      if !order.test.hasPrefix("load/") { try Sides.check(order.test, try context.library) }
       Block.report(to: reporter)
       context.noteState()
       try body(context)

@@ -59,7 +59,8 @@ enum CallStatus: Equatable, CustomStringConvertible {
     case MULTIFD_ERROR_OPTION where !callback.hasSuffix("setup"),
       MULTIFD_ERROR_UNSUPPORTED where !callback.hasSuffix("setup"):
       odd(", which only setup may")
-    case MULTIFD_ERROR_CORRUPT where callback != "recv": odd(", but there is no payload")
+    case MULTIFD_ERROR_CORRUPT where !callback.hasPrefix("recv") || callback.hasSuffix("setup"):
+      odd(", but there is no payload")
     case MULTIFD_ERROR_INTERNAL...MULTIFD_ERROR_CORRUPT: break
     default: if !host.hasFailedService { odd(", which the header does not know") }
     }

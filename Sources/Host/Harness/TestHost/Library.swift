@@ -2,6 +2,7 @@ import CHarness
 import CLinux
 import Glibc
 import PluginAPI
+import PluginLoader
 
 /// A backend's library, open, with its raw table.
 ///
@@ -19,6 +20,9 @@ final class Library: @unchecked Sendable {
   let wireFormat: String
   /// What was printed while it was opened and asked for its table.
   let printed: String
+  /// For a backend of one direction: another of its wire format, which has the other one. Set when it
+  /// is opened for a test, before anything else is done with it.
+  var partner: Library?
 
   typealias Entry = @convention(c) (UInt32) -> UnsafeRawPointer?
 
@@ -102,6 +106,28 @@ final class Library: @unchecked Sendable {
   /// QEMU's method bits in the flags of its packets.
   var methodFlags: UInt32 {
     methods.qemu_method == MULTIFD_QEMU_METHOD_UNKNOWN ? 0 : methods.qemu_method
+  }
+
+  /// Whether it has a direction.
+  func has(_ direction: Backend.Direction) -> Bool {
+    !has(direction == .send ? MULTIFD_CAP_RECV_ONLY : MULTIFD_CAP_SEND_ONLY)
+  }
+
+  /// Who does a direction for it: itself, or its partner.
+  func side(_ direction: Backend.Direction) throws(Stop) -> Library {
+    if has(direction) { return self }
+    guard let partner else {
+      throw .missed(
+        "it \(direction == .send ? "decodes" : "encodes") only, and no other backend of "
+          + "\(wireFormat) is found (--plugin-dir)")
+    }
+    return partner
+  }
+
+  /// How many packets of a channel it has at a time.
+  func depth(_ direction: Backend.Direction) -> Int {
+    let submits = direction == .send ? methods.send_submit != nil : methods.recv_submit != nil
+    return submits ? max(1, min(Int(methods.max_in_flight), Int(MULTIFD_MAX_IN_FLIGHT))) : 1
   }
 
   var isStateful: Bool { has(MULTIFD_CAP_STATEFUL) }

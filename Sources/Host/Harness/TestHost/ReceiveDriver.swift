@@ -1,6 +1,7 @@
 import CHarness
 import Glibc
 import PluginAPI
+import PluginLoader
 
 /// The receive side of one channel, as SendDriver.
 ///
@@ -15,8 +16,9 @@ final class ReceiveDriver: @unchecked Sendable {
   let params: UnsafeMutablePointer<MultiFDRecvParams>
   private let context: Context
   private let paramsMemory: GuardedMemory
-  private let normal: PageLists
-  private let zero: PageLists
+  private let slots: [ReceiveRoom]
+  /// Which of them packets are in, the oldest first.
+  private var flight: Flight
   private var isOpen = true
   private var packet: UInt64 = 0
   /// The packets that it was given; empty unless it `remembers` them.
@@ -37,13 +39,14 @@ final class ReceiveDriver: @unchecked Sendable {
   ) throws(Stop) {
     self.context = context
     self.shape = shape
-    if let other { library = other } else { library = try context.library }
-    self.options = OptionValues(library, options ?? (other == nil ? context.order.options : [:]))
+    if let other { library = other } else { library = try context.library.side(.receive) }
+    self.options = OptionValues(library, options ?? context.options(of: library))
     host = TestHost(
       context, memory: shape.memory, extra: shape.extra, filling: shape.filling)
     host.memory.failingAllocation = failingAllocation
-    normal = PageLists(capacity: shape.pageCount)
-    zero = PageLists(capacity: shape.pageCount)
+    let depth = library.depth(.receive)
+    flight = Flight(depth: depth)
+    slots = (0..<depth).map { ReceiveRoom($0, shape) }
     let size = MemoryLayout<MultiFDRecvParams>.size
     paramsMemory = GuardedMemory(
       size + shape.extra, alignment: 8, kind: .params, behind: shape.behind)
@@ -59,15 +62,18 @@ final class ReceiveDriver: @unchecked Sendable {
     params.pointee.channel = host.channel
     params.pointee.options = self.options.values
     // The host is this driver's, as params are, and calls nothing when the driver is gone.
-    host.sizes = { [params] in
-      CallTrace.Sizes(
-        pages: Int(params.pointee.normal_num), payload: Int(params.pointee.next_packet_size))
+    host.sizes = { [slots] in
+      // Of a backend with packets in flight: the largest of them is good enough for a picture.
+      let packets = slots.map(\.packet.pointee)
+      return CallTrace.Sizes(
+        pages: Int(packets.map(\.normal_num).max() ?? 0),
+        payload: Int(packets.map(\.next_packet_size).max() ?? 0))
     }
     if setUp { self.setUp() }
   }
 
   /// recv_setup, once.
-  func setUp() { setup = call("recv_setup") { library.methods.recv_setup(params) } }
+  func setUp() { setup = call("recv_setup") { library.methods.recv_setup!(params) } }
 
   deinit { close() }
 
@@ -76,9 +82,11 @@ final class ReceiveDriver: @unchecked Sendable {
     guard isOpen else { return }
     isOpen = false
     _ = host.call("recv_cleanup", UInt32(shape.id), packet) {
-      library.methods.recv_cleanup(params)
+      library.methods.recv_cleanup!(params)
       return MULTIFD_OK
     }
+    // What was in flight is not looked at any more, and not written to.
+    slots.forEach { $0.hide() }
     host.memory.checkEmpty("recv_cleanup")
   }
 
@@ -98,9 +106,22 @@ final class ReceiveDriver: @unchecked Sendable {
     return CallStatus(status, of: name.description, host, context)
   }
 
-  /// Decodes one packet into the pages of `block` at `offsets`. `announced` is what the header says
-  /// of the payload's size, which is also what the connection delivers unless `payload` has less.
+  /// Decodes one packet into the pages of `block` at `offsets`, while no other is in flight.
+  /// `announced` is what the header says of the payload's size, which is also what the connection
+  /// delivers unless `payload` has less.
   func receive(
+    _ payload: [UInt8], announced: Int? = nil, _ block: Block?, _ offsets: [UInt64],
+    zero zeroes: [UInt64] = [], number: UInt64? = nil, reference: Block? = nil
+  ) -> CallStatus {
+    let status = submit(
+      payload, announced: announced, block, offsets, zero: zeroes, number: number,
+      reference: reference)
+    return status.isOK ? complete() : status
+  }
+
+  /// Has one more packet decoded; there is room for as many as the backend has in flight. One that
+  /// has one packet at a time has decoded it then.
+  func submit(
     _ payload: [UInt8], announced: Int? = nil, _ block: Block?, _ offsets: [UInt64],
     zero zeroes: [UInt64] = [], number: UInt64? = nil, reference: Block? = nil
   ) -> CallStatus {
@@ -109,28 +130,63 @@ final class ReceiveDriver: @unchecked Sendable {
       past.append(
         Past(payload: payload, announced: announced, offsets: offsets, reference: reference))
     }
-    params.pointee.packet_num = packet
-    params.pointee.host =
-      offsets.isEmpty ? nil : block?.base.assumingMemoryBound(to: UInt8.self)
-    params.pointee.normal = normal.show(offsets)
-    params.pointee.zero = zero.show(zeroes)
-    params.pointee.normal_num = UInt32(offsets.count)
-    params.pointee.zero_num = UInt32(zeroes.count)
-    params.pointee.flags = library.methodFlags | shape.flags
-    params.pointee.next_packet_size = UInt32(announced ?? payload.count)
-    params.pointee.reference =
-      reference.map { UnsafePointer($0.base.assumingMemoryBound(to: UInt8.self)) }
-    let status = call("recv", payload: payload, announced: announced ?? payload.count) {
-      library.methods.recv(params)
+    let slot = slots[flight.push()!], size = announced ?? payload.count
+    slot.take(
+      block, offsets, zeroes, library.methodFlags | shape.flags, packet, size, reference)
+    let status: CallStatus, name: String
+    if let submit = library.methods.recv_submit {
+      let before = slot.packet.pointee
+      name = "recv_submit"
+      status = call("recv_submit", payload: payload, announced: size) {
+        submit(params, slot.packet)
+      }
+      checkPacket(slot, before, name)
+    } else {
+      slot.show(in: params)
+      name = "recv"
+      status = call("recv", payload: payload, announced: size) { library.methods.recv!(params) }
+      slot.hide()
+      block?.settle(offsets)
     }
-    normal.hide()
-    zero.hide()
-    block?.settle(offsets)
-    if status.isOK, host.unread > 0, !host.hasFailedService {
+    if !status.isOK {
+      // Nobody waits for it.
+      slot.hide()
+      flight.cancelLast()
+    } else if host.unread > 0, !host.hasFailedService {
       context.fail(
-        "recv() returns OK and leaves \(host.unread) of \(announced ?? payload.count) bytes unread",
+        "\(name)() returns OK and leaves \(host.unread) of \(size) bytes unread",
         as: "bounds/payload-read")
     }
     return status
+  }
+
+  /// Waits for the packet that was submitted first.
+  func complete() -> CallStatus {
+    let slot = slots[flight.pop()!]
+    guard let complete = library.methods.recv_complete, library.methods.recv_submit != nil else {
+      return .ok
+    }
+    let before = slot.packet.pointee
+    let status = call("recv_complete") { complete(params, slot.packet) }
+    checkPacket(slot, before, "recv_complete")
+    slot.hide()
+    slot.block?.settle(slot.offsets)
+    return status
+  }
+
+  /// How many packets were submitted and not completed.
+  var inFlight: Int { flight.count }
+  /// How many can be.
+  var depth: Int { slots.count }
+
+  /// Of a packet in flight, only packet_data is the backend's to set.
+  private func checkPacket(_ slot: ReceiveRoom, _ before: MultiFDRecvPacket, _ callback: String) {
+    var expected = before
+    expected.packet_data = slot.packet.pointee.packet_data
+    if memcmp(&expected, slot.packet, MemoryLayout<MultiFDRecvPacket>.size) != 0 {
+      context.fail(
+        "\(callback)() changes members of the packet that are the host's", as: "bounds/params")
+      slot.packet.pointee = expected
+    }
   }
 }

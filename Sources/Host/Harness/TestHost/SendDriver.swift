@@ -1,6 +1,7 @@
 import CHarness
 import Glibc
 import PluginAPI
+import PluginLoader
 
 /// One packet's payload, gathered as the kernel would.
 struct Payload {
@@ -23,12 +24,10 @@ final class SendDriver: @unchecked Sendable {
   let params: UnsafeMutablePointer<MultiFDSendParams>
   private let context: Context
   private let paramsMemory: GuardedMemory
-  private let iov: GuardedMemory
-  private let normal: PageLists
-  private let zero: PageLists
+  private let slots: [SendRoom]
+  /// Which of them packets are in, the oldest first.
+  private var flight: Flight
   private var isOpen = true
-  /// The payload of the packet before and the pieces it was gathered from, to see that they stay.
-  private var last: (pieces: [MultiFDIOVec], bytes: [UInt8])?
   private var packet: UInt64 = 0
 
   var iovsMax: Int { shape.pageCount + 16 }
@@ -39,15 +38,14 @@ final class SendDriver: @unchecked Sendable {
   ) throws(Stop) {
     self.context = context
     self.shape = shape
-    library = try context.library
-    self.options = OptionValues(library, options ?? context.order.options)
+    library = try context.library.side(.send)
+    self.options = OptionValues(library, options ?? context.options(of: library))
     host = TestHost(
       context, memory: shape.memory, extra: shape.extra, filling: shape.filling)
     host.memory.failingAllocation = failingAllocation
-    normal = PageLists(capacity: shape.pageCount)
-    zero = PageLists(capacity: shape.pageCount)
-    // Exactly iovs_max entries in front of the guard page.
-    iov = GuardedMemory((shape.pageCount + 16) * 16, alignment: 16, kind: .iov)
+    let depth = library.depth(.send)
+    flight = Flight(depth: depth)
+    slots = (0..<depth).map { SendRoom($0, shape) }
     let size = MemoryLayout<MultiFDSendParams>.size
     paramsMemory = GuardedMemory(
       size + shape.extra, alignment: 8, kind: .params, behind: shape.behind)
@@ -63,17 +61,20 @@ final class SendDriver: @unchecked Sendable {
     params.pointee.services = host.services
     params.pointee.channel = host.channel
     params.pointee.options = self.options.values
-    params.pointee.iov = iov.base.assumingMemoryBound(to: MultiFDIOVec.self)
+    params.pointee.iov = slots[0].iovs
     // The host is this driver's, as params are, and calls nothing when the driver is gone.
-    host.sizes = { [params] in
-      CallTrace.Sizes(
-        pages: Int(params.pointee.normal_num), payload: Int(params.pointee.next_packet_size))
+    host.sizes = { [params, slots] in
+      // Of a backend with packets in flight: the largest of them is good enough for a picture.
+      let packets = slots.map(\.packet.pointee)
+      return CallTrace.Sizes(
+        pages: Int(packets.map(\.normal_num).max() ?? params.pointee.normal_num),
+        payload: Int(packets.map(\.next_packet_size).max() ?? params.pointee.next_packet_size))
     }
     if setUp { self.setUp() }
   }
 
   /// send_setup, once.
-  func setUp() { setup = call("send_setup") { library.methods.send_setup(params) } }
+  func setUp() { setup = call("send_setup") { library.methods.send_setup!(params) } }
 
   deinit { close() }
 
@@ -81,11 +82,13 @@ final class SendDriver: @unchecked Sendable {
   func close() {
     guard isOpen else { return }
     isOpen = false
-    checkLast()
+    slots.forEach(checkLast)
     _ = host.call("send_cleanup", UInt32(shape.id), packet) {
-      library.methods.send_cleanup(params)
+      library.methods.send_cleanup!(params)
       return MULTIFD_OK
     }
+    // What was in flight is not looked at any more.
+    slots.forEach { $0.hide() }
     host.memory.checkEmpty("send_cleanup")
   }
 
@@ -109,41 +112,86 @@ final class SendDriver: @unchecked Sendable {
     }
   }
 
-  /// Prepares one packet: the pages of `block` at `offsets`.
+  /// Encodes one packet, while no other is in flight: the pages of `block` at `offsets`.
   func prepare(
     _ block: Block?, _ offsets: [UInt64], zero zeroes: [UInt64] = [], number: UInt64? = nil,
     reference: Block? = nil
   ) -> Payload {
-    checkLast()
-    packet = number ?? packet + 1
-    params.pointee.packet_num = packet
-    params.pointee.host =
-      offsets.isEmpty
-      ? nil : block.map { UnsafePointer($0.base.assumingMemoryBound(to: UInt8.self)) }
-    params.pointee.normal = normal.show(offsets)
-    params.pointee.zero = zero.show(zeroes)
-    params.pointee.normal_num = UInt32(offsets.count)
-    params.pointee.zero_num = UInt32(zeroes.count)
-    params.pointee.flags = library.methodFlags | shape.flags
-    params.pointee.next_packet_size = 0
-    params.pointee.iovs_num = 0
-    params.pointee.reference =
-      reference.map { UnsafePointer($0.base.assumingMemoryBound(to: UInt8.self)) }
-    let status = call("send_prepare") { library.methods.send_prepare(params) }
-    normal.hide()
-    zero.hide()
-    guard status.isOK else { return Payload(status: status) }
-    return gather(block, offsets, status)
+    let status = submit(block, offsets, zero: zeroes, number: number, reference: reference)
+    return status.isOK ? complete() : Payload(status: status)
   }
 
-  /// Checks and collects what send_prepare() has set.
-  private func gather(_ block: Block?, _ offsets: [UInt64], _ status: CallStatus) -> Payload {
-    let count = Int(params.pointee.iovs_num), size = Int(params.pointee.next_packet_size)
+  /// Has one more packet encoded; there is room for as many as the backend has in flight. One that
+  /// has one packet at a time has encoded it then.
+  func submit(
+    _ block: Block?, _ offsets: [UInt64], zero zeroes: [UInt64] = [], number: UInt64? = nil,
+    reference: Block? = nil
+  ) -> CallStatus {
+    packet = number ?? packet + 1
+    let slot = slots[flight.push()!]
+    checkLast(slot)
+    slot.take(block, offsets, zeroes, library.methodFlags | shape.flags, packet, reference)
+    let status: CallStatus
+    if let submit = library.methods.send_submit {
+      let before = slot.packet.pointee
+      status = call("send_submit") { submit(params, slot.packet) }
+      checkPacket(slot, before, "send_submit")
+    } else {
+      slot.show(in: params)
+      status = call("send_prepare") { library.methods.send_prepare!(params) }
+      slot.packet.pointee.iovs_num = params.pointee.iovs_num
+      slot.packet.pointee.next_packet_size = params.pointee.next_packet_size
+      slot.hide()
+    }
+    if !status.isOK {
+      // Nobody waits for it.
+      slot.hide()
+      flight.cancelLast()
+    }
+    return status
+  }
+
+  /// Waits for the packet that was submitted first.
+  func complete() -> Payload {
+    let slot = slots[flight.pop()!]
+    var status = CallStatus.ok
+    if let complete = library.methods.send_complete, library.methods.send_submit != nil {
+      let before = slot.packet.pointee
+      status = call("send_complete") { complete(params, slot.packet) }
+      checkPacket(slot, before, "send_complete")
+      slot.hide()
+    }
+    return status.isOK ? gather(slot, status) : Payload(status: status)
+  }
+
+  /// How many packets were submitted and not completed.
+  var inFlight: Int { flight.count }
+  /// How many can be.
+  var depth: Int { slots.count }
+
+  /// Of a packet in flight, only what it becomes and packet_data are the backend's to set.
+  private func checkPacket(_ slot: SendRoom, _ before: MultiFDSendPacket, _ callback: String) {
+    var expected = before
+    expected.packet_data = slot.packet.pointee.packet_data
+    expected.iovs_num = slot.packet.pointee.iovs_num
+    expected.next_packet_size = slot.packet.pointee.next_packet_size
+    if memcmp(&expected, slot.packet, MemoryLayout<MultiFDSendPacket>.size) != 0 {
+      context.fail(
+        "\(callback)() changes members of the packet that are the host's", as: "bounds/params")
+      slot.packet.pointee = expected
+    }
+  }
+
+  /// Checks and collects what the backend has set.
+  private func gather(_ slot: SendRoom, _ status: CallStatus) -> Payload {
+    let (block, offsets) = (slot.block, slot.offsets)
+    let count = Int(slot.packet.pointee.iovs_num)
+    let size = Int(slot.packet.pointee.next_packet_size)
     guard count <= iovsMax else {
       context.fail("iovs_num is \(count), iovs_max \(iovsMax)", as: "bounds/iov-count")
       return Payload(status: .breach)
     }
-    let pieces = iov.base.withMemoryRebound(to: UInt.self, capacity: count * 2) { words in
+    let pieces = slot.iov.base.withMemoryRebound(to: UInt.self, capacity: count * 2) { words in
       // Two words make one entry, and `count` is within what was allocated.
       (0..<count).map { (base: words[$0 * 2], length: words[$0 * 2 + 1]) }
     }
@@ -176,7 +224,7 @@ final class SendDriver: @unchecked Sendable {
     }
     let isApart = block.map { checkGuestPieces(iovs, $0, offsets) } ?? true
     // Pieces in guest memory change with the guest.
-    last = library.has(MULTIFD_CAP_ZERO_COPY) || !isApart ? nil : (iovs, bytes)
+    slot.last = library.has(MULTIFD_CAP_ZERO_COPY) || !isApart ? nil : (iovs, bytes)
     return Payload(status: status, bytes: bytes, pieces: iovs)
   }
 
@@ -228,10 +276,10 @@ final class SendDriver: @unchecked Sendable {
     return true
   }
 
-  /// Whether the payload of the packet before is still what it was.
-  private func checkLast() {
-    guard let (pieces, bytes) = last else { return }
-    last = nil
+  /// Whether the payload of a slot's packet before is still what it was.
+  private func checkLast(_ slot: SendRoom) {
+    guard let (pieces, bytes) = slot.last else { return }
+    slot.last = nil
     charness_blame("bounds/iov-stable")
     defer { charness_blame(nil) }
     var at = 0
@@ -240,7 +288,9 @@ final class SendDriver: @unchecked Sendable {
         memcmp(piece.iov_base, $0.baseAddress! + at, piece.iov_len) == 0
       }
       guard same else {
-        context.fail("the payload of packet \(packet) has changed since", as: "bounds/iov-stable")
+        context.fail(
+          "the payload of packet \(slot.packet.pointee.packet_num) has changed since",
+          as: "bounds/iov-stable")
         return
       }
       at += piece.iov_len

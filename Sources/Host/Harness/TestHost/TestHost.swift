@@ -144,7 +144,7 @@ final class TestHost: @unchecked Sendable {
 
   private func read(_ data: UnsafeMutableRawPointer, _ size: Int) -> Int32 {
     enter("read")
-    guard isReceiving else { return misuse("calls read(): only recv() may") }
+    guard isReceiving else { return misuse("calls read(): only recv() and recv_submit() may") }
     guard size == 0 || UInt(bitPattern: data) != 0 else { return misuse("reads to NULL") }
     return withUnsafePointer(to: MultiFDIOVec(iov_base: data, iov_len: size)) {
       fill(UnsafeBufferPointer(start: $0, count: 1))
@@ -153,7 +153,7 @@ final class TestHost: @unchecked Sendable {
 
   private func readv(_ pieces: UnsafePointer<MultiFDIOVec>, _ count: UInt32) -> Int32 {
     enter("readv")
-    guard isReceiving else { return misuse("calls readv(): only recv() may") }
+    guard isReceiving else { return misuse("calls readv(): only recv() and recv_submit() may") }
     guard count == 0 || UInt(bitPattern: pieces) != 0 else { return misuse("calls readv(NULL)") }
     return fill(UnsafeBufferPointer(start: pieces, count: Int(count)))
   }

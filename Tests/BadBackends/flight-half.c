@@ -1,0 +1,3 @@
+/* expect: abi/callbacks */
+#define SUBMITS send_submit, NULL, recv_submit, recv_complete
+#include "flight.h"

@@ -1,0 +1,3 @@
+/* expect: abi/callbacks */
+#define MAX_IN_FLIGHT 0
+#include "flight.h"

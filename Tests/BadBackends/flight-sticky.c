@@ -1,0 +1,4 @@
+/* expect: flight/failure */
+/* A packet that fails makes those fail that were submitted before it. */
+#define F_STATUS c->status
+#include "flight.h"

@@ -1,0 +1,6 @@
+/* expect: bounds/pointers-kept */
+/* Does not wait for packets but for the last one that was submitted. */
+#define F_WORKED usleep(1000)
+#define F_WAIT \
+  while (!s->is_done && c->last == (uint32_t)(s - c->slots)) pthread_cond_wait(&c->change, &c->lock)
+#include "flight.h"

@@ -1,0 +1,3 @@
+/* expect: abi/callbacks */
+#define MAX_IN_FLIGHT (MULTIFD_MAX_IN_FLIGHT + 1)
+#include "flight.h"

@@ -1,0 +1,4 @@
+/* expect: bounds/params */
+/* Takes the zero pages out of the packet. */
+#define F_COMPLETED packet->zero_num = 0
+#include "flight.h"
