@@ -160,7 +160,7 @@ install: man
 	done
 	tar -C Examples --exclude='*.so' --exclude=target --exclude=.gitignore -cf - . | tar -C $(DOC)/Examples --no-same-owner -xf -
 	rm -rf $(SKELETONS)/*
-	for language in c c++ rust swift; do \
+	for language in c c++ rust swift python; do \
 	  $(ROOT)/bin/multifd plugins new example --language $$language --dir $(SKELETONS)/$$language >/dev/null && \
 	  sed -i 's|$(ROOT)/|$(PREFIX)/|g' $(SKELETONS)/$$language/Makefile || exit 1; \
 	done
