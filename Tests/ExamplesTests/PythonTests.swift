@@ -8,7 +8,9 @@ extension ExamplesTests {
   @Suite("A prototype in Python", .serialized)
   struct PythonTests {
     /// A prototype with this codec, built and opened.
-    private func backend(_ codec: String, in folder: TemporaryFolder) throws -> Backend {
+    private func backend(
+      _ codec: String, in folder: TemporaryFolder, python: String = "python3"
+    ) throws -> Backend {
       try skip(if: Language.python.unavailable, "a prototype in Python")
       try skip(if: MultiFDProcess.unavailable, "multifd plugins new")
       let prototype = folder("prototype")
@@ -16,8 +18,8 @@ extension ExamplesTests {
         ["plugins", "new", "proto", "--language", "python", "--dir", prototype])
       #expect(written.code == 0, "\(written)")
       try Data(codec.utf8).write(to: URL(filePath: prototype + "/codec.py"))
-      // Where nobody answers, a second of waiting tells as much as ten.
-      try Tool.run(["make", "-C", prototype, "CPPFLAGS=-I\(include) -DLIMIT=2"])
+      // Where nobody answers, two seconds of waiting tell as much as ten.
+      try Tool.run(["make", "-C", prototype, "CPPFLAGS=-I\(include) -DLIMIT=2", "PYTHON=\(python)"])
       return try PluginLoader(
         searchPath: PluginSearchPath(explicit: [prototype], environment: [:], executable: "")
       ).load(named: "proto")
@@ -90,6 +92,23 @@ extension ExamplesTests {
       let backend = try backend(text + "\n", in: folder)
       let error = try #require(throws: PluginError.self) { _ = try sender(backend) }
       #expect(error.why.contains(why), "\(error)")
+    }
+
+    @Test("it imports what the Python has with which it was built")
+    func packages() throws {
+      try skip(if: Language.python.unavailable, "a prototype in Python")
+      let folder = try TemporaryFolder()
+      let environment = folder("environment")
+      try Tool.run(["python3", "-m", "venv", "--without-pip", environment])
+      try Tool.run([
+        "sh", "-c",
+        "cd \(environment)/lib/python3*/site-packages && echo 'letter = b\"y\"' >some_package.py",
+      ])
+      let text = "import some_package\n" + codec(encode: "return some_package.letter")
+      let channel = try sender(
+        backend(text, in: folder, python: environment + "/bin/python3"))
+      let memory = try Memory(pages: 1)
+      #expect(try channel.payload(memory, [0], packet: 0) == [1] + Array("y".utf8))
     }
 
     @Test("its process has nothing of the host's but the socket, and a session of its own")

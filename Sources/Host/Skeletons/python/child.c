@@ -158,8 +158,8 @@ int32_t child_start(Child *child, const char *direction, uint32_t page_size, uin
   int ends[2];
   snprintf(size, sizeof size, "%u", page_size);
   snprintf(count, sizeof count, "%u", page_count);
-  /* -I: neither the environment nor the folder says what is imported. -S: see worker.py. */
-  char *const arguments[] = {"python3", "-IS", "-c", (char *)worker_py, (char *)direction, size, count, NULL};
+  /* Its path tells Python which packages it has. -I: neither the environment nor the folder does. -S: see worker.py. */
+  char *const arguments[] = {PYTHON, "-IS", "-c", (char *)worker_py, (char *)direction, size, count, NULL};
   int error = 0;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
     error = errno;
