@@ -8,13 +8,14 @@ DESTDIR ?=
 VERSION := $(shell sed -n 's/^package let multifdVersion = "\(.*\)"$$/\1/p' Sources/Host/Version/Version.swift)
 
 BUILD := .build/release
+MAN := .build/man
 INSTALL_BUILD := .build-install
 PLUGINS := nocomp zlib zstd lz4
 EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip delta pool
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows soak judge interop bench bench-relay bench-checkpoint fuzz sanitize examples \
+.PHONY: help setup build demo test arrows man soak judge interop bench bench-relay bench-checkpoint fuzz sanitize examples \
   docs install pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
 
@@ -33,6 +34,7 @@ help:
 	@echo 'make sanitize   the harness over the built-in backends under ASan and TSan'
 	@echo 'make examples   build the example backends and run the harness on each; ARGS=--quick for the short form'
 	@echo 'make docs       renew the tables in Plugins.md that come from code'
+	@echo 'make man        the manual and the interface as man pages, in $(MAN)'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make uninstall  what install put there'
 	@echo 'make format     rewrite the sources as .swift-format says; make lint only checks'
@@ -124,6 +126,9 @@ examples: build
 docs: build
 	Support/generate-docs
 
+man:
+	Support/man $(MAN)
+
 # The installed programs carry their Swift runtime in themselves, and the backends (Embedded Swift) need none: nothing
 # of Swift has to be on the machine. One product at a time, so that the tests' own executables are not built.
 #
@@ -133,26 +138,29 @@ PKG_CONFIG_FILE = sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Suppor
 install: ROOT = $(DESTDIR)$(PREFIX)
 install: DOC = $(ROOT)/share/doc/multifd
 install: SKELETONS = $(ROOT)/share/multifd/skeletons
-install:
+install: man
 	for program in multifd multifd-harness; do \
 	  $(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product $$program || exit 1; \
 	done
 	for product in probe $(PLUGINS); do \
 	  $(SWIFT) build -c release --product multifd-$$product || exit 1; \
 	done
-	install -d $(ROOT)/bin $(ROOT)/lib/multifd $(ROOT)/libexec/multifd $(ROOT)/include $(ROOT)/lib/pkgconfig $(DOC)/Examples $(SKELETONS)
+	install -d $(ROOT)/bin $(ROOT)/lib/multifd $(ROOT)/libexec/multifd $(ROOT)/include $(ROOT)/lib/pkgconfig $(DOC)/Examples $(SKELETONS) \
+	  $(ROOT)/share/man/man3 $(ROOT)/share/man/man7
 	install -s -m 755 $(INSTALL_BUILD)/release/multifd $(INSTALL_BUILD)/release/multifd-harness $(ROOT)/bin/
 	install -s -m 755 $(BUILD)/multifd-probe $(ROOT)/libexec/multifd/
 	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(ROOT)/lib/multifd/
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(ROOT)/include/
 	$(PKG_CONFIG_FILE) >$(ROOT)/lib/pkgconfig/multifd-plugin.pc
 	install -m 644 $(DOCS) $(DOC)/
+	install -m 644 $(MAN)/*.3 $(ROOT)/share/man/man3/
+	install -m 644 $(MAN)/*.7 $(ROOT)/share/man/man7/
 	for plugin in Nocomp Zlib Zstd LZ4; do \
 	  install -m 644 Sources/Plugins/$$plugin/README.md $(DOC)/$$plugin.md || exit 1; \
 	done
 	tar -C Examples --exclude='*.so' --exclude=target --exclude=.gitignore -cf - . | tar -C $(DOC)/Examples --no-same-owner -xf -
 	rm -rf $(SKELETONS)/*
-	for language in c c++ rust swift; do \
+	for language in c c++ rust swift python; do \
 	  $(ROOT)/bin/multifd plugins new example --language $$language --dir $(SKELETONS)/$$language >/dev/null && \
 	  sed -i 's|$(ROOT)/|$(PREFIX)/|g' $(SKELETONS)/$$language/Makefile || exit 1; \
 	done
@@ -165,6 +173,8 @@ uninstall: ROOT = $(DESTDIR)$(PREFIX)
 uninstall:
 	rm -f $(ROOT)/bin/multifd $(ROOT)/bin/multifd-harness $(ROOT)/include/multifd_plugin.h \
 	  $(ROOT)/lib/pkgconfig/multifd-plugin.pc $(ROOT)/libexec/multifd/multifd-probe $(PLUGINS:%=$(ROOT)/lib/multifd/libmultifd-%.so)
+	rm -f $(ROOT)/share/man/man3/multifd_plugin.3 $(ROOT)/share/man/man3/multifd_plugin.h.3 \
+	  $(ROOT)/share/man/man7/multifd-plugins.7
 	rm -rf $(ROOT)/share/doc/multifd $(ROOT)/share/multifd
 	-rmdir $(ROOT)/lib/multifd $(ROOT)/libexec/multifd
 

@@ -94,7 +94,7 @@ let package = Package(
     // target's.
     .target(
       name: "Skeletons", path: "Sources/Host/Skeletons",
-      resources: ["c", "cxx", "rust", "swift", "common"].map { .embedInCode($0) }),
+      resources: ["c", "cxx", "rust", "swift", "python", "common"].map { .embedInCode($0) }),
     host("Observe", [.product(name: "Histogram", package: "hdrhistogram-swift")]),
     host(
       "Migration",

@@ -53,13 +53,17 @@ enum Harness {
       ? nil : SkipReason("there is no \(path): build everything, not one product")
   }
 
-  /// Puts a library through the quick form of all tests; `perf` too where it is asked for, since
-  /// that group only tells. Throws with the harness's own report.
+  /// Puts a library through the quick form of all tests, or a part of it by a lower level; `perf` too
+  /// where it is asked for, since that group only tells. Throws with the harness's own report, or
+  /// when a test takes longer than `seconds`.
   static func pass(
-    _ library: String, plugins: String = Lab.executableFolder, perf: Bool = false
+    _ library: String, plugins: String = Lab.executableFolder, perf: Bool = false, level: Int = 5,
+    seconds: Int = 60
   ) throws {
     try ExamplesTests.skip(if: unavailable, "the harness")
-    let arguments = [path, "--quick", "--plugin-dir", plugins, library]
-    try Tool.run(arguments + (perf ? [] : ["--skip", "perf"]))
+    let arguments = [
+      path, "--level", "\(level)", "--timeout", "\(seconds)", "--plugin-dir", plugins, library,
+    ]
+    try Tool.run(arguments + (perf ? [] : ["--skip", "perf"]), .seconds(900))
   }
 }

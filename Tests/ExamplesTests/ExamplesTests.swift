@@ -72,19 +72,21 @@ enum Language: String, CaseIterable, CustomTestStringConvertible {
   case cxx = "c++"
   case rust
   case swift
+  case python
 
   var testDescription: String { rawValue }
 
   /// Why it cannot be compiled here; nil when it can.
   var unavailable: SkipReason? {
-    let tool =
+    let tools =
       switch self {
-      case .c: "cc"
-      case .cxx: "c++"
-      case .rust: "cargo"
-      case .swift: "swiftc"
+      case .c: ["cc"]
+      case .cxx: ["c++"]
+      case .rust: ["cargo"]
+      case .swift: ["swiftc"]
+      case .python: ["cc", "python3"]
       }
-    for tool in ["make", tool] where Tool.path(tool) == nil {
+    for tool in ["make"] + tools where Tool.path(tool) == nil {
       return SkipReason("there is no \(tool) on PATH")
     }
     return nil

@@ -31,6 +31,14 @@ extension ExamplesTests {
       try Harness.pass(library)
     }
 
+    @Test("its man pages are made without a warning, and have all that the header declares")
+    func manPages() throws {
+      for tool in ["lowdown", "mandoc", "cc"] where Tool.path(tool) == nil {
+        try skip(SkipReason("there is no \(tool) on PATH"), "the man pages")
+      }
+      try Tool.run([root + "/Support/man", "--check"])
+    }
+
     @Test("tables that come from code are those of the code, and every rule names its tests")
     func generated() throws {
       try skip(if: Harness.unavailable, "the manual's tables")

@@ -15,16 +15,18 @@ struct OwnFormatTests {
       .map { parts[$0].joined(separator: "\n") }.filter { $0.contains(text) }
   }
 
-  @Test("a guest travels in the format of a new backend, by the manual's own commands")
-  func ownFormat() throws {
+  @Test(
+    "a guest travels in the format of a new backend, by the manual's own commands",
+    arguments: [Language.c, .python])
+  func ownFormat(_ language: Language) throws {
     let qemu = QEMUVersion.v72
     try ExamplesTests.skip(
-      if: Language.c.unavailable ?? qemu.unavailable, "a guest in a format of one's own")
+      if: language.unavailable ?? qemu.unavailable, "a guest in a format of one's own")
     try ExamplesTests.skip(if: MultiFDProcess.unavailable, "a guest in a format of one's own")
     let folder = try TemporaryFolder()
     let backend = folder("my-codec")
     let written = try MultiFDProcess.run(
-      ["plugins", "new", "my-codec", "--language", "c", "--dir", backend])
+      ["plugins", "new", "my-codec", "--language", language.rawValue, "--dir", backend])
     #expect(written.code == 0, "\(written)")
     try Tool.run(["make", "-C", backend, "CPPFLAGS=-I\(ExamplesTests.include)"])
     // Tried, and told to whoever looks at it.

@@ -1,4 +1,4 @@
-// What `multifd plugins new` writes: a backend that builds and passes the harness, in four languages. Its
+// What `multifd plugins new` writes: a backend that builds and passes the harness, in five languages. Its
 // sources are the files beside this one. They build as they are, and are embedded in the executable, so that
 // they are there from a build tree and from an installation alike.
 //
@@ -14,6 +14,8 @@ package struct Skeleton {
     case cxx = "c++"
     case rust
     case swift
+    /// For prototypes: its backend runs a Python for each channel.
+    case python
   }
 
   /// What the files are called and say.
@@ -26,6 +28,11 @@ package struct Skeleton {
     let codec: String, table: String
     var files: [(path: String, bytes: [UInt8])]
     var buildDepends = ["debhelper-compat (= 13)", "pkg-config"]
+    var depends = ["${shlibs:Depends}", "${misc:Depends}"]
+    // What the README and the harness's configuration say in every language, and in one only.
+    var about: [UInt8] = []
+    var coded = Source.words_of_zeroes_md
+    var harness = Source.harness_toml
     switch language {
     case .c:
       (codec, table) = ("backend.c", "backend.c")
@@ -56,11 +63,22 @@ package struct Skeleton {
         ("Header.h", Source.Header_h), ("Makefile", Source.swift_mk),
         ("plugin.map", Source.plugin_map),
       ]
+    case .python:
+      (codec, table) = ("codec.py", "shim.c")
+      files = [
+        ("codec.py", Source.codec_py), ("worker.py", Source.worker_py),
+        ("shim.c", Source.shim_c), ("child.c", Source.child_c), ("child.h", Source.child_h),
+        ("Makefile", Source.python_mk), ("plugin.map", Source.plugin_map),
+      ]
+      buildDepends.append("python3")
+      depends.append("python3")
+      (about, coded) = (Source.about_md, Source.zlib_stream_md)
+      harness = Source.prototype_toml
     }
     // What makes a repository of it that can be pushed.
     files += [
       ("README.md", Source.README_md), ("LICENSE", Source.LICENSE),
-      (".gitignore", Source.gitignore), ("harness.toml", Source.harness_toml),
+      (".gitignore", Source.gitignore), ("harness.toml", harness),
       (".github/workflows/check.yml", Source.check_yml), ("debian/control", Source.control),
       ("debian/rules", Source.rules), ("debian/changelog", Source.changelog),
       ("debian/copyright", Source.copyright), ("debian/source/format", Source.source_format),
@@ -72,6 +90,9 @@ package struct Skeleton {
       "@CODEC@": codec, "@TABLE@": table,
       "@PACKAGE@": "multifd-" + String(name.map { $0 == "_" ? "-" : $0 }),
       "@BUILD_DEPENDS@": buildDepends.joined(separator: ", "),
+      "@DEPENDS@": depends.joined(separator: ", "),
+      "@ABOUT@": String(decoding: about, as: UTF8.self),
+      "@CODED@": String(decoding: coded.dropLast(), as: UTF8.self),
       "@YEAR@": Self.now("%Y"), "@DATE@": Self.now("%a, %d %b %Y %H:%M:%S +0000"),
       "@INCLUDE@": home.include, "@PLUGINDIR@": home.plugins, "@BIN@": home.bin,
     ]

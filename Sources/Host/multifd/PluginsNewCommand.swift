@@ -13,7 +13,8 @@ struct PluginsNewCommand: ParsableCommand {
     abstract: "Write a backend to begin with: it builds, it works, it passes the harness.",
     discussion: """
       Makes a folder with a small backend, a Makefile and a README.md that says what to do next. \
-      Needed to build it: make, and a C compiler, a C++ compiler, cargo or swiftc.
+      Needed to build it: make, and a C compiler, a C++ compiler, cargo or swiftc. In Python it \
+      is a prototype, slow, for trying a format: it needs a C compiler and, where it runs, Python 3.
       """)
 
   @Argument(help: "The backend's name: lower-case letters, digits, - and _, at most 31.")
