@@ -82,7 +82,7 @@ struct COLOCommand: ParsableCommand {
     for name in cache?.elements ?? [] where !["sparse", "mirror"].contains(name) {
       throw ValidationError("Unknown cache '\(name)': sparse, mirror.")
     }
-    let links = ["direct", "none", "nocomp", "zlib", "zstd", "lz4", "auto"]
+    let links = ["direct", "none", "nocomp", "zlib", "zstd", "lz4", "pool", "auto"]
     for name in link?.elements ?? [] where !links.contains(name) {
       throw ValidationError("Unknown link '\(name)': \(links.joined(separator: ", ")).")
     }
@@ -107,6 +107,10 @@ struct COLOCommand: ParsableCommand {
     if let reason = MultiFDProcess.unavailable { throw LabError(reason.description) }
     let seed = seed ?? UInt64.random(in: 1...999_999)
     note("seed \(seed)")
+    // The relays look for it where this process says.
+    let examples = try ExamplePlugins(link?.elements.contains("pool") == true ? ["pool"] : [])
+    defer { examples.remove() }
+    if examples.missing.isEmpty { setenv("MULTIFD_PLUGIN_PATH", examples.arguments[1], 1) }
     var random = SeededGenerator(seed: seed)
     var matrix = COLOMatrix()
     let cells = cells
