@@ -36,7 +36,7 @@ enum GrownHeader {
     ("sizeof(MultiFDSendPacket) == 88", "sizeof(MultiFDSendPacket) == 104"),
     ("sizeof(MultiFDRecvPacket) == 72", "sizeof(MultiFDRecvPacket) == 88"),
     ("} MultiFDMethods;", "  void *MULTIFD_NULLABLE later[3];\n} MultiFDMethods;"),
-    ("sizeof(MultiFDMethods) == 160", "sizeof(MultiFDMethods) == 184"),
+    ("sizeof(MultiFDMethods) == 168", "sizeof(MultiFDMethods) == 192"),
   ]
 
   /// A backend of that version asks for the service that was appended, where there is one: so the

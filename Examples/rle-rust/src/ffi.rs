@@ -37,6 +37,8 @@ pub const MULTIFD_OPTION_INT: u32 = 2;
 pub const MULTIFD_OPTION_SIZE: u32 = 3;
 pub const MULTIFD_OPTION_ENUM: u32 = 4;
 pub const MULTIFD_OPTION_STRING: u32 = 5;
+pub const MULTIFD_OPTION_FILE: u32 = 6;
+pub const MULTIFD_MAX_FILE: i64 = 16_777_216;
 
 #[repr(C)]
 pub struct MultiFDOption {
@@ -169,6 +171,20 @@ pub struct MultiFDRecvPacket {
     pub packet_data: *mut c_void,
 }
 
+/// What a file is made from (1.1).
+#[repr(C)]
+pub struct MultiFDTraining {
+    pub struct_size: u32,
+    pub page_size: u32,
+    pub pages: *const u8,
+    pub pages_num: u64,
+    pub option: *const c_char,
+    pub contents: *mut u8,
+    pub capacity: u64,
+    pub error: *mut c_char,
+    pub error_size: u64,
+}
+
 /// The table as of 1.0: both directions, and one packet at a time. It stays what it is, so that a
 /// backend that fills it in compiles with every later version of this file.
 #[repr(C)]
@@ -225,6 +241,7 @@ pub struct MultiFDMethods11 {
     pub send_complete: Option<unsafe extern "C" fn(*mut MultiFDSendParams, *mut MultiFDSendPacket) -> i32>,
     pub recv_submit: Option<unsafe extern "C" fn(*mut MultiFDRecvParams, *mut MultiFDRecvPacket) -> i32>,
     pub recv_complete: Option<unsafe extern "C" fn(*mut MultiFDRecvParams, *mut MultiFDRecvPacket) -> i32>,
+    pub train: Option<unsafe extern "C" fn(*const MultiFDTraining) -> i64>,
 }
 
 // SAFETY: a table and its strings are constant, and the library is never unloaded.
@@ -255,5 +272,6 @@ pin!(MultiFDMethods is 128 bytes: name 16, qemu_method 48, options 56, option_si
     recv 120);
 pin!(MultiFDSendPacket is 88 bytes: packet_num 8, host 16, reference 40, normal_num 48, iov 64, packet_data 80);
 pin!(MultiFDRecvPacket is 72 bytes: packet_num 8, host 16, reference 40, normal_num 48, packet_data 64);
-pin!(MultiFDMethods11 is 160 bytes: name 16, qemu_method 48, options 56, option_size 68, payload_bound 72,
-    recv 120, send_submit 128, recv_complete 152);
+pin!(MultiFDTraining is 64 bytes: pages 8, option 24, contents 32, error 48);
+pin!(MultiFDMethods11 is 168 bytes: name 16, qemu_method 48, options 56, option_size 68, payload_bound 72,
+    recv 120, send_submit 128, recv_complete 152, train 160);

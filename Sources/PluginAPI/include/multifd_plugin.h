@@ -81,7 +81,7 @@
  *
  * WHAT CAME WHEN
  *   1.1   max_in_flight with send_submit, send_complete, recv_submit, recv_complete and their packets;
- *         MULTIFD_CAP_SEND_ONLY, MULTIFD_CAP_RECV_ONLY
+ *         MULTIFD_CAP_SEND_ONLY, MULTIFD_CAP_RECV_ONLY; options of type FILE, and train
  */
 #ifndef MULTIFD_PLUGIN_H
 #define MULTIFD_PLUGIN_H
@@ -182,6 +182,13 @@ extern "C" {
 #define MULTIFD_OPTION_SIZE 3u   /* bytes, with an optional K, M or G (powers of 1024); number */
 #define MULTIFD_OPTION_ENUM 4u   /* one of choices; number is its index, text its name */
 #define MULTIFD_OPTION_STRING 5u /* text without commas; number is its length in bytes */
+/* A file (1.1), which the host reads: number is how many bytes it has, text is what is in it (any bytes)
+ * and a NUL. None: 0 bytes, which is the default. A dictionary, say. Where both ends of a link are
+ * multifd's, they have the same contents, or the backend is not used. */
+#define MULTIFD_OPTION_FILE 6u
+
+/* The largest file that an option can be. */
+#define MULTIFD_MAX_FILE 16777216
 
 /* services->log() levels. */
 #define MULTIFD_LOG_ERROR 0u
@@ -197,11 +204,11 @@ extern "C" {
 typedef struct MultiFDOption {
   const char *name;          /* [a-z][a-z0-9-]*, unique in the table */
   const char *help;          /* one line, no full stop at the end */
-  const char *default_value; /* as an operator would write it; must be valid itself */
+  const char *default_value; /* as an operator would write it; must be valid itself; FILE: "" */
   /* ENUM: names of the choices, closed by NULL. Otherwise NULL. */
   const char *MULTIFD_NULLABLE const *MULTIFD_NULLABLE choices;
-  /* INT, SIZE: both ends of the range, included. STRING: shortest and longest length in bytes.
-   * BOOL, ENUM: 0. */
+  /* INT, SIZE: both ends of the range, included. STRING: shortest and longest length in bytes. FILE: the
+   * same of one that is given; at most MULTIFD_MAX_FILE. BOOL, ENUM: 0. */
   int64_t minimum;
   int64_t maximum;
   uint32_t type; /* MULTIFD_OPTION_* */
@@ -212,7 +219,7 @@ typedef struct MultiFDOption {
  * options[i], whether the operator set it or not. */
 typedef struct MultiFDOptionValue {
   int64_t number;
-  const char *text; /* never NULL; NUL-terminated */
+  const char *text; /* never NULL; NUL-terminated; FILE: its bytes, and a NUL */
 } MultiFDOptionValue;
 
 /* ------------------------------------------------------------------------------------------------
@@ -388,6 +395,26 @@ typedef struct MultiFDRecvPacket {
 } MultiFDRecvPacket;
 
 /* ------------------------------------------------------------------------------------------------
+ * Training (1.1): what the file of an option is made from
+ * --------------------------------------------------------------------------------------------- */
+
+typedef struct MultiFDTraining {
+  uint32_t struct_size;
+  uint32_t page_size;
+  /* Pages as a guest has them, one after the other: the host has chosen some. Read only. */
+  const uint8_t *pages;
+  uint64_t pages_num;
+  /* Which option the file is for: one of type FILE. */
+  const char *option;
+  /* Room for the file: `capacity` bytes, within the option's range. */
+  uint8_t *contents;
+  uint64_t capacity;
+  /* Where the reason goes if it fails: one line and its NUL, `error_size` bytes at most. */
+  char *error;
+  uint64_t error_size;
+} MultiFDTraining;
+
+/* ------------------------------------------------------------------------------------------------
  * The table
  * --------------------------------------------------------------------------------------------- */
 
@@ -460,6 +487,11 @@ typedef struct MultiFDMethods {
   /* Waits until every page of the packet is filled; from then on they are not written any more. A
    * payload that turns out to be nonsense is MULTIFD_ERROR_CORRUPT here as well. */
   int32_t (*MULTIFD_NULLABLE recv_complete)(MultiFDRecvParams *params, MultiFDRecvPacket *packet);
+
+  /* Makes the file of an option from pages: a dictionary from what a guest has in its memory. Asked for
+   * by an operator, not on a guest's way; may take minutes. Any thread. The bytes of the file, or an error.
+   * NULL where there is nothing to train. */
+  int64_t (*MULTIFD_NULLABLE train)(const MultiFDTraining *training);
 } MultiFDMethods;
 
 /* The first members of a table: `static const MultiFDMethods table = { MULTIFD_METHODS_HEAD, ... }`. */
@@ -564,7 +596,16 @@ MULTIFD_PIN_AT(MultiFDRecvPacket, flags, 56);
 MULTIFD_PIN_AT(MultiFDRecvPacket, next_packet_size, 60);
 MULTIFD_PIN_AT(MultiFDRecvPacket, packet_data, 64);
 
-MULTIFD_PIN(MultiFDMethods_size, sizeof(MultiFDMethods) == 160);
+MULTIFD_PIN(MultiFDTraining_size, sizeof(MultiFDTraining) == 64);
+MULTIFD_PIN_AT(MultiFDTraining, pages, 8);
+MULTIFD_PIN_AT(MultiFDTraining, pages_num, 16);
+MULTIFD_PIN_AT(MultiFDTraining, option, 24);
+MULTIFD_PIN_AT(MultiFDTraining, contents, 32);
+MULTIFD_PIN_AT(MultiFDTraining, capacity, 40);
+MULTIFD_PIN_AT(MultiFDTraining, error, 48);
+MULTIFD_PIN_AT(MultiFDTraining, error_size, 56);
+
+MULTIFD_PIN(MultiFDMethods_size, sizeof(MultiFDMethods) == 168);
 MULTIFD_PIN_AT(MultiFDMethods, abi_major, 4);
 MULTIFD_PIN_AT(MultiFDMethods, abi_minor, 6);
 MULTIFD_PIN_AT(MultiFDMethods, struct_size, 8);
@@ -589,6 +630,7 @@ MULTIFD_PIN_AT(MultiFDMethods, send_submit, 128);
 MULTIFD_PIN_AT(MultiFDMethods, send_complete, 136);
 MULTIFD_PIN_AT(MultiFDMethods, recv_submit, 144);
 MULTIFD_PIN_AT(MultiFDMethods, recv_complete, 152);
+MULTIFD_PIN_AT(MultiFDMethods, train, 160);
 
 #undef MULTIFD_PIN_AT
 #undef MULTIFD_PIN

@@ -35,8 +35,9 @@ nonisolated(unsafe) private let table: UnsafeMutablePointer<MultiFDMethods> = {
       recv_setup: recvSetup,
       recv_cleanup: recvCleanup,
       recv: recv,
-      // One packet at a time.
-      send_submit: nil, send_complete: nil, recv_submit: nil, recv_complete: nil))
+      // One packet at a time, and nothing to train.
+      send_submit: nil, send_complete: nil, recv_submit: nil, recv_complete: nil,
+      train: nil))
   return table
 }()
 

@@ -17,7 +17,7 @@ enum ABI {
   ]
 
   /// sizeof(MultiFDMethods) of each minor version that this harness knows.
-  static let sizes: [UInt16: UInt32] = [0: 128, 1: 160]
+  static let sizes: [UInt16: UInt32] = [0: 128, 1: 168]
 
   /// What has to be right before anything can be called. Reports and throws.
   static func checkHead(_ table: UnsafeRawPointer, _ context: Context) throws(Stop) {
