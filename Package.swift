@@ -72,6 +72,7 @@ let package = Package(
     host("System", ["CLinux"]),
     host("Memory", ["System", "CLinux"]),
     host("Wire", []),
+    host("Digest", []),
     // A program that tries a backend's library before the loader opens it; built wherever the
     // loader is. Linked as an Embedded product is, so that nothing of Swift's has to be found and
     // set up each time.
@@ -82,14 +83,14 @@ let package = Package(
         .linkedLibrary("dl"),
         .unsafeFlags(["-enable-experimental-feature", "Embedded"] + exported),
       ]),
-    host("PluginLoader", ["PluginAPI", "System", "CLinux", "multifd-probe"]),
+    host("PluginLoader", ["PluginAPI", "Digest", "System", "CLinux", "multifd-probe"]),
     host("COLO", ["Memory", "System"]),
     host("Store", ["Memory", "System", "Wire", "CLinux"]),
     host("Transport", ["System", "CLinux"]),
     host("Chart", []),
     host("Version", []),
     // What the harness writes beside a library, and a host reads there.
-    host("Certificates", []),
+    host("Certificates", ["Digest"]),
     // What `multifd plugins new` writes: sources of other languages, and Swift that is not the
     // target's.
     .target(
@@ -173,7 +174,7 @@ let package = Package(
       name: "TransportTests", dependencies: ["Transport", "System", "TestSupport"],
       path: "Tests/TransportTests"),
     .testTarget(
-      name: "CertificatesTests", dependencies: ["Certificates", "TestSupport"],
+      name: "CertificatesTests", dependencies: ["Certificates", "Digest", "TestSupport"],
       path: "Tests/CertificatesTests"),
     .testTarget(name: "ChartTests", dependencies: ["Chart"], path: "Tests/ChartTests"),
     .testTarget(

@@ -1,4 +1,5 @@
 import Certificates
+import Digest
 import Foundation
 import Testing
 import TestSupport

@@ -3,7 +3,7 @@
 // left out; whoever can write the folder can write both.
 //
 // Certificate is the thing itself, Certificate+JSON its file, Fingerprint which bytes a library
-// has, Machine where it was tried; SHA256 and JSONValue are what they are made of. A module of its
+// has, Machine where it was tried; JSONValue is what they are made of. A module of its
 // own, since the harness writes what the host reads, and neither knows the other.
 
 import Glibc

@@ -1,3 +1,4 @@
+import Digest
 import Glibc
 
 /// Which bytes a file has: what a certificate is about.

@@ -30,29 +30,32 @@ public final class LinkCaller: Sendable {
   /// - Parameters:
   ///   - formats: what is offered, best first.
   ///   - required: so many of them, from the first, must be agreed.
+  ///   - files: what some of them are encoded with besides.
   ///   - reference: the key for hashes of pages that the far side has, which can then be left out;
   ///     nil: none are.
   /// - Returns: what was agreed, and whether a reference follows, which is to be read before
   ///   anything else.
   public func main(
-    offering formats: [LinkFormat], required: Int, reference: PageHashKey? = nil
+    offering formats: [LinkFormat], required: Int, files: [LinkFile],
+    reference: PageHashKey? = nil
   ) throws(Failure) -> (Socket, LinkFormats, hasReference: Bool) {
-    try call(.main, formats, required, reference)
+    try call(.main, formats, required, files, reference)
   }
 
   /// Makes the connection of channel `id`, after main was accepted.
   public func channel(_ id: Int) throws(Failure) -> Socket {
-    try call(.channel(UInt16(clamping: id)), [], 0).0
+    try call(.channel(UInt16(clamping: id)), [], 0, []).0
   }
 
   private func call(
-    _ role: LinkRole, _ formats: [LinkFormat], _ required: Int, _ reference: PageHashKey? = nil
+    _ role: LinkRole, _ formats: [LinkFormat], _ required: Int, _ files: [LinkFile],
+    _ reference: PageHashKey? = nil
   ) throws(Failure) -> (Socket, LinkFormats, hasReference: Bool) {
     let capacity = UInt32(MultiFDPacketHeader.capacity(pageSize: Int(pageSize)))
     guard
       let hello = LinkHello(
         session: session, role: role, pageSize: pageSize, capacity: capacity, formats: formats,
-        required: required, reference: reference)
+        required: required, files: files, reference: reference)
     else {
       throw Failure(.internalError, place, "\(role) cannot be said in a hello")
     }

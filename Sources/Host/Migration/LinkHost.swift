@@ -70,14 +70,24 @@ public final class LinkHost: Sendable {
   ) throws(LinkRefusal) -> LinkBackends {
     let pageSize = Int(hello.pageSize)
     if let only { return try agree(with: hello, loader, only) }
-    let found = hello.formats.compactMap { try? loader.load(wireFormat: $0.name, to: .receive) }
-    let ours = found.compactMap { format(of: $0, pageSize: pageSize) }
+    var found: [(backend: Backend, options: OptionValues)] = []
+    for (index, format) in hello.formats.enumerated() {
+      guard let backend = try? loader.load(wireFormat: format.name, to: .receive) else { continue }
+      do throws(LinkRefusal) {
+        let files = try LinkFiles.find(hello, index + 1, loader)
+        found.append((backend, try options(of: backend, [], files)))
+      } catch {
+        // What was not asked for by name can be left out.
+        if index < hello.required { throw error }
+      }
+    }
+    let ours = found.compactMap { format(of: $0.backend, pageSize: pageSize) }
     switch LinkAnswer(to: hello, having: ours) {
     case .accepted(let formats, _):
-      let backends = formats.agreed.compactMap { format in
-        found.first { $0.wireFormat == format.name }
+      let agreed = formats.agreed.compactMap { format in
+        found.first { $0.backend.wireFormat == format.name }
       }
-      return LinkBackends(formats, try withDefaults(backends), loader)
+      return LinkBackends(formats, agreed, loader)
     case .refused:
       // For its text, all that is here.
       let all = loader.candidates().compactMap { try? $0.result.get() }
@@ -96,7 +106,10 @@ public final class LinkHost: Sendable {
   ) throws(LinkRefusal) -> LinkBackends {
     do {
       let backend = try loader.load(named: only.name, to: .receive)
-      let options = try backend.parse(only)
+      let index = hello.formats.firstIndex { $0.name == backend.wireFormat }
+      let said = try LinkFiles.find(hello, index.map { $0 + 1 }, loader, except: only)
+      let options = try options(of: backend, only.assignments, said)
+      try LinkFiles.compare(options, with: hello, index.map { $0 + 1 })
       guard let ours = format(of: backend, pageSize: Int(hello.pageSize)) else {
         return LinkBackends(.rawOnly, [], loader)
       }
@@ -114,12 +127,12 @@ public final class LinkHost: Sendable {
     } catch { throw LinkRefusal("\(error)") }
   }
 
-  private static func withDefaults(
-    _ backends: [Backend]
-  ) throws(LinkRefusal) -> [(backend: Backend, options: OptionValues)] {
-    do { return try backends.map { ($0, try $0.parse([])) } } catch {
-      throw LinkRefusal("\(error)")
-    }
+  private static func options(
+    of backend: Backend, _ assignments: [CompressionSpec.Assignment], _ files: [String: [UInt8]]
+  ) throws(LinkRefusal) -> OptionValues {
+    do {
+      return try backend.parse(assignments.map { (key: $0.key, value: $0.value) }, files: files)
+    } catch { throw LinkRefusal("\(error)") }
   }
 
   /// What can be decoded: a payload is read piece by piece, so as much as a link can declare.

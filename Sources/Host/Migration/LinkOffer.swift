@@ -7,6 +7,8 @@ public struct LinkOffer: Sendable {
   public let formats: [LinkFormat]
   /// So many of them were asked for by name.
   public let required: Int
+  /// What is in files that some of them are encoded with: the far side needs the same.
+  public let files: [LinkFile]
   private let backends: [String: (backend: Backend, options: OptionValues)]
   private let loader: PluginLoader
 
@@ -59,6 +61,12 @@ public struct LinkOffer: Sendable {
     backends: [String: (backend: Backend, options: OptionValues)], loader: PluginLoader
   ) {
     (self.formats, self.required) = (formats, required)
+    files = formats.enumerated().flatMap { index, format in
+      (backends[format.name]?.options.files ?? []).compactMap { file in
+        LinkFile(
+          format: index + 1, option: file.option, size: file.contents.count, digest: file.digest)
+      }
+    }
     (self.backends, self.loader) = (backends, loader)
   }
 

@@ -60,9 +60,11 @@ public final class Backend: Sendable {
   /// Checks `key=value` pairs against the option table; what is not set gets its default.
   ///
   /// Errors name the option, what is allowed, and the nearest valid name.
-  public func parse(_ assignments: [(key: String, value: String)]) throws(PluginError)
-    -> OptionValues
-  {
+  ///
+  /// - Parameter files: what is in files that nobody here has named: by option.
+  public func parse(
+    _ assignments: [(key: String, value: String)], files: [String: [UInt8]] = [:]
+  ) throws(PluginError) -> OptionValues {
     var parsed: [BackendOption.Value?] = Array(repeating: nil, count: options.count)
     for (key, value) in assignments {
       guard let index = options.firstIndex(where: { $0.name == key }) else { throw unknown(key) }
@@ -76,6 +78,15 @@ public final class Backend: Sendable {
         throw PluginError(.options, what: what, why: wrong.why, hint: wrong.hint)
       }
     }
+    for (key, contents) in files {
+      guard let index = options.firstIndex(where: { $0.name == key }) else { throw unknown(key) }
+      let called = "sha256:" + OptionFile.hexadecimal(OptionFile.digest(contents)).prefix(16)
+      switch options[index].value(of: contents, called: called) {
+      case .success(let value): parsed[index] = value
+      case .failure(let wrong):
+        throw PluginError(.options, what: "\(name), option \(key)", why: wrong.why)
+      }
+    }
     let all = zip(options, parsed).map { option, value in
       // A default parses: the table has been checked.
       value ?? (try? option.parse(option.defaultValue).get())
@@ -87,8 +98,10 @@ public final class Backend: Sendable {
   }
 
   /// The same for a specification that has been taken apart.
-  public func parse(_ spec: CompressionSpec) throws(PluginError) -> OptionValues {
-    try parse(spec.assignments.map { (key: $0.key, value: $0.value) })
+  public func parse(
+    _ spec: CompressionSpec, files: [String: [UInt8]] = [:]
+  ) throws(PluginError) -> OptionValues {
+    try parse(spec.assignments.map { (key: $0.key, value: $0.value) }, files: files)
   }
 
   private func unknown(_ key: String) -> PluginError {

@@ -63,6 +63,9 @@ extension BackendOption {
       load(\.type, as: UInt32.self), choices: hasChoices ? Array(entry.texts.dropFirst(3)) : nil,
       minimum: load(\.minimum, as: Int64.self), maximum: load(\.maximum, as: Int64.self),
       what: what, path: path)
+    if case .file = kind, !defaultValue.isEmpty {
+      throw .refused(path, "\(what): its own default is a file, which only an operator can name")
+    }
     if case .failure(let wrong) = parse(defaultValue) {
       throw .refused(path, "\(what): its own default \(wrong.why)")
     }
@@ -90,6 +93,12 @@ extension BackendOption {
       if type == MULTIFD_OPTION_INT { return .int(minimum...maximum) }
       if type == MULTIFD_OPTION_SIZE { return .size(minimum...maximum) }
       return .string(minimum...maximum)
+    case MULTIFD_OPTION_FILE:
+      guard 0 <= minimum, minimum <= maximum, maximum <= Int64(MULTIFD_MAX_FILE) else {
+        throw refused(
+          "its range \(minimum)…\(maximum) is empty or beyond 0…\(MULTIFD_MAX_FILE)")
+      }
+      return .file(minimum...maximum)
     default:
       throw refused("is of type \(type), which this host does not know")
     }

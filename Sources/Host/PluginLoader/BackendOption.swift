@@ -14,8 +14,10 @@ public struct BackendOption: Sendable, Equatable {
     case choice([String])
     /// Text without commas, of a length in bytes.
     case string(ClosedRange<Int64>)
+    /// A file, of a length in bytes, or none.
+    case file(ClosedRange<Int64>)
 
-    /// The word for it: bool, int, size, enum, string.
+    /// The word for it: bool, int, size, enum, string, file.
     public var name: String {
       switch self {
       case .bool: "bool"
@@ -23,6 +25,7 @@ public struct BackendOption: Sendable, Equatable {
       case .size: "size"
       case .choice: "enum"
       case .string: "string"
+      case .file: "file"
       }
     }
 
@@ -34,6 +37,8 @@ public struct BackendOption: Sendable, Equatable {
       case .size(let range): "\(sizeText(range.lowerBound))…\(sizeText(range.upperBound))"
       case .choice(let names): names.joined(separator: "|")
       case .string(let range): "\(range.lowerBound)…\(range.upperBound) bytes"
+      case .file(let range):
+        "a file of \(sizeText(range.lowerBound))…\(sizeText(range.upperBound)) bytes"
       }
     }
   }
@@ -51,6 +56,8 @@ public struct BackendOption: Sendable, Equatable {
   struct Value: Equatable {
     let number: Int64
     let text: String
+    /// What is in the file; of other kinds the text is all there is.
+    var file: [UInt8]?
   }
 
   /// The value of what an operator wrote; an error's text says what is allowed instead.
@@ -90,7 +97,23 @@ public struct BackendOption: Sendable, Equatable {
         return .failure(Wrong("must have \(kind.range), not \(length)"))
       }
       return .success(Value(number: length, text: text))
+    case .file:
+      if text.isEmpty { return .success(Value(number: 0, text: text, file: [])) }
+      switch OptionFile.read(text) {
+      case .success(let bytes): return value(of: bytes, called: text)
+      case .failure(let error): return .failure(Wrong("\(quoted(text)): \(error.why)"))
+      }
     }
+  }
+
+  /// The value of a file option whose contents are here.
+  func value(of bytes: [UInt8], called text: String) -> Result<Value, Wrong> {
+    guard case .file(let range) = kind else { return .failure(Wrong("takes no file")) }
+    let length = Int64(bytes.count)
+    guard range.contains(length) else {
+      return .failure(Wrong("must be \(kind.range), \(quoted(text)) has \(length)"))
+    }
+    return .success(Value(number: length, text: text, file: bytes))
   }
 
   /// What is wrong with a value.

@@ -103,7 +103,7 @@ extension BackendOption.Kind {
   /// Both ends of what is allowed; nil for bool and enum.
   public var limits: ClosedRange<Int64>? {
     switch self {
-    case .int(let range), .size(let range), .string(let range): range
+    case .int(let range), .size(let range), .string(let range), .file(let range): range
     case .bool, .choice: nil
     }
   }

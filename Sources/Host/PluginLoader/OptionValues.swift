@@ -13,6 +13,9 @@ public final class OptionValues: Sendable {
   /// Those that the operator set, in the operator's order.
   public let assigned: [(name: String, value: String)]
 
+  /// The files among them, those that are none left out.
+  public let files: [OptionFile]
+
   /// As `--compression` takes it: `zstd,level=3`.
   public var spec: String {
     ([backend] + assigned.map { "\($0.name)=\($0.value)" }).joined(separator: ",")
@@ -34,7 +37,12 @@ public final class OptionValues: Sendable {
     self.owner = owner
     self.assigned = assigned
     all = zip(options, parsed).map { (name: $0.name, value: $1.text) }
-    texts = .allocate(capacity: parsed.reduce(1) { $0 + $1.text.utf8.count + 1 })
+    files = zip(options, parsed).compactMap { option, value in
+      guard let contents = value.file, !contents.isEmpty else { return nil }
+      return OptionFile(option: option.name, contents: contents)
+    }
+    let bytes = parsed.map { $0.file ?? Array($0.text.utf8) }
+    texts = .allocate(capacity: bytes.reduce(1) { $0 + $1.count + 1 })
     values = .allocate(capacity: max(1, parsed.count))
     // `texts` has room for every text with its NUL and one NUL more: the sum above.
     var next = texts
@@ -42,7 +50,7 @@ public final class OptionValues: Sendable {
     values.initialize(to: MultiFDOptionValue(number: 0, text: next))
     for (index, value) in parsed.enumerated() {
       let start = next
-      for byte in value.text.utf8 {
+      for byte in bytes[index] {
         next.initialize(to: CChar(bitPattern: byte))
         next += 1
       }

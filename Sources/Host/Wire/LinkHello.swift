@@ -32,6 +32,9 @@ public struct LinkHello: Equatable, Sendable {
   /// So many of `formats`, from the first, were asked for by name: without one of them there is no
   /// link.
   public let required: Int
+  /// What packets of some of `formats` are encoded with besides, and the answering side needs; of
+  /// main only.
+  public let files: [LinkFile]
   /// What the pages of a reference are to be hashed with, of which the answering side may send one;
   /// of main only, and nil where none can be used.
   public let reference: PageHashKey?
@@ -39,17 +42,18 @@ public struct LinkHello: Equatable, Sendable {
   /// A hello that is to be sent, which keeps to the limits; nil when it does not.
   public init?(
     session: VMUUID, role: LinkRole, pageSize: UInt32, capacity: UInt32, formats: [LinkFormat] = [],
-    required: Int = 0, reference: PageHashKey? = nil
+    required: Int = 0, files: [LinkFile] = [], reference: PageHashKey? = nil
   ) {
     guard Self.isPageSize(pageSize), Self.isCapacity(capacity, pageSize: pageSize),
-      LinkFormats(formats) != nil, (0...formats.count).contains(required)
+      LinkFormats(formats) != nil, (0...formats.count).contains(required),
+      files.allSatisfy({ $0.format <= formats.count }),
+      Set(files.map { "\($0.format) \($0.option)" }).count == files.count
     else { return nil }
     switch role {
     case .main: break
     case .channel(let number):
-      guard number <= LinkRole.lastChannel, formats.isEmpty, reference == nil else {
-        return nil
-      }
+      guard number <= LinkRole.lastChannel, formats.isEmpty, files.isEmpty, reference == nil
+      else { return nil }
     }
     version = .current
     self.session = session
@@ -58,6 +62,7 @@ public struct LinkHello: Equatable, Sendable {
     self.capacity = capacity
     self.formats = formats
     self.required = required
+    self.files = files
     self.reference = reference
   }
 
@@ -77,6 +82,7 @@ public struct LinkHello: Equatable, Sendable {
     ]
     if role == .main { fields.append(LinkField("formats", formats.flatMap { $0.encode() })) }
     if required > 0 { fields.append(LinkField("required", [UInt8(required)])) }
+    if !files.isEmpty { fields.append(LinkField("files", files.flatMap { $0.encode() })) }
     if let reference {
       let value = [Self.referenceKind] + reference.bytes
       fields.append(LinkField("reference", isCritical: false, value))
@@ -108,7 +114,8 @@ public struct LinkHello: Equatable, Sendable {
 
   private init(_ frame: LinkFrame, at offset: UInt64) throws(WireError) {
     try frame.refuseUnknown(except: [
-      "session", "role", "page-size", "capacity", "formats", "required", "reference",
+      "session", "role", "page-size", "capacity", "formats", "required", "files",
+      "reference",
     ])
     version = frame.version
     // The field has 16 bytes, which is all that a UUID asks for.
@@ -130,6 +137,12 @@ public struct LinkHello: Equatable, Sendable {
       )
     }
     (formats, required) = try Self.offer(in: frame, role, at: offset)
+    if let field = frame["files"] {
+      try field.check(1...65_535)
+      files = try LinkFile.list(field, formats: formats.count)
+    } else {
+      files = []
+    }
     reference = try Self.reference(in: frame)
   }
 
@@ -146,7 +159,7 @@ public struct LinkHello: Equatable, Sendable {
     in frame: LinkFrame, _ role: LinkRole, at offset: UInt64
   ) throws(WireError) -> ([LinkFormat], Int) {
     guard role == .main else {
-      let names = ["formats", "required", "reference"]
+      let names = ["formats", "required", "files", "reference"]
       for field in frame.fields where names.contains(field.name) {
         throw WireError(.mismatch, at: field.start, "only main has the field \(field.name)")
       }

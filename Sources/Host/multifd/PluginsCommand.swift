@@ -17,6 +17,7 @@ struct PluginsCommand: ParsableCommand {
       """,
     subcommands: [
       List.self, Show.self, Check.self, Path.self, PluginsNewCommand.self,
+      PluginsTrainCommand.self,
     ],
     defaultSubcommand: List.self)
 

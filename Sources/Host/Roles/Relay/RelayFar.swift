@@ -43,7 +43,7 @@ final class RelayFar: Sendable {
       return (try connect(), plan)
     }
     let (socket, formats, _) = try caller.main(
-      offering: offer.formats, required: offer.required)
+      offering: offer.formats, required: offer.required, files: offer.files)
     let outgoing = try offer.outgoing(formats)
     switch options.compression {
     case .asTheyCome:
@@ -73,7 +73,8 @@ final class RelayFar: Sendable {
     if let caller, options.compression == .asTheyCome {
       // Whoever is at the ends agrees; nothing is decoded here.
       let (socket, formats, hasReference) = try caller.main(
-        offering: hello.formats, required: hello.required, reference: hello.reference)
+        offering: hello.formats, required: hello.required, files: hello.files,
+        reference: hello.reference)
       var plan = RelayPlan(rule: .transparent, incoming: .link(formats))
       plan.hasReference = hasReference
       return (socket, plan, formats)
@@ -86,7 +87,7 @@ final class RelayFar: Sendable {
       return (try connect(), plan, decoding.formats)
     }
     let (socket, formats, _) = try caller.main(
-      offering: offer.formats, required: offer.required)
+      offering: offer.formats, required: offer.required, files: offer.files)
     plan.outgoing = try offer.outgoing(formats)
     if case .named = options.compression {
       plan.outgoing = [plan.outgoing[plan.outgoing.count - 1]]

@@ -59,7 +59,7 @@ final class SendRoute {
   func main() throws(Failure) -> Socket {
     guard let caller, let offer else { return try connect() }
     let (socket, agreed, hasReference) = try caller.main(
-      offering: offer.formats, required: offer.required, reference: key)
+      offering: offer.formats, required: offer.required, files: offer.files, reference: key)
     self.hasReference = hasReference
     let all = try offer.outgoing(agreed)
     // What can use a reference has one on a link that has one, for every page: so not for all.

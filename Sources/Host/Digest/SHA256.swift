@@ -1,5 +1,5 @@
 /// SHA-256 (FIPS 180-4), fed piece by piece. Our own, since no library that the host links has one
-/// and some hundred kilobytes are no matter of speed.
+/// and some megabytes, of a library or of a dictionary, are no matter of speed.
 public struct SHA256 {
   private var state: [UInt32] = [
     0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab,
@@ -19,6 +19,22 @@ public struct SHA256 {
       rest.append(byte)
       count += 1
       if rest.count == 64 { takeBlock() }
+    }
+  }
+
+  /// The hash of these bytes.
+  public static func hash(_ bytes: some Sequence<UInt8>) -> [UInt8] {
+    var hash = SHA256()
+    hash.update(bytes)
+    return hash.bytes()
+  }
+
+  /// The hash of all bytes so far: 32 bytes.
+  public func bytes() -> [UInt8] {
+    var ended = self
+    ended.end()
+    return ended.state.flatMap { word in
+      stride(from: 24, through: 0, by: -8).map { UInt8(truncatingIfNeeded: word >> $0) }
     }
   }
 
