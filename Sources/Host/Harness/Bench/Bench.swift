@@ -14,6 +14,8 @@ final class Bench: @unchecked Sendable {
   private let library: Library
   private let shape: Shape
   private let options: OptionValues
+  private let content: Content
+  private var random: Seeded
   private let services: UnsafeMutablePointer<MultiFDServices>
   private let send: UnsafeMutablePointer<MultiFDSendParams>
   private let receive: UnsafeMutablePointer<MultiFDRecvParams>
@@ -61,10 +63,8 @@ final class Bench: @unchecked Sendable {
     wire = map(wireSize, access: .writing)
     next = wire
     sizes = [Int](repeating: 0, count: packets)
-    var random = Seeded(seed)
-    for page in 0..<packets * shape.pageCount {
-      content.fill(source + page * shape.pageSize, shape.pageSize, &random)
-    }
+    self.content = content
+    random = Seeded(seed)
     normal = .allocate(capacity: shape.pageCount)
     for page in 0..<shape.pageCount { normal[page] = UInt64(page * shape.pageSize) }
     iov = .allocate(capacity: shape.pageCount + 16)
@@ -121,6 +121,19 @@ final class Bench: @unchecked Sendable {
     receive.pointee.channel = channel
     let sends = library.methods.send_setup(send) == MULTIFD_OK
     isReady = library.methods.recv_setup(receive) == MULTIFD_OK && sends
+    fill()
+  }
+
+  private func fill() {
+    for page in 0..<packets * shape.pageCount {
+      content.fill(source + page * shape.pageSize, shape.pageSize, &random)
+    }
+  }
+
+  /// Other pages of the same content, where a packet may refer to earlier ones: a window that is
+  /// larger than a pass would find all of the pass before in it.
+  func renew() {
+    if library.isStateful { fill() }
   }
 
   private static func of(_ channel: OpaquePointer) -> Bench {
