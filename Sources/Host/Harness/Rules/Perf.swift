@@ -164,7 +164,7 @@ enum Perf {
     let benches = (0..<channels).map { index in
       Bench(library, .ram, packets: packets, options: options, seed: seed &+ UInt64(index))
     }
-    let total = Mutex(Speed())
+    let total = Locked(Speed())
     let failed = Atomic(false)
     concurrently(channels) { index in
       guard let speed = measure(benches[index], seconds: seconds) else {
