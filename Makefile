@@ -97,7 +97,12 @@ fuzz: setup build
 	$(BUILD)/multifd-fuzz $(ARGS)
 
 # dlopen()ed libraries need what the sanitizer's runtime, linked into the executable, has not been asked for. And
-# multifd-probe, which has nothing else of Swift's, finds no library of the toolchain by itself.
+# multifd-probe, which has nothing else of Swift's, finds no library of the toolchain by itself. The backends get
+# none of it: load/run-path would have something to say.
+#
+# The tests run in forks of the zygote, as they always do. TSan's runtime can be forked where a process has one thread
+# of its program's, which the zygote has: its child starts the runtime's own thread anew, and sees all that follows.
+# (In the fork of a process with several it would see nothing.)
 SWIFT_RUNTIME = $(shell $(SWIFT) -print-target-info | sed -n 's|.*"\(/.*/swift/linux\)".*|\1|p' | head -n 1)
 TSAN_LINK = -rpath $(SWIFT_RUNTIME) --export-dynamic -u __tsan_external_write -u __tsan_external_read \
   -u __tsan_ignore_thread_begin -u __tsan_ignore_thread_end
@@ -107,9 +112,10 @@ sanitize:
 
 # Sanitizer, scratch path, linker's options: one product at a time, since the tests are not wanted.
 define sanitized
-for product in multifd-harness $(PLUGINS:%=multifd-%); do \
-  $(SWIFT) build -c release --sanitize=$(1) --scratch-path $(2) --product $$product \
-    $(foreach option,$(3),-Xlinker $(option)) || exit 1; \
+$(SWIFT) build -c release --sanitize=$(1) --scratch-path $(2) --product multifd-harness \
+  $(foreach option,$(3),-Xlinker $(option))
+for product in $(PLUGINS:%=multifd-%); do \
+  $(SWIFT) build -c release --sanitize=$(1) --scratch-path $(2) --product $$product || exit 1; \
 done
 for plugin in $(PLUGINS); do \
   echo "== $$plugin under -fsanitize=$(1)"; \

@@ -347,6 +347,9 @@ static int32_t recv_packet(MultiFDRecvParams *p) {
   return MULTIFD_OK;
 }
 
+#ifndef LATER /* what ABI 1.1 has appended: a comma, and members */
+#define LATER
+#endif
 #ifndef TABLE
 #define TABLE table
 #endif
@@ -355,7 +358,8 @@ static int32_t recv_packet(MultiFDRecvParams *p) {
 #endif
 static TABLE_QUALIFIER MultiFDMethods table = {
   MAGIC, MAJOR, MINOR, STRUCT_SIZE, CAPS, NAME, VERSION, FORMAT, DESCRIPTION, QEMU_METHOD, IN_FLIGHT,
-  OPTIONS, payload_bound, SEND_SETUP, SEND_CLEANUP, SEND_PREPARE, RECV_SETUP, RECV_CLEANUP, RECV};
+  OPTIONS, payload_bound, SEND_SETUP, SEND_CLEANUP, SEND_PREPARE, RECV_SETUP, RECV_CLEANUP, RECV
+  LATER};
 
 #ifndef NO_ENTRY
 const MultiFDMethods *multifd_plugin_entry(uint32_t host_major) {

@@ -87,6 +87,10 @@ extension ExamplesTests {
       #expect(made.code == 0, "\(made)")
       let table = try String(contentsOfFile: folder("x/src/lib.rs"), encoding: .utf8)
       #expect(table.contains("name: c\"\(name)\".as_ptr()"))
+      let format = name.hasPrefix("x-") ? name : "x-" + name
+      #expect(table.contains("wire_format: c\"\(format)/1\".as_ptr()"))
+      let manual = try String(contentsOfFile: folder("x/README.md"), encoding: .utf8)
+      #expect(manual.contains("## Wire format `\(format)/1`\n"))
       let cargo = try String(contentsOfFile: folder("x/Cargo.toml"), encoding: .utf8)
       let library = name.map { $0 == "-" ? "_" : String($0) }.joined()
       #expect(cargo.contains("name = \"multifd-\(name)\"\n"))
@@ -99,6 +103,36 @@ extension ExamplesTests {
       try skip(if: MultiFDProcess.unavailable, "multifd plugins new")
       let result = try MultiFDProcess.run(["plugins", "new", "--language", "c", "--", name])
       #expect(result.code == 64, "\(result)")
+    }
+
+    @Test("a name is as long as its wire format's may be, and the harness takes that")
+    func longName() throws {
+      try skip(if: Language.c.unavailable, "a skeleton in C")
+      try skip(if: MultiFDProcess.unavailable, "multifd plugins new")
+      let folder = try TemporaryFolder()
+      func new(_ name: String) throws -> MultiFDProcess.Result {
+        try MultiFDProcess.run(["plugins", "new", name, "--language", "c", "--dir", folder(name)])
+      }
+      for length in [30, 31] {
+        let long = String(repeating: "n", count: length)
+        let refused = try new(long)
+        #expect(refused.code == 64, "\(refused)")
+        #expect(refused.errors.contains("its wire format is x-NAME/1"), "\(refused)")
+        #expect(!FileManager.default.fileExists(atPath: folder(long)))
+      }
+      for name in [String(repeating: "n", count: 29), "x-" + String(repeating: "n", count: 29)] {
+        let made = try new(name)
+        #expect(made.code == 0, "\(made)")
+        try Tool.run(["make", "-C", folder(name), "CPPFLAGS=-I\(ExamplesTests.include)"])
+        let checked = try MultiFDProcess.run([
+          "plugins", "show", name, "--plain", "--plugin-dir", folder(name),
+        ])
+        #expect(checked.output.contains("wire_format=x-\(String(repeating: "n", count: 29))/1\n"))
+        try Tool.run([
+          Lab.executableFolder + "/multifd-harness", "--level", "2",
+          folder(name) + "/libmultifd-\(name).so",
+        ])
+      }
     }
 
     @Test("the header in Rust is one text, in the example and in the skeleton")

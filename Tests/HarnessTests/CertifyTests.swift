@@ -56,6 +56,52 @@ import TestSupport
     #expect(try told().contains("other bytes of this name were: level 2"))
   }
 
+  @Test("pages of a guest are told: which bytes, and how many pages")
+  func corpus() throws {
+    let folder = try TemporaryFolder()
+    let good = try Compiler.compile("good", in: folder.path)
+    let file = Certificate.path(beside: good), image = folder("guest.ram")
+    try Data(repeating: 7, count: 3 * 4096).write(to: URL(filePath: image))
+    let arguments = [good, "--quick", "--only", "roundtrip/basic", "--certificate", file]
+    #expect(try run(arguments).code == 0)
+    guard case .matching(let made) = Certificate.read(beside: good) else {
+      Issue.record("\(Certificate.read(beside: good))")
+      return
+    }
+    #expect(made.corpus == nil)
+    #expect(try run(arguments + ["--corpus", image]).code == 0)
+    guard case .matching(let real) = Certificate.read(beside: good) else {
+      Issue.record("\(Certificate.read(beside: good))")
+      return
+    }
+    let bytes = try #require(Fingerprint(of: image))
+    #expect(real.corpus == Certificate.Corpus(file: "guest.ram", bytes: bytes))
+    #expect(real.corpus?.pages == 3)
+
+    let show = ["plugins", "show", "good", "--plugin-dir", folder.path]
+    let text = try start(Lab.executableFolder + "/multifd", show)
+    let told = "level 5, 3 pages of guest.ram (sha256 \(bytes.sha256.prefix(12))…), multifd-harness"
+    #expect(text.output.contains(told), "\(text)")
+    let json = try start(Lab.executableFolder + "/multifd", show + ["--json"]).output
+    let shown = try #require(
+      try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String: Any])
+    let certificate = try #require(shown["certificate"] as? [String: Any])
+    let corpus = try #require(certificate["corpus"] as? [String: Any])
+    #expect(corpus["file"] as? String == "guest.ram" && corpus["pages"] as? Int == 3)
+    #expect(corpus["sha256"] as? String == bytes.sha256)
+
+    // Pages that are others at the end than at the beginning are told of as neither.
+    let writes = try Compiler.compile(
+      "good", as: "writes", in: folder.path,
+      flags: ["-DON_LOAD=FILE *f = fopen(\"\(image)\", \"a\"); if (f) { fputc(0, f); fclose(f); }"])
+    let changed = try run([
+      writes, "--only", "load/opens", "--corpus", image, "--certificate", folder("new.json"),
+    ])
+    #expect(
+      changed.code == 70 && changed.errors.contains("while its pages were used"), "\(changed)")
+    #expect(!FileManager.default.fileExists(atPath: folder("new.json")))
+  }
+
   @Test("a library that changes under the run gets none")
   func changed() throws {
     let folder = try TemporaryFolder()

@@ -33,6 +33,7 @@ import TestSupport
     "roundtrip, recordings, fuzzing and speed use its pages",
     arguments: [
       "roundtrip/basic", "golden/payloads", "fuzz/decode", "fuzz/encode", "perf/throughput",
+      "perf/options",
     ])
   func used(test: String) throws {
     let folder = try TemporaryFolder()

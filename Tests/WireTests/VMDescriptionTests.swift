@@ -37,6 +37,18 @@ struct VMDescriptionTests {
     #expect(try decode(" { \"devices\" : [ ] } ").devices.isEmpty)
   }
 
+  /// Printed by its beginning and its length: some are long enough to fill a terminal's memory.
+  struct Text: Sendable, ExpressibleByStringLiteral, CustomTestStringConvertible {
+    let json: String
+
+    init(_ json: String) { self.json = json }
+    init(stringLiteral json: String) { self.json = json }
+
+    var testDescription: String {
+      json.utf8.count <= 100 ? json : "\(json.prefix(60))… (\(json.utf8.count) bytes)"
+    }
+  }
+
   @Test(
     "What is no description is refused",
     arguments: [
@@ -48,10 +60,12 @@ struct VMDescriptionTests {
       "{\"devices\":[{\"name\":\"a\",\"size\":18446744073709551616}]}",
       "{\"devices\":[{\"name\":\"a\",\"fields\":[{\"size\":9223372036854775808,\"array_len\":2}]}]}",
       "{\"devices\":[{\"name\":\"a\",\"fields\":[{\"size\":18446744073709551615},{\"size\":1}]}]}",
-      "{\"page_size\":\"4096\"}", "{\"x\":" + String(repeating: "[", count: 100_000),
-      "{\"devices\":[{\"name\":\"a\"," + String(repeating: "\"subsections\":[{", count: 100_000),
-    ])
-  func refused(json: String) {
+      "{\"page_size\":\"4096\"}", Text("{\"x\":" + String(repeating: "[", count: 100_000)),
+      Text(
+        "{\"devices\":[{\"name\":\"a\"," + String(repeating: "\"subsections\":[{", count: 100_000)),
+    ] as [Text])
+  func refused(text: Text) {
+    let json = text.json
     let error = #expect(throws: WireError.self) { try decode(json) }
     #expect(error?.code == .badDescription)
     #expect(error.map { $0.offset >= 1000 && $0.offset <= 1000 + UInt64(json.utf8.count) } == true)

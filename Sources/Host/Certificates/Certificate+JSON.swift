@@ -20,6 +20,7 @@ extension Certificate {
       ),
       ("level", .number(Double(level))), ("strict", .bool(isStrict)),
       ("seeds", texts(seeds.map { String($0) })), ("options", texts(options)),
+      ("corpus", corpus.map(Self.value) ?? .null),
       // Counted again by whoever reads it; here for people.
       (
         "counts",
@@ -40,14 +41,28 @@ extension Certificate {
     ]).text() + "\n"
   }
 
+  private static func value(_ corpus: Corpus) -> JSONValue {
+    .object([
+      ("file", .string(corpus.file)), ("sha256", .string(corpus.bytes.sha256)),
+      ("size", .number(Double(corpus.bytes.size))),
+      // Follows from the size; here for people.
+      ("pages", .number(Double(corpus.pages))),
+    ])
+  }
+
   /// Nil for text that is no certificate of this format.
   public init?(parsing bytes: [UInt8]) {
     guard let json = JSONValue(parsing: bytes),
       json["multifd_certificate"]?.number == Self.format
     else { return nil }
     func text(_ key: String, in value: JSONValue = json) -> String? { value[key]?.string.map(line) }
-    guard let harness = text("harness"), let file = text("file"), let hash = text("sha256"),
-      hash.utf8.count == 64, let size = json["size"]?.number.flatMap({ Int(exactly: $0) }),
+    func fingerprint(in value: JSONValue = json) -> Fingerprint? {
+      guard let hash = text("sha256", in: value), hash.utf8.count == 64,
+        let size = value["size"]?.number.flatMap({ Int(exactly: $0) }), size >= 0
+      else { return nil }
+      return Fingerprint(sha256: hash, size: size)
+    }
+    guard let harness = text("harness"), let file = text("file"), let library = fingerprint(),
       let name = text("name"), let version = text("version"), let format = text("wire_format"),
       let date = text("date"), let level = json["level"]?.number.flatMap({ Int(exactly: $0) }),
       let strict = json["strict"]?.bool, let machine = json["machine"],
@@ -65,13 +80,22 @@ extension Certificate {
       all.append(
         Result(test: test, outcome: outcome, reason: text("reason", in: result) ?? ""))
     }
+    var corpus: Corpus?
+    // Not there in one that an earlier harness has written.
+    if let value = json["corpus"], value != .null {
+      guard let file = text("file", in: value), let bytes = fingerprint(in: value) else {
+        return nil
+      }
+      corpus = Corpus(file: file, bytes: bytes)
+    }
     self.init(
-      harness: harness, file: file, library: Fingerprint(sha256: hash, size: size), name: name,
+      harness: harness, file: file, library: library, name: name,
       version: version, wireFormat: format, date: date,
       machine: Machine(processor: processor, processors: processors, kernel: kernel, libc: libc),
       level: level, isStrict: strict,
       seeds: seeds.elements.compactMap { $0.string.flatMap { UInt64($0) } },
-      options: options.elements.compactMap { $0.string.map(line) }, results: all)
+      options: options.elements.compactMap { $0.string.map(line) }, corpus: corpus,
+      results: all)
   }
 }
 

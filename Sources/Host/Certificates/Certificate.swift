@@ -27,6 +27,28 @@ public struct Certificate: Equatable, Sendable {
     }
   }
 
+  /// Pages of a real guest that took the place of made-up ones.
+  public struct Corpus: Equatable, Sendable {
+    /// The file's name, without its folder.
+    public var file: String
+    /// Which bytes it had.
+    public var bytes: Fingerprint
+    /// How many pages of 4 KiB it holds, those in holes too.
+    public var pages: Int { bytes.size / 4096 }
+
+    /// A file of these bytes.
+    public init(file: String, bytes: Fingerprint) {
+      self.file = file
+      self.bytes = bytes
+    }
+
+    /// The file at `path`, read to its end; nil when it cannot be.
+    public init?(of path: String) {
+      guard let bytes = Fingerprint(of: path) else { return nil }
+      self.init(file: path.split(separator: "/").last.map(String.init) ?? "", bytes: bytes)
+    }
+  }
+
   /// The harness's version.
   public var harness: String
   /// The library's file name.
@@ -51,6 +73,9 @@ public struct Certificate: Equatable, Sendable {
   public var seeds: [UInt64]
   /// The options that all tests were run with, as `key=value`.
   public var options: [String]
+  /// What `--corpus` named; nil for a run on made-up pages, and in a certificate that was written
+  /// before it was told.
+  public var corpus: Corpus?
   /// Every test that the harness has.
   public var results: [Result]
 
@@ -67,7 +92,7 @@ public struct Certificate: Equatable, Sendable {
   public init(
     harness: String, file: String, library: Fingerprint, name: String, version: String,
     wireFormat: String, date: String, machine: Machine, level: Int, isStrict: Bool,
-    seeds: [UInt64], options: [String], results: [Result]
+    seeds: [UInt64], options: [String], corpus: Corpus? = nil, results: [Result]
   ) {
     self.harness = harness
     self.file = file
@@ -81,6 +106,7 @@ public struct Certificate: Equatable, Sendable {
     self.isStrict = isStrict
     self.seeds = seeds
     self.options = options
+    self.corpus = corpus
     self.results = results
   }
 }

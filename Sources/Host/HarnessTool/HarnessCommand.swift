@@ -1,9 +1,8 @@
 // The command `multifd-harness`: parses, runs, prints, exits. HarnessCommand+Settings makes a run's
-// settings of its options.
+// settings of its options, HarnessCommand+Certificate a certificate of what was tried.
 
 import ArgumentParser
 import CLinux
-import Certificates
 import Glibc
 import Harness
 import Version
@@ -174,23 +173,6 @@ struct HarnessCommand: ParsableCommand {
     for line in outcome.lines { put(line + "\n") }
     for breach in outcome.breaches { put("breach: \(breach)\n") }
     throw ExitCode(outcome.isGood ? 0 : 1)
-  }
-
-  /// A run, and its certificate where one is wanted. The bytes are looked at before and behind:
-  /// each test opens the file anew.
-  private func certified(
-    _ settings: HarnessSettings,
-    _ perform: (HarnessSettings) throws(HarnessFault) -> RunReport
-  ) throws(HarnessFault) -> RunReport {
-    guard let certificate else { return try perform(settings) }
-    let before = Fingerprint(of: settings.path)
-    let report = try perform(settings)
-    guard let before else { throw HarnessFault("--certificate: \(settings.path) cannot be read") }
-    guard before == Fingerprint(of: settings.path) else {
-      throw HarnessFault("\(settings.path) has changed while it was tried: no certificate")
-    }
-    try report.certificate(of: before, harness: multifdVersion).write(to: certificate)
-    return report
   }
 
   /// The run, for each of its seeds. People see the tests of the first, and what fails later.

@@ -21,9 +21,18 @@ package struct Skeleton {
   /// What the files are called and say.
   package let files: [(path: String, text: String)]
 
-  /// The files of a backend called `name`. `home` is the multifd that they are built against where
+  /// The name of a private wire format (FORMATS.md) for a backend called `name`: `x-NAME`, or the
+  /// name itself where it begins so. Nil when that is longer than the 31 letters that a format's
+  /// name may have: cut short, it could be another backend's.
+  package static func formatName(of name: String) -> String? {
+    let format = name.hasPrefix("x-") ? name : "x-" + name
+    return format.utf8.count <= 31 ? format : nil
+  }
+
+  /// The files of a backend called `name`, nil where `formatName` has none for it. `home` is the multifd that they are built against where
   /// pkg-config knows none.
-  package init(name: String, language: Language, home: Home) {
+  package init?(name: String, language: Language, home: Home) {
+    guard let format = Self.formatName(of: name) else { return nil }
     typealias Source = PackageResources
     let codec: String, table: String
     var files: [(path: String, bytes: [UInt8])]
@@ -83,10 +92,11 @@ package struct Skeleton {
       ("debian/rules", Source.rules), ("debian/changelog", Source.changelog),
       ("debian/copyright", Source.copyright), ("debian/source/format", Source.source_format),
     ]
-    // What the backend is called in the files (second, where a name has no hyphens), and what only
-    // whoever writes it out knows.
+    // What the backend is called in the files (second, where a name has no hyphens), its format's
+    // name, and what only whoever writes it out knows.
     let words = [
       "new-backend": name, "new_backend": String(name.map { $0 == "-" ? "_" : $0 }),
+      "x-new-backend": format,
       "@CODEC@": codec, "@TABLE@": table,
       "@PACKAGE@": "multifd-" + String(name.map { $0 == "_" ? "-" : $0 }),
       "@BUILD_DEPENDS@": buildDepends.joined(separator: ", "),

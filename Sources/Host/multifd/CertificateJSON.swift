@@ -10,6 +10,8 @@ struct CertificateJSON: Encodable {
   let date: String?
   /// 1…10.
   let level: Int?
+  /// What `--corpus` named, with the SHA-256 of the whole file; nothing for made-up pages.
+  let corpus: Corpus?
   /// Tests that passed.
   let passed: Int?
   /// Tests that failed.
@@ -18,6 +20,17 @@ struct CertificateJSON: Encodable {
   let skipped: Int?
   /// One line for people.
   let text: String
+
+  struct Corpus: Encodable {
+    let file: String
+    let sha256: String
+    /// Of 4 KiB.
+    let pages: Int
+
+    init(_ corpus: Certificate.Corpus) {
+      (file, sha256, pages) = (corpus.file, corpus.bytes.sha256, corpus.pages)
+    }
+  }
 
   /// What is beside the library at `path`.
   init(beside path: String) {
@@ -35,13 +48,18 @@ struct CertificateJSON: Encodable {
     harness = certificate?.harness
     date = certificate?.date
     level = certificate?.level
+    corpus = certificate?.corpus.map(Corpus.init)
     passed = certificate?.count("passed")
     failed = certificate?.count("failed")
     skipped = certificate?.notRun
   }
 
   private static func text(_ found: Certificate) -> String {
-    "level \(found.level)\(found.isStrict ? ", strict" : ""), multifd-harness \(found.harness), "
+    let corpus = found.corpus.map {
+      ", \($0.pages) pages of \($0.file) (sha256 \($0.bytes.sha256.prefix(12))…)"
+    }
+    return "level \(found.level)\(found.isStrict ? ", strict" : "")\(corpus ?? ""), "
+      + "multifd-harness \(found.harness), "
       + "\(found.date): \(found.count("passed")) passed, \(found.count("failed")) failed, "
       + "\(found.notRun) not run"
   }

@@ -17,7 +17,7 @@ struct PluginsNewCommand: ParsableCommand {
       is a prototype, slow, for trying a format: it needs a C compiler and, where it runs, Python 3.
       """)
 
-  @Argument(help: "The backend's name: lower-case letters, digits, - and _, at most 31.")
+  @Argument(help: "The backend's name: lower-case letters, digits, - and _, at most 29.")
   var name: String
 
   @Option(
@@ -31,6 +31,11 @@ struct PluginsNewCommand: ParsableCommand {
     guard Self.isBackendName(name) else {
       throw ValidationError(
         "'\(name)' is not a backend's name: at most 31 of a-z 0-9 _ -, a letter or digit first")
+    }
+    guard Skeleton.formatName(of: name) != nil else {
+      throw ValidationError(
+        "'\(name)' is too long: its wire format is x-NAME/1, for private use, and a format's NAME "
+          + "has at most 31 letters, the x- among them")
     }
   }
 
@@ -46,7 +51,9 @@ struct PluginsNewCommand: ParsableCommand {
     if let there = try? FileManager.default.contentsOfDirectory(atPath: folder), !there.isEmpty {
       throw Failure(.failed, folder, "is there already and not empty", hint: "--dir names another")
     }
-    let skeleton = Skeleton(name: name, language: language, home: home)
+    guard let skeleton = Skeleton(name: name, language: language, home: home) else {
+      throw Failure(.usage, name, "is too long a name")
+    }
     do {
       try skeleton.write(to: folder)
     } catch {

@@ -3,6 +3,7 @@ import PluginLoader
 import Roles
 import TestSupport
 import Testing
+import Wire
 
 /// Backends that only encode, or only decode, and what takes their place in the other direction.
 @Suite(

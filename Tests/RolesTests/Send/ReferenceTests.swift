@@ -213,7 +213,8 @@ struct ReferenceTests {
       _ = try receiver.run { endpoint in
         try! helper.start("source") {
           let caller = LinkCaller(to: endpoint, timeout: 10, pageSize: 4096)
-          let made = try! caller.main(offering: [], required: 0, reference: .random())
+          let made = try! caller.main(
+            offering: [], required: 0, files: [], reference: .random())
           #expect(made.hasReference)
           try! Self.leave(made.0, end)
         }

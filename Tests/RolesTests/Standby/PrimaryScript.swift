@@ -12,6 +12,7 @@
 //   KillSwitch        kills a child process at its n-th system call
 
 import SessionReplay
+import Testing
 
 /// All that a COLO primary says in a session.
 struct PrimaryScript: Sendable {
@@ -42,5 +43,20 @@ struct PrimaryScript: Sendable {
       return bursts.reduce(0) { $0 + $1.main.count } + 4 * checkpoint
     }
     return bursts.reduce(0) { $0 + $1.channels[connection - 1].count }
+  }
+}
+
+/// As a test's argument: a session is megabytes, and each would be printed.
+extension PrimaryScript: CustomTestStringConvertible {
+  var testDescription: String {
+    let bytes = (0...channelCount).map { length(of: $0, upTo: checkpoints.count) }
+    return "\(channelCount) channels, \(checkpoints.count) checkpoints, bytes \(bytes)"
+      + (listens ? ", listens" : "")
+  }
+}
+
+extension PrimaryScript.Burst: CustomTestStringConvertible {
+  var testDescription: String {
+    "\(main.count) bytes on main, on channels \(channels.map(\.count))"
   }
 }

@@ -17,6 +17,8 @@ final class Bench: @unchecked Sendable {
   private let receiving: Library
   private let shape: Shape
   private let options: (send: OptionValues, receive: OptionValues)
+  private let content: Content
+  private var random: Seeded
   private let services: UnsafeMutablePointer<MultiFDServices>
   private let send: UnsafeMutablePointer<MultiFDSendParams>
   private let receive: UnsafeMutablePointer<MultiFDRecvParams>
@@ -74,10 +76,8 @@ final class Bench: @unchecked Sendable {
     wire = map(wireSize, access: .writing)
     next = wire
     sizes = [Int](repeating: 0, count: packets)
-    var random = Seeded(seed)
-    for page in 0..<packets * shape.pageCount {
-      content.fill(source + page * shape.pageSize, shape.pageSize, &random)
-    }
+    self.content = content
+    random = Seeded(seed)
     normal = .allocate(capacity: shape.pageCount)
     for page in 0..<shape.pageCount { normal[page] = UInt64(page * shape.pageSize) }
     sent = .allocate(capacity: sending.depth(.send))
@@ -148,10 +148,23 @@ final class Bench: @unchecked Sendable {
     let channel = OpaquePointer(Unmanaged.passUnretained(self).toOpaque())
     send.pointee.channel = channel
     receive.pointee.channel = channel
+    fill()
     guard let setUp = sending.methods.send_setup, let receiverSetUp = receiving.methods.recv_setup
     else { return }
     let sends = setUp(send) == MULTIFD_OK
     isReady = receiverSetUp(receive) == MULTIFD_OK && sends
+  }
+
+  private func fill() {
+    for page in 0..<packets * shape.pageCount {
+      content.fill(source + page * shape.pageSize, shape.pageSize, &random)
+    }
+  }
+
+  /// Other pages of the same content, where a packet may refer to earlier ones: a window that is
+  /// larger than a pass would find all of the pass before in it.
+  func renew() {
+    if sending.isStateful { fill() }
   }
 
   private static func of(_ channel: OpaquePointer) -> Bench {

@@ -99,7 +99,7 @@ final class RunningChild {
 
   private func drain() {
     report.drain(child.report, limit: 4 << 20)
-    output.drain(child.output, limit: 4096)
+    output.drain(child.output, limit: 16384)
   }
 
   /// Ends and judges it. Throws when the harness, not the backend, is at fault.
@@ -133,7 +133,8 @@ final class RunningChild {
     let printed = outputText
     let isSanitizer = printed.contains("Sanitizer")
     if isSanitizer {
-      account.add("a sanitizer reports: \(printed)")
+      // A race has two sides, each with its stack.
+      account.add("a sanitizer reports: \(outputText(limit: 6000))")
       return
     }
     if account.isComplete {
@@ -164,8 +165,10 @@ final class RunningChild {
   /// opened.
   private var endRule: String { test.group == .load ? test.id : "lifecycle/no-exit" }
 
-  private var outputText: String {
-    clean(String(decoding: output.bytes, as: UTF8.self), limit: 600)
+  private var outputText: String { outputText(limit: 600) }
+
+  private func outputText(limit: Int) -> String {
+    clean(String(decoding: output.bytes, as: UTF8.self), limit: limit)
   }
 
   /// Where the child was, by its own account.

@@ -2,8 +2,11 @@ import Certificates
 import Glibc
 
 extension RunReport {
-  /// What this run says of the bytes that it tried, by a harness of that version.
-  public func certificate(of library: Fingerprint, harness: String) -> Certificate {
+  /// What this run says of the bytes that it tried, by a harness of that version, on the pages of
+  /// `corpus` where it was given any.
+  public func certificate(
+    of library: Fingerprint, harness: String, corpus: Certificate.Corpus?
+  ) -> Certificate {
     let byID = Dictionary(results.map { ($0.test.id, $0) }) { first, _ in first }
     return Certificate(
       harness: harness, file: settings.path.split(separator: "/").last.map(String.init) ?? "",
@@ -11,7 +14,7 @@ extension RunReport {
       wireFormat: backend?.wireFormat ?? "", date: Certificate.now(), machine: .here,
       level: settings.level.number, isStrict: settings.isStrict,
       seeds: seeds.isEmpty ? [settings.seed] : seeds,
-      options: settings.assignments.map { "\($0.key)=\($0.value)" },
+      options: settings.assignments.map { "\($0.key)=\($0.value)" }, corpus: corpus,
       results: Catalogue.all.map { entry(of: $0, byID[$0.id]) })
   }
 

@@ -1,11 +1,10 @@
 import PluginLoader
-import Synchronization
 
 /// Collects what a test has to say. Used by all threads of a test.
 final class Reporter: Sendable {
   let test: String
   private let sink: @Sendable (ReportLine) -> Void
-  private let said = Mutex<[String: Int]>([:])
+  private let said = Locked<[String: Int]>([:])
 
   init(test: String, sink: @escaping @Sendable (ReportLine) -> Void) {
     self.test = test

@@ -9,7 +9,7 @@ import Synchronization
 enum Perf {
   static let bodies: [String: Rules.Body] = [
     "perf/throughput": throughput, "perf/latency": latency, "perf/scaling": scaling,
-    "perf/links": links,
+    "perf/links": links, "perf/options": PerfOptions.check,
     "perf/baseline": { _ throws(Stop) in throw .missed("no --baseline") },
   ]
 
@@ -44,6 +44,7 @@ enum Perf {
     var took: (encode: [UInt64], decode: [UInt64]) = ([], [])
     var used: (encode: UInt64, decode: UInt64) = (0, 0)
     while passes < 2 || charness_now() < deadline {
+      if passes > 0 { bench.renew() }
       guard let pass = bench.pass() else { return nil }
       passes += 1
       let bytes = Double(bench.bytes)
@@ -53,7 +54,8 @@ enum Perf {
       used.decode += pass.decodeCPU
       speed.encode = max(speed.encode, bytes / max(1, Double(took.encode.last!)) * 1e9)
       speed.decode = max(speed.decode, bytes / max(1, Double(took.decode.last!)) * 1e9)
-      speed.ratio = bytes / Double(max(pass.payload, 1))
+      // Of the second, so that it does not depend on how many there is time for.
+      if passes <= 2 { speed.ratio = bytes / Double(max(pass.payload, 1)) }
       if passes > 1 {
         speed.encodeTimes += pass.encode
         speed.decodeTimes += pass.decode
@@ -75,10 +77,12 @@ enum Perf {
   }
 
   /// Says so when other things ran meanwhile: figures of a busy machine compare with nothing.
-  private static func tellWaiting(_ context: Context, since start: UInt64, _ waited: UInt64) {
+  static func tellWaiting(
+    _ context: Context, since start: UInt64, _ waited: UInt64, as name: String = "machine.waited"
+  ) {
     let share =
       Double(charness_waited(getpid()) &- waited) / Double(max(1, charness_now() &- start)) * 100
-    context.measure("machine.waited", share, "%")
+    context.measure(name, share, "%")
     guard share > 5 else { return }
     context.reporter.say(
       .text(
@@ -161,7 +165,7 @@ enum Perf {
     let benches = (0..<channels).map { index in
       Bench(library, .ram, packets: packets, options: options, seed: seed &+ UInt64(index))
     }
-    let total = Mutex(Speed())
+    let total = Locked(Speed())
     let failed = Atomic(false)
     concurrently(channels) { index in
       guard let speed = measure(benches[index], seconds: seconds) else {

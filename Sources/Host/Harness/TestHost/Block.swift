@@ -162,7 +162,7 @@ final class Block: @unchecked Sendable {
 
 extension Block {
   /// Where what is wrong with mappings is told, whoever notices it.
-  private static let reporter = Mutex<Reporter?>(nil)
+  private static let reporter = Locked<Reporter?>(nil)
   /// Blocks that are still going to be looked at in this process: it costs a look at all mappings.
   private static let left = Atomic(0)
 

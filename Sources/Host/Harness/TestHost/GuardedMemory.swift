@@ -1,6 +1,5 @@
 import CHarness
 import Glibc
-import Synchronization
 
 /// What a piece of guarded memory is: CHARNESS_TARGET and so on.
 enum MemoryKind: Int32 {
@@ -101,7 +100,7 @@ final class GuardedMemory: @unchecked Sendable {
   /// channel need some each, and to map and unmap them would be most of their work.
   private enum Mappings {
     /// Addresses by size: of mappings of ours that no piece has.
-    private static let spare = Mutex<[Int: [UInt]]>([:])
+    private static let spare = Locked<[Int: [UInt]]>([:])
     /// What is larger is rare, and its pages are better given back.
     private static let largest = 64 << 10
     private static let most = 32

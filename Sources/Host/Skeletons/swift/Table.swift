@@ -78,7 +78,7 @@ nonisolated(unsafe) private let table: UnsafeMutablePointer<MultiFDMethods> = {
       name: ("new-backend" as StaticString).cString,
       version: ("0.1.0" as StaticString).cString,
       // Another number whenever old payloads no longer decode.
-      wire_format: ("new-backend/1" as StaticString).cString,
+      wire_format: ("x-new-backend/1" as StaticString).cString,
       description: ("a backend of my own" as StaticString).cString,
       qemu_method: MULTIFD_QEMU_METHOD_UNKNOWN,
       max_in_flight: 0,

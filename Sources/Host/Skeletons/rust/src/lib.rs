@@ -177,7 +177,7 @@ static TABLE: MultiFDMethods = MultiFDMethods {
     capabilities: MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC,
     name: c"new-backend".as_ptr(),
     version: c"0.1.0".as_ptr(),
-    wire_format: c"new-backend/1".as_ptr(), // another number whenever old payloads no longer decode
+    wire_format: c"x-new-backend/1".as_ptr(), // another number when old payloads no longer decode
     description: c"a backend of my own".as_ptr(),
     qemu_method: MULTIFD_QEMU_METHOD_UNKNOWN,
     max_in_flight: 0,

@@ -1,0 +1,3 @@
+/* expect: nothing */
+/* Good, with an option that is a file. */
+#include "key.h"
