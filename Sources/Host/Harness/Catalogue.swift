@@ -113,6 +113,9 @@ public enum Catalogue {
     .init("options/combinations", "values in range work together or are refused with a reason"),
     .init("options/apart", "each side gets on with another one that has the defaults"),
     .init("options/refused", "the host refuses what is out of range, ill-typed, unknown or double"),
+    .init(
+      "options/trained", "train() makes a file of pages, of the same the same, within its room"),
+    .init("options/other-file", "what was made with another file of an option does no harm"),
   ]
 
   private static let lifecycle: [TestDescription] = [

@@ -23,7 +23,8 @@ enum {
   CHARNESS_PARAMS,
   CHARNESS_ALLOCATION, /* around memory from alloc() */
   CHARNESS_FREED,      /* memory that free() got back */
-  CHARNESS_STACK       /* below the stack of charness_on_stack() */
+  CHARNESS_STACK,      /* below the stack of charness_on_stack() */
+  CHARNESS_STALE_OPTIONS /* files of a channel that is gone */
 };
 
 /* Notes [start, start + size) as `kind`; page_size matters for blocks. A number for remove, or -1 when

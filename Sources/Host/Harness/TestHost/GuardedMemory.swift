@@ -6,6 +6,7 @@ enum MemoryKind: Int32 {
   case target = 1
   case source, list, staleList, staleBlock, options, services, reference, iov, params, allocation
   case freed
+  case staleOptions = 14
 }
 
 /// Memory that ends at a page nobody may touch, and starts behind one.
