@@ -29,8 +29,10 @@
     combine(s->buffer, p->next_packet_size, KEY(p), KEY_SIZE(p)); \
   }
 #define SKIP_HEADER \
-  if (in == end) ON_SHORT; \
-  if (*in++ > 1) return corrupt(p, "a payload of an unknown kind")
+  do { \
+    if (in == end) ON_SHORT; \
+    if (*in++ > 1) return corrupt(p, "a payload of an unknown kind"); \
+  } while (0)
 #define LATER , NULL, NULL, NULL, NULL, TRAIN
 #include "prelude.h"
 

@@ -149,7 +149,7 @@ struct LoadTests {
     Case(
       "no default", option("\"x\"", "2", value: "NULL", range: "0, 9"), says: "'x': its default"),
     Case("type 0", option("\"x\"", "0"), says: "'x': is of type 0"),
-    Case("type of a later host", option("\"x\"", "6"), says: "'x': is of type 6"),
+    Case("type of a later host", option("\"x\"", "7"), says: "'x': is of type 7"),
     Case("empty range", option("\"x\"", "2", range: "5, 4"), says: "range 5…4 is empty"),
     Case("negative size", option("\"x\"", "3", range: "-1, 4"), says: "starts below 0"),
     Case("negative length", option("\"x\"", "5", range: "-1, 4"), says: "starts below 0"),

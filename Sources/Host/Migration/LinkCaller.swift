@@ -36,7 +36,7 @@ public final class LinkCaller: Sendable {
   /// - Returns: what was agreed, and whether a reference follows, which is to be read before
   ///   anything else.
   public func main(
-    offering formats: [LinkFormat], required: Int, files: [LinkFile],
+    offering formats: [LinkFormat], required: Int, files: [LinkFile] = [],
     reference: PageHashKey? = nil
   ) throws(Failure) -> (Socket, LinkFormats, hasReference: Bool) {
     try call(.main, formats, required, files, reference)

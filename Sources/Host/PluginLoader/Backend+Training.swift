@@ -5,6 +5,14 @@ extension Backend {
   /// Whether it can make the file of an option.
   public var trains: Bool { methods.train != nil }
 
+  /// Bytes that the file of an option has at most; 0: it is no file.
+  public func mostBytes(of option: String) -> Int {
+    guard case .file(let range)? = options.first(where: { $0.name == option })?.kind else {
+      return 0
+    }
+    return Int(range.upperBound)
+  }
+
   /// The option whose file it makes: the first one that is a file.
   public var trainedOption: String? {
     options.first { if case .file = $0.kind { true } else { false } }?.name

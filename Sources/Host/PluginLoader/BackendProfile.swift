@@ -26,6 +26,8 @@ public struct BackendProfile: Sendable {
   public let capabilities: BackendCapabilities
   /// How many packets of a channel it has at a time; 0: one, and is done with it before the next.
   public let maxInFlight: Int
+  /// It can make the file of an option from pages.
+  public let trains: Bool
   /// What can be set.
   public let options: [BackendOption]
   /// The file, after symbolic links.
@@ -45,6 +47,7 @@ public struct BackendProfile: Sendable {
     capabilities = table.capabilities
     options = table.options
     maxInFlight = Int(table.methods.max_in_flight)
+    trains = table.methods.train != nil
     abiVersion = ABIVersion(
       major: Int(table.methods.abi_major), minor: Int(table.methods.abi_minor))
     packetBound = table.packetBound == 0 ? nil : Int(table.packetBound)

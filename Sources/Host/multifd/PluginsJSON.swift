@@ -49,6 +49,8 @@ struct BackendJSON: Encodable {
   let payloadBound: Int?
   /// Packets of a channel that it has at a time; 0: one.
   let maxInFlight: Int
+  /// `plugins train` can be asked for.
+  let trains: Bool
   /// What it can be used for: `from-qemu`, `to-qemu`, `link`.
   let roles: [BackendRole]
   let path: String
@@ -58,7 +60,7 @@ struct BackendJSON: Encodable {
 
   // Keys as QMP writes them.
   private enum CodingKeys: String, CodingKey {
-    case name, version, description, abi, capabilities, roles, path, options, certificate
+    case name, version, description, abi, capabilities, trains, roles, path, options, certificate
     case wireFormat = "wire-format"
     case qemuMethod = "qemu-method"
     case payloadBound = "payload-bound"
@@ -76,6 +78,7 @@ struct BackendJSON: Encodable {
     capabilities = backend.capabilities.names
     payloadBound = backend.packetBound
     maxInFlight = backend.maxInFlight
+    trains = backend.trains
     roles = BackendRole.allCases.filter { $0.obstacle(backend) == nil }
     path = shown(backend.path)
     options = backend.options.map(OptionJSON.init)

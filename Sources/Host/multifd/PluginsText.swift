@@ -32,6 +32,7 @@ enum PluginsText {
     if backend.maxInFlight > 0 {
       rows.append(["in flight:", "up to \(backend.maxInFlight) packets of a channel"])
     }
+    if backend.trains { rows.append(["training:", "makes a file ('multifd plugins train')"]) }
     if let bound = backend.packetBound {
       rows.append(["payload:", "at most \(bound) bytes for 128 pages of 4 KiB"])
     }

@@ -32,8 +32,8 @@ struct PluginsTrainCommand: ParsableCommand {
     help: "The backend's option that the file is for; by default its first one that is a file.")
   var option: String?
 
-  @Option(help: "Bytes of the file at most (K, M).")
-  var size = ByteSize(bytes: 112 << 10)
+  @Option(help: "Bytes of the file at most (K, M); by default 112K, or what the option takes.")
+  var size: ByteSize?
 
   @Option(help: "Pages to learn from.")
   var pages = 8192
@@ -48,7 +48,9 @@ struct PluginsTrainCommand: ParsableCommand {
 
   func run() throws {
     var options = TrainingOptions(backend: name, stores: store, output: output)
-    (options.option, options.size, options.pages) = (option, Int(clamping: size.bytes), pages)
+    (options.option, options.size, options.pages) = (
+      option, size.map { Int(clamping: $0.bytes) }, pages
+    )
     let summary = try Training(options, loader: plugins.loader).run()
     if json { return Console.json(summary) }
     func text(_ ratio: Double) -> String { String(format: "%.2f", ratio) }

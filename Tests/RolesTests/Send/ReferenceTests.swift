@@ -214,7 +214,7 @@ struct ReferenceTests {
         try! helper.start("source") {
           let caller = LinkCaller(to: endpoint, timeout: 10, pageSize: 4096)
           let made = try! caller.main(
-            offering: [], required: 0, files: [], reference: .random())
+            offering: [], required: 0, reference: .random())
           #expect(made.hasReference)
           try! Self.leave(made.0, end)
         }

@@ -16,8 +16,8 @@ public struct TrainingOptions: Sendable {
   public var stores: [String]
   /// The file to write; there must be none.
   public var output: String
-  /// Bytes of the file at most.
-  public var size = 112 << 10
+  /// Bytes of the file at most; nil: 112 KiB, or as many as the option takes.
+  public var size: Int?
   /// Pages to take.
   public var pages = 8192
 
@@ -88,7 +88,9 @@ public struct Training {
         "\(sample.count) pages that are not zero are too few to learn from")
     }
     let contents = try others.withUnsafeBytes { pages in
-      try backend.train(option, from: pages, pageSize: sample.pageSize, most: options.size)
+      try backend.train(
+        option, from: pages, pageSize: sample.pageSize,
+        most: options.size ?? min(112 << 10, backend.mostBytes(of: option)))
     }
     let with = try backend.parse([], files: [option: contents])
     let ratio = TrainingSummary.Ratio(
