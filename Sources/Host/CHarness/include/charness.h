@@ -24,7 +24,9 @@ enum {
   CHARNESS_ALLOCATION, /* around memory from alloc() */
   CHARNESS_FREED,      /* memory that free() got back */
   CHARNESS_STACK,      /* below the stack of charness_on_stack() */
-  CHARNESS_STALE_OPTIONS /* files of a channel that is gone */
+  CHARNESS_STALE_OPTIONS, /* files of a channel that is gone */
+  CHARNESS_LESSON,     /* pages that a file is made from */
+  CHARNESS_ROOM        /* where the file goes, and the reason why there is none */
 };
 
 /* Notes [start, start + size) as `kind`; page_size matters for blocks. A number for remove, or -1 when

@@ -33,8 +33,8 @@ enum OptionTraining {
     context.check(Int(process_state_threads()) <= threads, "train() leaves threads running")
   }
 
-  /// The same pages make the same file, whatever was trained between, wherever they lie, whatever is
-  /// in the room.
+  /// The same pages make the same file, whatever was trained between, wherever they lie, whatever
+  /// is in the room.
   private static func again(
     _ first: TrainingCall, _ order: TrainingCall.Order, _ option: OptionEntry, _ context: Context
   ) throws(Stop) {

@@ -37,8 +37,8 @@ extension Options {
     options.values.contains { $0.hasSuffix(" random bytes>") }
   }
 
-  /// The name of a file that the backend makes for this option; another one for each number. Nil when
-  /// it makes none. What is wrong with it is `options/trained`'s.
+  /// The name of a file that the backend makes for this option; another one for each number. Nil
+  /// when it makes none. What is wrong with it is `options/trained`'s.
   static func trained(
     _ option: OptionEntry, _ context: Context, _ number: Int = 1
   ) throws(Stop) -> String? {

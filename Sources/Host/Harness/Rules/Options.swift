@@ -181,8 +181,8 @@ enum Options {
   }
 
   /// Sender and receiver are told by two operators, and one of them says nothing: each end of each
-  /// option at one side, the defaults at the other. But for a sender's file: the host sees to it that
-  /// the receiver has it, too.
+  /// option at one side, the defaults at the other. But for a sender's file: the host sees to it
+  /// that the receiver has it, too.
   @Sendable private static func apart(_ context: Context) throws(Stop) {
     let library = try context.library
     guard !library.options.isEmpty else { throw .skipped("no options") }

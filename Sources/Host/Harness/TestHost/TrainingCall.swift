@@ -30,10 +30,10 @@ struct TrainingCall {
 
   /// The library has train().
   init(_ library: Library, _ order: Order) {
-    let pages = GuardedMemory(order.pages.count, alignment: 4096, kind: .source)
-    // As many bytes as the memory was made for; memcpy() of none touches nothing.
+    let pages = GuardedMemory(order.pages.count, alignment: 4096, kind: .lesson)
+    // As many bytes as the memory was made for.
     order.pages.withUnsafeBytes {
-      _ = memcpy(pages.base, $0.baseAddress ?? UnsafeRawPointer(pages.base), $0.count)
+      if let first = $0.baseAddress { memcpy(pages.base, first, $0.count) }
     }
     pages.allow(.reading)
     let name = GuardedMemory(order.option.utf8.count + 1, alignment: 1, kind: .options)
@@ -41,8 +41,8 @@ struct TrainingCall {
       name.base.storeBytes(of: byte, toByteOffset: index, as: UInt8.self)
     }
     name.allow(.reading)
-    let room = GuardedMemory(order.room, alignment: 1, kind: .allocation, filling: order.filling)
-    let error = GuardedMemory(order.errorRoom, alignment: 1, kind: .allocation)
+    let room = GuardedMemory(order.room, alignment: 1, kind: .room, filling: order.filling)
+    let error = GuardedMemory(order.errorRoom, alignment: 1, kind: .room)
     let size = MemoryLayout<MultiFDTraining>.size
     let training = GuardedMemory(size, alignment: 8, kind: .params)
     training.base.bindMemory(to: MultiFDTraining.self, capacity: 1).initialize(
