@@ -71,10 +71,16 @@ extension PluginLoader {
   /// What is in the file with this digest, in the folder `dictionaries` of one of the search path's;
   /// nil when nobody has put it there.
   public func dictionary(_ digest: [UInt8]) -> [UInt8]? {
+    dictionary(named: OptionFile.name(digest))
+  }
+
+  /// The same by its name, which is its digest's.
+  package func dictionary(named name: String) -> [UInt8]? {
     for folder in searchPath.folders {
-      let path = folder + "/dictionaries/" + OptionFile.name(digest)
       // It is what it is called, whoever has written it.
-      if case .success(let bytes) = OptionFile.read(path), SHA256.hash(bytes) == digest {
+      if case .success(let bytes) = OptionFile.read(folder + "/dictionaries/" + name),
+        OptionFile.name(SHA256.hash(bytes)) == name
+      {
         return bytes
       }
     }

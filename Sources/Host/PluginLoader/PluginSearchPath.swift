@@ -68,7 +68,9 @@ public struct PluginSearchPath: Sendable {
     self.entries = entries.filter { seen.insert(resolve($0.path) ?? $0.path).inserted }
   }
 
-  var foldersText: String { folders.isEmpty ? "any folder" : folders.joined(separator: ", ") }
+  package var foldersText: String {
+    folders.isEmpty ? "any folder" : folders.joined(separator: ", ")
+  }
 
   /// The files `libmultifd-*.so` of all folders, in search order; within a folder by name.
   func files() -> [PluginFile] {

@@ -52,10 +52,11 @@ struct InspectCommand: ParsableCommand {
   private func inspect() -> Int32 {
     var code: Int32 = 0
     var formats: LinkFormats?
+    var linkFiles: [InspectReport.Link.File] = []
     for (index, file) in files.enumerated() {
       var inspector = Inspector(path: file)
       inspector.isVerbose = verbose
-      inspector.formats = formats
+      (inspector.formats, inspector.files) = (formats, linkFiles)
       if payloads {
         inspector.checkPayloads(plugins.loader) {
           Console.note("\(file): payloads are not checked: \($0)")
@@ -66,6 +67,7 @@ struct InspectCommand: ParsableCommand {
         let report = try inspector.run { if !json { print($0) } }
         print(json ? try Self.encode(report) : "\(report.summary)\nverdict: \(report.verdict)")
         formats = report.link?.agreed ?? formats
+        linkFiles = report.link?.files ?? linkFiles
         if report.verdict.ending != .complete && code == 0 { code = 4 }
       } catch {
         Console.note("error: \(file): \(error)")

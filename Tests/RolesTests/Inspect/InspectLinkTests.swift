@@ -21,10 +21,11 @@ struct InspectLinkTests {
   }
 
   private func inspect(
-    _ bytes: [UInt8], _ formats: LinkFormats? = nil, onMissing: @escaping @Sendable () -> Void = {}
+    _ bytes: [UInt8], _ formats: LinkFormats? = nil, files: [InspectReport.Link.File] = [],
+    onMissing: @escaping @Sendable () -> Void = {}
   ) -> (report: InspectReport, lines: [InspectLine]) {
     var inspector = Inspector(path: "memory")
-    inspector.formats = formats
+    (inspector.formats, inspector.files) = (formats, files)
     inspector.checkPayloads(TestBackends.loader) { _ in onMissing() }
     var lines: [InspectLine] = []
     let report = bytes.withUnsafeBytes { inspector.inspect($0) { lines.append($0) } }
@@ -60,6 +61,31 @@ struct InspectLinkTests {
     #expect(inspect(bytes, lz4).report.verdict.ending == .corrupt)
     // And an index that was not agreed is none.
     #expect(inspect(bytes, .rawOnly).report.verdict.reason?.contains("0 were agreed") == true)
+  }
+
+  @Test("A file that a format is encoded with is told by its name, and looked for by it")
+  func files() throws {
+    let digest = (0..<32).map { UInt8($0) }
+    let file = try #require(LinkFile(format: 1, option: "key", size: 300, digest: digest))
+    let hello = try #require(
+      LinkHello(
+        session: Self.session, role: .main, pageSize: 4096, capacity: 128, formats: [Self.zlib],
+        files: [file]))
+    let (report, lines) = inspect(hello.encode())
+    let told = try #require(report.link?.files)
+    let name = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f.dict"
+    let wanted = InspectReport.Link.File(
+      format: "zlib/1", option: "key", size: 300, name: name)
+    #expect(told == [wanted])
+    #expect(lines.first?.detail.contains("zlib/1 with key \(name), 300 bytes") == true)
+    // Nobody has it, so nothing is decoded.
+    let session = try #require(Fixtures.session("bios-111-zlib-2ch"))
+    let bytes = Self.hello(.channel(0)) + (try Fixtures.bytes(#require(session.channels.first)))
+    let missing = Atomic(0)
+    let without = inspect(bytes, Self.formats, files: told) {
+      missing.add(1, ordering: .relaxed)
+    }.report
+    #expect(without.verdict.ending == .complete && missing.load(ordering: .relaxed) == 1)
   }
 
   @Test("An answer says what was agreed, and what came back behind it")

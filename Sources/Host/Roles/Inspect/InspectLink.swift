@@ -17,7 +17,7 @@ extension Inspector {
       let link = InspectReport.Link(
         frame: "hello", version: "\(hello.version)", session: "\(hello.session)",
         role: "\(hello.role)", formats: hello.formats.map(\.name),
-        required: hello.role == .main ? hello.required : nil)
+        required: hello.role == .main ? hello.required : nil, files: hello.inspectFiles)
       line(InspectLine(offset: 0, depth: 0, what: "hello", detail: hello.inspectDetail))
       let rest = UnsafeRawBufferPointer(rebasing: bytes[consumed...])
       // A far side that has refused gets nothing behind the hello.
@@ -141,6 +141,15 @@ extension LinkFormats {
 }
 
 extension LinkHello {
+  fileprivate var inspectFiles: [InspectReport.Link.File]? {
+    if files.isEmpty { return nil }
+    return files.map {
+      InspectReport.Link.File(
+        format: formats[$0.format - 1].name, option: $0.option, size: Int($0.size),
+        name: OptionFile.name($0.digest))
+    }
+  }
+
   fileprivate var inspectDetail: String {
     var parts = [
       "\(role)", "session \(session)", "version \(version)",
@@ -148,6 +157,9 @@ extension LinkHello {
     ]
     for (index, format) in formats.enumerated() {
       parts.append("\(format.name) up to \(format.bound)\(index < required ? " required" : "")")
+    }
+    for file in inspectFiles ?? [] {
+      parts.append("\(file.format) with \(file.option) \(file.name), \(file.size) bytes")
     }
     if reference != nil { parts.append("asks for a reference") }
     return parts.joined(separator: ", ")
@@ -158,6 +170,8 @@ extension LinkHello {
 struct RecordedBackends: PacketBackends {
   /// Nil where the answer is not known.
   let formats: LinkFormats?
+  /// What they were encoded with besides, as the main hello says.
+  let files: [InspectReport.Link.File]
   let loader: PluginLoader
 
   func backend(for method: MultiFDMethod) throws -> (Backend, OptionValues) {
@@ -168,6 +182,15 @@ struct RecordedBackends: PacketBackends {
         hint: "name the recording of it before the channels")
     }
     let backend = try loader.load(wireFormat: format.name, to: .receive)
-    return (backend, try backend.parse([]))
+    var contents: [String: [UInt8]] = [:]
+    for file in files where file.format == format.name {
+      guard let bytes = loader.dictionary(named: file.name) else {
+        throw PluginError(
+          .notFound, what: "\(format.name), option \(file.option)",
+          why: "there is no dictionaries/\(file.name) in \(loader.searchPath.foldersText)")
+      }
+      contents[file.option] = bytes
+    }
+    return (backend, try backend.parse([], files: contents))
   }
 }

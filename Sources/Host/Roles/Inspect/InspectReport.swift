@@ -129,8 +129,22 @@ public struct InspectReport: Codable, Equatable, Sendable {
     public var formats: [String]
     /// So many of those that are offered were asked for by name.
     public var required: Int?
+    /// What some of those that are offered are encoded with besides.
+    public var files: [File]?
     /// Why the other side was refused.
     public var refused: String?
+
+    /// A file that both sides have.
+    public struct File: Codable, Equatable, Sendable {
+      /// The format, NAME/N.
+      public var format: String
+      /// The option of its backend.
+      public var option: String
+      /// Bytes.
+      public var size: Int
+      /// What it is called where it is looked for: its SHA-256.
+      public var name: String
+    }
   }
 
   /// The file as it was named.

@@ -47,6 +47,8 @@ public struct Inspector: Sendable {
   /// What the two sides of a link have agreed on, as the answer to its main hello says: for its
   /// channels. Nil where that is not known.
   public var formats: LinkFormats?
+  /// What they are encoded with besides, as the main hello says.
+  public var files: [InspectReport.Link.File] = []
 
   /// Decodes every payload with the backend for its method, into pages that nobody keeps: what a
   /// receiver would find wrong shows here.
@@ -56,11 +58,11 @@ public struct Inspector: Sendable {
     _ loader: PluginLoader, onMissing: @escaping @Sendable (any Error) -> Void
   ) {
     let pageSize = limits.pageSize
-    let areKnown = formats != nil
+    let (areKnown, files) = (formats != nil, files)
     decoding = { dialect in
       let backends: any PacketBackends =
         if case .link(let formats) = dialect {
-          RecordedBackends(formats: areKnown ? formats : nil, loader: loader)
+          RecordedBackends(formats: areKnown ? formats : nil, files: files, loader: loader)
         } else { try BackendChoice(loader, nil) }
       return Decoding(
         backends, into: ScratchPages(pageSize: pageSize), onMissing: onMissing)
