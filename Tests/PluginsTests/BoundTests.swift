@@ -122,13 +122,13 @@ import Testing
   func cleanupAlone(variant: Variant) {
     let methods = variant.backend.methods.pointee
     let send = SendChannel(variant.backend, variant.options)
-    methods.send_cleanup(send.params)
+    methods.send_cleanup!(send.params)
     #expect(send.params.pointee.compress_data == nil && send.host.liveAllocations == 0)
-    methods.send_cleanup(send.params)
+    methods.send_cleanup!(send.params)
     let recv = RecvChannel(variant.backend, variant.options)
-    methods.recv_cleanup(recv.params)
+    methods.recv_cleanup!(recv.params)
     #expect(recv.params.pointee.compress_data == nil && recv.host.liveAllocations == 0)
-    methods.recv_cleanup(recv.params)
+    methods.recv_cleanup!(recv.params)
   }
 
   @Test("lz4: options that contradict each other")

@@ -41,11 +41,11 @@ final class SendChannel {
         normal: nil, zero: nil, normal_num: 0, zero_num: 0, flags: 0, next_packet_size: 0,
         iov: iov.base.assumingMemoryBound(to: MultiFDIOVec.self), iovs_num: 0, reserved: 0,
         reference: nil))
-    setupStatus = backend.methods.pointee.send_setup(params)
+    setupStatus = backend.methods.pointee.send_setup!(params)
   }
 
   deinit {
-    backend.methods.pointee.send_cleanup(params)
+    backend.methods.pointee.send_cleanup!(params)
     demand(host.liveAllocations == 0, "\(backend.name) leaks after send_cleanup")
     params.deallocate()
   }
@@ -69,7 +69,7 @@ final class SendChannel {
       offsets.isEmpty ? nil : UnsafePointer(ram.base.assumingMemoryBound(to: UInt8.self))
     let status = offsets.withUnsafeBufferPointer { normal in
       params.pointee.normal = offsets.isEmpty ? nil : normal.baseAddress
-      return backend.methods.pointee.send_prepare(params)
+      return backend.methods.pointee.send_prepare!(params)
     }
     guard status == MULTIFD_OK else { return Prepared(status: status, payload: [], iovs: []) }
     demand(params.pointee.iovs_num <= params.pointee.iovs_max, "more iov entries than there are")
@@ -113,11 +113,11 @@ final class RecvChannel {
         options: UnsafePointer(self.options.values), compress_data: nil, packet_num: 0, host: nil,
         normal: nil, zero: nil, normal_num: 0, zero_num: 0, flags: 0, next_packet_size: 0,
         reference: nil))
-    setupStatus = backend.methods.pointee.recv_setup(params)
+    setupStatus = backend.methods.pointee.recv_setup!(params)
   }
 
   deinit {
-    backend.methods.pointee.recv_cleanup(params)
+    backend.methods.pointee.recv_cleanup!(params)
     demand(host.liveAllocations == 0, "\(backend.name) leaks after recv_cleanup")
     params.deallocate()
   }
@@ -135,7 +135,7 @@ final class RecvChannel {
     params.pointee.host = offsets.isEmpty ? nil : ram.base.assumingMemoryBound(to: UInt8.self)
     let status = offsets.withUnsafeBufferPointer { normal in
       params.pointee.normal = offsets.isEmpty ? nil : normal.baseAddress
-      return backend.methods.pointee.recv(params)
+      return backend.methods.pointee.recv!(params)
     }
     switch status {
     case MULTIFD_OK:
