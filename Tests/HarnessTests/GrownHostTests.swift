@@ -127,7 +127,7 @@ struct GrownHost {
     }
     let swift =
       [Compiler.swift ?? "swiftc", "-Onone", "-swift-version", "6", "-I", folder.path] + include
-    for module in ["System", "PluginLoader", "Chart", "Certificates", "Harness"] {
+    for module in ["System", "Digest", "PluginLoader", "Chart", "Certificates", "Harness"] {
       objects.append(folder("\(module).o"))
       let path = "\(sources)/Host/\(module)"
       let names = try FileManager.default.subpathsOfDirectory(atPath: path).sorted()

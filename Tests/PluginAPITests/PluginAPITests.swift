@@ -55,9 +55,8 @@ struct PluginAPITests {
     let file = folder.appendingPathComponent("source.txt")
     try Data(source.utf8).write(to: file)
     return try compiler.run(
-      flags + [
-        "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "-I", Self.include, file.path,
-      ])
+      ["-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"] + flags
+        + ["-I", Self.include, file.path])
   }
 
   static let languages = [["-x", "c", "-std=c99"], ["-x", "c++", "-std=c++17"]]
@@ -103,7 +102,9 @@ struct PluginAPITests {
         return major == MULTIFD_ABI_MAJOR ? &table : NULL;
       }
       """
-    let result = try compile(compiler, source, language)
+    // What a later minor has appended is zero, which is said of nobody who wants to hear all.
+    let result = try compile(
+      compiler, source, language + ["-Wno-missing-field-initializers"])
     #expect(result.succeeded, "\(result.output)")
   }
 

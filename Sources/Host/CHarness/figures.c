@@ -72,11 +72,6 @@ uint64_t charness_waited_by(const char *schedstat) {
 
 uint64_t charness_thread_waited(void) { return charness_waited_by("/proc/thread-self/schedstat"); }
 
-uint64_t charness_sleeps(void) {
-  struct rusage usage;
-  return getrusage(RUSAGE_THREAD, &usage) == 0 ? (uint64_t)usage.ru_nvcsw : 0;
-}
-
 const char *charness_library_of(const void *address) {
   Dl_info info;
   return dladdr(address, &info) != 0 ? info.dli_fname : NULL;

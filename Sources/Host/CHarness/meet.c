@@ -28,7 +28,7 @@ typedef struct {
 
 static struct {
   sem_t begins;
-  atomic_int is_begun, is_done;
+  atomic_int is_begun, is_done, is_in_vain;
   call one, other;
   uint64_t delay, time;
 } meeting;
@@ -52,6 +52,7 @@ static void on_moment(int number) {
   const struct timespec moment = {.tv_nsec = 10000};
   begin();
   while (!atomic_load(&meeting.is_done) && charness_now() < end) nanosleep(&moment, NULL);
+  if (!atomic_load(&meeting.is_done)) atomic_store(&meeting.is_in_vain, 1);
   errno = error;
 }
 
@@ -84,6 +85,7 @@ int charness_meet(uint64_t delay, void (*one)(void *), void *with_one, void (*ot
   sigaction(MOMENT, &action, &before);
   atomic_store(&meeting.is_begun, 0);
   atomic_store(&meeting.is_done, 0);
+  atomic_store(&meeting.is_in_vain, 0);
   meeting.one = (call){one, with_one};
   meeting.other = (call){other, with_other};
   meeting.delay = delay;
@@ -105,3 +107,5 @@ int charness_meet(uint64_t delay, void (*one)(void *), void *with_one, void (*ot
   sem_destroy(&meeting.begins);
   return error;
 }
+
+int charness_met_in_vain(void) { return atomic_load(&meeting.is_in_vain); }

@@ -132,6 +132,9 @@ int charness_on_stack(size_t size, void (*body)(void *), void *with);
 int charness_meet(uint64_t delay, void (*one)(void *), void *with_one, void (*other)(void *),
                   void *with_other, uint64_t *time);
 
+/* Whether `other` had not ended when the interruption of the last meeting did: it waited for `one`. */
+int charness_met_in_vain(void);
+
 /* ---- what a thread asks of the kernel: watch.c ---- */
 
 /* From here on the calling thread, and those that it starts, are watched; once in a process. 0, or an errno value where
@@ -156,8 +159,6 @@ uint64_t charness_thread_time(void);
 uint64_t charness_process_time(void);
 /* Nanoseconds that the calling thread was ready to run and had to wait for a processor. */
 uint64_t charness_thread_waited(void);
-/* How often the calling thread has gone to sleep by itself. */
-uint64_t charness_sleeps(void);
 /* 1 when this process runs under ASan or TSan. */
 int charness_sanitized(void);
 /* The id of the calling thread. */

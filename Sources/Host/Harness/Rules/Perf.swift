@@ -1,7 +1,6 @@
 import CHarness
 import Glibc
 import PluginAPI
-import PluginLoader
 import Synchronization
 
 /// `perf`: how fast it is, and what that means on a link. Nothing here fails but a callback, and a
@@ -185,38 +184,17 @@ enum Perf {
     return failed.load(ordering: .relaxed) ? nil : total.withLock { $0 }
   }
 
-  /// How often a channel's thread sleeps in a packet: alone, or beside others. Who waits for
-  /// another one's packet sleeps in many of them, on a machine that is busy as well.
-  private static func sleeps(_ context: Context, _ library: Library, channels: Int) -> Double {
-    let packets = context.rounds(4, quick: 2), passes = 6
-    let benches = (0..<channels).map { index in
-      Bench(
-        library, .ram, packets: packets, options: context.order.options,
-        seed: context.order.seed &+ UInt64(index))
-    }
-    let slept = Atomic<UInt64>(0)
-    concurrently(channels) { index in
-      guard benches[index].isReady else { return }
-      let before = charness_sleeps()
-      for _ in 0..<passes { _ = benches[index].pass() }
-      slept.add(charness_sleeps() &- before, ordering: .relaxed)
-    }
-    return Double(slept.load(ordering: .relaxed)) / Double(channels * packets * passes)
-  }
-
   @Sendable private static func scaling(_ context: Context) throws(Stop) {
     let library = try context.library
-    // Who has packets in flight waits for them, which is no lock.
-    let depth = try max(library.side(.send).depth(.send), library.side(.receive).depth(.receive))
-    if cores > 1, depth == 1 {
-      let alone = sleeps(context, library, channels: 1)
-      // The most of some: where the threads have not met there was nothing to wait for.
-      let together = (0..<3).map { _ in sleeps(context, library, channels: 4) }.max() ?? 0
-      context.measure("scaling.sleeps", together, "")
+    for sending in [true, false] {
+      let waits = try Waiting.share(
+        context, sending: sending, moments: UInt64(context.rounds(24, quick: 8)))
+      let (verb, name) = sending ? ("encodes", "encode") : ("decodes", "decode")
+      context.measure("scaling.waits.\(name)", waits * 100, "%")
       context.check(
-        together < alone + 0.25,
-        "channels wait for one another: a thread sleeps \(fixed(together, 2)) times in a packet, "
-          + "\(fixed(alone, 2)) times when it is alone")
+        waits < 0.3,
+        "channels wait for one another: at \(fixed(waits * 100, 0)) % of the moments at which one is "
+          + "held up while it \(verb) a packet, another cannot")
     }
     var counts = [1]
     while counts.last! * 2 <= cores { counts.append(counts.last! * 2) }

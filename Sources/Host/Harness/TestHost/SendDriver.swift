@@ -63,9 +63,10 @@ final class SendDriver: @unchecked Sendable {
     params.pointee.options = self.options.values
     params.pointee.iov = slots[0].iovs
     // The host is this driver's, as params are, and calls nothing when the driver is gone.
+    let submits = library.methods.send_submit != nil
     host.sizes = { [params, slots] in
-      // Of a backend with packets in flight: the largest of them is good enough for a picture.
-      let packets = slots.map(\.packet.pointee)
+      // Of packets in flight the largest is good enough for a picture.
+      let packets = submits ? slots.map(\.packet.pointee) : []
       return CallTrace.Sizes(
         pages: Int(packets.map(\.normal_num).max() ?? params.pointee.normal_num),
         payload: Int(packets.map(\.next_packet_size).max() ?? params.pointee.next_packet_size))
