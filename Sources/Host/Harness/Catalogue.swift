@@ -268,7 +268,8 @@ public enum Catalogue {
   private static let perf: [TestDescription] = [
     .init("perf/throughput", "MB/s and ratio, both ways, on four contents"),
     .init("perf/latency", "time for one packet: p50 and p99"),
-    .init("perf/scaling", "throughput over the number of channels, none of which waits for another"),
+    .init(
+      "perf/scaling", "throughput over the number of channels, none of which waits for another"),
     .init("perf/links", "effective rate on 1, 10, 25, 100 Gbit/s beside other backends"),
     .init("perf/options", "speed and ratio over the values of each option (full runs)"),
     .init("perf/baseline", "no slower than an earlier run (--baseline)"),
