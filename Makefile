@@ -11,7 +11,7 @@ BUILD := .build/release
 MAN := .build/man
 INSTALL_BUILD := .build-install
 PLUGINS := nocomp zlib zstd lz4
-EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip delta pool
+EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip delta pool zstd-dict
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 

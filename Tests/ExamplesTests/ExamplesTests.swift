@@ -40,6 +40,7 @@ enum Example: String, CaseIterable, CustomTestStringConvertible {
   case igzip
   case delta
   case pool
+  case zstdDict = "zstd-dict"
 
   /// Those of one wire format.
   static let rle: [Example] = [.rleC, .rleCxx, .rleRust, .rleSwift]
@@ -49,7 +50,7 @@ enum Example: String, CaseIterable, CustomTestStringConvertible {
   /// What it is written in.
   var language: Language {
     switch self {
-    case .rleC, .igzip, .delta, .pool: .c
+    case .rleC, .igzip, .delta, .pool, .zstdDict: .c
     case .rleCxx: .cxx
     case .rleRust: .rust
     case .rleSwift: .swift

@@ -44,6 +44,12 @@ static const rule rules[] = {
                            "outside memory that alloc() returned"},
   [CHARNESS_FREED] = {"bounds/allocations", "bounds/allocations", NULL,
                       "in memory that free() got back"},
+  [CHARNESS_STALE_OPTIONS] = {"bounds/pointers-kept", "bounds/pointers-kept", NULL,
+                              "in the file of an option of a channel that is gone"},
+  [CHARNESS_LESSON] = {"options/trained", "options/trained", NULL,
+                       "in or around the pages to make a file from"},
+  [CHARNESS_ROOM] = {"options/trained", "options/trained", NULL,
+                     "outside the room for the file or for the reason"},
   [CHARNESS_STACK] = {"bounds/stack", "bounds/stack", NULL, "below the thread's stack"},
 };
 

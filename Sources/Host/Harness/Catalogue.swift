@@ -113,6 +113,9 @@ public enum Catalogue {
     .init("options/combinations", "values in range work together or are refused with a reason"),
     .init("options/apart", "each side gets on with another one that has the defaults"),
     .init("options/refused", "the host refuses what is out of range, ill-typed, unknown or double"),
+    .init(
+      "options/trained", "train() makes a file of pages, of the same the same, within its room"),
+    .init("options/other-file", "what was made with another file of an option does no harm"),
   ]
 
   private static let lifecycle: [TestDescription] = [
@@ -265,7 +268,8 @@ public enum Catalogue {
   private static let perf: [TestDescription] = [
     .init("perf/throughput", "MB/s and ratio, both ways, on four contents"),
     .init("perf/latency", "time for one packet: p50 and p99"),
-    .init("perf/scaling", "throughput over the number of channels, none of which waits for another"),
+    .init(
+      "perf/scaling", "throughput over the number of channels, none of which waits for another"),
     .init("perf/links", "effective rate on 1, 10, 25, 100 Gbit/s beside other backends"),
     .init("perf/options", "speed and ratio over the values of each option (full runs)"),
     .init("perf/baseline", "no slower than an earlier run (--baseline)"),

@@ -31,6 +31,9 @@ public struct OptionFile: Equatable, Sendable {
     }.joined()
   }
 
+  /// What is in a regular file of no more bytes than one can have; nil for anything else.
+  package static func contents(of path: String) -> [UInt8]? { try? read(path).get() }
+
   /// Reads a regular file of no more bytes than one can have.
   static func read(_ path: String) -> Result<[UInt8], BackendOption.Wrong> {
     // A FIFO is not waited for: it is refused.

@@ -23,7 +23,10 @@ enum {
   CHARNESS_PARAMS,
   CHARNESS_ALLOCATION, /* around memory from alloc() */
   CHARNESS_FREED,      /* memory that free() got back */
-  CHARNESS_STACK       /* below the stack of charness_on_stack() */
+  CHARNESS_STACK,      /* below the stack of charness_on_stack() */
+  CHARNESS_STALE_OPTIONS, /* files of a channel that is gone */
+  CHARNESS_LESSON,     /* pages that a file is made from */
+  CHARNESS_ROOM        /* where the file goes, and the reason why there is none */
 };
 
 /* Notes [start, start + size) as `kind`; page_size matters for blocks. A number for remove, or -1 when

@@ -65,8 +65,8 @@ final class Bench: @unchecked Sendable {
     let shape = Shape(library)
     self.shape = shape
     self.options = (
-      OptionValues(sending, sending === library ? options : [:]),
-      OptionValues(receiving, receiving === library ? options : [:])
+      OptionValues(sending, sending === library ? options : library.files(in: options)),
+      OptionValues(receiving, receiving === library ? options : library.files(in: options))
     )
     let packet = shape.pageCount * shape.pageSize
     let bound = library.bound(shape.pageSize, shape.pageCount)

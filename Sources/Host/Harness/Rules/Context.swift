@@ -89,9 +89,11 @@ final class Context: @unchecked Sendable {
     return nil
   }
 
-  /// The values that a run was given, for the library that they were given for.
+  /// The values that a run was given, for the library that they were given for. A partner has its
+  /// files.
   func options(of library: Library) -> [String: String] {
-    opened == nil || library === opened ? order.options : [:]
+    guard let opened, library !== opened else { return order.options }
+    return opened.files(in: order.options)
   }
 
   /// The same test with options of its own, and fewer rounds. What it finds says so.

@@ -96,7 +96,7 @@ enum Golden {
     let silent = Reporter(test: context.order.test) { _ in }
     var order = context.order
     order.path = path
-    order.options = [:]
+    order.options = library.files(in: order.options)
     let other = Context(order, silent)
     guard let theirs = try? other.library, theirs.wireFormat == library.wireFormat else {
       return false

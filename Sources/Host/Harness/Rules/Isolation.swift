@@ -97,9 +97,11 @@ enum Isolation {
     var lanes: [Lane] = []
     for option in library.options {
       guard let name = option.name else { continue }
-      for value in option.extremes.prefix(3) where lanes.count < 8 {
+      for value in try Options.values(of: option, context).prefix(3) where lanes.count < 8 {
+        let options = [name: value]
+        if Options.mayBeRefused(options), try !Options.holds(options, context) { continue }
         let lane = try Lane(
-          context, shape.channel(lanes.count, of: 8), options: [name: value],
+          context, shape.channel(lanes.count, of: 8), options: options,
           label: "\(name)=\(value)", content: Lane.mix)
         lanes.append(lane)
       }

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import PluginAPI
 import PluginLoader
@@ -5,7 +6,7 @@ import PluginLoader
 /// `abi/option-table`: what the header demands of each option.
 enum OptionTable {
   /// sizeof(MultiFDOption) of each minor version that this harness knows.
-  private static let sizes: [UInt16: Int] = [0: OptionEntry.smallest]
+  private static let sizes: [UInt16: Int] = [0: OptionEntry.smallest, 1: OptionEntry.smallest]
 
   @Sendable static func check(_ context: Context) throws(Stop) {
     let library = try context.library
@@ -35,8 +36,10 @@ enum OptionTable {
     context.check(
       !help.hasSuffix(".") && !help.contains("\n"),
       "\(what): help is not one line without full stop")
-    let isRanged = [MULTIFD_OPTION_INT, MULTIFD_OPTION_SIZE, MULTIFD_OPTION_STRING]
-      .contains(option.type)
+    let isFile = option.type == MULTIFD_OPTION_FILE
+    let isRanged =
+      isFile
+      || [MULTIFD_OPTION_INT, MULTIFD_OPTION_SIZE, MULTIFD_OPTION_STRING].contains(option.type)
     let isEnum = option.type == MULTIFD_OPTION_ENUM
     context.check(
       isRanged || isEnum || option.type == MULTIFD_OPTION_BOOL,
@@ -45,6 +48,9 @@ enum OptionTable {
       context.check(option.minimum <= option.maximum, "\(what): the range is empty")
       context.check(
         option.type == MULTIFD_OPTION_INT || option.minimum >= 0, "\(what): starts below 0")
+      context.check(
+        !isFile || option.maximum <= Int64(MULTIFD_MAX_FILE),
+        "\(what): no file has \(option.maximum) bytes, the largest has \(MULTIFD_MAX_FILE)")
     } else {
       context.check(
         option.minimum == 0 && option.maximum == 0, "\(what): has a range, its type takes none")
@@ -60,6 +66,12 @@ enum OptionTable {
         "\(what): a choice is not one word of 1 to 63 bytes")
     }
     let value = option.defaultValue ?? ""
+    if isFile {
+      // A path would be one of whoever built the library.
+      context.check(
+        option.defaultValue == "", "\(what): its default is not \"\", which is no file")
+      return
+    }
     context.check(
       option.defaultValue != nil && option.number(value) != nil,
       "\(what): its default '\(clean(value))' is not valid")
@@ -71,6 +83,7 @@ enum Options {
   static let bodies: [String: Rules.Body] = [
     "options/defaults": defaults, "options/ends": ends, "options/combinations": combinations,
     "options/apart": apart, "options/refused": refused,
+    "options/trained": OptionTraining.check, "options/other-file": OtherFile.check,
   ]
 
   @Sendable private static func defaults(_ context: Context) throws(Stop) {
@@ -83,7 +96,7 @@ enum Options {
 
   /// A channel with these options, and with others at its receiver if those are given. False when
   /// they are refused in order.
-  private static func works(
+  static func works(
     _ context: Context, _ options: [String: String], received: [String: String]? = nil,
     mayRefuse: Bool, shape: Shape? = nil, counts: [Int] = [8, 1, 5], rule: String? = nil
   ) throws(Stop) -> Bool {
@@ -114,10 +127,11 @@ enum Options {
   }
 
   /// Whether a channel works that has these options at both sides. If not, it has been reported
-  /// under `options/ends`.
+  /// under `options/ends`, unless they may be refused.
   static func holds(_ options: [String: String], _ context: Context) throws(Stop) -> Bool {
     do throws(Stop) {
-      return try works(context, options, mayRefuse: false, rule: "options/ends")
+      return try works(
+        context, options, mayRefuse: mayBeRefused(options), rule: "options/ends")
     } catch {
       return false
     }
@@ -131,11 +145,14 @@ enum Options {
 
   /// One option at each end of its range, the others as they are in this run.
   static func extremes(_ context: Context) throws(Stop) -> [[String: String]] {
-    let library = try context.library
-    return library.options.flatMap { option -> [[String: String]] in
-      guard let name = option.name else { return [] }
-      return option.extremes.map { context.order.options.merging([name: $0]) { $1 } }
+    var all: [[String: String]] = []
+    for option in try context.library.options {
+      guard let name = option.name else { continue }
+      all += try values(of: option, context).map {
+        context.order.options.merging([name: $0]) { $1 }
+      }
     }
+    return all
   }
 
   @Sendable private static func ends(_ context: Context) throws(Stop) {
@@ -150,19 +167,27 @@ enum Options {
       lane.honestyRule = "roundtrip/page-sizes"
       for count in counts { try lane.pass(Array(lane.source.offsets.prefix(count))) }
     }
-    for options in try extremes(context) {
+    var all = try extremes(context)
+    for option in library.options where option.type == MULTIFD_OPTION_FILE {
+      guard let name = option.name else { continue }
+      all += random(option).map { context.order.options.merging([name: $0]) { $1 } }
+    }
+    for options in all {
       for (shape, counts) in shapes {
-        _ = try works(context, options, mayRefuse: false, shape: shape, counts: counts)
+        _ = try works(
+          context, options, mayRefuse: mayBeRefused(options), shape: shape, counts: counts)
       }
     }
   }
 
   /// Sender and receiver are told by two operators, and one of them says nothing: each end of each
-  /// option at one side, the defaults at the other.
+  /// option at one side, the defaults at the other. But for a sender's file: the host sees to it
+  /// that the receiver has it, too.
   @Sendable private static func apart(_ context: Context) throws(Stop) {
-    guard try !context.library.options.isEmpty else { throw .skipped("no options") }
+    let library = try context.library
+    guard !library.options.isEmpty else { throw .skipped("no options") }
     for options in try extremes(context) where try holds(options, context) {
-      for (sent, received) in [(options, [:]), ([:], options)] {
+      for (sent, received) in [(options, library.files(in: options)), ([:], options)] {
         _ = try works(context, sent, received: received, mayRefuse: false, counts: [8, 3])
       }
     }
@@ -179,7 +204,8 @@ enum Options {
         guard let name = option.name else { continue }
         options[name] =
           round % 3 == 0
-          ? option.extremes.randomElement(using: &random) : option.anyValue(&random)
+          ? try values(of: option, context).randomElement(using: &random)
+          : try anyValue(of: option, context, &random)
       }
       if try works(context, options, mayRefuse: true) { accepted += 1 }
     }
@@ -201,6 +227,11 @@ enum Options {
         context.fail("the host lets \(text) pass")
       }
     }
+    func refuse(_ name: String, fileOf size: Int64) {
+      let file = clinux_memfd_create("option")
+      defer { close(file) }
+      if ftruncate(file, off_t(size)) == 0 { refuse([(name, "/proc/self/fd/\(file)")]) }
+    }
     refuse([("no-such-option-here", "1")])
     for option in library.options {
       guard let name = option.name, let value = option.defaultValue else { continue }
@@ -219,6 +250,10 @@ enum Options {
           refuse([(name, String(repeating: "x", count: Int(option.maximum) + 1))])
         }
         if option.minimum > 0 { refuse([(name, "")]) }
+      case MULTIFD_OPTION_FILE:
+        for path in ["/", "/no/such/file"] { refuse([(name, path)]) }
+        if option.minimum > 1 { refuse(name, fileOf: option.minimum - 1) }
+        if option.maximum < Int64(MULTIFD_MAX_FILE) { refuse(name, fileOf: option.maximum + 1) }
       default: break
       }
     }

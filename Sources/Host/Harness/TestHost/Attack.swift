@@ -119,7 +119,9 @@ final class Attack {
   ) {
     let pages = Set(offsets)
     let first = pages.map { ($0, Array(target.bytes(at: $0))) }
-    guard let other = try? ReceiveDriver(context, shape.filled(with: Filling.other)),
+    guard
+      let other = try? ReceiveDriver(
+        context, shape.filled(with: Filling.other), options: receiver.options.assigned),
       other.setup.isOK
     else { return }
     var status = CallStatus.ok

@@ -6,6 +6,9 @@ enum MemoryKind: Int32 {
   case target = 1
   case source, list, staleList, staleBlock, options, services, reference, iov, params, allocation
   case freed
+  // What lies between is no GuardedMemory.
+  case staleOptions = 14
+  case lesson, room
 }
 
 /// Memory that ends at a page nobody may touch, and starts behind one.

@@ -59,6 +59,8 @@ struct OptionEntry: Sendable {
     case MULTIFD_OPTION_SIZE: return within(Self.size(text))
     case MULTIFD_OPTION_ENUM: return choices?.firstIndex(of: text).map { Int64($0) }
     case MULTIFD_OPTION_STRING: return within(Int64(text.utf8.count))
+    case MULTIFD_OPTION_FILE:
+      return text.isEmpty ? 0 : OptionFiles.contents(text).flatMap { within(Int64($0.count)) }
     default: return nil
     }
   }
@@ -78,9 +80,10 @@ struct OptionEntry: Sendable {
     return overflow ? nil : bytes
   }
 
-  /// Texts at both ends of what is allowed, and every choice.
+  /// Texts at both ends of what is allowed, and every choice. No files: `Options` knows some.
   var extremes: [String] {
     switch type {
+    case MULTIFD_OPTION_FILE: []
     case MULTIFD_OPTION_BOOL: ["on", "off"]
     case MULTIFD_OPTION_ENUM: choices ?? []
     case MULTIFD_OPTION_STRING:
@@ -99,6 +102,15 @@ struct OptionEntry: Sendable {
   }
 }
 
+extension Library {
+  /// Those of its options that are files. Both sides of a channel have the same ones, by the host's
+  /// doing.
+  func files(in assigned: [String: String]) -> [String: String] {
+    let names = options.filter { $0.type == MULTIFD_OPTION_FILE }.compactMap(\.name)
+    return assigned.filter { names.contains($0.key) }
+  }
+}
+
 /// The values of a channel's options, in memory that the backend may only read.
 ///
 /// @unchecked Sendable: constant after init.
@@ -108,6 +120,8 @@ final class OptionValues: @unchecked Sendable {
   let assigned: [String: String]
   private let memory: GuardedMemory
   private let texts: GuardedMemory
+  /// Each ends, with its NUL, at a page that nobody may touch.
+  private let files: [GuardedMemory]
 
   /// What is not in `assigned` has its default. Values are valid by the caller's care; one that is
   /// not counts as 0.
@@ -125,18 +139,40 @@ final class OptionValues: @unchecked Sendable {
     next.storeBytes(of: 0, as: UInt8.self)
     memset(memory.base, 0, memory.size)
     memory.base.storeBytes(of: UInt(bitPattern: next), toByteOffset: 8, as: UInt.self)
+    var files: [GuardedMemory] = []
     for (index, text) in written.enumerated() {
       let entry = memory.base + index * stride
       let number = library.options[index].number(text) ?? 0
+      if number > 0, library.options[index].type == MULTIFD_OPTION_FILE {
+        let file = Self.file(OptionFiles.contents(text) ?? [])
+        files.append(file)
+        entry.storeBytes(of: Int64(file.size - 1), as: Int64.self)
+        entry.storeBytes(of: UInt(bitPattern: file.base), toByteOffset: 8, as: UInt.self)
+        continue
+      }
       entry.storeBytes(of: number, as: Int64.self)
       entry.storeBytes(of: UInt(bitPattern: next), toByteOffset: 8, as: UInt.self)
-      for byte in text.utf8 + [0] {
+      // A file that is none, or cannot be had, is no text: its path is not the backend's business.
+      let isFile = library.options[index].type == MULTIFD_OPTION_FILE
+      for byte in (isFile ? [] : Array(text.utf8)) + [0] {
         next.storeBytes(of: byte, as: UInt8.self)
         next += 1
       }
     }
     memory.allow(.reading)
     texts.allow(.reading)
+    self.files = files
     values = UnsafePointer(memory.base.assumingMemoryBound(to: MultiFDOptionValue.self))
+  }
+
+  deinit { StaleFiles.keep(files) }
+
+  private static func file(_ bytes: [UInt8]) -> GuardedMemory {
+    let file = GuardedMemory(bytes.count + 1, alignment: 1, kind: .options)
+    // Room for the bytes and the NUL.
+    bytes.withUnsafeBytes { if let first = $0.baseAddress { memcpy(file.base, first, $0.count) } }
+    file.base.storeBytes(of: 0, toByteOffset: bytes.count, as: UInt8.self)
+    file.allow(.reading)
+    return file
   }
 }
