@@ -1,4 +1,5 @@
 /* expect: bounds/pointers-kept */
+/* try: abi flight bounds roundtrip/basic roundtrip/stream hostile/reason */
 /* A thread looks at a page once more when the packet has been said to be complete. */
 #define F_WORKED \
   const volatile uint8_t *late = c->receives || s->send.normal_num == 0 ? NULL : s->send.host + s->send.normal[0]

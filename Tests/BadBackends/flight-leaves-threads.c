@@ -1,4 +1,5 @@
 /* expect: bounds/pointers-kept */
+/* try: abi flight bounds roundtrip/basic roundtrip/stream hostile/reason */
 /* The send side's cleanup does not wait for threads that still work on packets. */
 #define ALLOC(p, size) malloc(size)
 #define FREE(p, pointer) free(pointer)

@@ -1,4 +1,5 @@
 /* expect: bounds/services hostile/reason */
+/* try: abi flight bounds roundtrip/basic roundtrip/stream hostile/reason */
 /* A thread of its own says why a packet is refused. */
 #include "prelude.h"
 static void say(MultiFDRecvParams *p, const char *text);

@@ -1,4 +1,5 @@
 /* expect: bounds/pointers-kept */
+/* try: abi options bounds roundtrip/basic lifecycle/setup-cleanup */
 /* The first channel's file is every channel's. */
 #include "prelude.h"
 static const uint8_t *_Atomic first;

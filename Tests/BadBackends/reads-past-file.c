@@ -1,4 +1,5 @@
 /* expect: bounds/lists-read-only */
+/* try: abi options bounds roundtrip/basic lifecycle/setup-cleanup */
 /* Reads on behind the NUL of its file. */
 #include "prelude.h"
 static volatile uint8_t sink;

@@ -1,4 +1,5 @@
 /* expect: options/trained */
+/* try: abi options bounds roundtrip/basic lifecycle/setup-cleanup */
 /* Another file of the same pages each time. */
 #define TRAIN train_counts
 #include "prelude.h"

@@ -1,4 +1,5 @@
 /* expect: options/trained */
+/* try: abi options bounds roundtrip/basic lifecycle/setup-cleanup */
 /* Leaves a descriptor open. */
 #define TRAIN train_leaves_file
 #include "prelude.h"

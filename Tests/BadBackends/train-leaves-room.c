@@ -1,4 +1,5 @@
 /* expect: options/trained */
+/* try: abi options bounds roundtrip/basic lifecycle/setup-cleanup */
 /* Says that all of the room is the file, and has written to a part of it. */
 #define TRAIN train_leaves_room
 #include "prelude.h"

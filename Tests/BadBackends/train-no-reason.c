@@ -1,4 +1,5 @@
 /* expect: options/trained */
+/* try: abi options bounds roundtrip/basic lifecycle/setup-cleanup */
 /* Fails without a word. */
 #define TRAIN train_no_reason
 #include "prelude.h"

@@ -1,4 +1,5 @@
 /* expect: options/trained */
+/* try: abi options bounds roundtrip/basic lifecycle/setup-cleanup */
 /* One byte behind the room for the file. */
 #define TRAIN train_past_room
 #include "prelude.h"

@@ -1,4 +1,5 @@
 /* expect: options/trained */
+/* try: abi options bounds roundtrip/basic lifecycle/setup-cleanup */
 /* Works in the pages that it is to learn from. */
 #define TRAIN train_writes_pages
 #include "prelude.h"

@@ -58,12 +58,13 @@ enum Harness {
   /// when a test takes longer than `seconds`.
   static func pass(
     _ library: String, plugins: String = Lab.executableFolder, perf: Bool = false, level: Int = 5,
-    seconds: Int = 60
+    seconds: Int = 60, skip: [String] = []
   ) throws {
     try ExamplesTests.skip(if: unavailable, "the harness")
     let arguments = [
       path, "--level", "\(level)", "--timeout", "\(seconds)", "--plugin-dir", plugins, library,
     ]
-    try Tool.run(arguments + (perf ? [] : ["--skip", "perf"]), .seconds(900))
+    let skipped = skip + (perf ? [] : ["perf"])
+    try Tool.run(arguments + skipped.flatMap { ["--skip", $0] }, .seconds(900))
   }
 }

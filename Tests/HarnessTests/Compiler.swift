@@ -79,6 +79,8 @@ struct Specimen: Sendable, CustomTestStringConvertible {
   let needsFullRun: Bool
   /// Another one that is to be found beside it: of a backend of one direction, who has the other.
   let beside: String?
+  /// What `make test` tries it with besides what must fail; `make judge` tries all. Nil: all here, too.
+  let tried: [String]?
 
   var testDescription: String { name }
 
@@ -94,7 +96,10 @@ struct Specimen: Sendable, CustomTestStringConvertible {
       return Specimen(
         name: String(file.dropLast(2)), expected: words == ["nothing"] ? [] : Set(words),
         needsFullRun: match.1 != nil,
-        beside: text.firstMatch(of: /\/\* beside: (.*?) \*\//).map { String($0.1) })
+        beside: text.firstMatch(of: /\/\* beside: (.*?) \*\//).map { String($0.1) },
+        tried: text.firstMatch(of: /\/\* try: (.*?) \*\//).map {
+          $0.1.split(separator: " ").map(String.init)
+        })
     }
   }()
 

@@ -94,6 +94,7 @@ struct GrownHost {
     try files.createDirectory(atPath: sources + "/Host", withIntermediateDirectories: true)
     for part in [
       "PluginAPI", "Host/CLinux", "Host/CHarness", "Host/CPluginProbe", "Host/CProcessState",
+      "Host/Digest",
       "Host/System", "Host/PluginLoader", "Host/Chart", "Host/Certificates", "Host/Harness",
     ] {
       try files.copyItem(

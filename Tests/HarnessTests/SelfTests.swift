@@ -61,6 +61,9 @@ enum Run {
       // That takes a minute of each.
       if !isSoak { settings.only = try specimen.expected.map { try #require(TestPattern($0)) } }
     }
+    if let tried = specimen.tried, !isSoak {
+      settings.only = try (tried + specimen.expected).map { try #require(TestPattern($0)) }
+    }
     // The ones that only random input finds end with the first find.
     settings.fuzzSeconds = specimen.expected.contains { $0.hasPrefix("fuzz/") } ? 5 : 0.05
     // One backend of these hangs on purpose, with everything else done in a fraction of this.

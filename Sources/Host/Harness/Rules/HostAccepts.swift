@@ -28,6 +28,12 @@ enum HostAccepts {
           source: source, target: Block(pageSize: size, pages: count, kind: .target),
           normal: Array(source.offsets.prefix(count / (1 + number % 3))))
       }
+      // Also where something fails: what is in flight is let go of before its packets are.
+      defer {
+        sender.close()
+        receiver.close()
+        withExtendedLifetime(packets) {}
+      }
       var payloads: [[UInt8]] = []
       func encoded() throws {
         payloads.append(
@@ -60,8 +66,6 @@ enum HostAccepts {
             "the page at \(offset) of packet \(number + 1) has not come through the host")
         }
       }
-      sender.close()
-      receiver.close()
     } catch {
       context.fail("\(error)")
     }
