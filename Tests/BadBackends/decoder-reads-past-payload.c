@@ -1,4 +1,5 @@
 /* expect: bounds/allocations */
+/* try: load abi bounds hostile roundtrip */
 /* The C skeleton without one bound check. */
 #include <multifd_plugin.h>
 

@@ -79,8 +79,14 @@ struct Specimen: Sendable, CustomTestStringConvertible {
   let needsFullRun: Bool
   /// Another one that is to be found beside it: of a backend of one direction, who has the other.
   let beside: String?
-  /// What `make test` tries it with besides what must fail; `make judge` tries all. Nil: all here, too.
-  let tried: [String]?
+  /// What `make test` tries it with besides what must fail; `make judge` tries all.
+  var tried: [String] {
+    named ?? [
+      "load", "abi", "lifecycle", "roundtrip/basic", "roundtrip/reference", "hostile/truncated",
+    ]
+      + Set(expected.map { String($0.prefix { $0 != "/" }) }).sorted()
+  }
+  private let named: [String]?
 
   var testDescription: String { name }
 
@@ -97,7 +103,7 @@ struct Specimen: Sendable, CustomTestStringConvertible {
         name: String(file.dropLast(2)), expected: words == ["nothing"] ? [] : Set(words),
         needsFullRun: match.1 != nil,
         beside: text.firstMatch(of: /\/\* beside: (.*?) \*\//).map { String($0.1) },
-        tried: text.firstMatch(of: /\/\* try: (.*?) \*\//).map {
+        named: text.firstMatch(of: /\/\* try: (.*?) \*\//).map {
           $0.1.split(separator: " ").map(String.init)
         })
     }
