@@ -48,12 +48,13 @@ public struct SHA256 {
   }
 
   /// The hash of all bytes so far, as 64 hexadecimal digits.
-  public func hexadecimal() -> String {
-    var ended = self
-    ended.end()
-    return ended.state.map { word in
-      let digits = String(word, radix: 16)
-      return String(repeating: "0", count: 8 - digits.count) + digits
+  public func hexadecimal() -> String { Self.hexadecimal(bytes()) }
+
+  /// A hash as hexadecimal digits: two for each byte.
+  public static func hexadecimal(_ hash: [UInt8]) -> String {
+    hash.map { byte in
+      let digits = String(byte, radix: 16)
+      return digits.count < 2 ? "0" + digits : digits
     }.joined()
   }
 

@@ -4,7 +4,7 @@ import Wire
 /// The files that a hello's formats are encoded with, on the answering side: found by what is in
 /// them, or named by the operator.
 enum LinkFiles {
-  /// What is in the files of the format with this number in the hello, by option.
+  /// The files of the format with this number in the hello.
   ///
   /// - Parameters:
   ///   - format: counted from 1; nil: the hello does not have it.
@@ -12,14 +12,17 @@ enum LinkFiles {
   /// - Throws: for a file that is not here.
   static func find(
     _ hello: LinkHello, _ format: Int?, _ loader: PluginLoader, except named: CompressionSpec? = nil
-  ) throws(LinkRefusal) -> [String: [UInt8]] {
-    var contents: [String: [UInt8]] = [:]
+  ) throws(LinkRefusal) -> [OptionFile] {
+    var files: [OptionFile] = []
     for file in hello.files where file.format == format {
       if named?.assignments.contains(where: { $0.key == file.option }) == true { continue }
-      guard let bytes = loader.dictionary(file.digest) else { throw missing(file, of: hello) }
-      contents[file.option] = bytes
+      let name = OptionFile.name(file.digest)
+      guard let found = loader.dictionary(named: name, for: file.option) else {
+        throw missing(file, of: hello)
+      }
+      files.append(found)
     }
-    return contents
+    return files
   }
 
   /// Whether the files that the operator has named are those of the hello.

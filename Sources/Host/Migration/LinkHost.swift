@@ -128,7 +128,7 @@ public final class LinkHost: Sendable {
   }
 
   private static func options(
-    of backend: Backend, _ assignments: [CompressionSpec.Assignment], _ files: [String: [UInt8]]
+    of backend: Backend, _ assignments: [CompressionSpec.Assignment], _ files: [OptionFile]
   ) throws(LinkRefusal) -> OptionValues {
     do {
       return try backend.parse(assignments.map { (key: $0.key, value: $0.value) }, files: files)

@@ -21,9 +21,9 @@ public struct OutgoingFormat: Sendable {
     if backend.capabilities.have(.receive) {
       check = (backend, options)
     } else if let other = try? loader.load(wireFormat: backend.wireFormat, to: .receive),
-      let defaults = try? other.parse([])
+      let same = try? other.parse([], files: options.files)
     {
-      check = (other, defaults)
+      check = (other, same)
     }
   }
 

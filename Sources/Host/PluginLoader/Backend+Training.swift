@@ -2,9 +2,6 @@ import Glibc
 import PluginAPI
 
 extension Backend {
-  /// Whether it can make the file of an option.
-  public var trains: Bool { methods.train != nil }
-
   /// Bytes that the file of an option has at most; 0: it is no file.
   public func mostBytes(of option: String) -> Int {
     guard case .file(let range)? = options.first(where: { $0.name == option })?.kind else {
@@ -23,12 +20,12 @@ extension Backend {
   /// - Parameters:
   ///   - pages: whole pages of `pageSize` bytes, one after the other.
   ///   - most: bytes of the file.
-  /// - Returns: what is in the file: 1 to `most` bytes.
+  /// - Returns: the file, of 1 to `most` bytes.
   /// - Throws: `options` when it has no such option or makes no files, `setup` with its own reason,
   ///   `internalFault` when it breaks the interface's rules.
   public func train(
     _ option: String, from pages: UnsafeRawBufferPointer, pageSize: Int, most: Int
-  ) throws(PluginError) -> [UInt8] {
+  ) throws(PluginError) -> OptionFile {
     let what = "\(name), option \(option)"
     guard let train = methods.train, let entry = options.first(where: { $0.name == option }),
       case .file(let range) = entry.kind
@@ -69,6 +66,6 @@ extension Backend {
         why: "train() returned \(status) bytes, there is room for \(most)")
     }
     contents.removeLast(most - Int(status))
-    return contents
+    return OptionFile(option: option, contents: contents)
   }
 }

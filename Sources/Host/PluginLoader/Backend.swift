@@ -61,9 +61,9 @@ public final class Backend: Sendable {
   ///
   /// Errors name the option, what is allowed, and the nearest valid name.
   ///
-  /// - Parameter files: what is in files that nobody here has named: by option.
+  /// - Parameter files: files that nobody here has named.
   public func parse(
-    _ assignments: [(key: String, value: String)], files: [String: [UInt8]] = [:]
+    _ assignments: [(key: String, value: String)], files: [OptionFile] = []
   ) throws(PluginError) -> OptionValues {
     var parsed: [BackendOption.Value?] = Array(repeating: nil, count: options.count)
     for (key, value) in assignments {
@@ -78,13 +78,14 @@ public final class Backend: Sendable {
         throw PluginError(.options, what: what, why: wrong.why, hint: wrong.hint)
       }
     }
-    for (key, contents) in files {
-      guard let index = options.firstIndex(where: { $0.name == key }) else { throw unknown(key) }
-      let called = "sha256:" + OptionFile.hexadecimal(OptionFile.digest(contents)).prefix(16)
-      switch options[index].value(of: contents, called: called) {
+    for file in files {
+      guard let index = options.firstIndex(where: { $0.name == file.option }) else {
+        throw unknown(file.option)
+      }
+      switch options[index].value(of: file, called: "sha256:" + file.sha256.prefix(16)) {
       case .success(let value): parsed[index] = value
       case .failure(let wrong):
-        throw PluginError(.options, what: "\(name), option \(key)", why: wrong.why)
+        throw PluginError(.options, what: "\(name), option \(file.option)", why: wrong.why)
       }
     }
     let all = zip(options, parsed).map { option, value in
@@ -99,7 +100,7 @@ public final class Backend: Sendable {
 
   /// The same for a specification that has been taken apart.
   public func parse(
-    _ spec: CompressionSpec, files: [String: [UInt8]] = [:]
+    _ spec: CompressionSpec, files: [OptionFile] = []
   ) throws(PluginError) -> OptionValues {
     try parse(spec.assignments.map { (key: $0.key, value: $0.value) }, files: files)
   }

@@ -56,8 +56,8 @@ public struct BackendOption: Sendable, Equatable {
   struct Value: Equatable {
     let number: Int64
     let text: String
-    /// What is in the file; of other kinds the text is all there is.
-    var file: [UInt8]?
+    /// The file that it is; of other kinds, and where there is none, the text is all there is.
+    var file: OptionFile?
   }
 
   /// The value of what an operator wrote; an error's text says what is allowed instead.
@@ -98,22 +98,23 @@ public struct BackendOption: Sendable, Equatable {
       }
       return .success(Value(number: length, text: text))
     case .file:
-      if text.isEmpty { return .success(Value(number: 0, text: text, file: [])) }
+      if text.isEmpty { return .success(Value(number: 0, text: text)) }
       switch OptionFile.read(text) {
-      case .success(let bytes): return value(of: bytes, called: text)
+      case .success(let bytes):
+        return value(of: OptionFile(option: name, contents: bytes), called: text)
       case .failure(let error): return .failure(Wrong("\(quoted(text)): \(error.why)"))
       }
     }
   }
 
-  /// The value of a file option whose contents are here.
-  func value(of bytes: [UInt8], called text: String) -> Result<Value, Wrong> {
+  /// The value of a file option whose file is here.
+  func value(of file: OptionFile, called text: String) -> Result<Value, Wrong> {
     guard case .file(let range) = kind else { return .failure(Wrong("takes no file")) }
-    let length = Int64(bytes.count)
+    let length = Int64(file.contents.count)
     guard range.contains(length) else {
       return .failure(Wrong("must be \(kind.range), \(quoted(text)) has \(length)"))
     }
-    return .success(Value(number: length, text: text, file: bytes))
+    return .success(Value(number: length, text: text, file: file))
   }
 
   /// What is wrong with a value.

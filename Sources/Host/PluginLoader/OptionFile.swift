@@ -12,24 +12,19 @@ public struct OptionFile: Equatable, Sendable {
   /// The SHA-256 of that: 32 bytes.
   public let digest: [UInt8]
 
+  /// Hashes the contents, which for the largest takes a tenth of a second: it is done once.
   init(option: String, contents: [UInt8]) {
-    self.option = option
-    self.contents = contents
-    digest = Self.digest(contents)
+    (self.option, self.contents) = (option, contents)
+    digest = SHA256.hash(contents)
   }
 
-  static func digest(_ contents: [UInt8]) -> [UInt8] { SHA256.hash(contents) }
+  /// The digest in hexadecimal digits.
+  public var sha256: String { SHA256.hexadecimal(digest) }
+  /// Its name in a folder `dictionaries`.
+  public var name: String { Self.name(digest) }
 
   /// A file's name in a folder `dictionaries`, by the digest of what is in it.
-  public static func name(_ digest: [UInt8]) -> String { hexadecimal(digest) + ".dict" }
-
-  /// A digest in hexadecimal digits.
-  public static func hexadecimal(_ digest: [UInt8]) -> String {
-    digest.map { byte in
-      let digits = String(byte, radix: 16)
-      return digits.count < 2 ? "0" + digits : digits
-    }.joined()
-  }
+  public static func name(_ digest: [UInt8]) -> String { SHA256.hexadecimal(digest) + ".dict" }
 
   /// What is in a regular file of no more bytes than one can have; nil for anything else.
   package static func contents(of path: String) -> [UInt8]? { try? read(path).get() }
@@ -68,21 +63,16 @@ public struct OptionFile: Equatable, Sendable {
 }
 
 extension PluginLoader {
-  /// What is in the file with this digest, in the folder `dictionaries` of one of the search path's;
-  /// nil when nobody has put it there.
-  public func dictionary(_ digest: [UInt8]) -> [UInt8]? {
-    dictionary(named: OptionFile.name(digest))
-  }
-
-  /// The same by its name, which is its digest's.
-  package func dictionary(named name: String) -> [UInt8]? {
+  /// The file of this name, which is its digest's, in the folder `dictionaries` of one of the search
+  /// path's, for an option; nil when nobody has put it there.
+  public func dictionary(named name: String, for option: String) -> OptionFile? {
     for folder in searchPath.folders {
-      // It is what it is called, whoever has written it.
-      if case .success(let bytes) = OptionFile.read(folder + "/dictionaries/" + name),
-        OptionFile.name(SHA256.hash(bytes)) == name
-      {
-        return bytes
+      guard case .success(let bytes) = OptionFile.read(folder + "/dictionaries/" + name) else {
+        continue
       }
+      let file = OptionFile(option: option, contents: bytes)
+      // It is what it is called, whoever has written it.
+      if file.name == name { return file }
     }
     return nil
   }

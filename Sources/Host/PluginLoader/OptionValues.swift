@@ -37,11 +37,8 @@ public final class OptionValues: Sendable {
     self.owner = owner
     self.assigned = assigned
     all = zip(options, parsed).map { (name: $0.name, value: $1.text) }
-    files = zip(options, parsed).compactMap { option, value in
-      guard let contents = value.file, !contents.isEmpty else { return nil }
-      return OptionFile(option: option.name, contents: contents)
-    }
-    let bytes = parsed.map { $0.file ?? Array($0.text.utf8) }
+    files = parsed.compactMap(\.file).filter { !$0.contents.isEmpty }
+    let bytes = parsed.map { $0.file?.contents ?? Array($0.text.utf8) }
     texts = .allocate(capacity: bytes.reduce(1) { $0 + $1.count + 1 })
     values = .allocate(capacity: max(1, parsed.count))
     // `texts` has room for every text with its NUL and one NUL more: the sum above.

@@ -182,15 +182,15 @@ struct RecordedBackends: PacketBackends {
         hint: "name the recording of it before the channels")
     }
     let backend = try loader.load(wireFormat: format.name, to: .receive)
-    var contents: [String: [UInt8]] = [:]
+    var found: [OptionFile] = []
     for file in files where file.format == format.name {
-      guard let bytes = loader.dictionary(named: file.name) else {
+      guard let one = loader.dictionary(named: file.name, for: file.option) else {
         throw PluginError(
           .notFound, what: "\(format.name), option \(file.option)",
           why: "there is no dictionaries/\(file.name) in \(loader.searchPath.foldersText)")
       }
-      contents[file.option] = bytes
+      found.append(one)
     }
-    return (backend, try backend.parse([], files: contents))
+    return (backend, try backend.parse([], files: found))
   }
 }

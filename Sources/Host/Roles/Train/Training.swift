@@ -72,7 +72,7 @@ public struct Training {
 
   private func train() throws -> TrainingSummary {
     let backend = try loader.load(named: options.backend, to: .send)
-    guard backend.trains, let option = options.option ?? backend.trainedOption else {
+    guard backend.profile.trains, let option = options.option ?? backend.trainedOption else {
       throw Failure(
         .refused, "backend \(backend.name)", "it makes no file of pages",
         hint: "'multifd plugins show NAME' says which do")
@@ -87,20 +87,19 @@ public struct Training {
         .refused, options.stores.joined(separator: ", "),
         "\(sample.count) pages that are not zero are too few to learn from")
     }
-    let contents = try others.withUnsafeBytes { pages in
+    let file = try others.withUnsafeBytes { pages in
       try backend.train(
         option, from: pages, pageSize: sample.pageSize,
         most: options.size ?? min(112 << 10, backend.mostBytes(of: option)))
     }
-    let with = try backend.parse([], files: [option: contents])
+    let with = try backend.parse([], files: [file])
     let ratio = TrainingSummary.Ratio(
       with: try ratio(of: tenth, sample.pageSize, backend, with),
       without: try ratio(of: tenth, sample.pageSize, backend, try backend.parse([])))
-    try Data(contents).write(to: URL(filePath: options.output), options: .withoutOverwriting)
-    let digest = with.files[0].digest
+    try Data(file.contents).write(to: URL(filePath: options.output), options: .withoutOverwriting)
     return TrainingSummary(
-      file: options.output, option: option, size: contents.count,
-      sha256: OptionFile.hexadecimal(digest), name: OptionFile.name(digest),
+      file: options.output, option: option, size: file.contents.count, sha256: file.sha256,
+      name: file.name,
       pages: others.count / sample.pageSize, tried: tenth.count / sample.pageSize, ratio: ratio)
   }
 
