@@ -1,6 +1,7 @@
 import Glibc
 import Migration
 import PluginLoader
+import SessionReplay
 import System
 import TestSupport
 import Testing
@@ -22,10 +23,7 @@ struct InFlightTests {
   init() throws {
     plugins = try ExamplePlugins(["pool"])
     if let reason = plugins.missing["pool"] { try Test.cancel("SKIPPED: \(reason)") }
-    loader = PluginLoader(
-      searchPath: PluginSearchPath(
-        explicit: [plugins.arguments[1]], environment: [:],
-        executable: Lab.executableFolder + "/tests"))
+    loader = TestBackends.loader(with: plugins.folder)
     backend = try loader.load(named: "pool")
     let format = try #require(LinkFormat(backend.wireFormat, bound: 1 << 20))
     formats = try #require(LinkFormats([format]))

@@ -7,4 +7,11 @@ public enum TestBackends {
   public static let loader = PluginLoader(
     searchPath: PluginSearchPath(
       explicit: [], environment: [:], executable: Lab.executableFolder + "/tests"))
+
+  /// Finds those of a folder too, and first.
+  public static func loader(with folder: String) -> PluginLoader {
+    PluginLoader(
+      searchPath: PluginSearchPath(
+        explicit: [folder], environment: [:], executable: Lab.executableFolder + "/tests"))
+  }
 }

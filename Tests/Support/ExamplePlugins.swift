@@ -4,14 +4,16 @@ import Foundation
 public final class ExamplePlugins: Sendable {
   /// Why one could not be built, by its name.
   public let missing: [String: SkipReason]
-  private let folder: TemporaryFolder
+  /// Where they are.
+  public var folder: String { owner.path }
+  private let owner: TemporaryFolder
 
   /// Builds those of these names; says loudly which cannot be.
   public init(_ names: [String]) throws {
-    folder = try TemporaryFolder()
+    owner = try TemporaryFolder()
     var missing: [String: SkipReason] = [:]
     for name in names {
-      guard let reason = try Self.build(name, in: folder) else { continue }
+      guard let reason = try Self.build(name, in: owner) else { continue }
       reason.announce("the backend \(name)")
       missing[name] = reason
     }
@@ -19,10 +21,10 @@ public final class ExamplePlugins: Sendable {
   }
 
   /// `--plugin-dir` for whoever is to find them.
-  public var arguments: [String] { ["--plugin-dir", folder.path] }
+  public var arguments: [String] { ["--plugin-dir", folder] }
 
   /// Removes them.
-  public func remove() { folder.remove() }
+  public func remove() { owner.remove() }
 
   private static func build(_ name: String, in folder: TemporaryFolder) throws -> SkipReason? {
     let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

@@ -25,20 +25,7 @@ public struct MisbehavingBackend: Sendable {
   public init(_ name: String, _ definitions: [String: String]) throws {
     owner = try TemporaryFolder()
     (folder, self.name) = (owner.path, name)
-    let tests = Fixtures.folder.deletingLastPathComponent()
-    let header = tests.deletingLastPathComponent().appending(path: "Sources/PluginAPI/include")
-    let compiler = try ChildProcess(
-      [
-        "/usr/bin/env", "cc", "-shared", "-fPIC", "-O1", "-w", "-fvisibility=hidden", "-pthread",
-        "-DBACKEND_NAME=\"\(name)\"", "-I\(header.path)",
-      ] + definitions.map { "-D\($0)=\($1)" }
-        + [
-          "-o", "\(folder)/libmultifd-\(name).so",
-          tests.appending(path: "BadBackends/live/misbehaves.c").path,
-        ])
-    guard compiler.wait(.seconds(60)) == .code(0) else {
-      throw LabError("\(name) does not compile: \(compiler.errors.text)")
-    }
+    try SpecimenBackends.compile("live/misbehaves.c", as: name, in: folder, definitions)
   }
 
   /// For a command line.

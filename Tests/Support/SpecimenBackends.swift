@@ -9,18 +9,26 @@ public struct SpecimenBackends: Sendable {
   /// - Throws: also where there is no C compiler.
   public init(_ names: [String]) throws {
     owner = try TemporaryFolder()
+    for name in names { try Self.compile("\(name).c", as: name, in: folder) }
+  }
+
+  /// Compiles one file of `Tests/BadBackends`, with definitions of its macros.
+  static func compile(
+    _ file: String, as name: String, in folder: String, _ definitions: [String: String] = [:]
+  ) throws {
     let tests = Fixtures.folder.deletingLastPathComponent()
     let header = tests.deletingLastPathComponent().appending(path: "Sources/PluginAPI/include")
-    for name in names {
-      let compiler = try ChildProcess([
+    let compiler = try ChildProcess(
+      [
         "/usr/bin/env", "cc", "-shared", "-fPIC", "-O1", "-w", "-fvisibility=hidden", "-pthread",
         "-DBACKEND_NAME=\"\(name)\"", "-I\(header.path)",
-        "-o", "\(folder)/libmultifd-\(name).so",
-        tests.appending(path: "BadBackends/\(name).c").path,
-      ])
-      guard compiler.wait(.seconds(60)) == .code(0) else {
-        throw LabError("\(name) does not compile: \(compiler.errors.text)")
-      }
+      ] + definitions.map { "-D\($0)=\($1)" }
+        + [
+          "-o", "\(folder)/libmultifd-\(name).so",
+          tests.appending(path: "BadBackends/\(file)").path,
+        ])
+    guard compiler.wait(.seconds(60)) == .code(0) else {
+      throw LabError("\(name) does not compile: \(compiler.errors.text)")
     }
   }
 }

@@ -27,8 +27,8 @@ public enum BackendRole: String, CaseIterable, Codable, Sendable {
   private func obstacle(
     _ backend: BackendProfile, _ bound: Int?, pages: Int, pageSize: Int
   ) -> String? {
-    if self == .fromQEMU, !backend.capabilities.have(.receive) { return "it encodes only" }
-    if self == .toQEMU, !backend.capabilities.have(.send) { return "it decodes only" }
+    let directions: [BackendRole: Backend.Direction] = [.fromQEMU: .receive, .toQEMU: .send]
+    if let obstacle = directions[self].flatMap(backend.capabilities.obstacle) { return obstacle }
     guard let bound else {
       return "it does not take packets of \(pages) pages of \(pageSize) bytes"
     }

@@ -37,6 +37,12 @@ public struct BackendCapabilities: OptionSet, Sendable, CustomStringConvertible 
     !contains(direction == .send ? .receiveOnly : .sendOnly)
   }
 
+  /// Why a backend with these cannot be used in a direction; nil when it can.
+  public func obstacle(to direction: Backend.Direction) -> String? {
+    if have(direction) { return nil }
+    return direction == .send ? "it decodes only" : "it encodes only"
+  }
+
   /// The names of the bits that are set.
   public var names: [String] {
     let all: [(BackendCapabilities, String)] = [

@@ -44,10 +44,8 @@ extension Backend {
   private func check(
     _ direction: Direction, _ values: OptionValues, channel id: Int
   ) throws(PluginError) {
-    guard capabilities.have(direction) else {
-      throw PluginError(
-        .setup, what: "\(name), channel \(id)",
-        why: direction == .send ? "it decodes only" : "it encodes only")
+    if let obstacle = capabilities.obstacle(to: direction) {
+      throw PluginError(.setup, what: "\(name), channel \(id)", why: obstacle)
     }
     guard values.owner === self else {
       let whose = values.backend == name ? "another \(name)" : values.backend

@@ -63,10 +63,9 @@ public struct PluginLoader: Sendable {
     named name: String, to direction: Backend.Direction
   ) throws(PluginError) -> Backend {
     let backend = try load(named: name)
-    guard backend.capabilities.have(direction) else {
+    if let obstacle = backend.capabilities.obstacle(to: direction) {
       throw PluginError(
-        .refused, what: "backend \(name)",
-        why: direction == .send ? "it decodes only" : "it encodes only",
+        .refused, what: "backend \(name)", why: obstacle,
         hint: "another backend of \(backend.wireFormat) has the other direction")
     }
     return backend

@@ -151,7 +151,7 @@ public final class ReceiveChannel: @unchecked Sendable {
       mark.enter(callback, packet: packetNumber)
       status = submit(params, slot.packet)
     } else {
-      slot.show(in: params)
+      params.show(slot.packet.pointee)
       mark.enter(callback, packet: packetNumber)
       status = backend.methods.recv!(params)
     }
@@ -207,8 +207,8 @@ public final class ReceiveChannel: @unchecked Sendable {
   public var allocatedBytes: Int { host.allocated }
 
   /// Ends the channel: the backend's cleanup, exactly once. Called by deinit too; more calls do
-  /// nothing. Not to be called while `submit()` or `complete()` runs in another thread: it waits for nothing then
-  /// and leaves the cleanup to deinit.
+  /// nothing. Not to be called while `submit()` or `complete()` runs in another thread: it waits for
+  /// nothing then and leaves the cleanup to deinit.
   public func close() {
     guard state.close() else { return }
     mark.enter(.recvCleanup)

@@ -35,18 +35,4 @@ final class ReceiveSlot {
     packet.pointee.flags = flags
     packet.pointee.next_packet_size = UInt32(payloadSize)
   }
-
-  /// Shows the packet to a backend that has one at a time.
-  func show(in params: UnsafeMutablePointer<MultiFDRecvParams>) {
-    let packet = packet.pointee
-    params.pointee.packet_num = packet.packet_num
-    params.pointee.host = packet.host
-    params.pointee.normal = packet.normal
-    params.pointee.zero = packet.zero
-    params.pointee.normal_num = packet.normal_num
-    params.pointee.zero_num = packet.zero_num
-    params.pointee.flags = packet.flags
-    params.pointee.next_packet_size = packet.next_packet_size
-    params.pointee.reference = packet.reference
-  }
 }

@@ -161,9 +161,9 @@ public final class SendChannel: @unchecked Sendable {
     if let submit = backend.methods.send_submit {
       return try call(.sendSubmit, slot) { submit(params, slot.packet) }
     }
-    slot.show(in: params)
+    params.show(slot.packet.pointee)
     try call(.sendPrepare, slot) { backend.methods.send_prepare!(params) }
-    slot.takeResult(of: params)
+    slot.packet.takeResult(of: params)
   }
 
   @inline(__always)

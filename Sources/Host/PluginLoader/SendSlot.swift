@@ -15,9 +15,6 @@ final class SendSlot {
   private let copy: (pages: UnsafeMutableRawPointer, offsets: UnsafeMutablePointer<UInt64>)?
   private let pageSize: Int
 
-  /// Whether the backend is asked at all: of no pages there is nothing to make.
-  private(set) var isEmpty = true
-
   init(
     _ number: Int, _ geometry: ChannelGeometry, copies: Bool, what: String
   ) throws(PluginError) {
@@ -54,6 +51,9 @@ final class SendSlot {
     }
   }
 
+  /// Whether the backend is asked at all: of no pages there is nothing to make.
+  var isEmpty: Bool { packet.pointee.normal_num == 0 && packet.pointee.zero_num == 0 }
+
   /// Whether the backend reads copies, which lie at other offsets than the pages do.
   var copies: Bool { copy != nil }
 
@@ -66,7 +66,6 @@ final class SendSlot {
     _ zero: UnsafeBufferPointer<UInt64>, reference: UnsafePointer<UInt8>?, flags: UInt32,
     packetNumber: UInt64
   ) {
-    isEmpty = normal.count == 0 && zero.count == 0
     packet.pointee.packet_num = packetNumber
     packet.pointee.host = nil
     packet.pointee.normal = normal.baseAddress
@@ -89,28 +88,5 @@ final class SendSlot {
     }
     packet.pointee.host = UnsafePointer(copy.pages.assumingMemoryBound(to: UInt8.self))
     packet.pointee.normal = UnsafePointer(copy.offsets)
-  }
-
-  /// Shows the packet to a backend that has one at a time.
-  func show(in params: UnsafeMutablePointer<MultiFDSendParams>) {
-    let packet = packet.pointee
-    params.pointee.packet_num = packet.packet_num
-    params.pointee.host = packet.host
-    params.pointee.normal = packet.normal
-    params.pointee.zero = packet.zero
-    params.pointee.normal_num = packet.normal_num
-    params.pointee.zero_num = packet.zero_num
-    params.pointee.flags = packet.flags
-    params.pointee.reference = packet.reference
-    params.pointee.next_packet_size = 0
-    params.pointee.iov = iov
-    params.pointee.iovs_num = 0
-  }
-
-  /// Takes back what such a backend has made of it.
-  func takeResult(of params: UnsafeMutablePointer<MultiFDSendParams>) {
-    packet.pointee.next_packet_size = params.pointee.next_packet_size
-    packet.pointee.iov = params.pointee.iov
-    packet.pointee.iovs_num = params.pointee.iovs_num
   }
 }

@@ -17,10 +17,7 @@ struct InFlightRelayTests {
   init() throws {
     plugins = try ExamplePlugins(["pool"])
     if let reason = plugins.missing["pool"] { try Test.cancel("SKIPPED: \(reason)") }
-    loader = PluginLoader(
-      searchPath: PluginSearchPath(
-        explicit: [plugins.arguments[1]], environment: [:],
-        executable: Lab.executableFolder + "/tests"))
+    loader = TestBackends.loader(with: plugins.folder)
   }
 
   static let ways: [[String?]] = [

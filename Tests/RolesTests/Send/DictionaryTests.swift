@@ -2,6 +2,7 @@ import Foundation
 import Migration
 import PluginLoader
 import Roles
+import SessionReplay
 import TestSupport
 import Testing
 import Wire
@@ -21,9 +22,7 @@ struct DictionaryTests {
   }
 
   private var loader: PluginLoader {
-    PluginLoader(
-      searchPath: PluginSearchPath(
-        explicit: [backends.folder], environment: [:], executable: Lab.executableFolder + "/tests"))
+    TestBackends.loader(with: backends.folder)
   }
 
   /// A file of so many bytes, and its digest.

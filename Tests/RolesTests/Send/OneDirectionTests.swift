@@ -1,6 +1,7 @@
 import Migration
 import PluginLoader
 import Roles
+import SessionReplay
 import TestSupport
 import Testing
 import Wire
@@ -10,9 +11,7 @@ import Wire
   "Backends of one direction", .enabled(if: MisbehavingBackend.unavailable == nil), .beside)
 struct OneDirectionTests {
   private func loader(_ backends: SpecimenBackends) -> PluginLoader {
-    PluginLoader(
-      searchPath: PluginSearchPath(
-        explicit: [backends.folder], environment: [:], executable: Lab.executableFolder + "/tests"))
+    TestBackends.loader(with: backends.folder)
   }
 
   private func move(

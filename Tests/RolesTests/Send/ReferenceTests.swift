@@ -112,10 +112,7 @@ struct ReferenceTests {
   /// A loader that finds the example backend too; announces and cancels where it cannot be built.
   private static func loader(_ plugins: ExamplePlugins) throws -> PluginLoader {
     if let reason = plugins.missing["delta"] { try Test.cancel("SKIPPED: \(reason)") }
-    return PluginLoader(
-      searchPath: PluginSearchPath(
-        explicit: [plugins.arguments[1]], environment: [:],
-        executable: Lab.executableFolder + "/tests"))
+    return TestBackends.loader(with: plugins.folder)
   }
 
   @Test(

@@ -8,7 +8,7 @@ enum HostAccepts {
     let library = try context.library
     let (sending, receiving) = (try library.side(.send), try library.side(.receive))
     do {
-      let send = try backend(sending), receive = try backend(receiving)
+      let send = try sending.asTheHostHasIt(), receive = try receiving.asTheHostHasIt()
       let options = try send.parse(pairs(context.options(of: sending)))
       let theirs = try receive.parse(pairs(context.options(of: receiving)))
       let (size, count) = (library.pageSize, 16)
@@ -91,16 +91,6 @@ enum HostAccepts {
     options.map { (key: $0.key, value: $0.value) }
   }
 
-  private static func backend(_ library: Library) throws -> Backend {
-    guard let path = realPath(library.path), let slash = path.lastIndex(of: "/") else {
-      throw HarnessFault("the file \(library.path) is gone")
-    }
-    let folders = PluginSearchPath(
-      explicit: [slash == path.startIndex ? "/" : String(path[..<slash])], environment: [:],
-      executable: "")
-    return try PluginLoader(searchPath: folders).load(named: library.name)
-  }
-
   /// A connection in memory.
   private final class WireBuffer: PayloadSource {
     var bytes: [UInt8] = []
@@ -118,5 +108,18 @@ enum HostAccepts {
         try read(into: UnsafeMutableRawBufferPointer(start: piece.iov_base, count: piece.iov_len))
       }
     }
+  }
+}
+
+extension Library {
+  /// The same file through the host's own loader.
+  func asTheHostHasIt() throws -> Backend {
+    guard let path = realPath(path), let slash = path.lastIndex(of: "/") else {
+      throw HarnessFault("the file is gone")
+    }
+    let folders = PluginSearchPath(
+      explicit: [slash == path.startIndex ? "/" : String(path[..<slash])], environment: [:],
+      executable: "")
+    return try PluginLoader(searchPath: folders).load(named: name)
   }
 }

@@ -215,10 +215,7 @@ enum Options {
   /// The host's own check, with this backend's table: a backend gets checked values only.
   @Sendable private static func refused(_ context: Context) throws(Stop) {
     let library = try context.library
-    let path = library.path.lastIndex(of: "/").map { String(library.path[..<$0]) } ?? "."
-    let folders = PluginSearchPath(
-      explicit: [path.isEmpty ? "/" : path], environment: [:], executable: "")
-    guard let backend = try? PluginLoader(searchPath: folders).load(named: library.name) else {
+    guard let backend = try? library.asTheHostHasIt() else {
       throw .missed("the host does not open it, see abi/host-accepts")
     }
     func refuse(_ pairs: [(String, String)]) {

@@ -142,7 +142,7 @@ final class ReceiveDriver: @unchecked Sendable {
       }
       checkPacket(slot, before, name)
     } else {
-      slot.show(in: params)
+      params.show(slot.packet.pointee)
       name = "recv"
       status = call("recv", payload: payload, announced: size) { library.methods.recv!(params) }
       slot.hide()

@@ -43,20 +43,6 @@ final class ReceiveRoom {
       reference.map { UnsafePointer($0.base.assumingMemoryBound(to: UInt8.self)) }
   }
 
-  /// Shows the packet to a backend that has one at a time.
-  func show(in params: UnsafeMutablePointer<MultiFDRecvParams>) {
-    let packet = packet.pointee
-    params.pointee.packet_num = packet.packet_num
-    params.pointee.host = packet.host
-    params.pointee.normal = packet.normal
-    params.pointee.zero = packet.zero
-    params.pointee.normal_num = packet.normal_num
-    params.pointee.zero_num = packet.zero_num
-    params.pointee.flags = packet.flags
-    params.pointee.next_packet_size = packet.next_packet_size
-    params.pointee.reference = packet.reference
-  }
-
   /// The packet's lists are off limits from now on.
   func hide() {
     normal.hide()

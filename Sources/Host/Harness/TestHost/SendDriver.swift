@@ -138,10 +138,9 @@ final class SendDriver: @unchecked Sendable {
       status = call("send_submit") { submit(params, slot.packet) }
       checkPacket(slot, before, "send_submit")
     } else {
-      slot.show(in: params)
+      params.show(slot.packet.pointee)
       status = call("send_prepare") { library.methods.send_prepare!(params) }
-      slot.packet.pointee.iovs_num = params.pointee.iovs_num
-      slot.packet.pointee.next_packet_size = params.pointee.next_packet_size
+      slot.packet.takeResult(of: params)
       slot.hide()
     }
     if !status.isOK {

@@ -35,11 +35,14 @@ struct PageSample {
   ) throws {
     let size = look.manifest.pageSize
     let blocks = try look.manifest.blocks.map { try look.openBlock($0) }
-    var stretches: [(block: Int, range: Range<Int>)] = []
+    var stretches: [Stretch] = []
+    var total = 0
     for (index, block) in blocks.enumerated() {
-      stretches += try block.dataExtents().map { (index, $0) }
+      for extent in try block.dataExtents() {
+        stretches.append(Stretch(block: index, start: extent.lowerBound, before: total))
+        total += extent.count / size
+      }
     }
-    let total = stretches.reduce(0) { $0 + $1.range.count / size }
     // Pages are drawn, and those that are drawn again or are zero put back: of a guest that is large
     // next to the sample that is quick, and of a small one all its pages are found in so many turns.
     var drawn = Set<Int>()
@@ -58,16 +61,27 @@ struct PageSample {
     withExtendedLifetime(blocks) {}
   }
 
-  /// Where the page with this number is.
+  /// Pages in a row that may hold data.
+  private struct Stretch {
+    let block: Int
+    /// Where in the block it begins.
+    let start: Int
+    /// Pages of the stretches before it.
+    let before: Int
+  }
+
+  /// Where the page with this number is, below as many as there are: a fragmented file has a
+  /// great many stretches.
   private static func place(
-    _ number: Int, in stretches: [(block: Int, range: Range<Int>)], _ size: Int
+    _ number: Int, in stretches: [Stretch], _ size: Int
   ) -> (block: Int, offset: Int) {
-    var left = number * size
-    for stretch in stretches {
-      if left < stretch.range.count { return (stretch.block, stretch.range.lowerBound + left) }
-      left -= stretch.range.count
+    // The last stretch that has no more pages before it: between these two.
+    var (low, high) = (0, stretches.count)
+    while high - low > 1 {
+      let middle = (low + high) / 2
+      if stretches[middle].before <= number { low = middle } else { high = middle }
     }
-    preconditionFailure("there are as many pages as were counted")
+    return (stretches[low].block, stretches[low].start + (number - stretches[low].before) * size)
   }
 
   /// The pages in two parts: every tenth, and the others.
