@@ -152,12 +152,14 @@ install: man
 	  $(SWIFT) build -c release --product multifd-$$product || exit 1; \
 	done
 	install -d $(ROOT)/bin $(ROOT)/lib/multifd $(ROOT)/libexec/multifd $(ROOT)/include $(ROOT)/lib/pkgconfig $(DOC)/Examples $(SKELETONS) \
+	  $(ROOT)/lib/systemd/system \
 	  $(ROOT)/share/man/man3 $(ROOT)/share/man/man7
 	install -s -m 755 $(INSTALL_BUILD)/release/multifd $(INSTALL_BUILD)/release/multifd-harness $(ROOT)/bin/
 	install -s -m 755 $(BUILD)/multifd-probe $(ROOT)/libexec/multifd/
 	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(ROOT)/lib/multifd/
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(ROOT)/include/
 	$(PKG_CONFIG_FILE) >$(ROOT)/lib/pkgconfig/multifd-plugin.pc
+	sed -e 's|@PREFIX@|$(PREFIX)|' Support/run-multifd.mount >$(ROOT)/lib/systemd/system/run-multifd.mount
 	install -m 644 $(DOCS) $(DOC)/
 	install -m 644 $(MAN)/*.3 $(ROOT)/share/man/man3/
 	install -m 644 $(MAN)/*.7 $(ROOT)/share/man/man7/
@@ -179,6 +181,7 @@ uninstall: ROOT = $(DESTDIR)$(PREFIX)
 uninstall:
 	rm -f $(ROOT)/bin/multifd $(ROOT)/bin/multifd-harness $(ROOT)/include/multifd_plugin.h \
 	  $(ROOT)/lib/pkgconfig/multifd-plugin.pc $(ROOT)/libexec/multifd/multifd-probe $(PLUGINS:%=$(ROOT)/lib/multifd/libmultifd-%.so)
+	rm -f $(ROOT)/lib/systemd/system/run-multifd.mount
 	rm -f $(ROOT)/share/man/man3/multifd_plugin.3 $(ROOT)/share/man/man3/multifd_plugin.h.3 \
 	  $(ROOT)/share/man/man7/multifd-plugins.7
 	rm -rf $(ROOT)/share/doc/multifd $(ROOT)/share/multifd

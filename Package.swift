@@ -114,7 +114,7 @@ let package = Package(
       name: "multifd",
       dependencies: [
         "Roles", "Migration", "Store", "Transport", "Observe", "PluginLoader", "Wire", "System",
-        "Skeletons", "Version", "Certificates", "Chart", "CLinux", argumentParser,
+        "Skeletons", "Version", "Certificates", "Chart", "Memory", "CLinux", argumentParser,
       ],
       path: "Sources/Host/multifd"),
 

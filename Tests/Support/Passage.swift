@@ -74,10 +74,12 @@ public final class Passage: Sendable {
   private let folder: TemporaryFolder
 
   /// Starts the source with a guest saved earlier, which beats.
-  public init(_ cell: Cell, _ saved: SavedGuest) throws {
+  ///
+  /// - Parameter path: the store; nil: in a folder of its own.
+  public init(_ cell: Cell, _ saved: SavedGuest, store path: String? = nil) throws {
     self.cell = cell
     folder = try TemporaryFolder(.memory(bytes: saved.machine.memory << 20))
-    store = folder("store")
+    store = path ?? folder("store")
     source = try saved.start(in: cell.source)
     guard source.console.waitHeartbeat(.seconds(60)) != nil else {
       throw LabError("the guest does not beat in QEMU \(cell.source)")

@@ -56,14 +56,16 @@ public final class Protection: Sendable {
   ///   - heldAt: the checkpoint whose RECEIVED and LOADED never reach the primary: its guest stays
   ///     stopped there.
   ///   - relays: what each relay is told with `--compression`, the one next to the primary first.
+  ///   - path: the standby's store; nil: in a folder of its own.
   public init(
     _ primary: any GuestHost, _ setup: MigrationSetup, cache: String = "sparse",
-    onLoss: OnLoss = .hold, arguments: [String] = [], heldAt: Int? = nil, relays: [String?] = []
+    onLoss: OnLoss = .hold, arguments: [String] = [], heldAt: Int? = nil, relays: [String?] = [],
+    store path: String? = nil
   ) throws {
     self.primary = primary
     self.onLoss = onLoss
     folder = try TemporaryFolder(.memory(bytes: primary.machine.memory << 21))
-    store = folder("store")
+    store = path ?? folder("store")
     place = try FailoverPlace(
       primary.version, primary.machine, attaches: onLoss != .failover)
     var words = [

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -171,4 +172,43 @@ int clinux_is_mapped(const void *start, size_t size, uint64_t device, uint64_t i
   }
   fclose(maps);
   return is_whole && next >= end;
+}
+
+int clinux_tell_mapping(const void *start, clinux_mapping *told) {
+  FILE *maps = fopen("/proc/self/smaps", "re");
+  if (maps == NULL) return -1;
+  *told = (clinux_mapping){0};
+  int is_found = 0, is_inside = 0;
+  char line[512];
+  while (fgets(line, sizeof line, maps) != NULL) {
+    unsigned long from, to;
+    size_t kilobytes;
+    int eligible;
+    /* A field's name may begin like a number: "FilePmdMapped". What has a dash behind its digits is an address. */
+    if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
+      if (is_inside) break;
+      is_inside = from == (unsigned long)start;
+      is_found |= is_inside;
+    } else if (!is_inside) {
+      continue;
+    } else if (sscanf(line, "KernelPageSize: %zu kB", &kilobytes) == 1) {
+      told->page = kilobytes << 10;
+    } else if (sscanf(line, "ShmemPmdMapped: %zu kB", &kilobytes) == 1
+               || sscanf(line, "FilePmdMapped: %zu kB", &kilobytes) == 1
+               || sscanf(line, "Shared_Hugetlb: %zu kB", &kilobytes) == 1
+               || sscanf(line, "Private_Hugetlb: %zu kB", &kilobytes) == 1) {
+      told->mapped += kilobytes << 10;
+    } else if (sscanf(line, "THPeligible: %d", &eligible) == 1) {
+      told->eligible = eligible;
+    }
+  }
+  fclose(maps);
+  return is_found ? 0 : -1;
+}
+
+int64_t clinux_file_system(int fd, int64_t *block) {
+  struct statfs answer;
+  if (fstatfs(fd, &answer) != 0) return -1;
+  *block = answer.f_bsize;
+  return answer.f_type;
 }

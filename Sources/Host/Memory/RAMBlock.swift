@@ -2,6 +2,7 @@
 
 import CLinux
 import Glibc
+import Synchronization
 import System
 
 /// One RAM block of a guest, in a file: a memfd, or a file in a store's folder, so that a stock
@@ -12,6 +13,9 @@ import System
 /// system call. That is quicker than a fault a page, and it turns a full file system into an error
 /// here instead of a SIGBUS later. A chunk that is not reserved is all zero by construction, so
 /// clearing pages in it costs nothing and takes no memory.
+///
+/// Where the file system has huge pages, they are asked for, and a chunk is as long as one. A block on
+/// a hugetlbfs has its share of the pool from the start, and its file is as long as whole pages are.
 ///
 /// A file that existed before may lie on a file system that is full by now. There a chunk is one
 /// page, so that a page which is memory already takes no more, and the kernel is asked where the
@@ -28,12 +32,18 @@ public final class RAMBlock: Sendable {
   /// Where the block is mapped: `length` bytes, shared with the file. Valid while this object
   /// lives; writable, but only in reserved chunks, if the block was made for writing.
   public nonisolated(unsafe) let base: UnsafeMutableRawPointer
+  /// What its memory comes in: what its file system offers for it.
+  public let pages: FilePages
 
+  private let mapping: Mapping
   private let reserved: DirtyBitmap
   /// The file was empty at first, so that what is not reserved is zero.
   private let startedEmpty: Bool
-  /// log2 of a chunk: 1 MiB, or a page where pages are bigger, or where the file existed before.
+  /// log2 of a chunk: 1 MiB, or a page of the file or the guest where one is bigger; a page of both
+  /// where the file existed before.
   private let chunkShift: Int
+  /// What getting memory has taken, by all threads, in nanoseconds.
+  private let reserving = Atomic<Int64>(0)
 
   /// Maps an empty file for writing, after setting its length.
   ///
@@ -42,13 +52,17 @@ public final class RAMBlock: Sendable {
   public init(
     name: String, length: Int, pageSize: Int, emptyFile descriptor: Int32
   ) throws(SystemError) {
-    if ftruncate(descriptor, off_t(length)) != 0 {
-      let error = SystemError("ftruncate")
+    do throws(SystemError) {
+      guard ftruncate(descriptor, off_t(Self.fileLength(length, in: descriptor))) == 0 else {
+        throw SystemError("ftruncate")
+      }
+      mapping = try Mapping(descriptor, length: length, protection: PROT_READ | PROT_WRITE)
+    } catch {
       close(descriptor)
       throw error
     }
-    base = try Self.map(descriptor, length: length, protection: PROT_READ | PROT_WRITE)
-    chunkShift = max(20, pageSize.trailingZeroBitCount)
+    (base, pages) = (mapping.base, mapping.pages)
+    chunkShift = max(20, pageSize.trailingZeroBitCount, pages.size.trailingZeroBitCount)
     reserved = DirtyBitmap(count: length >> chunkShift + 1)
     startedEmpty = true
     (self.name, self.length, self.pageSize) = (name, length, pageSize)
@@ -61,13 +75,28 @@ public final class RAMBlock: Sendable {
   public init(
     name: String, length: Int, pageSize: Int, existingFile descriptor: Int32, writable: Bool = false
   ) throws(SystemError) {
-    base = try Self.map(
-      descriptor, length: length, protection: writable ? PROT_READ | PROT_WRITE : PROT_READ)
-    chunkShift = pageSize.trailingZeroBitCount
+    do throws(SystemError) {
+      mapping = try Mapping(
+        descriptor, length: length, protection: writable ? PROT_READ | PROT_WRITE : PROT_READ)
+    } catch {
+      close(descriptor)
+      throw error
+    }
+    (base, pages) = (mapping.base, mapping.pages)
+    let smallest = pages.fileSystem == .hugetlbfs ? pages.size : pageSize
+    chunkShift = max(smallest, pageSize).trailingZeroBitCount
     reserved = DirtyBitmap(count: length >> chunkShift + 1)
     startedEmpty = false
     (self.name, self.length, self.pageSize) = (name, length, pageSize)
     self.descriptor = descriptor
+  }
+
+  /// How long the file of a block is: on a hugetlbfs whole pages, else as long as the block.
+  ///
+  /// - Parameter descriptor: the file, or its folder.
+  public static func fileLength(_ length: Int, in descriptor: Int32) -> Int {
+    let unit = FilePages.layout(of: descriptor).unit
+    return unit > FilePages.base ? (length + unit - 1) / unit * unit : length
   }
 
   /// A block that lives in memory only.
@@ -77,10 +106,7 @@ public final class RAMBlock: Sendable {
     try self.init(name: name, length: length, pageSize: pageSize, emptyFile: descriptor)
   }
 
-  deinit {
-    munmap(base, length)
-    close(descriptor)
-  }
+  deinit { close(descriptor) }
 
   /// Whether all of the block still is its file's mapping. What runs in this process may map other
   /// memory there: whatever is written to that, the file never sees. A look at all mappings of the
@@ -151,7 +177,12 @@ public final class RAMBlock: Sendable {
   /// Bytes that have been made memory so far.
   public var reservedBytes: Int { min(reserved.population << chunkShift, length) }
 
+  /// Seconds that threads have spent with getting memory, all of them together.
+  public var reservingTime: Double { Double(reserving.load(ordering: .relaxed)) / 1e9 }
+
   private func reserveChunk(of offset: Int) throws(SystemError) {
+    let begin = clinux_monotonic()
+    defer { reserving.wrappingAdd(clinux_monotonic() - begin, ordering: .relaxed) }
     let start = (offset >> chunkShift) << chunkShift
     let size = min(1 << chunkShift, length - start)
     // Inside the mapping; allocates what is missing and changes no contents, so two threads that
@@ -169,17 +200,5 @@ public final class RAMBlock: Sendable {
       }
     }
     reserved.set(start >> chunkShift)
-  }
-
-  private static func map(
-    _ descriptor: Int32, length: Int, protection: Int32
-  ) throws(SystemError) -> UnsafeMutableRawPointer {
-    guard let base = mmap(nil, length, protection, MAP_SHARED, descriptor, 0), base != MAP_FAILED
-    else {
-      let error = SystemError("mmap")
-      close(descriptor)
-      throw error
-    }
-    return base
   }
 }

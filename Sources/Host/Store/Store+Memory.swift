@@ -53,14 +53,15 @@ extension StoreFolder {
   ) throws(StoreError) -> RAMBlock {
     let descriptor = try create(file)
     do {
-      return try RAMBlock(name: name, length: length, pageSize: pageSize, emptyFile: descriptor)
+      return try RAMBlock(
+        name: name, length: length, pageSize: pageSize, emptyFile: descriptor)
     } catch { throw StoreError(error, at: path) }
   }
 
   fileprivate func openMemory(
     _ file: String, name: String, length: Int, pageSize: Int, writable: Bool
   ) throws(StoreError) -> RAMBlock {
-    let descriptor = try open(file, size: UInt64(length), writable: writable)
+    let descriptor = try open(file, size: UInt64(length), memory: true, writable: writable)
     do {
       return try RAMBlock(
         name: name, length: length, pageSize: pageSize, existingFile: descriptor,

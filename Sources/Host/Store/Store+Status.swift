@@ -11,6 +11,8 @@ extension Store {
     public var state: String?
     /// Whether a process has the store open.
     public var inUse: Bool
+    /// What the guest's RAM takes and lies on; nil where there is none, or it may not be looked at.
+    public var memory: MemoryUse?
   }
 
   /// Reads a store without disturbing whoever uses it. It may be somebody else's: no link is
@@ -20,10 +22,11 @@ extension Store {
     let state = try folder.contents("state", ofAnybody: true).map {
       String(decoding: $0.prefix(200), as: UTF8.self)
     }
+    let manifest = try folder.manifest(ofAnybody: true)
     return Status(
-      manifest: try folder.manifest(ofAnybody: true),
+      manifest: manifest,
       checkpoint: try folder.checkpoint(ofAnybody: true),
       state: state?.trimmingCharacters(in: .whitespacesAndNewlines),
-      inUse: StoreLock.isTaken(folder))
+      inUse: StoreLock.isTaken(folder), memory: manifest.flatMap { memoryUse(folder, $0) })
   }
 }

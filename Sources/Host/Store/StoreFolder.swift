@@ -128,11 +128,16 @@ final class StoreFolder: Sendable {
   }
 
   /// Opens a file for reading and checks its size.
-  func open(_ name: String, size: UInt64, writable: Bool = false) throws(StoreError) -> Int32 {
+  ///
+  /// - Parameter memory: it is a RAM block's, which on a hugetlbfs is as long as whole pages are.
+  func open(
+    _ name: String, size: UInt64, memory: Bool = false, writable: Bool = false
+  ) throws(StoreError) -> Int32 {
     guard let (file, status) = try openExisting(name, writable: writable) else {
       throw StoreError(.damaged, "\(path)/\(name) is not there")
     }
-    guard UInt64(status.st_size) == size else {
+    let length = memory ? UInt64(RAMBlock.fileLength(Int(size), in: file)) : size
+    guard UInt64(status.st_size) == length else {
       close(file)
       throw StoreError(
         .damaged, "\(path)/\(name) has \(status.st_size) bytes where the manifest says \(size)")

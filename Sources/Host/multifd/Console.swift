@@ -1,4 +1,5 @@
 import Foundation
+import Memory
 
 /// What the program says: results on stdout, everything else on stderr.
 enum Console {
@@ -66,6 +67,13 @@ enum Console {
       unit += 1
     }
     return unit == 0 ? "\(count) B" : String(format: "%.1f %@", value, units[unit])
+  }
+
+  /// What memory comes in: `pages of 2 MiB (tmpfs)`.
+  static func pages(_ size: Int, _ fileSystem: FilePages.FileSystem) -> String {
+    let home = fileSystem == .other ? "" : " (\(fileSystem.rawValue))"
+    return size >= 1 << 20
+      ? "pages of \(size >> 20) MiB\(home)" : "pages of \(size >> 10) KiB\(home)"
   }
 
   /// Milliseconds as people write them.

@@ -22,7 +22,8 @@ struct Multifd: ParsableCommand {
     version: multifdVersion,
     subcommands: [
       ReceiveCommand.self, SendCommand.self, RelayCommand.self, FailoverCommand.self,
-      StatusCommand.self, InspectCommand.self, PluginsCommand.self, BenchCommand.self,
+      StatusCommand.self, StoreCommand.self, InspectCommand.self, PluginsCommand.self,
+      BenchCommand.self,
     ])
 }
 

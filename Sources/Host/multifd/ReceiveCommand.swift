@@ -186,6 +186,11 @@ extension ReceiveSummary: CustomStringConvertible {
         + "dirty sync count \(ram.dirtySyncCount)",
       "  devices      \(Console.bytes(UInt64(deviceState)))",
     ]
+    if let memory {
+      lines.append(
+        "  memory       \(Console.bytes(memory.bytes)) of \(Console.pages(memory.pageSize, memory.fileSystem)), got in "
+          + Console.time(memory.time))
+    }
     if !channels.isEmpty {
       lines.append(
         "  compression  \(compression.backend): \(Console.bytes(compression.uncompressed)) in "
@@ -205,6 +210,7 @@ extension ReceiveSummary: CustomStringConvertible {
     if !returnPath {
       lines.append("  note: return-path was off, the source did not wait for this verdict")
     }
+    if let hint = memory?.hint { lines.append("  hint: \(hint)") }
     return lines.joined(separator: "\n")
   }
 }

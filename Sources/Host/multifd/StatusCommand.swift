@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Memory
 import Migration
 import Roles
 import Store
@@ -30,9 +31,34 @@ struct StatusCommand: ParsableCommand {
     var handedOverTo: String?
     var stale: Bool
     var rehearsal: Rehearsal?
+    var memory: Memory?
+
+    /// What the RAM takes, and lies on.
+    struct Memory: Encodable {
+      /// Bytes.
+      var bytes: Int
+      /// Bytes of the pages that were found most.
+      var pageSize: Int
+      var fileSystem: FilePages.FileSystem
+      /// Places that were looked at, and how many of them were huge pages.
+      var places: Int
+      var huge: Int
+
+      enum CodingKeys: String, CodingKey {
+        case bytes, places, huge
+        case pageSize = "page-size"
+        case fileSystem = "file-system"
+      }
+
+      init?(_ use: Store.MemoryUse) {
+        guard let fileSystem = use.places.fileSystem, use.places.places > 0 else { return nil }
+        (bytes, pageSize, self.fileSystem) = (use.bytes, use.places.pageSize, fileSystem)
+        (places, huge) = (use.places.places, use.places.huge)
+      }
+    }
 
     enum CodingKeys: String, CodingKey {
-      case store, guest, machine, ram, checkpoint, age, activity, stale, rehearsal
+      case store, guest, machine, ram, checkpoint, age, activity, stale, rehearsal, memory
       case inUse = "in-use"
       case handedOverTo = "handed-over-to"
     }
@@ -53,7 +79,7 @@ struct StatusCommand: ParsableCommand {
       rehearsal: manifest.flatMap { manifest in
         // Of a guest that can be continued.
         manifest.state == .held || isStandby ? Rehearsal.last(of: store, manifest) : nil
-      })
+      }, memory: status.memory.flatMap(Report.Memory.init))
     if json { Console.json(report) } else { print(text(report)) }
     guard manifest?.state == .held || isStandby, !report.stale else {
       throw ExitCode(1)
@@ -64,6 +90,13 @@ struct StatusCommand: ParsableCommand {
     var lines = ["guest       \(report.guest)"]
     if let machine = report.machine { lines.append("machine     \(machine)") }
     if let ram = report.ram { lines.append("ram         \(Console.bytes(ram))") }
+    if let memory = report.memory {
+      let mixed = (1..<memory.places).contains(memory.huge)
+      lines.append(
+        "memory      \(Console.bytes(UInt64(memory.bytes))) in "
+          + Console.pages(memory.pageSize, memory.fileSystem)
+          + (mixed ? ", \(memory.huge) of \(memory.places) places huge" : ""))
+    }
     if let checkpoint = report.checkpoint {
       let age = report.age.map { String(format: ", %.1f s old", $0) } ?? ""
       lines.append("checkpoint  \(checkpoint)\(age)")

@@ -75,6 +75,19 @@ int clinux_datagram_pair(int ends[2]);
  * nothing is told. */
 int clinux_is_mapped(const void *start, size_t size, uint64_t device, uint64_t inode, int *access);
 
+/* What /proc/self/smaps says of the mapping that begins at `start`. */
+typedef struct {
+  size_t page;   /* bytes of the pages that its file has: KernelPageSize */
+  size_t mapped; /* bytes that are in huge pages, hugetlb or not */
+  int eligible;  /* THPeligible: the kernel may use huge pages for it */
+} clinux_mapping;
+
+/* Fills `told`. 0, or -1 where nothing is told. The kernel walks the page tables of the whole process for it. */
+int clinux_tell_mapping(const void *start, clinux_mapping *told);
+
+/* fstatfs(2): f_type, and f_bsize in `block`. -1 with errno. */
+int64_t clinux_file_system(int fd, int64_t *block);
+
 /* ---- a worker process: lastwords.c ---- */
 
 /* fork(2). The child ends when the thread that called this does. Call it before there is a second thread. */

@@ -1,3 +1,4 @@
+import COLO
 import Migration
 import Observe
 import PluginLoader
@@ -93,6 +94,8 @@ public struct ReceiveSummary: Codable, Sendable {
   public var compression: Compression
   /// What it began with; nil: with nothing.
   public var reference: Reference?
+  /// What the guest's RAM lies on.
+  public var memory: MemoryReport?
   /// The channels; empty without multifd.
   public var channels: [Channel]
   /// Bytes of device state.
@@ -101,7 +104,8 @@ public struct ReceiveSummary: Codable, Sendable {
   public var returnPath: Bool
 
   enum CodingKeys: String, CodingKey {
-    case result, store, machine, transferred, rate, ram, compression, reference, channels, downtime
+    case result, store, machine, transferred, rate, ram, compression, reference, memory, channels,
+      downtime
     case totalTime = "total-time"
     case deviceState = "device-state"
     case returnPath = "return-path"
@@ -134,6 +138,7 @@ public struct ReceiveSummary: Codable, Sendable {
       ram.unchanged = pages > came ? pages - came : 0
       reference = Reference(store: heritage.path, bytes: heritage.bytes)
     }
+    memory = main.stage.flatMap { MemoryReport($0.guest) }
     let plain = channelNormal * UInt64(pageSize)
     compression = Compression(
       backend: backends.isEmpty ? "none" : backends.map(\.name).joined(separator: ", "),

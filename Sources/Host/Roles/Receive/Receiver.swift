@@ -24,7 +24,7 @@ public final class Receiver: Sendable {
   let options: ReceiveOptions
   private let loader: PluginLoader
   private let strangers: StrangerLog
-  private let log: @Sendable (String) -> Void
+  let log: @Sendable (String) -> Void
   let session: Session
   let events: ReceiverEvents
 

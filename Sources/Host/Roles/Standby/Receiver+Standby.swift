@@ -51,6 +51,7 @@ extension Receiver {
         return secondary
       }
       onReady()
+      if let hint = main.stage.flatMap({ MemoryReport($0.guest) })?.hint { log(hint) }
       reception.standby = secondary
       let watchdog = ThreadGroup()
       if let limit = standby.checkpointTimeout {

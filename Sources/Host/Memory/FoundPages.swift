@@ -1,0 +1,68 @@
+import CLinux
+import Glibc
+
+/// What pages the memory of files is in: found out at some places of them.
+public struct FoundPages: Equatable, Sendable {
+  /// Places that were looked at: where a huge page would fit and there is memory.
+  public private(set) var places = 0
+  /// How many of them are huge pages.
+  public private(set) var huge = 0
+  /// What keeps the files; nil: nothing has been looked at.
+  public private(set) var fileSystem: FilePages.FileSystem?
+  /// Bytes of the pages that were found most.
+  public var pageSize: Int { huge * 2 > places ? hugeSize : FilePages.base }
+  private var hugeSize = FilePages.base
+
+  /// Nothing yet.
+  public init() {}
+
+  /// How many places of one file are looked at.
+  private static let most = 16
+
+  /// Looks at some places of a file, evenly spread. Nothing becomes memory that is none.
+  public mutating func look(at descriptor: Int32, length: Int) {
+    let layout = FilePages.layout(of: descriptor)
+    let window = layout.alignment
+    guard window > FilePages.base, length >= window else { return }
+    fileSystem = layout.fileSystem
+    hugeSize = window
+    let count = length / window
+    var next = 0
+    for index in 0..<min(count, Self.most) {
+      let first = max(next, count * index / min(count, Self.most) * window)
+      let data = Int(clinux_seek_data(descriptor, Int64(first)))
+      guard data >= 0, data < count * window else { return }
+      let start = data / window * window
+      next = start + window
+      guard let isHuge = Self.isHuge(descriptor, start, window, at: max(data, start)) else {
+        return
+      }
+      places += 1
+      huge += isHuge ? 1 : 0
+    }
+  }
+
+  /// Whether the page at an offset that has data is part of a huge page from `start` on.
+  private static func isHuge(
+    _ descriptor: Int32, _ start: Int, _ window: Int, at data: Int
+  ) -> Bool? {
+    // Addresses of nobody, twice as many as are needed: an aligned window is among them.
+    let room = 2 * window
+    let free = mmap(nil, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+    guard let free, free != MAP_FAILED else { return nil }
+    defer { munmap(free, room) }
+    let address = Int(bitPattern: free)
+    let place = free + ((address + window - 1) / window * window - address)
+    let mapped = mmap(
+      place, window, PROT_READ, MAP_SHARED | MAP_FIXED, descriptor, off_t(start))
+    guard mapped == place else { return nil }
+    _ = madvise(place, window, Int32(MADV_HUGEPAGE))
+    // One page, which has data: nothing becomes memory by that, and there is no signal where the
+    // file has become shorter meanwhile.
+    let page = place + (data - start) / FilePages.base * FilePages.base
+    guard madvise(page, FilePages.base, Int32(MADV_POPULATE_READ)) == 0 else { return nil }
+    var told = clinux_mapping()
+    guard clinux_tell_mapping(place, &told) == 0 else { return nil }
+    return told.mapped > 0
+  }
+}
