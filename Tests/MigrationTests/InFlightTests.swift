@@ -55,12 +55,16 @@ struct InFlightTests {
     defer { threads.joinAll() }
     defer { out.cut() }
     let options = try backend.parse([])
+    let owner = PagesOwner()
     let encoders = PacketEncoders(
       [
         OutgoingFormat(
           method: formats.method(of: 1), backend: backend, options: options, loader: loader)
       ], id: 0,
-      channels: { 1 }, pageSize: Self.pageSize, verify: true)
+      channels: { 1 }, pageSize: Self.pageSize,
+      verification: PacketEncoders.Verification(pagesOf: owner) {
+        Issue.record("a payload does not decode: \($0)")
+      })
     let writer = PacketWriter(out, pageSize: Self.pageSize)
     let numbers = PacketWriter.Numbers()
     try writer.begin(MultiFDInit(uuid: .zero, id: 0))
@@ -245,7 +249,7 @@ struct InFlightTests {
 
 extension ScratchPages {
   /// Where the pages lie; a packet's find room there.
-  fileprivate var base: UnsafeMutableRawPointer { room.baseAddress! }
+  var base: UnsafeMutableRawPointer { room.baseAddress! }
 
   /// Puts them there.
   fileprivate func fill(with bytes: [UInt8]) { room.copyBytes(from: bytes) }

@@ -7,7 +7,7 @@ public final class PacketEncoder {
   /// For the headers of packets that it encodes.
   let method: MultiFDMethod
   /// What the backend is told of the method: the bits that QEMU has for it.
-  private let own: MultiFDMethod
+  let own: MultiFDMethod
   private let channel: SendChannel
   private let check: PayloadCheck?
 
@@ -25,20 +25,9 @@ public final class PacketEncoder {
     channel = try backend.makeSender(
       id: id, channels: channels, pageSize: pageSize, pageCount: capacity, options: options,
       inputMayChange: false)
-    // nocomp's payload is the pages themselves: there is nothing that could fail to decode.
-    guard verify, !backend.capabilities.contains(.zeroCopy) else {
-      check = nil
-      return
-    }
-    guard let decoder = format.check else {
-      throw Failure(
-        .refused, "backend \(backend.name)",
-        "it encodes only, and no backend here decodes \(backend.wireFormat) to check what is sent",
-        hint: "install one, or send unchecked with --no-verify")
-    }
-    check = try PayloadCheck(
-      backend: decoder.backend, options: decoder.options, id: id, channels: channels,
-      pageSize: pageSize)
+    check =
+      verify
+      ? try PayloadCheck(of: format, id: id, channels: channels, pageSize: pageSize) : nil
   }
 
   deinit { channel.close() }

@@ -10,7 +10,10 @@ public final class PacketEncoders {
   /// For what nobody gets: a backend's channel may know what it has encoded, and its peer has to
   /// know it too.
   private var trials: [PacketEncoder?]
+  /// For each format, where what is sent is checked; nil: not yet, or nothing to check.
+  private var checks: [TrailingCheck?]
   private let make: (OutgoingFormat) throws -> PacketEncoder
+  private let makeCheck: (OutgoingFormat) throws -> TrailingCheck?
   private let pageSize: Int
   /// Where there is a choice.
   private var chooser: FormatChooser?
@@ -22,6 +25,8 @@ public final class PacketEncoders {
   private struct Flying {
     let box: PacketBox
     let encoder: PacketEncoder
+    /// The number of its format.
+    let format: Int
     let choice: FormatChooser.Choice?
     /// For the source, and until its pages were here.
     let waiting: Duration
@@ -40,10 +45,10 @@ public final class PacketEncoders {
   ///   - formats: one; or several to choose from, pages as they are first.
   ///   - id: the channel's number.
   ///   - channels: of how many; asked when a backend is opened.
-  ///   - verify: every payload is decoded once before it goes out.
+  ///   - verification: nil: what is sent is not decoded here.
   public init(
     _ formats: [OutgoingFormat], id: Int, channels: @escaping () -> Int, pageSize: Int,
-    verify: Bool
+    verification: Verification? = nil
   ) {
     self.formats = formats
     self.pageSize = pageSize
@@ -51,9 +56,32 @@ public final class PacketEncoders {
     chooser = formats.count > 1 ? FormatChooser(formats: formats.count - 1) : nil
     encoders = formats.map { _ in nil }
     trials = encoders
+    checks = formats.map { _ in nil }
     make = { format in
       try PacketEncoder(
-        format, id: id, channels: max(channels(), id + 1), pageSize: pageSize, verify: verify)
+        format, id: id, channels: max(channels(), id + 1), pageSize: pageSize, verify: false)
+    }
+    makeCheck = { format in
+      guard let verification else { return nil }
+      return try PayloadCheck(
+        of: format, id: id, channels: max(channels(), id + 1), pageSize: pageSize
+      ).map {
+        TrailingCheck($0, id: id, owner: verification.owner, onFailure: verification.onFailure)
+      }
+    }
+  }
+
+  /// That every payload is decoded once, behind its sending; see ``TrailingCheck``.
+  public struct Verification {
+    let owner: AnyObject
+    let onFailure: @Sendable (any Error) -> Void
+
+    /// - Parameters:
+    ///   - owner: whose the pages are: it is kept while they may be looked at.
+    ///   - onFailure: told of a payload that does not decode to its pages, by another thread; it
+    ///     ends what the channel's thread may be waiting for.
+    public init(pagesOf owner: AnyObject, onFailure: @escaping @Sendable (any Error) -> Void) {
+      (self.owner, self.onFailure) = (owner, onFailure)
     }
   }
 
@@ -61,7 +89,10 @@ public final class PacketEncoders {
   public func open() throws { for index in formats.indices { _ = try encoder(index) } }
 
   // Backends let go of packets and pages before those go.
-  deinit { for encoder in encoders + trials { encoder?.close() } }
+  deinit {
+    for check in checks { check?.close() }
+    for encoder in encoders + trials { encoder?.close() }
+  }
 
   /// Sends a packet in its format, once its turn has come: a backend that has several packets at a
   /// time may still be at work on it. The box is back in the pool when it was sent.
@@ -75,16 +106,24 @@ public final class PacketEncoders {
     let end = ContinuousClock.now
     flying.append(
       Flying(
-        box: box, encoder: encoder, choice: choice, waiting: begin - last, encoding: end - begin))
+        box: box, encoder: encoder, format: choice?.index ?? 0, choice: choice,
+        waiting: begin - last, encoding: end - begin))
     last = end
     // Nobody is at work on a packet without contents: there is no reason for it to wait.
     let isDone = box.packet.header.normalCount == 0
     while !flying.isEmpty, encoder.isFull || isDone { try complete(to: writer) }
   }
 
-  /// Sends all that has not been sent.
+  /// Sends all that has not been sent, and waits until all is checked.
   public func settle(to writer: PacketWriter) throws {
     while !flying.isEmpty { try complete(to: writer) }
+    for check in checks { try check?.settle() }
+    takeBack()
+  }
+
+  /// Boxes that have been checked.
+  private func takeBack() {
+    for check in checks { check?.returned().forEach(pool.put) }
   }
 
   /// How many packets were submitted and not sent.
@@ -106,6 +145,9 @@ public final class PacketEncoders {
       oldest.box.packet.header.normalCount > 0
       ? try oldest.encoder.complete(oldest.box.packet) : nil
     let took = oldest.encoding + (ContinuousClock.now - begin)
+    // Before it is sent: the payload is the backend's, and the writer may wait for the peer.
+    let check = payload == nil ? nil : checks[oldest.format]
+    if let check, let payload { try check.take(payload, of: oldest.box, oldest.encoder.own) }
     let sent = try writer.write(oldest.box.packet, payload, as: oldest.encoder.method)
     encoding += took
     let end = ContinuousClock.now
@@ -119,7 +161,7 @@ public final class PacketEncoders {
       if trial != nil { last = .now }
     }
     flying.removeFirst()
-    pool.put(oldest.box)
+    if check == nil { pool.put(oldest.box) } else { takeBack() }
   }
 
   /// Has a format encode a packet that has been sent.
@@ -146,7 +188,12 @@ public final class PacketEncoders {
     }
   }
 
-  private func encoder(_ index: Int) throws -> PacketEncoder { try encoder(index, in: &encoders) }
+  private func encoder(_ index: Int) throws -> PacketEncoder {
+    if let encoder = encoders[index] { return encoder }
+    let new = try encoder(index, in: &encoders)
+    checks[index] = try makeCheck(formats[index])
+    return new
+  }
 
   private func encoder(_ index: Int, in opened: inout [PacketEncoder?]) throws -> PacketEncoder {
     if let encoder = opened[index] { return encoder }

@@ -1,17 +1,35 @@
 import Glibc
+import PluginAPI
 import PluginLoader
 import Wire
 
-/// Decodes a channel's payloads before they are sent, and compares them with the pages.
+/// Decodes a channel's payloads before they count, and compares them with the pages.
 ///
 /// A stock QEMU that meets a payload it cannot decode says nothing and hangs until it is killed
-/// (SPECIFICATION section 4.4), so what goes out has been decoded once, in order, by the backend's
-/// own receive side.
+/// (SPECIFICATION section 4.4), so what it gets to start with has been decoded once, in order, by the
+/// backend's own receive side.
 final class PayloadCheck {
   private let pageSize: Int
   private let scratch: ScratchPages
   private let payload = MemoryPayload()
   private let channel: ReceiveChannel
+
+  /// One for a channel; nil for a format whose payload is the pages themselves: there is nothing
+  /// that could fail to decode.
+  convenience init?(
+    of format: OutgoingFormat, id: Int, channels: Int, pageSize: Int
+  ) throws {
+    guard !format.backend.capabilities.contains(.zeroCopy) else { return nil }
+    guard let decoder = format.check else {
+      throw Failure(
+        .refused, "backend \(format.backend.name)",
+        "it encodes only, and no backend here decodes \(format.backend.wireFormat) to check what is sent",
+        hint: "install one, or send unchecked with --no-verify")
+    }
+    try self.init(
+      backend: decoder.backend, options: decoder.options, id: id, channels: channels,
+      pageSize: pageSize)
+  }
 
   init(backend: Backend, options: OptionValues, id: Int, channels: Int, pageSize: Int) throws {
     self.pageSize = pageSize
@@ -30,10 +48,30 @@ final class PayloadCheck {
     _ payload: SendChannel.Payload, of packet: borrowing Packet, _ method: MultiFDMethod
   ) throws {
     self.payload.load(payload.iov)
+    try check(payload.size, of: packet, method)
+  }
+
+  /// The same, of a payload in one piece.
+  func check(
+    _ payload: UnsafeRawBufferPointer, of packet: borrowing Packet, _ method: MultiFDMethod
+  ) throws {
+    var pieces: [MultiFDIOVec] = []
+    if let base = payload.baseAddress {
+      // It is only read.
+      let base = UnsafeMutableRawPointer(mutating: base)
+      pieces = [MultiFDIOVec(iov_base: base, iov_len: payload.count)]
+    }
+    self.payload.load(pieces)
+    try check(payload.count, of: packet, method)
+  }
+
+  private func check(
+    _ size: Int, of packet: borrowing Packet, _ method: MultiFDMethod
+  ) throws {
     // With a reference the pages lie one after the other as well: see `VersionedPages`.
     try channel.receive(
       host: scratch.host, normal: scratch.places(packet.normal.count), zero: packet.zero,
-      reference: packet.reference, payloadSize: payload.size, flags: method.rawValue,
+      reference: packet.reference, payloadSize: size, flags: method.rawValue,
       packetNumber: packet.header.packetNumber)
     for (index, place) in packet.places.enumerated() {
       // Both pages are whole: one is the scratch's, one lies where the packet says, and does not
@@ -42,7 +80,7 @@ final class PayloadCheck {
         throw Failure(
           .internalError, "backend",
           "a page at offset \(packet.normal[index]) does not survive its own codec",
-          hint: "nothing of this packet was sent; the guest is safe where it was")
+          hint: "the destination cannot start with it; the guest is safe where it was")
       }
     }
   }

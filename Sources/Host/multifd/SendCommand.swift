@@ -70,7 +70,9 @@ struct SendCommand: ParsableCommand {
   )
   var sync: SendOptions.Sync = .auto
 
-  @Flag(inversion: .prefixedNo, help: "Decode every payload before it is sent.")
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Decode every payload once, behind its sending: one that is wrong stops the hand-over.")
   var verify = true
 
   @Flag(help: "Send also a guest that was handed over before.")

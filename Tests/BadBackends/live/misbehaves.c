@@ -5,7 +5,8 @@
  *   -DPREPARE=STATEMENT   in send_prepare()
  *   -DSETUP=STATEMENT     in recv_setup()
  *   -DCLEANUP=STATEMENT   in recv_cleanup()
- *   -DDONE=STATEMENT      in send_cleanup() */
+ *   -DDONE=STATEMENT      in send_cleanup()
+ *   -DCAPABILITIES=BITS   others than nocomp's */
 #include <sys/prctl.h>
 #include "../prelude.h"
 
@@ -19,6 +20,9 @@
 #endif
 #ifndef METHOD
 #define METHOD MULTIFD_QEMU_METHOD_NONE
+#endif
+#ifndef CAPABILITIES
+#define CAPABILITIES MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC | MULTIFD_CAP_ZERO_COPY
 #endif
 #ifndef RECV
 #define RECV
@@ -127,7 +131,7 @@ static int32_t receive(MultiFDRecvParams *p) {
 }
 
 static const MultiFDMethods table = {
-  MULTIFD_METHODS_HEAD, MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC | MULTIFD_CAP_ZERO_COPY,
+  MULTIFD_METHODS_HEAD, CAPABILITIES,
   BACKEND_NAME, "1.0.0", "none/1", "does its work, up to a point", METHOD, 0,
   NULL, 0, sizeof(MultiFDOption),
   bound, send_setup, send_cleanup, send_prepare, recv_setup, recv_cleanup, receive,

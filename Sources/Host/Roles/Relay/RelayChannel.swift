@@ -30,7 +30,7 @@ final class RelayChannel {
     writer = PacketWriter(far, pageSize: pageSize, counters: traffic.sent, throttle: throttle)
     splice = try Splice()
     encoders = PacketEncoders(
-      plan.outgoing, id: Int(hello.id), channels: channels, pageSize: pageSize, verify: false)
+      plan.outgoing, id: Int(hello.id), channels: channels, pageSize: pageSize)
     try writer.begin(hello)
   }
 

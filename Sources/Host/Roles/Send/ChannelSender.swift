@@ -27,7 +27,8 @@ final class ChannelSender {
 
   init(
     id: Int, channels: Int, socket: Socket, source: PageSource, formats: [OutgoingFormat],
-    pageSize: Int, verify: Bool, numbers: PacketWriter.Numbers, deltas: DeltaSender?
+    pageSize: Int, verification: PacketEncoders.Verification?, numbers: PacketWriter.Numbers,
+    deltas: DeltaSender?
   ) throws {
     self.id = id
     self.source = source
@@ -35,7 +36,8 @@ final class ChannelSender {
     self.numbers = numbers
     self.deltas = deltas
     encoders = PacketEncoders(
-      formats, id: id, channels: { channels }, pageSize: pageSize, verify: verify)
+      formats, id: id, channels: { channels }, pageSize: pageSize,
+      verification: verification)
     try encoders.open()
     writer = PacketWriter(socket, pageSize: pageSize)
     box = encoders.pool.take()

@@ -58,8 +58,8 @@ final class SendAttempt {
     let workers = try sockets.enumerated().map { id, socket in
       try ChannelSender(
         id: id, channels: options.channels, socket: socket, source: source,
-        formats: route.formats, pageSize: manifest.pageSize, verify: options.verify,
-        numbers: numbers, deltas: try deltas(id, far))
+        formats: route.formats, pageSize: manifest.pageSize,
+        verification: verification(id, source), numbers: numbers, deltas: try deltas(id, far))
     }
     let threads = ThreadGroup()
     // After a failure has cut their connections.
@@ -97,6 +97,14 @@ final class SendAttempt {
         + "'handing-over'. Do not send or continue it again: there would be two"
     }
     return summary
+  }
+
+  /// How what a channel sends is checked.
+  private func verification(_ id: Int, _ source: PageSource) -> PacketEncoders.Verification? {
+    guard options.verify else { return nil }
+    return PacketEncoders.Verification(pagesOf: source) { [control, offer] error in
+      control.fail { offer.failure(error, at: .channel(id), in: $0) }
+    }
   }
 
   /// What a channel sends as differences; nil: nothing.

@@ -36,7 +36,7 @@ public struct SendOptions: Sendable {
   public var sync = Sync.auto
   /// Send also a guest that was handed over before, or whose hand-over was interrupted.
   public var force = false
-  /// Decode every payload before it goes out: a payload that a stock QEMU cannot decode wedges it.
+  /// Decode every payload once: one that a stock QEMU cannot decode wedges it.
   public var verify = true
 
   /// The usual options.

@@ -1,0 +1,169 @@
+import Glibc
+import Migration
+import PluginLoader
+import SessionReplay
+import Synchronization
+import System
+import TestSupport
+import Testing
+import Transport
+import Wire
+
+/// Whose the pages of a packet are: for tests that keep them otherwise.
+final class PagesOwner: Sendable {}
+
+/// What is sent is decoded once, behind the sending.
+@Suite(
+  "Payloads are checked behind the sending",
+  .enabled(
+    if: MisbehavingBackend.unavailable == nil, "SKIPPED: no backend can be compiled here"))
+struct TrailingCheckTests {
+  private static let pageSize = 4096
+  private static let pages = 64
+
+  /// A channel to a peer, and what its check has said.
+  private final class Channel {
+    let encoders: PacketEncoders
+    let writer: PacketWriter
+    let socket: Socket
+    let failure = System.Monitor<String?>(nil)
+    private let numbers = PacketWriter.Numbers()
+    private let plugin: MisbehavingBackend
+    private(set) var boxes: Set<ObjectIdentifier> = []
+
+    /// - Parameter statement: what the backend's receive side does with packets from `at` on.
+    init(_ socket: Socket, at: Int, _ statement: String) throws {
+      let capabilities = "MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC"
+      plugin = try MisbehavingBackend(
+        "behind", ["AT": "\(at)", "RECV": statement, "CAPABILITIES": capabilities])
+      let loader = TestBackends.loader(with: plugin.folder)
+      let backend = try loader.load(named: "behind")
+      self.socket = socket
+      let format = OutgoingFormat(
+        method: .none, backend: backend, options: try backend.parse([]), loader: loader)
+      let (failure, owner) = (failure, PagesOwner())
+      encoders = PacketEncoders(
+        [format], id: 0, channels: { 1 }, pageSize: TrailingCheckTests.pageSize,
+        verification: PacketEncoders.Verification(pagesOf: owner) { error in
+          failure.update { $0 = "\(error)" }
+          // As a hand-over does: whoever waits for the peer waits no longer.
+          socket.cut()
+        })
+      writer = PacketWriter(socket, pageSize: TrailingCheckTests.pageSize)
+      try writer.begin(MultiFDInit(uuid: .zero, id: 0))
+    }
+
+    func send() throws {
+      let box = encoders.pool.take()
+      boxes.insert(ObjectIdentifier(box))
+      box.packet.begin(block: 0, named: "pc.ram", host: nil)
+      for index in 0..<TrailingCheckTests.pages {
+        box.packet.append(normal: UInt64(index * TrailingCheckTests.pageSize))
+        box.packet.roomForPlaces[index] = UInt64(index * TrailingCheckTests.pageSize)
+      }
+      box.packet.lies(elsewhere: box.pages.base)
+      box.packet.close(number: numbers.next())
+      try encoders.submit(box, to: writer)
+    }
+
+    func sync() throws {
+      let last = encoders.pool.take()
+      try encoders.sync(number: numbers.next(), in: &last.packet, to: writer)
+      encoders.pool.put(last)
+    }
+  }
+
+  /// A connection, and its other end.
+  private func connection() throws -> (Socket, far: Int32) {
+    let (listener, port) = try Sockets.listen()
+    defer { close(listener) }
+    let socket = try Socket.connect(
+      to: .tcp(host: "127.0.0.1", port: UInt16(port)), timeout: 30)
+    return (socket, Sockets.accept(listener))
+  }
+
+  /// A connection that holds a few kilobytes.
+  private func narrowConnection() throws -> (Socket, far: Int32) {
+    var ends = [Int32](repeating: -1, count: 2)
+    try #require(
+      socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0)
+    var size: Int32 = 8192
+    setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<Int32>.size))
+    return (try Socket.connect(to: Endpoint(parsing: "fd:\(ends[0])"), timeout: 30), ends[1])
+  }
+
+  /// Reads a connection to its end in a thread.
+  private func read(_ far: Int32, in threads: ThreadGroup) throws -> System.Monitor<Int> {
+    let count = System.Monitor(0)
+    try threads.start("far side") {
+      var bytes = [UInt8](repeating: 0, count: 1 << 16)
+      while case let got = Sockets.read(far, &bytes), got > 0 { count.update { $0 += got } }
+    }
+    return count
+  }
+
+  private static let packet = 64 * 4096 + MultiFDPacketHeader.size(pageSize: 4096)
+
+  @Test("A SYNC goes out when all before it has been checked, and not if one is wrong")
+  func sync() throws {
+    let (socket, far) = try connection()
+    defer { close(far) }
+    let threads = ThreadGroup()
+    let heard = try read(far, in: threads)
+    let channel = try Channel(
+      socket, at: 5, "usleep(50000); ((uint8_t *)p->host)[p->normal[0] + 9] ^= 1;")
+    for _ in 0..<5 { try channel.send() }
+    do {
+      try channel.sync()
+      Issue.record("the SYNC was sent")
+    } catch { #expect("\(error)".contains("does not survive its own codec")) }
+    #expect(channel.failure.read { $0 }?.contains("does not survive") == true)
+    socket.finishWriting()
+    threads.joinAll()
+    // Its packets may be there, its SYNC is not.
+    #expect(heard.read { $0 } <= MultiFDInit.size + 5 * Self.packet)
+  }
+
+  @Test("All is well: packets go out as they would, and few are kept")
+  func good() throws {
+    let (socket, far) = try connection()
+    defer { close(far) }
+    let threads = ThreadGroup()
+    let heard = try read(far, in: threads)
+    let channel = try Channel(socket, at: 1, "usleep(500);")
+    for _ in 0..<50 { try channel.send() }
+    try channel.sync()
+    #expect(channel.failure.read { $0 } == nil)
+    #expect(channel.boxes.count <= 5)
+    socket.finishWriting()
+    threads.joinAll()
+    let header = MultiFDPacketHeader.size(pageSize: Self.pageSize)
+    #expect(heard.read { $0 } == MultiFDInit.size + 50 * Self.packet + header)
+  }
+
+  @Test("What is wrong is heard of while the peer reads nothing")
+  func blocked() throws {
+    let (socket, far) = try narrowConnection()
+    defer { close(far) }
+    let channel = try Channel(
+      socket, at: 1, "usleep(300000); ((uint8_t *)p->host)[p->normal[0]] ^= 1;")
+    // The first packet is more than sockets hold here.
+    #expect(throws: TransportError.self) { try channel.send() }
+    let heard = channel.failure.wait(seconds: 10) { $0 }
+    #expect(heard?.contains("does not survive") == true)
+  }
+
+  @Test("A check that is inside a backend which does not come back is left behind")
+  func hangs() throws {
+    let (socket, far) = try connection()
+    defer { close(far) }
+    let threads = ThreadGroup()
+    _ = try read(far, in: threads)
+    do {
+      let channel = try Channel(socket, at: 1, "hang();")
+      try channel.send()
+    }
+    socket.cut()
+    threads.joinAll()
+  }
+}
