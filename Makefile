@@ -10,8 +10,11 @@ VERSION := $(shell sed -n 's/^package let multifdVersion = "\(.*\)"$$/\1/p' Sour
 BUILD := .build/release
 MAN := .build/man
 INSTALL_BUILD := .build-install
-PLUGINS := nocomp zlib zstd lz4
-EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip delta pool zstd-dict
+# igzip where ISA-L is: Package.swift looks for the same file. What it has found SwiftPM remembers by the manifest's
+# text and the environment, so that it looks again where this has changed.
+export MULTIFD_ISAL := $(wildcard /usr/include/isa-l.h)
+PLUGINS := nocomp zlib zstd lz4 $(if $(MULTIFD_ISAL),igzip)
+EXAMPLES := rle-c rle-cxx rle-rust rle-swift delta pool zstd-dict
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
@@ -163,7 +166,7 @@ install: man
 	install -m 644 $(DOCS) $(DOC)/
 	install -m 644 $(MAN)/*.3 $(ROOT)/share/man/man3/
 	install -m 644 $(MAN)/*.7 $(ROOT)/share/man/man7/
-	for plugin in Nocomp Zlib Zstd LZ4; do \
+	for plugin in Nocomp Zlib Zstd LZ4 Igzip; do \
 	  install -m 644 Sources/Plugins/$$plugin/README.md $(DOC)/$$plugin.md || exit 1; \
 	done
 	tar -C Examples --exclude='*.so' --exclude=target --exclude=.gitignore -cf - . | tar -C $(DOC)/Examples --no-same-owner -xf -
@@ -180,8 +183,9 @@ pkg-config:
 uninstall: ROOT = $(DESTDIR)$(PREFIX)
 uninstall:
 	rm -f $(ROOT)/bin/multifd $(ROOT)/bin/multifd-harness $(ROOT)/include/multifd_plugin.h \
-	  $(ROOT)/lib/pkgconfig/multifd-plugin.pc $(ROOT)/libexec/multifd/multifd-probe $(PLUGINS:%=$(ROOT)/lib/multifd/libmultifd-%.so)
-	rm -f $(ROOT)/lib/systemd/system/run-multifd.mount
+	  $(ROOT)/lib/pkgconfig/multifd-plugin.pc $(ROOT)/libexec/multifd/multifd-probe \
+	  $(patsubst %,$(ROOT)/lib/multifd/libmultifd-%.so,$(sort $(PLUGINS) igzip)) \
+	  $(ROOT)/lib/systemd/system/run-multifd.mount
 	rm -f $(ROOT)/share/man/man3/multifd_plugin.3 $(ROOT)/share/man/man3/multifd_plugin.h.3 \
 	  $(ROOT)/share/man/man7/multifd-plugins.7
 	rm -rf $(ROOT)/share/doc/multifd $(ROOT)/share/multifd

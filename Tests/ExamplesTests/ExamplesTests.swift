@@ -2,7 +2,7 @@
 // with their language's own tool in folders of their own, put through multifd-harness, and read
 // each other's payloads.
 //
-// What a machine lacks (a compiler, libisal-dev, a QEMU) is said as SKIPPED, loudly, and never
+// What a machine lacks (a compiler, a QEMU) is said as SKIPPED, loudly, and never
 // passes.
 
 import Foundation
@@ -37,7 +37,6 @@ enum Example: String, CaseIterable, CustomTestStringConvertible {
   case rleCxx = "rle-cxx"
   case rleRust = "rle-rust"
   case rleSwift = "rle-swift"
-  case igzip
   case delta
   case pool
   case zstdDict = "zstd-dict"
@@ -50,7 +49,7 @@ enum Example: String, CaseIterable, CustomTestStringConvertible {
   /// What it is written in.
   var language: Language {
     switch self {
-    case .rleC, .igzip, .delta, .pool, .zstdDict: .c
+    case .rleC, .delta, .pool, .zstdDict: .c
     case .rleCxx: .cxx
     case .rleRust: .rust
     case .rleSwift: .swift
@@ -59,11 +58,7 @@ enum Example: String, CaseIterable, CustomTestStringConvertible {
 
   /// Why it cannot be built here; nil when it can.
   var unavailable: SkipReason? {
-    if let reason = language.unavailable { return reason }
-    if self == .igzip, access("/usr/include/isa-l.h", R_OK) != 0 {
-      return SkipReason("there is no ISA-L (apt-get install libisal-dev)")
-    }
-    return nil
+    language.unavailable
   }
 }
 

@@ -23,9 +23,8 @@ extension ExamplesTests {
       arguments: Example.allCases)
     func example(_ example: Example) throws {
       let library = try Built.shared.library(example)
-      // The others of its wire format, for the test that has them read each other.
-      let others = example == .igzip ? Lab.executableFolder : try Built.shared.libraries()
-      try Harness.pass(library, plugins: others, perf: example == .igzip)
+      // The others of its wire format are there too, for the test that has them read each other.
+      try Harness.pass(library, plugins: Built.shared.libraries(), perf: example == .pool)
     }
 
     @Test("what `multifd plugins new` writes builds and passes", arguments: Language.allCases)

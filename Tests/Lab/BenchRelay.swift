@@ -51,9 +51,11 @@ struct BenchRelay: ParsableCommand {
       say("No stock QEMU to measure against: run `make setup`.")
       throw ExitCode(1)
     }
-    let examples = try ExamplePlugins(formats.elements.filter { $0 == "igzip" })
-    defer { examples.remove() }
-    let formats = formats.elements.filter { examples.missing[$0] == nil }
+    var formats = formats.elements
+    if formats.contains("igzip"), let reason = Lab.igzipUnavailable {
+      reason.announce("bench relay, igzip")
+      formats.removeAll { $0 == "igzip" }
+    }
     var guests: [String: SavedGuest] = [:]
     var groups: [RelayGroup] = []
     var skipped: [Link] = []
@@ -69,7 +71,7 @@ struct BenchRelay: ParsableCommand {
         let key = "\(link.memory(memory)) MiB, \(mix)"
         let saved = try guests[key] ?? boot(version, link.memory(memory), mix)
         guests[key] = saved
-        let way = BenchWay(version, saved, channels, cable, examples.arguments)
+        let way = BenchWay(version, saved, channels, cable)
         groups.append(measure(way, RelayGroup(link, saved.machine, wanted)))
       }
     }

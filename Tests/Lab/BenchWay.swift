@@ -22,17 +22,14 @@ struct BenchWay {
   private let saved: SavedGuest
   private let setup: MigrationSetup
   private let cable: BenchRelay.Cable
-  private let plugins: [String]
 
   init(
-    _ version: QEMUVersion, _ saved: SavedGuest, _ channels: Int, _ cable: BenchRelay.Cable,
-    _ plugins: [String]
+    _ version: QEMUVersion, _ saved: SavedGuest, _ channels: Int, _ cable: BenchRelay.Cable
   ) {
     self.version = version
     self.saved = saved
     setup = MigrationSetup(channels: channels)
     self.cable = cable
-    self.plugins = plugins
   }
 
   /// Moves the guest.
@@ -92,12 +89,12 @@ struct BenchWay {
   /// The one next to the source first.
   private func relays(to uri: String, _ format: String) throws -> [MultiFDProcess] {
     let far = try MultiFDProcess(
-      ["relay", "--listen", "tcp:\(cable.address):0", "--to", uri, "--json"] + plugins,
+      ["relay", "--listen", "tcp:\(cable.address):0", "--to", uri, "--json"],
       wrapper: cable.far)
     let compression = format == "raw" ? [] : ["--compression", format]
     let near = try MultiFDProcess(
       ["relay", "--listen", "tcp:127.0.0.1:0", "--to", "link:" + far.waitListening(), "--json"]
-        + compression + plugins, wrapper: cable.near)
+        + compression, wrapper: cable.near)
     return [near, far]
   }
 }

@@ -309,10 +309,45 @@ struct TrustTests {
       #expect(error.kind == .notFound)
       #expect(error.what == "QEMU's compression method zstd")
     }
+    #expect(try loader(a, b).load(CompressionSpec(parsing: "zlib"), to: .receive).name == "zlib")
     // The built-in is there but broken: another is taken; without another its reason is told.
     let c = try folder.folder("c")
     try Compiler.plugin(in: c, name: "zlib", zlib.merging(["CONSTRUCTOR": "abort()"]) { $1 })
     #expect(try loader(c, a).load(qemuMethod: 2, to: .receive).name == "isal")
     #expect(throws: PluginError.self) { try loader(c).load(qemuMethod: 2, to: .receive) }
+    // But not in the place of one that was asked for.
+    #expect(throws: PluginError.self) {
+      try loader(c, a).load(CompressionSpec(parsing: "zlib"), to: .receive)
+    }
+  }
+
+  @Test("igzip comes before zlib where QEMU's zlib is meant, and zlib where it is")
+  func preference() throws {
+    let folder = try TestFolder()
+    let a = try folder.folder("a"), b = try folder.folder("b"), c = try folder.folder("c")
+    let zlib = ["FORMAT": "\"zlib/1\"", "QEMU": "2u", "CAPS": "1u", "BOUND": "8192ull*page_count"]
+    try Compiler.plugin(in: a, name: "zlib", zlib)
+    try Compiler.plugin(in: a, name: "igzip", zlib)
+    try Compiler.plugin(in: b, name: "zlib", zlib)
+    try Compiler.plugin(in: c, name: "igzip", zlib.merging(["CONSTRUCTOR": "abort()"]) { $1 })
+
+    func asked(_ loader: PluginLoader, _ spec: String) throws -> String {
+      try loader.load(CompressionSpec(parsing: spec), to: .send).name
+    }
+    let both = loader(a)
+    #expect(try both.load(qemuMethod: 2, to: .receive).name == "igzip")
+    #expect(try both.load(wireFormat: "zlib/1", to: .receive).name == "igzip")
+    #expect(try both.load(named: "zlib").name == "zlib")
+    #expect(try asked(both, "zlib") == "igzip", "QEMU's word")
+    #expect(try asked(both, "zlib,level=1") == "zlib", "a backend, with an option of its own")
+    #expect(try asked(both, "igzip") == "igzip")
+    // It is not there, cannot be opened, or zlib has been put in front of it.
+    for loader in [loader(b), loader(c, a), loader(b, a)] {
+      #expect(try loader.load(qemuMethod: 2, to: .receive).name == "zlib")
+      #expect(try loader.load(wireFormat: "zlib/1", to: .send).name == "zlib")
+      #expect(try asked(loader, "zlib") == "zlib")
+    }
+    #expect(throws: PluginError.self) { try asked(loader(b), "igzip") }
+    #expect(throws: PluginError.self) { try asked(loader(c, a), "igzip") }
   }
 }

@@ -9,8 +9,17 @@ struct Backend: @unchecked Sendable {
   let path: String
   let methods: UnsafePointer<MultiFDMethods>
 
-  /// The four that are built in.
-  static let names = ["nocomp", "zlib", "zstd", "lz4"]
+  /// Those that are built in; igzip where it could be built.
+  static let names = ["nocomp", "zlib", "zstd", "lz4"] + (hasIgzip ? ["igzip"] : [])
+
+  /// Those that speak QEMU's zlib.
+  static let zlibNames = names.filter { ["zlib", "igzip"].contains($0) }
+
+  private static let hasIgzip: Bool = {
+    if access(path(of: "igzip"), R_OK) == 0 { return true }
+    print("SKIPPED: all tests of igzip: it was not built (apt-get install libisal-dev)")
+    return false
+  }()
 
   private static let opened: [String: Backend] = Dictionary(
     uniqueKeysWithValues: names.map { ($0, Backend(opening: $0)) })
@@ -18,12 +27,16 @@ struct Backend: @unchecked Sendable {
   /// One of `names`.
   static func named(_ name: String) -> Backend { opened[name]! }
 
+  private static func path(of name: String) -> String {
+    let folder = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
+      .deletingLastPathComponent()
+    return folder.appendingPathComponent("libmultifd-\(name).so").path
+  }
+
   private typealias Entry = @convention(c) (UInt32) -> UnsafePointer<MultiFDMethods>?
 
   private init(opening name: String) {
-    let folder = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-      .deletingLastPathComponent()
-    path = folder.appendingPathComponent("libmultifd-\(name).so").path
+    path = Self.path(of: name)
     self.name = name
     guard let handle = dlopen(path, RTLD_NOW | RTLD_LOCAL) else {
       fatalError("dlopen: \(String(cString: dlerror()))")

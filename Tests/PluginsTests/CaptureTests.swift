@@ -22,24 +22,29 @@ import Testing
     ("bios-colo-111-zlib-2ch", 135), ("bios-colo-111-zstd-2ch", 139),
   ]
 
-  private func backend(_ method: UInt32) -> Backend {
-    Backend.named(Backend.names.first { Backend.named($0).methods.pointee.qemu_method == method }!)
+  private func backends(_ method: UInt32) -> [Backend] {
+    Backend.names.map { Backend.named($0) }.filter { $0.methods.pointee.qemu_method == method }
   }
 
-  /// Decodes all channels of a session; returns the guest's pages, and how many were decoded.
+  /// Decodes all channels of a session, with every backend of its method, which agree; returns the
+  /// guest's pages, and how many were decoded.
   private func decode(_ session: String) throws -> (pages: [Place: [UInt8]], count: Int) {
     var pages: [Place: [UInt8]] = [:]
     var count = 0
     for number in 1...2 {
       let packets = try RecordedChannel(session: session, number: number).packets
         .filter { !$0.offsets.isEmpty }
-      let recv = RecvChannel(backend(packets[0].method))
+      let receivers = backends(packets[0].method).map { RecvChannel($0) }
       for (index, packet) in packets.enumerated() {
         // The block is as large as the guest's; the packet's pages land one after the other.
         let target = GuardedMemory(packet.offsets.count * 4096)
         let places = packet.offsets.indices.map { UInt64($0 * 4096) }
-        let status = recv.receive(packet.payload, target, places)
-        #expect(status == MULTIFD_OK, "\(session) channel \(number) packet \(index)")
+        for recv in receivers {
+          let own = recv === receivers[0] ? target : GuardedMemory(target.size)
+          let status = recv.receive(packet.payload, own, places)
+          #expect(status == MULTIFD_OK, "\(session) channel \(number) packet \(index)")
+          #expect(own.equals(target), "\(session) channel \(number) packet \(index)")
+        }
         for (place, offset) in zip(places, packet.offsets) {
           let page = UnsafeRawBufferPointer(start: target.base + Int(place), count: 4096)
           pages[Place(block: packet.block, offset: offset)] = Array(page)

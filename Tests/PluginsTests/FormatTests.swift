@@ -31,11 +31,11 @@ import Testing
   private let zlibHeader: [UInt8] = [0x78, 0x01]
   private let zlibFlush: [UInt8] = [0, 0, 0, 0xff, 0xff]
 
-  @Test("zlib: stored blocks, with and without a flush marker")
-  func zlibAccepts() {
+  @Test("zlib: stored blocks, with and without a flush marker", arguments: Backend.zlibNames)
+  func zlibAccepts(name: String) {
     #expect(
       statuses(
-        "zlib",
+        name,
         [
           (1, zlibHeader + stored(page)), (2, stored(page + page) + zlibFlush),
           (2, stored(page) + zlibFlush + stored(page) + zlibFlush + zlibFlush), (0, []),
@@ -43,21 +43,21 @@ import Testing
         ]) == [MULTIFD_OK, MULTIFD_OK, MULTIFD_OK, MULTIFD_OK, MULTIFD_OK])
   }
 
-  @Test("zlib: an end, a dictionary, a second header, a bomb")
-  func zlibRefuses() {
-    #expect(isCorrupt("zlib", zlibHeader + stored(page, last: true) + [1, 2, 3, 4]))
-    #expect(isCorrupt("zlib", zlibHeader + stored(page, last: true)))
-    #expect(isCorrupt("zlib", [0x78, 0x20, 0, 0, 0, 1] + stored(page)))
-    #expect(isCorrupt("zlib", [0x78, 0xbb, 0, 0, 0, 1] + stored(page)), "a preset dictionary")
-    #expect(isCorrupt("zlib", [0x79, 0x01] + stored(page)), "a header whose check is wrong")
-    #expect(isCorrupt("zlib", stored(page)), "no header")
+  @Test("zlib: an end, a dictionary, a second header, a bomb", arguments: Backend.zlibNames)
+  func zlibRefuses(name: String) {
+    #expect(isCorrupt(name, zlibHeader + stored(page, last: true) + [1, 2, 3, 4]))
+    #expect(isCorrupt(name, zlibHeader + stored(page, last: true)))
+    #expect(isCorrupt(name, [0x78, 0x20, 0, 0, 0, 1] + stored(page)))
+    #expect(isCorrupt(name, [0x78, 0xbb, 0, 0, 0, 1] + stored(page)), "a preset dictionary")
+    #expect(isCorrupt(name, [0x79, 0x01] + stored(page)), "a header whose check is wrong")
+    #expect(isCorrupt(name, stored(page)), "no header")
     #expect(
-      statuses("zlib", [(1, zlibHeader + stored(page)), (1, zlibHeader + stored(page))])
+      statuses(name, [(1, zlibHeader + stored(page)), (1, zlibHeader + stored(page))])
         == [MULTIFD_OK, MULTIFD_ERROR_CORRUPT])
-    #expect(isCorrupt("zlib", zlibHeader + stored(page + [0])), "one byte too many")
-    #expect(isCorrupt("zlib", zlibHeader + stored(page) + [0]), "the start of a block")
-    #expect(isCorrupt("zlib", zlibHeader + stored(page) + [6]), "a block of a reserved type")
-    #expect(isCorrupt("zlib", pages: 0, zlibHeader))
+    #expect(isCorrupt(name, zlibHeader + stored(page + [0])), "one byte too many")
+    #expect(isCorrupt(name, zlibHeader + stored(page) + [0]), "the start of a block")
+    #expect(isCorrupt(name, zlibHeader + stored(page) + [6]), "a block of a reserved type")
+    #expect(isCorrupt(name, pages: 0, zlibHeader))
   }
 
   // MARK: zstd (RFC 8878)
@@ -145,20 +145,65 @@ import Testing
     }
   }
 
-  @Test("zlib and zstd: one header per channel, and the flush that QEMU expects")
-  func streamsGoOn() {
+  @Test(
+    "zlib: one header per channel, and the flush that QEMU expects", arguments: Backend.zlibNames)
+  func zlibGoesOn(name: String) {
     let ram = makeRAM(.text, pages: 2, pageSize: 4096, seed: 41)
-    let zlib = SendChannel(.named("zlib"))
+    let zlib = SendChannel(.named(name))
     let (first, second) = (zlib.prepare(ram, [0]).payload, zlib.prepare(ram, [4096]).payload)
     #expect(Array(first[..<2]) == [0x78, 0x01] && Array(second[..<2]) != [0x78, 0x01])
     #expect(
       Array(first.suffix(4)) == [0, 0, 0xff, 0xff] && Array(second.suffix(4)) == [0, 0, 0xff, 0xff])
-    let zstd = SendChannel(.named("zstd"))
-    #expect(Array(zstd.prepare(ram, [0]).payload[..<6]) == zstdMagic + [0, 0x48])
-    #expect(Array(zstd.prepare(ram, [4096]).payload[..<4]) != zstdMagic)
-    let frames = SendChannel(.named("zstd"), ["stream": "packet"])
+  }
+
+  @Test("zstd: a frame per packet, or one per channel")
+  func zstdGoesOn() {
+    let ram = makeRAM(.text, pages: 2, pageSize: 4096, seed: 41)
+    let endless = SendChannel(.named("zstd"), ["stream": "endless"])
+    #expect(Array(endless.prepare(ram, [0]).payload[..<6]) == zstdMagic + [0, 0x48])
+    #expect(Array(endless.prepare(ram, [4096]).payload[..<4]) != zstdMagic)
+    let frames = SendChannel(.named("zstd"))
     for offset: UInt64 in [0, 4096] {
       #expect(Array(frames.prepare(ram, [offset]).payload[..<4]) == zstdMagic)
+    }
+  }
+
+  @Test(
+    "zlib/1: zlib and igzip decode each other, at every level",
+    arguments: Variant.everyLevel.filter { Backend.zlibNames.contains($0.name) }, Content.allCases)
+  func sameFormat(variant: Variant, content: Content) {
+    let ram = makeRAM(content, pages: 192, pageSize: 4096, seed: 42)
+    let send = SendChannel(variant.backend, variant.options)
+    let receivers = Backend.zlibNames.map { RecvChannel(.named($0)) }
+    var random = Seeded(43)
+    for number in 0..<5 {
+      let offsets = pickPages([128, 1, 128, 77, 128][number], of: 192, pageSize: 4096, &random)
+      let payload = send.prepare(ram, offsets).payload
+      for recv in receivers {
+        let target = GuardedMemory(ram.size)
+        #expect(recv.receive(payload, target, offsets) == MULTIFD_OK, "packet \(number)")
+        #expect(target.equals(expectation(ram, offsets, pageSize: 4096)), "packet \(number)")
+      }
+    }
+  }
+
+  @Test(
+    "what is sent refers to nothing before it",
+    arguments: Variant.all.filter { $0.options["stream"] != "endless" }, Content.allCases)
+  func standsAlone(variant: Variant, content: Content) {
+    let ram = makeRAM(content, pages: 128, pageSize: 4096, seed: 44)
+    let send = SendChannel(variant.backend, variant.options)
+    let offsets = (0..<128).map { UInt64($0 * 4096) }
+    let sent = (0..<4).map { number in
+      let part = Array(offsets[number * 32..<number * 32 + 32])
+      return (offsets: part, payload: send.prepare(ram, part).payload)
+    }
+    // Behind the first, which has zlib's header: any, in any order, and again.
+    let recv = RecvChannel(variant.backend, variant.options)
+    for number in [0, 3, 1, 3] {
+      let target = GuardedMemory(ram.size)
+      #expect(recv.receive(sent[number].payload, target, sent[number].offsets) == MULTIFD_OK)
+      #expect(target.equals(expectation(ram, sent[number].offsets, pageSize: 4096)))
     }
   }
 

@@ -8,7 +8,10 @@ import Testing
   func dynamicSection(name: String) throws {
     let library = try ELFLibrary(path: Backend.named(name).path)
     #expect(library.exported == [MULTIFD_PLUGIN_ENTRY])
-    let codec = ["zlib": ["libz.so.1"], "zstd": ["libzstd.so.1"], "lz4": ["liblz4.so.1"]]
+    let codec = [
+      "zlib": ["libz.so.1"], "zstd": ["libzstd.so.1"], "lz4": ["liblz4.so.1"],
+      "igzip": ["libisal.so.2"],
+    ]
     // The loader itself may be listed too: it is part of libc.
     let system = ["libc.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"]
     #expect(Set(library.needed).subtracting(system) == Set(codec[name] ?? []), "\(library.needed)")
@@ -24,15 +27,19 @@ import Testing
     #expect(methods.struct_size == UInt32(MemoryLayout<MultiFDMethods>.size))
     #expect(methods.option_size == 56)
     #expect(String(cString: methods.name) == name)
-    #expect(String(cString: methods.wire_format) == (name == "nocomp" ? "none/1" : "\(name)/1"))
+    let format = ["nocomp": "none/1", "igzip": "zlib/1"]
+    #expect(String(cString: methods.wire_format) == format[name] ?? "\(name)/1")
     #expect(String(cString: methods.version).split(separator: ".").count == 3)
     let description = String(cString: methods.description)
     #expect(!description.isEmpty && !description.contains("\n") && !description.hasSuffix("."))
     #expect(methods.max_in_flight == 0)
-    #expect(methods.capabilities & MULTIFD_CAP_STABLE_INPUT == 0)
+    #expect(
+      (methods.capabilities & MULTIFD_CAP_STABLE_INPUT != 0)
+        == ["zlib", "zstd", "igzip"].contains(name))
     let method = [
       "nocomp": MULTIFD_QEMU_METHOD_NONE, "zlib": MULTIFD_QEMU_METHOD_ZLIB,
-      "zstd": MULTIFD_QEMU_METHOD_ZSTD, "lz4": MULTIFD_QEMU_METHOD_UNKNOWN,
+      "igzip": MULTIFD_QEMU_METHOD_ZLIB, "zstd": MULTIFD_QEMU_METHOD_ZSTD,
+      "lz4": MULTIFD_QEMU_METHOD_UNKNOWN,
     ]
     #expect(methods.qemu_method == method[name])
   }
@@ -41,7 +48,7 @@ import Testing
   func options(name: String) {
     let expected = [
       "nocomp": [], "zlib": ["level"], "zstd": ["level", "stream", "window-log"],
-      "lz4": ["acceleration", "level"],
+      "lz4": ["acceleration", "level"], "igzip": ["level"],
     ]
     let options = Backend.named(name).options
     #expect(options.map { String(cString: $0.name) } == expected[name])

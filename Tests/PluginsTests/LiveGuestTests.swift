@@ -64,7 +64,7 @@ import Testing
     }
   }
 
-  @Test("what is sent is a mix of old and new", arguments: Variant.all, [Content.text, .mixed])
+  @Test("what is sent is a mix of old and new", arguments: Variant.live, [Content.text, .mixed])
   func liveGuest(variant: Variant, content: Content) {
     let pages = 128
     let guest = Guest(content, pages: pages)

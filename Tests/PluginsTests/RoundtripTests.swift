@@ -86,7 +86,8 @@ import Testing
 @Suite struct CapabilityTests {
   @Test("the same pages give the same bytes", arguments: Variant.all)
   func deterministic(variant: Variant) {
-    #expect(variant.backend.has(MULTIFD_CAP_DETERMINISTIC))
+    // By other processors igzip makes other bytes, by the same one the same.
+    #expect(variant.backend.has(MULTIFD_CAP_DETERMINISTIC) == (variant.name != "igzip"))
     let ram = makeRAM(.mixed, pages: 200, pageSize: 4096, seed: 8)
     let (one, other) = (
       SendChannel(variant.backend, variant.options), SendChannel(variant.backend, variant.options)

@@ -14,6 +14,8 @@ public final class Passage: Sendable {
     public var channels: Int
     /// `none`, `zlib` or `zstd`.
     public var compression: String
+    /// What the `--compression` of `multifd send` says; nil: the same.
+    public var asked: String?
 
     /// One cell of the matrix.
     public init(
@@ -35,8 +37,8 @@ public final class Passage: Sendable {
     /// The machine type that both sides know.
     public var machine: String { source.machine(with: destination) }
 
-    /// The name of the backend that writes this compression.
-    public var backend: String { compression == "none" ? "nocomp" : compression }
+    /// What `multifd send` is asked for.
+    public var backend: String { asked ?? (compression == "none" ? "nocomp" : compression) }
 
     /// A 7.2 source under TCG loses writes of a running guest by itself: its guest is stopped
     /// before.

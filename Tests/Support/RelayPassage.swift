@@ -95,8 +95,12 @@ public struct RelayPassage: Sendable, Hashable, CustomStringConvertible {
       let name = relays[index]?.prefix { $0 != "," && $0 != "=" }
       let toQEMU = index == relays.count - 1
       if let name {
-        guard name == "auto" || relay.json["compression"].string == String(name) else {
-          throw LabError("relay \(index) has sent \(relay.json["compression"].text), not \(name)")
+        // QEMU's word alone is not that backend's name.
+        let isWord = relays[index] == "zlib" && Lab.igzipUnavailable == nil
+        let backend = isWord ? "igzip" : String(name)
+        guard name == "auto" || relay.json["compression"].string == backend else {
+          throw LabError(
+            "relay \(index) has sent \(relay.json["compression"].text), not \(backend)")
         }
         coming = String(name)
       } else if index == 0 || !toQEMU || ["none", "nocomp"].contains(coming) {

@@ -30,6 +30,12 @@ public enum Lab {
     return nil
   }()
 
+  /// Why there is no igzip, the backend that is built where ISA-L is; nil when there is.
+  public static var igzipUnavailable: SkipReason? {
+    access(executableFolder + "/libmultifd-igzip.so", R_OK) == 0
+      ? nil : SkipReason("igzip was not built: there is no ISA-L (apt-get install libisal-dev)")
+  }
+
   /// The folder of the running executable: SwiftPM puts every product of the package there.
   public static let executableFolder: String = {
     let path = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""

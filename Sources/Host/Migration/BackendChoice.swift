@@ -23,7 +23,7 @@ public final class BackendChoice: PacketBackends {
       return
     }
     do {
-      let backend = try loader.load(named: spec.name, to: .receive)
+      let backend = try loader.load(spec, to: .receive)
       let options = try backend.parse(spec)
       let method = backend.qemuMethod.map { MultiFDMethod(rawValue: $0) }
       chosen = Mutex(Chosen(backend: backend, options: options, method: method))

@@ -105,7 +105,7 @@ public final class LinkHost: Sendable {
     with hello: LinkHello, _ loader: PluginLoader, _ only: CompressionSpec
   ) throws(LinkRefusal) -> LinkBackends {
     do {
-      let backend = try loader.load(named: only.name, to: .receive)
+      let backend = try loader.load(only, to: .receive)
       let index = hello.formats.firstIndex { $0.name == backend.wireFormat }
       let said = try LinkFiles.find(hello, index.map { $0 + 1 }, loader, except: only)
       let options = try options(of: backend, only.assignments, said)

@@ -18,7 +18,7 @@ public struct LinkOffer: Sendable {
     var backends: [String: (backend: Backend, options: OptionValues)] = [:]
     do {
       for spec in named {
-        let backend = try loader.load(named: spec.name, to: .send)
+        let backend = try loader.load(spec, to: .send)
         let options = try backend.parse(spec)
         // Pages as they are, every link has.
         guard backend.wireFormat != LinkFormat.raw else { continue }

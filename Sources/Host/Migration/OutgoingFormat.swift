@@ -64,7 +64,7 @@ public struct OutgoingFormat: Sendable {
     forQEMU spec: CompressionSpec, pageSize: Int, _ loader: PluginLoader
   ) throws(Failure) {
     do {
-      let backend = try loader.load(named: spec.name, to: .send)
+      let backend = try loader.load(spec, to: .send)
       if let obstacle = BackendRole.toQEMU.obstacle(backend, pageSize: pageSize) {
         throw Failure(
           .refused, "backend \(backend.name)", obstacle,

@@ -1,4 +1,5 @@
-/// What `--compression` takes: `NAME[,key=value…]`. Which keys there are, the backend knows.
+/// What `--compression` takes: `NAME[,key=value…]`. Which keys there are, the backend knows; what a
+/// name alone means, ``PluginLoader/load(_:to:)``.
 public struct CompressionSpec: Sendable, Equatable {
   /// One `key=value`.
   public struct Assignment: Sendable, Equatable {
@@ -8,7 +9,7 @@ public struct CompressionSpec: Sendable, Equatable {
     public var value: String
   }
 
-  /// The backend's name.
+  /// A backend's name, or QEMU's of a method.
   public let name: String
   /// What follows it, in order.
   public let assignments: [Assignment]

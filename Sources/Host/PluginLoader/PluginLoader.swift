@@ -79,45 +79,71 @@ public struct PluginLoader: Sendable {
     return file
   }
 
-  /// Opens the first backend in search order that speaks `wireFormat` (`NAME/N`) in that direction;
-  /// the one that is called NAME comes before others.
+  /// Opens what `--compression` asks for, for one side of a channel.
+  ///
+  /// A word of QEMU's alone (none, zlib, zstd) says a format: the fastest of this project's backends
+  /// for it that can be used here. Any other name, and one with options, which are a backend's own,
+  /// says a backend: that one, or none.
+  public func load(
+    _ spec: CompressionSpec, to direction: Backend.Direction
+  ) throws(PluginError) -> Backend {
+    guard spec.assignments.isEmpty, let method = QEMUMethod(named: spec.name),
+      !method.builtIn.isEmpty
+    else { return try load(named: spec.name, to: direction) }
+    return try first(of: method.builtIn, what: Self.what(method.rawValue)) {
+      $0.qemuMethod == method.rawValue && $0.capabilities.have(direction)
+    }
+  }
+
+  /// Opens a backend that speaks `wireFormat` (`NAME/N`) in that direction: this project's for
+  /// QEMU's method NAME, or the one that is called NAME, before others in search order.
   public func load(
     wireFormat: String, to direction: Backend.Direction
   ) throws(PluginError) -> Backend {
-    let preferred = wireFormat.split(separator: "/").first.map(String.init)
-    return try first(preferred: preferred, what: "wire format \(wireFormat)") {
+    let name = wireFormat.split(separator: "/").first.map(String.init) ?? ""
+    let preferred = QEMUMethod(named: name)?.builtIn ?? [name]
+    return try first(of: preferred, orAny: true, what: "wire format \(wireFormat)") {
       $0.wireFormat == wireFormat && $0.capabilities.have(direction)
     }
   }
 
-  /// Opens the first backend for QEMU's method bits, as they are in the flags of a multifd packet,
-  /// that has the direction.
+  /// Opens a backend for QEMU's method bits, as they are in the flags of a multifd packet, that has
+  /// the direction.
   ///
-  /// The built-in name (nocomp, zlib, zstd) is preferred and others are then not even opened;
-  /// another is taken when there is no built-in, or it cannot be used.
+  /// This project's (nocomp; igzip, zlib; zstd) are preferred, the fastest first, and others are then
+  /// not even opened; another is taken when there are none of these, or they cannot be used.
   public func load(
     qemuMethod: UInt32, to direction: Backend.Direction
   ) throws(PluginError) -> Backend {
-    let known = QEMUMethod(rawValue: qemuMethod)
-    let what = "QEMU's compression method \(known?.name ?? "0x" + String(qemuMethod, radix: 16))"
-    return try first(preferred: known?.builtIn, what: what) {
+    let preferred = QEMUMethod(rawValue: qemuMethod)?.builtIn ?? []
+    return try first(of: preferred, orAny: true, what: Self.what(qemuMethod)) {
       $0.qemuMethod == qemuMethod && $0.capabilities.have(direction)
     }
   }
 
+  private static func what(_ method: UInt32) -> String {
+    let name = QEMUMethod(rawValue: method)?.name ?? "0x" + String(method, radix: 16)
+    return "QEMU's compression method \(name)"
+  }
+
+  /// The first that matches: of the names `preferred`, in this order within a folder, for whoever
+  /// puts one of them into an earlier folder means that one; then, where they may be, of all others.
   private func first(
-    preferred: String?, what: String, where matches: (Backend) -> Bool
+    of preferred: [String], orAny: Bool = false, what: String, where matches: (Backend) -> Bool
   ) throws(PluginError) -> Backend {
     var reason: PluginError?
     var seen = Set<String>()
     let files = searchPath.files().filter { seen.insert($0.name).inserted }
-    let ordered = files.filter { $0.name == preferred } + files.filter { $0.name != preferred }
+    var ordered = searchPath.folders.flatMap { folder in
+      preferred.compactMap { name in files.first { $0.name == name && $0.folder == folder } }
+    }
+    if orAny { ordered += files.filter { !preferred.contains($0.name) } }
     for file in ordered {
       do {
         let backend = try open(file)
         if matches(backend) { return backend }
       } catch {
-        if file.name == preferred { reason = error }
+        if preferred.contains(file.name) { reason = error }
       }
     }
     if let reason { throw reason }

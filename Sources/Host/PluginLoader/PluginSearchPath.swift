@@ -109,6 +109,8 @@ public struct PluginSearchPath: Sendable {
 /// A file whose name says that it is a backend.
 struct PluginFile: Sendable {
   let name: String
+  /// As it is in the search path.
+  let folder: String
   let path: String
 
   init?(folder: String, file: String) {
@@ -116,6 +118,7 @@ struct PluginFile: Sendable {
     guard file.hasPrefix(prefix), file.hasSuffix(suffix), file.utf8.count > prefix.utf8.count + 3
     else { return nil }
     name = String(file.dropFirst(prefix.count).dropLast(suffix.count))
+    self.folder = folder
     path = folder.hasSuffix("/") ? folder + file : folder + "/" + file
   }
 }

@@ -13,13 +13,19 @@ enum QEMUMethod: UInt32, CaseIterable {
   /// The value of QEMU's `multifd-compression`.
   var name: String { String(describing: self) }
 
-  /// The backend of this project for it.
-  var builtIn: String? {
+  /// The backends of this project for it, the fastest first. Not all of them are built everywhere.
+  var builtIn: [String] {
     switch self {
-    case .none: "nocomp"
-    case .zlib: "zlib"
-    case .zstd: "zstd"
-    case .qpl, .uadk, .qatzip: nil
+    case .none: ["nocomp"]
+    case .zlib: ["igzip", "zlib"]
+    case .zstd: ["zstd"]
+    case .qpl, .uadk, .qatzip: []
     }
+  }
+
+  /// The method that QEMU calls so.
+  init?(named name: String) {
+    guard let method = Self.allCases.first(where: { $0.name == name }) else { return nil }
+    self = method
   }
 }

@@ -45,7 +45,8 @@ struct ReceiveCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Accept only this backend's format, with these options.", valueName: "name[,key=value…]"))
+      "Accept only QEMU's none, zlib or zstd, or this backend's format.",
+      valueName: "name[,key=value…]"))
   var compression: String?
 
   @Option(help: "Seconds of silence in the middle of something after which a peer is lost.")

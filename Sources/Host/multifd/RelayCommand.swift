@@ -41,9 +41,10 @@ struct RelayCommand: ParsableCommand {
     help: ArgumentHelp(
       "How pages travel from here on.",
       discussion: """
-        A backend; or, to a link, auto or auto=NAME,NAME…: what is the fastest for each packet. By \
-        default as they come; from a link to a QEMU as they are. A backend must be on the far side too. \
-        To a QEMU it must be what multifd-compression says there.
+        QEMU's none, zlib or zstd: the fastest backend for it. A backend. Or, to a link, auto or \
+        auto=NAME,NAME…: what is the fastest for each packet. By default as they come; from a link to \
+        a QEMU as they are. A backend's format must be on the far side too. To a QEMU it must be what \
+        multifd-compression says there.
         """, valueName: "name[,key=value…]"))
   var compression: String?
 

@@ -42,7 +42,8 @@ struct SendCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "How pages travel: a backend, or over a link auto or auto=NAME,NAME…; default as they are.",
+      "How pages travel: QEMU's none, zlib or zstd, a backend, or over a link auto or "
+        + "auto=NAME,NAME…; default as they are.",
       valueName: "name[,key=value…]"))
   var compression: String?
 

@@ -60,6 +60,24 @@ struct Pages {
   /// Bytes of all pages together.
   var byteCount: Int { pageSize * count }
 
+  /// All pages in one piece, for codecs that want a packet at once: where they lie if they are
+  /// neighbours, else copied to `memory`, which has room for a whole packet. To be called before
+  /// `next`. What is returned is as long as `byteCount`, and valid while `block` and `memory` are.
+  func gathered(
+    _ block: UnsafePointer<UInt8>, _ memory: borrowing Memory<UInt8>
+  ) -> UnsafePointer<UInt8> {
+    var rest = self
+    var filled = 0
+    while let piece = rest.next() {
+      if piece.count == byteCount { return block + piece.offset }
+      // The piece lies inside the block and is readable; the pieces add up to a packet at most.
+      UnsafeMutableRawPointer(memory.base + filled)
+        .copyMemory(from: block + piece.offset, byteCount: piece.count)
+      filled += piece.count
+    }
+    return UnsafePointer(memory.base)
+  }
+
   /// The next piece, at most `limit` (> 0) bytes of it; nil behind the last page. `offset` counts
   /// from the start of the RAM block.
   mutating func next(atMost limit: Int = .max) -> (offset: Int, count: Int)? {

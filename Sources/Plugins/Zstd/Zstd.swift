@@ -1,5 +1,5 @@
-// The backend `zstd`: one endless frame per channel as stock QEMU sends it
-// (SPECIFICATION section 4.3), or one frame per packet, which it accepts too.
+// The backend `zstd`: one frame per packet, or one endless frame per channel as stock QEMU sends it
+// (SPECIFICATION section 4.3); it accepts both.
 // README.md in this folder is its manual. This file is the table, the others the two directions.
 import PluginAPI
 
@@ -39,11 +39,11 @@ nonisolated(unsafe) private let table: UnsafeMutablePointer<MultiFDMethods> = {
       abi_major: UInt16(MULTIFD_ABI_MAJOR),
       abi_minor: UInt16(MULTIFD_ABI_MINOR),
       struct_size: UInt32(MemoryLayout<MultiFDMethods>.size),
-      capabilities: MULTIFD_CAP_STATEFUL | MULTIFD_CAP_DETERMINISTIC,
+      capabilities: MULTIFD_CAP_STATEFUL | MULTIFD_CAP_DETERMINISTIC | MULTIFD_CAP_STABLE_INPUT,
       name: ("zstd" as StaticString).cString,
       version: ("1.0.0" as StaticString).cString,
       wire_format: ("zstd/1" as StaticString).cString,
-      description: ("Zstandard, one endless frame per channel, as QEMU's zstd" as StaticString)
+      description: ("Zstandard, a frame per packet or per channel, as QEMU's zstd" as StaticString)
         .cString,
       qemu_method: MULTIFD_QEMU_METHOD_ZSTD,
       max_in_flight: 0,
@@ -79,8 +79,8 @@ private func makeOptions() -> UnsafePointer<MultiFDOption> {
   (options + Option.stream).initialize(
     to: MultiFDOption(
       name: ("stream" as StaticString).cString,
-      help: ("sent: one frame per channel, or one per packet" as StaticString).cString,
-      default_value: ("endless" as StaticString).cString,
+      help: ("sent: one frame per packet, or one per channel" as StaticString).cString,
+      default_value: ("packet" as StaticString).cString,
       choices: UnsafePointer(choices), minimum: 0, maximum: 0, type: MULTIFD_OPTION_ENUM,
       reserved: 0))
   (options + Option.windowLog).initialize(

@@ -67,9 +67,10 @@ final class SendRoute {
     if options.reference != nil, hasReference { deltas = all.first { $0.usesReference } }
     switch options.compression {
     case .asTheyCome: formats = [all[0]]
-    case .named(let spec):
-      // It was asked for by name, so it was agreed.
-      formats = [usable.first { $0.backend.name == spec.name } ?? all[0]]
+    case .named:
+      // It was asked for by name, so it was agreed; pages as they are need not be.
+      let name = offer.formats.prefix(offer.required).first?.name
+      formats = [usable.first { $0.backend.wireFormat == name } ?? all[0]]
     case .auto: formats = usable
     }
     return socket

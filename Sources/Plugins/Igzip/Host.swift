@@ -1,0 +1,1 @@
+../Shared/Host.swift
