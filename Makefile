@@ -18,7 +18,7 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift delta pool zstd-dict
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows man soak judge interop bench bench-relay bench-checkpoint fuzz sanitize examples \
+.PHONY: help setup build demo test arrows man soak judge certificates interop bench bench-relay bench-checkpoint fuzz sanitize examples \
   docs install pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
 
@@ -36,6 +36,7 @@ help:
 	@echo 'make fuzz       random mutations of recorded streams'
 	@echo 'make sanitize   the harness over the built-in backends under ASan and TSan'
 	@echo 'make examples   build the example backends and run the harness on each; ARGS=--quick for the short form'
+	@echo 'make certificates  what the harness says of the backends, beside them in the build'
 	@echo 'make docs       renew the tables in Plugins.md that come from code'
 	@echo 'make man        the manual and the interface as man pages, in $(MAN)'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
@@ -132,6 +133,15 @@ examples: build
 	    HARNESS='$(CURDIR)/$(BUILD)/multifd-harness --plugin-dir $(CURDIR)/$(BUILD)' ARGS='$(ARGS)' || exit 1; \
 	done
 
+# Beside each backend what the harness has found out about these very bytes, so that `multifd send` need not
+# decode all that it sends. Where that cannot be found out, it decodes all.
+certificates: build
+	for plugin in $(PLUGINS); do $(call certified,$(BUILD)/multifd-harness,$(BUILD)/libmultifd-$$plugin); done
+
+# The harness, and a library without its .so.
+certified = $(1) --quick --skip perf --certificate $(2).certificate.json $(2).so >/dev/null || \
+  { rm -f $(2).certificate.json; echo "$(2).so: not certified, see $(1) --quick"; }
+
 docs: build
 	Support/generate-docs
 
@@ -169,6 +179,9 @@ install: man
 	for plugin in Nocomp Zlib Zstd LZ4 Igzip; do \
 	  install -m 644 Sources/Plugins/$$plugin/README.md $(DOC)/$$plugin.md || exit 1; \
 	done
+	for plugin in $(PLUGINS); do \
+	  $(call certified,$(ROOT)/bin/multifd-harness,$(ROOT)/lib/multifd/libmultifd-$$plugin); \
+	done
 	tar -C Examples --exclude='*.so' --exclude=target --exclude=.gitignore -cf - . | tar -C $(DOC)/Examples --no-same-owner -xf -
 	rm -rf $(SKELETONS)/*
 	for language in c c++ rust swift python; do \
@@ -184,7 +197,7 @@ uninstall: ROOT = $(DESTDIR)$(PREFIX)
 uninstall:
 	rm -f $(ROOT)/bin/multifd $(ROOT)/bin/multifd-harness $(ROOT)/include/multifd_plugin.h \
 	  $(ROOT)/lib/pkgconfig/multifd-plugin.pc $(ROOT)/libexec/multifd/multifd-probe \
-	  $(patsubst %,$(ROOT)/lib/multifd/libmultifd-%.so,$(sort $(PLUGINS) igzip)) \
+	  $(foreach end,so certificate.json,$(patsubst %,$(ROOT)/lib/multifd/libmultifd-%.$(end),$(sort $(PLUGINS) igzip))) \
 	  $(ROOT)/lib/systemd/system/run-multifd.mount
 	rm -f $(ROOT)/share/man/man3/multifd_plugin.3 $(ROOT)/share/man/man3/multifd_plugin.h.3 \
 	  $(ROOT)/share/man/man7/multifd-plugins.7

@@ -101,8 +101,8 @@ let package = Package(
     host(
       "Migration",
       [
-        "COLO", "Store", "Transport", "Observe", "PluginLoader", "PluginAPI", "Wire", "Memory",
-        "System",
+        "COLO", "Store", "Transport", "Observe", "PluginLoader", "PluginAPI", "Certificates",
+        "Wire", "Memory", "System",
       ]),
     host(
       "Roles",
@@ -183,7 +183,8 @@ let package = Package(
     .testTarget(
       name: "MigrationTests",
       dependencies: [
-        "Migration", "SessionReplay", "PluginLoader", "Transport", "Wire", "System", "TestSupport",
+        "Migration", "SessionReplay", "PluginLoader", "Transport", "Wire", "System", "Certificates",
+        "TestSupport",
       ],
       path: "Tests/MigrationTests"),
     .testTarget(

@@ -1,4 +1,5 @@
-import Glibc
+import Certificates
+import Foundation
 import Migration
 import PluginLoader
 import SessionReplay
@@ -31,11 +32,17 @@ struct TrailingCheckTests {
     private let plugin: MisbehavingBackend
     private(set) var boxes: Set<ObjectIdentifier> = []
 
-    /// - Parameter statement: what the backend's receive side does with packets from `at` on.
-    init(_ socket: Socket, at: Int, _ statement: String) throws {
+    /// - Parameters:
+    ///   - statement: what the backend's receive side does with packets from `at` on.
+    ///   - level: of the certificate beside the library; nil: there is none.
+    init(
+      _ socket: Socket, at: Int, _ statement: String, certifiedAt level: Int? = nil,
+      failing: Bool = false, whole: Bool = false
+    ) throws {
       let capabilities = "MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC"
       plugin = try MisbehavingBackend(
         "behind", ["AT": "\(at)", "RECV": statement, "CAPABILITIES": capabilities])
+      if let level { try Self.certify(plugin.folder, level, failing: failing) }
       let loader = TestBackends.loader(with: plugin.folder)
       let backend = try loader.load(named: "behind")
       self.socket = socket
@@ -44,13 +51,30 @@ struct TrailingCheckTests {
       let (failure, owner) = (failure, PagesOwner())
       encoders = PacketEncoders(
         [format], id: 0, channels: { 1 }, pageSize: TrailingCheckTests.pageSize,
-        verification: PacketEncoders.Verification(pagesOf: owner) { error in
+        verification: PacketEncoders.Verification(isWhole: whole, pagesOf: owner) { error in
           failure.update { $0 = "\(error)" }
           // As a hand-over does: whoever waits for the peer waits no longer.
           socket.cut()
         })
       writer = PacketWriter(socket, pageSize: TrailingCheckTests.pageSize)
       try writer.begin(MultiFDInit(uuid: .zero, id: 0))
+    }
+
+    private static func certify(_ folder: String, _ level: Int, failing: Bool) throws {
+      let library = folder + "/libmultifd-behind.so"
+      let certificate = Certificate(
+        harness: "0", file: "libmultifd-behind.so",
+        library: try #require(Fingerprint(of: library)), name: "behind", version: "1.0.0",
+        wireFormat: "none/1", date: Certificate.now(),
+        machine: Machine(processor: "", processors: 1, kernel: "", libc: ""), level: level,
+        isStrict: false, seeds: [1], options: [],
+        results: [
+          .init(test: "load/opens", outcome: "passed", reason: ""),
+          .init(test: "bounds/params", outcome: failing ? "failed" : "passed", reason: ""),
+          .init(test: "perf/throughput", outcome: "left out", reason: "--skip"),
+        ])
+      try certificate.json.write(
+        toFile: Certificate.path(beside: library), atomically: true, encoding: .utf8)
     }
 
     func send() throws {
@@ -139,6 +163,39 @@ struct TrailingCheckTests {
     threads.joinAll()
     let header = MultiFDPacketHeader.size(pageSize: Self.pageSize)
     #expect(heard.read { $0 } == MultiFDInit.size + 50 * Self.packet + header)
+  }
+
+  /// Why all is decoded, or not.
+  enum Grounds: CaseIterable {
+    case certified, uncertified, lowLevel, failed, asked
+
+    var isSample: Bool { self == .certified }
+  }
+
+  @Test("Of a backend with a certificate a sample is decoded", arguments: Grounds.allCases)
+  func sample(_ grounds: Grounds) throws {
+    let (socket, far) = try connection()
+    defer { close(far) }
+    let threads = ThreadGroup()
+    _ = try read(far, in: threads)
+    // The 33rd packet that is decoded: the 33rd of all, or the 48th.
+    let channel = try Channel(
+      socket, at: 33, "((uint8_t *)p->host)[p->normal[0]] ^= 1;",
+      certifiedAt: grounds == .uncertified ? nil : grounds == .lowLevel ? 4 : 5,
+      failing: grounds == .failed, whole: grounds == .asked)
+    for _ in 0..<32 { try channel.send() }
+    try channel.encoders.settle(to: channel.writer)
+    func sends(_ count: Int) -> Bool {
+      do {
+        for _ in 0..<count { try channel.send() }
+        try channel.encoders.settle(to: channel.writer)
+        return true
+      } catch { return false }
+    }
+    #expect(sends(15) == grounds.isSample)
+    if grounds.isSample { #expect(!sends(1)) }
+    socket.cut()
+    threads.joinAll()
   }
 
   @Test("What is wrong is heard of while the peer reads nothing")

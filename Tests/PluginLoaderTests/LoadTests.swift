@@ -98,6 +98,7 @@ struct LoadTests {
       ["SUBMITS": ".send_submit = send_submit, .send_complete = send_submit,"],
       says: "has send_submit(), but max_in_flight is 0"),
     Case("neither direction", ["CAPS": "(2u|0x40u|0x80u)"], says: "that leaves nothing"),
+    Case("independent twice", ["CAPS": "(2u|0x100u)"], says: "for senders that are STATEFUL"),
     Case(
       "a direction that it has not", ["CAPS": "(2u|0x40u)"],
       says: "has recv_setup(), but says that it has not (independent,send-only)"),

@@ -215,6 +215,9 @@ public enum Catalogue {
   private static let order: [TestDescription] = [
     .init("order/independent-order", "INDEPENDENT: packets decode in any order"),
     .init("order/independent-channel", "INDEPENDENT: packets decode on any channel, and alone"),
+    .init(
+      "order/sends-independent",
+      "SENDS_INDEPENDENT: what is sent decodes without the packets between"),
     .init("order/stateful-in-order", "STATEFUL: packets in order decode, whatever their sizes"),
     .init("order/stateful-disorder", "STATEFUL: packets out of order do no harm"),
   ]

@@ -66,22 +66,29 @@ public final class PacketEncoders {
       return try PayloadCheck(
         of: format, id: id, channels: max(channels(), id + 1), pageSize: pageSize
       ).map {
-        TrailingCheck($0, id: id, owner: verification.owner, onFailure: verification.onFailure)
+        TrailingCheck(
+          $0, id: id, isSample: !verification.isWhole && format.isProven,
+          owner: verification.owner, onFailure: verification.onFailure)
       }
     }
   }
 
-  /// That every payload is decoded once, behind its sending; see ``TrailingCheck``.
+  /// That payloads are decoded once, behind their sending; see ``TrailingCheck``.
   public struct Verification {
+    let isWhole: Bool
     let owner: AnyObject
     let onFailure: @Sendable (any Error) -> Void
 
     /// - Parameters:
+    ///   - isWhole: also of a format that is proven all packets are decoded.
     ///   - owner: whose the pages are: it is kept while they may be looked at.
     ///   - onFailure: told of a payload that does not decode to its pages, by another thread; it
     ///     ends what the channel's thread may be waiting for.
-    public init(pagesOf owner: AnyObject, onFailure: @escaping @Sendable (any Error) -> Void) {
-      (self.owner, self.onFailure) = (owner, onFailure)
+    public init(
+      isWhole: Bool = true, pagesOf owner: AnyObject,
+      onFailure: @escaping @Sendable (any Error) -> Void
+    ) {
+      (self.isWhole, self.owner, self.onFailure) = (isWhole, owner, onFailure)
     }
   }
 
@@ -146,7 +153,8 @@ public final class PacketEncoders {
       ? try oldest.encoder.complete(oldest.box.packet) : nil
     let took = oldest.encoding + (ContinuousClock.now - begin)
     // Before it is sent: the payload is the backend's, and the writer may wait for the peer.
-    let check = payload == nil ? nil : checks[oldest.format]
+    let isWanted = payload != nil && checks[oldest.format]?.wantsNext() == true
+    let check = isWanted ? checks[oldest.format] : nil
     if let check, let payload { try check.take(payload, of: oldest.box, oldest.encoder.own) }
     let sent = try writer.write(oldest.box.packet, payload, as: oldest.encoder.method)
     encoding += took
@@ -161,7 +169,8 @@ public final class PacketEncoders {
       if trial != nil { last = .now }
     }
     flying.removeFirst()
-    if check == nil { pool.put(oldest.box) } else { takeBack() }
+    if check == nil { pool.put(oldest.box) }
+    takeBack()
   }
 
   /// Has a format encode a packet that has been sent.

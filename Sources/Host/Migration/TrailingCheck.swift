@@ -11,8 +11,18 @@ import Wire
 /// not decode stops the hand-over, later than a check before the sending would, and as surely. The
 /// processor time is another's, or what is left while a socket is full.
 ///
+/// Where it is a sample, the channel's first packets are decoded and then one in
+/// ``Sample/step``: enough to notice a processor or a memory that is broken, of a backend about which
+/// the harness has found out the rest.
+///
 /// It belongs to the channel's thread.
 final class TrailingCheck {
+  /// What of a channel is decoded when not all is.
+  private enum Sample {
+    static let first = 32
+    static let step = 16
+  }
+
   /// What the channel's thread and the check's have in common.
   private struct State: Sendable {
     /// The oldest first; the check is at work on the first.
@@ -57,6 +67,8 @@ final class TrailingCheck {
   private let shared = Monitor(State())
   private let threads = ThreadGroup()
   private var spare: [Item] = []
+  private let isSample: Bool
+  private var seen = 0
   private let name: String
   private let onFailure: @Sendable (any Error) -> Void
   private let owner: AnyObject?
@@ -65,16 +77,24 @@ final class TrailingCheck {
   /// - Parameters:
   ///   - check: nobody else's from here on.
   ///   - id: the channel's number.
+  ///   - isSample: not all packets are decoded; the backend's can be without those between.
   ///   - owner: whose the pages are: it is kept while the check may look at them.
   ///   - onFailure: told at once, by the check's thread: the channel's may wait for its peer.
   init(
-    _ check: PayloadCheck, id: Int, owner: AnyObject?,
+    _ check: PayloadCheck, id: Int, isSample: Bool, owner: AnyObject?,
     onFailure: @escaping @Sendable (any Error) -> Void
   ) {
     (self.check, name, self.owner, self.onFailure) = (check, "check \(id)", owner, onFailure)
+    self.isSample = isSample
   }
 
   deinit { close() }
+
+  /// Whether the next packet of the channel is one to take.
+  func wantsNext() -> Bool {
+    seen += 1
+    return !isSample || seen <= Sample.first || seen % Sample.step == 0
+  }
 
   /// Takes a packet that is about to be sent; waits while too many are unchecked.
   ///
@@ -143,8 +163,10 @@ final class TrailingCheck {
         try check.check(payload, of: item.box!.packet, item.method)
         shared.update { $0.done.append($0.waiting.removeFirst()) }
       } catch {
+        // First, so that whoever is told by the channel can ask what it was.
+        onFailure(error)
         shared.update { $0.failure = error }
-        return onFailure(error)
+        return
       }
     }
   }

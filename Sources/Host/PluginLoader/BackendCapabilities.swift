@@ -25,11 +25,14 @@ public struct BackendCapabilities: OptionSet, Sendable, CustomStringConvertible 
   public static let sendOnly = BackendCapabilities(rawValue: MULTIFD_CAP_SEND_ONLY)
   /// It decodes, and does not encode.
   public static let receiveOnly = BackendCapabilities(rawValue: MULTIFD_CAP_RECV_ONLY)
+  /// With default options it sends what decodes without the packets between.
+  public static let sendsIndependent = BackendCapabilities(
+    rawValue: MULTIFD_CAP_SENDS_INDEPENDENT)
 
   /// All that this host knows.
   static let known: BackendCapabilities = [
     .stateful, .independent, .deterministic, .stableInput, .reference, .zeroCopy, .sendOnly,
-    .receiveOnly,
+    .receiveOnly, .sendsIndependent,
   ]
 
   /// Whether a backend with these has a direction.
@@ -49,6 +52,7 @@ public struct BackendCapabilities: OptionSet, Sendable, CustomStringConvertible 
       (.stateful, "stateful"), (.independent, "independent"), (.deterministic, "deterministic"),
       (.stableInput, "stable-input"), (.reference, "reference"), (.zeroCopy, "zero-copy"),
       (.sendOnly, "send-only"), (.receiveOnly, "recv-only"),
+      (.sendsIndependent, "sends-independent"),
     ]
     return all.filter { contains($0.0) }.map(\.1)
   }

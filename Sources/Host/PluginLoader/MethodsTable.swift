@@ -147,6 +147,9 @@ struct MethodsTable {
     guard !set.isSuperset(of: [.sendOnly, .receiveOnly]) else {
       throw .refused(path, "declares SEND_ONLY and RECV_ONLY: that leaves nothing")
     }
+    guard !set.contains(.sendsIndependent) || set.contains(.stateful) && set.have(.send) else {
+      throw .refused(path, "declares SENDS_INDEPENDENT, which is for senders that are STATEFUL")
+    }
     return set
   }
 

@@ -81,7 +81,7 @@
  *
  * WHAT CAME WHEN
  *   1.1   max_in_flight with send_submit, send_complete, recv_submit, recv_complete and their packets;
- *         MULTIFD_CAP_SEND_ONLY, MULTIFD_CAP_RECV_ONLY; options of type FILE, and train
+ *         MULTIFD_CAP_SEND_ONLY, MULTIFD_CAP_RECV_ONLY, MULTIFD_CAP_SENDS_INDEPENDENT; options of type FILE, and train
  */
 #ifndef MULTIFD_PLUGIN_H
 #define MULTIFD_PLUGIN_H
@@ -159,6 +159,10 @@ extern "C" {
 #define MULTIFD_CAP_SEND_ONLY 0x40u
 /* It decodes only (1.1): the callbacks of the send side are NULL. */
 #define MULTIFD_CAP_RECV_ONLY 0x80u
+/* What it sends, with its options at their defaults, refers to no earlier packet, though the format
+ * allows it to (1.1): a receive channel that has decoded the channel's first packet decodes any later
+ * one, in any order, without those between. With STATEFUL only; an INDEPENDENT one is like that anyway. */
+#define MULTIFD_CAP_SENDS_INDEPENDENT 0x100u
 
 /* MultiFDMethods.qemu_method of a format that stock QEMU does not know. */
 #define MULTIFD_QEMU_METHOD_UNKNOWN 0xffffffffu

@@ -36,7 +36,7 @@ nonisolated(unsafe) private let table: UnsafeMutablePointer<MultiFDMethods> = {
       abi_minor: UInt16(MULTIFD_ABI_MINOR),
       struct_size: UInt32(MemoryLayout<MultiFDMethods>.size),
       // Not DETERMINISTIC: ISA-L chooses its code, and with it its matches, by the processor.
-      capabilities: MULTIFD_CAP_STATEFUL | MULTIFD_CAP_STABLE_INPUT,
+      capabilities: MULTIFD_CAP_STATEFUL | MULTIFD_CAP_STABLE_INPUT | MULTIFD_CAP_SENDS_INDEPENDENT,
       name: ("igzip" as StaticString).cString,
       version: ("1.0.0" as StaticString).cString,
       wire_format: ("zlib/1" as StaticString).cString,

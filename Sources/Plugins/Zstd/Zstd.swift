@@ -39,7 +39,8 @@ nonisolated(unsafe) private let table: UnsafeMutablePointer<MultiFDMethods> = {
       abi_major: UInt16(MULTIFD_ABI_MAJOR),
       abi_minor: UInt16(MULTIFD_ABI_MINOR),
       struct_size: UInt32(MemoryLayout<MultiFDMethods>.size),
-      capabilities: MULTIFD_CAP_STATEFUL | MULTIFD_CAP_DETERMINISTIC | MULTIFD_CAP_STABLE_INPUT,
+      capabilities: MULTIFD_CAP_STATEFUL | MULTIFD_CAP_DETERMINISTIC | MULTIFD_CAP_STABLE_INPUT
+        | MULTIFD_CAP_SENDS_INDEPENDENT,
       name: ("zstd" as StaticString).cString,
       version: ("1.0.0" as StaticString).cString,
       wire_format: ("zstd/1" as StaticString).cString,

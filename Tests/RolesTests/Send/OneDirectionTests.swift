@@ -20,7 +20,7 @@ struct OneDirectionTests {
     let backends = try SpecimenBackends(names)
     return try LinkMove(guest.new, to: guest.folder("b"), loader: loader(backends)) {
       $0.compression = (try? FormatWish(parsing: compression)) ?? .asTheyCome
-      $0.verify = verify
+      $0.verify = verify ? .needed : .none
     }
   }
 

@@ -121,7 +121,7 @@ struct VerifyTests {
     let destination = try FakeDestination(channels: 2)
     let result = SendTests.send(held, to: destination, loader: loader) {
       $0.compression = (try? FormatWish(parsing: "broken")) ?? .asTheyCome
-      $0.verify = false
+      $0.verify = .none
     }
     let heard = destination.end()
     _ = try result.get()

@@ -118,7 +118,7 @@ enum ABI {
     let known =
       MULTIFD_CAP_STATEFUL | MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC
       | MULTIFD_CAP_STABLE_INPUT | MULTIFD_CAP_REFERENCE | MULTIFD_CAP_ZERO_COPY
-      | MULTIFD_CAP_SEND_ONLY | MULTIFD_CAP_RECV_ONLY
+      | MULTIFD_CAP_SEND_ONLY | MULTIFD_CAP_RECV_ONLY | MULTIFD_CAP_SENDS_INDEPENDENT
     let unknown = library.methods.capabilities & ~known
     context.check(unknown == 0, "sets the unknown capability 0x\(String(unknown, radix: 16))")
     context.check(
@@ -126,6 +126,9 @@ enum ABI {
       "does not set exactly one of STATEFUL and INDEPENDENT")
     context.check(
       library.has(.send) || library.has(.receive), "sets both SEND_ONLY and RECV_ONLY")
+    context.check(
+      !library.has(MULTIFD_CAP_SENDS_INDEPENDENT) || library.isStateful && library.has(.send),
+      "sets SENDS_INDEPENDENT, which is for senders that are STATEFUL")
   }
 
   @Sendable private static func qemuMethod(_ context: Context) throws(Stop) {

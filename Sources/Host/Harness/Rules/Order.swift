@@ -4,7 +4,8 @@ import PluginAPI
 enum Order {
   static let bodies: [String: Rules.Body] = [
     "order/independent-order": independentOrder, "order/independent-channel": independentChannel,
-    "order/stateful-in-order": inOrder, "order/stateful-disorder": disorder,
+    "order/sends-independent": sendsIndependent, "order/stateful-in-order": inOrder,
+    "order/stateful-disorder": disorder,
   ]
 
   private static func sent(_ lane: Lane, count: Int, _ random: inout Seeded) throws(Stop)
@@ -46,6 +47,28 @@ enum Order {
       let status = receiver.receive(packet.payload, lane.target, packet.offsets)
       try context.require(status.isOK, "alone on another channel: recv() returns \(status)")
       try lane.compare(packet.offsets)
+    }
+  }
+
+  /// What a host relies on that decodes some of what it sends.
+  @Sendable private static func sendsIndependent(_ context: Context) throws(Stop) {
+    let library = try context.library
+    guard library.has(MULTIFD_CAP_SENDS_INDEPENDENT) else {
+      throw .skipped("not SENDS_INDEPENDENT")
+    }
+    guard context.order.options.isEmpty else {
+      throw .skipped("SENDS_INDEPENDENT says something of default options only")
+    }
+    var random = context.random("pages")
+    for round in 0..<context.rounds(20, quick: 6) {
+      let lane = try Lane(
+        context, Shape(library, pages: 16), label: "\(round)", content: Lane.mix)
+      let packets = try sent(lane, count: 12, &random)
+      try lane.deliver(packets[0])
+      // Some, in any order, and one of them twice.
+      let some = packets.dropFirst().shuffled(using: &random).prefix(6)
+      for packet in some + some.prefix(1) { try lane.deliver(packet) }
+      lane.close()
     }
   }
 

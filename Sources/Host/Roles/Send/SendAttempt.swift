@@ -101,8 +101,9 @@ final class SendAttempt {
 
   /// How what a channel sends is checked.
   private func verification(_ id: Int, _ source: PageSource) -> PacketEncoders.Verification? {
-    guard options.verify else { return nil }
-    return PacketEncoders.Verification(pagesOf: source) { [control, offer] error in
+    guard options.verify != .none else { return nil }
+    return PacketEncoders.Verification(isWhole: options.verify == .all, pagesOf: source) {
+      [control, offer] error in
       control.fail { offer.failure(error, at: .channel(id), in: $0) }
     }
   }
@@ -112,7 +113,7 @@ final class SendAttempt {
     guard let far, let old, let format = route.deltas else { return nil }
     let encoder = try PacketEncoder(
       format, id: id, channels: options.channels, pageSize: manifest.pageSize,
-      verify: options.verify)
+      verify: options.verify != .none)
     return DeltaSender(encoder, far, old, pageSize: manifest.pageSize)
   }
 
@@ -294,6 +295,16 @@ final class SendAttempt {
       duplicate: zero, compression: workers.isEmpty ? "none" : names,
       ratio: payload > 0 ? Double(normal * UInt64(manifest.pageSize)) / Double(payload) : 1,
       choices: FormatUse.sum(workers.map(\.uses)), channels: workers.count,
-      sync: main.sync == .section ? "section" : "flush")
+      sync: main.sync == .section ? "section" : "flush", verified: verified)
+  }
+
+  private var verified: String? {
+    let encoded = route.formats.filter { !$0.backend.capabilities.contains(.zeroCopy) }
+    guard !encoded.isEmpty else { return nil }
+    switch options.verify {
+    case .none: return "none"
+    case .needed where encoded.allSatisfy(\.isProven): return "sample"
+    case .needed, .all: return "all"
+    }
   }
 }

@@ -36,8 +36,17 @@ public struct SendOptions: Sendable {
   public var sync = Sync.auto
   /// Send also a guest that was handed over before, or whose hand-over was interrupted.
   public var force = false
-  /// Decode every payload once: one that a stock QEMU cannot decode wedges it.
-  public var verify = true
+  /// What of what is sent is decoded once: a payload that a stock QEMU cannot decode wedges it.
+  public enum Verify: String, Sendable, CaseIterable {
+    /// All; a sample where the harness has certified the backend and that can be.
+    case needed
+    /// All.
+    case all
+    /// Nothing.
+    case none
+  }
+  /// See ``Verify``.
+  public var verify = Verify.needed
 
   /// The usual options.
   public init(store: String, to: Destination) {

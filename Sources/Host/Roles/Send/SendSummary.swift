@@ -38,12 +38,15 @@ public struct SendSummary: Codable, Sendable {
   public var channels: Int
   /// How sync points were told: `flush` or `section`.
   public var sync: String
+  /// What of the payloads was decoded before the destination could start: `all`, `sample`, `none`;
+  /// nil where they are the pages themselves.
+  public var verified: String?
   /// What went wrong although the guest runs at its destination; nil: nothing.
   public var warning: String?
 
   enum CodingKeys: String, CodingKey {
     case result, store, to, machine, transferred, total, normal, duplicate, compression, ratio
-    case choices, channels, sync, warning, unchanged, differences
+    case choices, channels, sync, verified, warning, unchanged, differences
     case referenceBytes = "reference-bytes"
     case totalTime = "total-time"
   }
