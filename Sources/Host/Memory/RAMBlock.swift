@@ -2,6 +2,7 @@
 
 import CLinux
 import Glibc
+import Synchronization
 import System
 
 /// One RAM block of a guest, in a file: a memfd, or a file in a store's folder, so that a stock
@@ -30,6 +31,8 @@ public final class RAMBlock: Sendable {
   public nonisolated(unsafe) let base: UnsafeMutableRawPointer
 
   private let reserved: DirtyBitmap
+  /// How many of its bits are set: a standby asks in each checkpoint.
+  private let reservedChunks = Atomic(0)
   /// The file was empty at first, so that what is not reserved is zero.
   private let startedEmpty: Bool
   /// log2 of a chunk: 1 MiB, or a page where pages are bigger, or where the file existed before.
@@ -137,19 +140,21 @@ public final class RAMBlock: Sendable {
   /// - Parameter offset: rounded up to a whole chunk.
   public func release(from offset: Int) throws(SystemError) {
     let first = (offset + (1 << chunkShift) - 1) >> chunkShift
-    var last = (length - 1) >> chunkShift
-    while last >= first, !reserved.contains(last) { last -= 1 }
-    guard last >= first else { return }
+    guard let last = reserved.last, last >= first else { return }
     let start = first << chunkShift
     let end = min((last + 1) << chunkShift, length)
     guard clinux_punch_hole(descriptor, Int64(start), Int64(end - start)) == 0 else {
       throw SystemError("fallocate")
     }
-    for chunk in first...last { reserved.remove(chunk) }
+    for chunk in first...last where reserved.remove(chunk) {
+      reservedChunks.wrappingSubtract(1, ordering: .relaxed)
+    }
   }
 
   /// Bytes that have been made memory so far.
-  public var reservedBytes: Int { min(reserved.population << chunkShift, length) }
+  public var reservedBytes: Int {
+    min(reservedChunks.load(ordering: .relaxed) << chunkShift, length)
+  }
 
   private func reserveChunk(of offset: Int) throws(SystemError) {
     let start = (offset >> chunkShift) << chunkShift
@@ -168,7 +173,7 @@ public final class RAMBlock: Sendable {
       default: throw error
       }
     }
-    reserved.set(start >> chunkShift)
+    if reserved.set(start >> chunkShift) { reservedChunks.wrappingAdd(1, ordering: .relaxed) }
   }
 
   private static func map(
