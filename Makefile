@@ -15,8 +15,8 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip delta pool zstd-dict
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows man soak judge interop bench bench-relay bench-checkpoint fuzz sanitize examples \
-  docs install pkg-config uninstall format lint clean
+.PHONY: help setup build demo test arrows man soak judge interop bench bench-store bench-relay bench-checkpoint \
+  measured fuzz sanitize examples docs install pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,8 +26,10 @@ help:
 	@echo 'make test       setup, build, all tests (a part of them against stock QEMU 7.2 and 11.1)'
 	@echo 'make arrows     what Package.swift and Support/rooms draw next to what the files use'
 	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination, stores and relays between'
-	@echo 'make bench      throughput next to stock QEMU; make bench-relay: its part about relays; make bench-checkpoint: what'
-	@echo '                COLO checkpoints cost a guest'
+	@echo 'make bench      ten minutes next to stock QEMU, into docs/RESULTS.md: transfers, codecs, checkpoints, failovers;'
+	@echo '                ARGS=--quick for one minute, ARGS="--corpus FILE" for pages of your own'
+	@echo 'make bench-store, bench-relay, bench-checkpoint'
+	@echo '                one matter and more of it: throughput, relays on slow links, pauses'
 	@echo 'make soak       standbys and primaries killed at random, thousands of times'
 	@echo 'make judge      every wrong backend of Tests/BadBackends against all of the harness'
 	@echo 'make fuzz       random mutations of recorded streams'
@@ -72,11 +74,19 @@ interop:
 	$(MAKE) build
 	$(BUILD)/multifd-lab interop $(ARGS)
 
-bench:
+# What is measured, and what measures it: without the tests, which take most of a build's time.
+MEASURED := multifd multifd-lab multifd-harness $(PLUGINS:%=multifd-%)
+measured:
+	Support/setup --peers 111
+	for product in $(MEASURED); do $(SWIFT) build -c release --product $$product || exit 1; done
+
+bench: measured
+	$(BUILD)/multifd-lab bench page --output docs/RESULTS.md $(ARGS)
+
+bench-store:
 	Support/setup --peers all
 	$(MAKE) build
 	$(BUILD)/multifd-lab bench store $(ARGS)
-	$(BUILD)/multifd-lab bench relay $(RELAY_ARGS)
 
 # Links that are limited take root.
 bench-relay:

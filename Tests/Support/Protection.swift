@@ -24,6 +24,8 @@ public final class Protection: Sendable {
     public let report: JSON
     /// What the failover reported: `total-time`, `load-time`, `mapped` …
     public let failover: JSON
+    /// When the primary got its SIGKILL.
+    public let killedAt: ContinuousClock.Instant
     /// From SIGKILL of the primary to the guest's first step, as the new QEMU's own event tells it.
     public let afterKill: Duration
     /// The same from the moment at which the kernel had taken the dead primary apart: its sockets
@@ -120,7 +122,7 @@ public final class Protection: Sendable {
       _ = standby.process.errors.wait(.seconds(60)) { $0.text.contains("rehearsed: ") ? () : nil }
       place.attach()
     }
-    let killed = Self.wallClock
+    let (killedAt, killed) = (ContinuousClock.now, Self.wallClock)
     primary.killNow()
     let ended = Self.wallClock
     let memory = sampler.stop()
@@ -141,7 +143,7 @@ public final class Protection: Sendable {
     }
     return Survivor(
       qemu: qemu, checkpoint: reports[1]["checkpoint"].int ?? 0, report: report,
-      failover: reports[1], afterKill: resumed.timestamp - killed,
+      failover: reports[1], killedAt: killedAt, afterKill: resumed.timestamp - killed,
       afterEnd: resumed.timestamp - ended, memory: memory)
   }
 
