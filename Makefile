@@ -15,7 +15,7 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift igzip delta pool zstd-dict
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows man soak judge interop bench bench-store bench-relay bench-checkpoint \
+.PHONY: help setup build demo test arrows man soak judge interop bench bench-store bench-relay bench-checkpoint bench-scale \
   measured fuzz sanitize examples docs install pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
 
@@ -28,8 +28,8 @@ help:
 	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination, stores and relays between'
 	@echo 'make bench      ten minutes next to stock QEMU, into docs/RESULTS.md: transfers, codecs, checkpoints, failovers;'
 	@echo '                ARGS=--quick for one minute, ARGS="--corpus FILE" for pages of your own'
-	@echo 'make bench-store, bench-relay, bench-checkpoint'
-	@echo '                one matter and more of it: throughput, relays on slow links, pauses'
+	@echo 'make bench-store, bench-relay, bench-checkpoint, bench-scale'
+	@echo '                one matter and more of it: throughput, relays on slow links, pauses, what grows with a guest'
 	@echo 'make soak       standbys and primaries killed at random, thousands of times'
 	@echo 'make judge      every wrong backend of Tests/BadBackends against all of the harness'
 	@echo 'make fuzz       random mutations of recorded streams'
@@ -82,6 +82,9 @@ measured:
 
 bench: measured
 	$(BUILD)/multifd-lab bench page --output docs/RESULTS.md $(ARGS)
+
+bench-scale: measured
+	$(BUILD)/multifd-lab bench scale $(ARGS)
 
 bench-store:
 	Support/setup --peers all

@@ -139,7 +139,7 @@ let package = Package(
     .executableTarget(
       name: "multifd-lab",
       dependencies: [
-        "TestSupport", "Results", "Observe", argumentParser,
+        "TestSupport", "Results", "COLO", "Memory", "Observe", argumentParser,
       ],
       path: "Tests/Lab"),
     .executableTarget(

@@ -64,7 +64,7 @@ public final class Protection: Sendable {
   ) throws {
     self.primary = primary
     self.onLoss = onLoss
-    folder = try TemporaryFolder(.memory(bytes: primary.machine.memory << 21))
+    folder = try TemporaryFolder(.memory(bytes: primary.machine.used << 21))
     store = folder("store")
     place = try FailoverPlace(
       primary.version, primary.machine, attaches: onLoss != .failover)

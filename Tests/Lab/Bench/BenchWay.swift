@@ -50,6 +50,7 @@ struct BenchWay {
     let relays = try format.map { try self.relays(to: uri, $0) } ?? []
     let entry = try relays.first?.waitListening() ?? uri
     warmMemory(mebibytes: saved.machine.fill + 96)
+    let watches = relays.map { ProcessorWatch($0.process) }
     let before = [source, destination].map(\.process.processorTime)
     let outcome = try source.migrate(to: entry)
     let said = try relays.map { try $0.wait() }
@@ -70,7 +71,7 @@ struct BenchWay {
       contents: (statistics["normal"].int ?? 0) * (statistics["page-size"].int ?? 4096),
       wire: said.first?.json["transferred"].int ?? statistics["transferred"].int ?? 0,
       processor: [after[0] - before[0]]
-        + (relays.isEmpty ? [nil, nil] : relays.map(\.process.processorTime))
+        + (relays.isEmpty ? [nil, nil] : watches.map { $0.end() })
         + [after[1] - before[1]], choices: (choices ?? []).joined(separator: ", "))
   }
 

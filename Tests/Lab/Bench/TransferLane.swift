@@ -71,6 +71,7 @@ final class TransferLane {
     let choice = backend.map { ["--compression", $0] } ?? []
     let multifd = try MultiFDProcess(
       ["receive", "--listen", "tcp:127.0.0.1:0", "--store", store, "--json"] + choice + plugins)
+    let processor = ProcessorWatch(multifd.process)
     let uri = try multifd.waitListening()
     watch(multifd)
     try setup.apply(to: source, .source)
@@ -79,7 +80,7 @@ final class TransferLane {
     guard result.code == 0, outcome.status == "completed" else {
       throw LabError("the source says \(outcome.status), multifd receive: \(result)")
     }
-    return Sample(wall: outcome.wall, processor: multifd.process.processorTime)
+    return Sample(wall: outcome.wall, processor: processor.end())
   }
 
   /// `multifd send` to stock, from a store that keeps its guest.
@@ -95,12 +96,13 @@ final class TransferLane {
         "send", "--store", store, "--to", "tcp:127.0.0.1:\(port)", "--channels",
         "\(setup.channels)", "--compression", backend, "--json", "--force",
       ] + plugins)
+    let processor = ProcessorWatch(multifd.process)
     let result = try multifd.wait()
     let wall = start.duration(to: .now)
     guard result.code == 0 else {
       throw LabError("multifd send: \(result) \(destination.complaints)")
     }
-    return Sample(wall: wall, processor: multifd.process.processorTime)
+    return Sample(wall: wall, processor: processor.end())
   }
 
   /// Stock to stock, both without compression, through two relays with it on the link between them.
@@ -114,14 +116,14 @@ final class TransferLane {
     let uri = "tcp:127.0.0.1:\(try destination.listen())"
     let chain = try RelayChain(to: uri, [backend == "nocomp" ? nil : backend, nil], plugins)
     defer { chain.end() }
+    let processors = chain.relays.map { ProcessorWatch($0.process) }
     let outcome = try source.migrate(to: chain.entry)
     guard outcome.status == "completed" else {
       throw LabError("the source says \(outcome.status): \(chain.complaints)")
     }
     _ = try chain.waitOrderly()
     return Sample(
-      wall: outcome.wall,
-      processor: chain.relays.map(\.process.processorTime).reduce(.zero, +))
+      wall: outcome.wall, processor: processors.map { $0.end() }.reduce(.zero, +))
   }
 
   /// Has the guest at the source once more, stopped.
