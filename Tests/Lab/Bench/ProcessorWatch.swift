@@ -1,8 +1,8 @@
 import Foundation
 import TestSupport
 
-/// The processor time of `multifd` and its worker. A process that ends before its worker is gone, as
-/// it does on a busy machine, does not count what that has used: so it is looked at.
+/// The processor time of `multifd` and its worker. A process that ends before its worker is gone,
+/// as it does on a busy machine, does not count what that has used: so it is looked at.
 final class ProcessorWatch: Sendable {
   private struct State {
     /// Seconds, by process.
