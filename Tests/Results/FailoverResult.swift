@@ -76,9 +76,8 @@ public struct FailoverResult: Sendable {
       ])
     }
     let text = """
-      What the standbys of the part before took: anonymous and shared memory of their processes (smaps, \
-      proportional), and the blocks of the store's files, which are the guest's RAM and the cache of checkpoints; the \
-      most that was seen before the kill. The guest has \(memory) MiB, of which it has written \(used).
+      What the standbys of the part before took: the anonymous memory of their processes and the blocks of the store's \
+      files, which are the guest's RAM and the cache of checkpoints; the most that was seen before the kill. The guest has \(memory) MiB, of which it has written \(used).
       """
     return Section("Memory of a standby", [.text(text), .table(table)])
   }
