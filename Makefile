@@ -18,8 +18,8 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift delta pool zstd-dict
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows man soak judge certificates interop bench bench-relay bench-checkpoint fuzz sanitize examples \
-  docs install pkg-config uninstall format lint clean
+.PHONY: help setup build demo test arrows man soak judge certificates interop bench bench-store bench-relay bench-checkpoint \
+  bench-scale measured fuzz sanitize examples docs install pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,8 +29,10 @@ help:
 	@echo 'make test       setup, build, all tests (a part of them against stock QEMU 7.2 and 11.1)'
 	@echo 'make arrows     what Package.swift and Support/rooms draw next to what the files use'
 	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination, stores and relays between'
-	@echo 'make bench      throughput next to stock QEMU; make bench-relay: its part about relays; make bench-checkpoint: what'
-	@echo '                COLO checkpoints cost a guest'
+	@echo 'make bench      ten minutes next to stock QEMU, into docs/RESULTS.md: transfers, codecs, checkpoints, failovers;'
+	@echo '                ARGS=--quick for one minute, ARGS="--corpus FILE" for pages of your own'
+	@echo 'make bench-store, bench-relay, bench-checkpoint, bench-scale'
+	@echo '                one matter and more of it: throughput, relays on slow links, pauses, what grows with a guest'
 	@echo 'make soak       standbys and primaries killed at random, thousands of times'
 	@echo 'make judge      every wrong backend of Tests/BadBackends against all of the harness'
 	@echo 'make fuzz       random mutations of recorded streams'
@@ -76,11 +78,22 @@ interop:
 	$(MAKE) build
 	$(BUILD)/multifd-lab interop $(ARGS)
 
-bench:
+# What is measured, and what measures it: without the tests, which take most of a build's time. Certified, as it is
+# installed.
+measured: certificates
+	Support/setup --peers 111
+	$(SWIFT) build -c release --product multifd-lab
+
+bench: measured
+	$(BUILD)/multifd-lab bench page --output docs/RESULTS.md $(ARGS)
+
+bench-scale: measured
+	$(BUILD)/multifd-lab bench scale $(ARGS)
+
+bench-store:
 	Support/setup --peers all
 	$(MAKE) build
 	$(BUILD)/multifd-lab bench store $(ARGS)
-	$(BUILD)/multifd-lab bench relay $(RELAY_ARGS)
 
 # Links that are limited take root.
 bench-relay:
@@ -135,7 +148,10 @@ examples: build
 
 # Beside each backend what the harness has found out about these very bytes, so that `multifd send` need not
 # decode all that it sends. Where that cannot be found out, it decodes all.
-certificates: build
+certificates: setup
+	for product in multifd multifd-probe multifd-harness $(PLUGINS:%=multifd-%); do \
+	  $(SWIFT) build -c release --product $$product || exit 1; \
+	done
 	for plugin in $(PLUGINS); do $(call certified,$(BUILD)/multifd-harness,$(BUILD)/libmultifd-$$plugin); done
 
 # The harness, and a library without its .so.

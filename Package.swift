@@ -135,8 +135,13 @@ let package = Package(
 
     // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
     .target(name: "TestSupport", dependencies: ["System", "CLinux"], path: "Tests/Support"),
+    // What benchmarks have measured, and the page that is made of it.
+    .target(name: "Results", dependencies: ["Chart"], path: "Tests/Results"),
     .executableTarget(
-      name: "multifd-lab", dependencies: ["TestSupport", "Observe", argumentParser],
+      name: "multifd-lab",
+      dependencies: [
+        "TestSupport", "Results", "COLO", "Memory", "Observe", argumentParser,
+      ],
       path: "Tests/Lab"),
     .executableTarget(
       name: "multifd-fuzz", dependencies: ["TestSupport", "Wire", argumentParser],
@@ -201,6 +206,8 @@ let package = Package(
     .testTarget(
       name: "ExamplesTests", dependencies: ["PluginLoader", "PluginAPI", "TestSupport"],
       path: "Tests/ExamplesTests"),
+    .testTarget(
+      name: "ResultsTests", dependencies: ["Results", "Chart"], path: "Tests/ResultsTests"),
     // What the repository says about itself.
     .testTarget(
       name: "RepositoryTests", dependencies: ["Version", "TestSupport"],

@@ -1,13 +1,9 @@
 import Foundation
+import Results
 import TestSupport
 
 /// The one in the middle, in seconds; nan of none.
-func median(_ durations: [Duration]) -> Double {
-  let sorted = durations.map(\.inSeconds).sorted()
-  guard !sorted.isEmpty else { return .nan }
-  let middle = sorted.count / 2
-  return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-}
+func median(_ durations: [Duration]) -> Double { Series(durations.map(\.inSeconds)).median }
 
 /// A cell of a table: at least one blank behind it.
 func column(_ text: String, _ width: Int) -> String {

@@ -32,6 +32,21 @@ struct DirtyBitmapTests {
     }
   }
 
+  @Test("The last bit that is set", arguments: [1, 64, 65, 200])
+  func last(count: Int) {
+    let map = DirtyBitmap(count: count)
+    #expect(map.last == nil)
+    for bit in 0..<count {
+      map.set(bit)
+      #expect(map.last == bit)
+    }
+    for bit in (1..<count).reversed() {
+      map.remove(bit)
+      #expect(map.last == bit - 1)
+    }
+    #expect(DirtyBitmap(count: 0).last == nil)
+  }
+
   @Test("Draining hands out each set bit once, in order, and clears it")
   func drain() {
     var generator = SeededGenerator(seed: 1)
@@ -80,12 +95,12 @@ struct DirtyBitmapTests {
     }
   }
 
-  @Test("Removing clears one bit")
+  @Test("Removing clears one bit, and tells whether it was set")
   func remove() {
     let map = DirtyBitmap(count: 200)
     for bit in 0..<200 { map.set(bit) }
-    for bit in [0, 63, 64, 199] { map.remove(bit) }
-    map.remove(64)
+    for bit in [0, 63, 64, 199] { #expect(map.remove(bit)) }
+    #expect(!map.remove(64))
     #expect(map.population == 196)
     #expect((0..<200).filter { !map.contains($0) } == [0, 63, 64, 199])
   }

@@ -24,6 +24,8 @@ public final class Protection: Sendable {
     public let report: JSON
     /// What the failover reported: `total-time`, `load-time`, `mapped` …
     public let failover: JSON
+    /// When the primary got its SIGKILL.
+    public let killedAt: ContinuousClock.Instant
     /// From SIGKILL of the primary to the guest's first step, as the new QEMU's own event tells it.
     public let afterKill: Duration
     /// The same from the moment at which the kernel had taken the dead primary apart: its sockets
@@ -64,7 +66,7 @@ public final class Protection: Sendable {
   ) throws {
     self.primary = primary
     self.onLoss = onLoss
-    folder = try TemporaryFolder(.memory(bytes: primary.machine.memory << 21))
+    folder = try TemporaryFolder(.memory(bytes: primary.machine.used << 21))
     store = path ?? folder("store")
     place = try FailoverPlace(
       primary.version, primary.machine, attaches: onLoss != .failover)
@@ -122,7 +124,7 @@ public final class Protection: Sendable {
       _ = standby.process.errors.wait(.seconds(60)) { $0.text.contains("rehearsed: ") ? () : nil }
       place.attach()
     }
-    let killed = Self.wallClock
+    let (killedAt, killed) = (ContinuousClock.now, Self.wallClock)
     primary.killNow()
     let ended = Self.wallClock
     let memory = sampler.stop()
@@ -143,7 +145,7 @@ public final class Protection: Sendable {
     }
     return Survivor(
       qemu: qemu, checkpoint: reports[1]["checkpoint"].int ?? 0, report: report,
-      failover: reports[1], afterKill: resumed.timestamp - killed,
+      failover: reports[1], killedAt: killedAt, afterKill: resumed.timestamp - killed,
       afterEnd: resumed.timestamp - ended, memory: memory)
   }
 

@@ -33,12 +33,17 @@ public final class QEMU: Sendable {
       self.heartbeat = heartbeat
     }
 
+    /// MiB that are not zero once the guest has booted, at most: what it fills, its programs, and
+    /// what its kernel has for each page.
+    public var used: Int { min(memory, fill + workingSet + 192 + memory / 32) }
+
+    // no_timer_check: on a busy machine TCG's timer may look broken to a kernel that boots.
     var arguments: [String] {
       [
         "-machine", type, "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", "\(memory)M",
         "-nodefaults", "-no-user-config", "-display", "none", "-kernel", Lab.kernel,
         "-initrd", Lab.initrd, "-append",
-        "console=ttyS0 quiet mitigations=off lab.ws=\(workingSet) lab.fill=\(fill) "
+        "console=ttyS0 quiet mitigations=off no_timer_check lab.ws=\(workingSet) lab.fill=\(fill) "
           + "lab.mix=\(mix) lab.fillmix=\(mix) lab.hb=\(heartbeat)",
       ] + more
     }

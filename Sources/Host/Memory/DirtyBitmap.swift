@@ -68,9 +68,12 @@ public final class DirtyBitmap: Sendable {
   }
 
   /// Clears a bit.
-  public func remove(_ bit: Int) {
+  ///
+  /// - Returns: whether it was set before.
+  @discardableResult
+  public func remove(_ bit: Int) -> Bool {
     let mask: UInt64 = 1 &<< UInt64(truncatingIfNeeded: bit & 63)
-    word(bit >> 6).pointee.bitwiseAnd(~mask, ordering: .releasing)
+    return word(bit >> 6).pointee.bitwiseAnd(~mask, ordering: .releasing).oldValue & mask != 0
   }
 
   /// How many bits are set. Exact only while nobody sets any.
@@ -80,6 +83,15 @@ public final class DirtyBitmap: Sendable {
       sum += words[index].load(ordering: .acquiring).nonzeroBitCount
     }
     return sum
+  }
+
+  /// The last bit that is set; nil where none is. A look at a word for each 64 bits behind it.
+  public var last: Int? {
+    for index in (0..<wordCount).reversed() {
+      let word = words[index].load(ordering: .acquiring)
+      if word != 0 { return index << 6 | (63 - word.leadingZeroBitCount) }
+    }
+    return nil
   }
 
   /// Clears the set bits of a range of words, in order, and hands each to `body`, one at a time. A

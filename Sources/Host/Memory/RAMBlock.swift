@@ -37,6 +37,8 @@ public final class RAMBlock: Sendable {
 
   private let mapping: Mapping
   private let reserved: DirtyBitmap
+  /// How many of its bits are set: a standby asks in each checkpoint.
+  private let reservedChunks = Atomic(0)
   /// The file was empty at first, so that what is not reserved is zero.
   private let startedEmpty: Bool
   /// log2 of a chunk: 1 MiB, or a page of the file or the guest where one is bigger; a page of both
@@ -163,19 +165,21 @@ public final class RAMBlock: Sendable {
   /// - Parameter offset: rounded up to a whole chunk.
   public func release(from offset: Int) throws(SystemError) {
     let first = (offset + (1 << chunkShift) - 1) >> chunkShift
-    var last = (length - 1) >> chunkShift
-    while last >= first, !reserved.contains(last) { last -= 1 }
-    guard last >= first else { return }
+    guard let last = reserved.last, last >= first else { return }
     let start = first << chunkShift
     let end = min((last + 1) << chunkShift, length)
     guard clinux_punch_hole(descriptor, Int64(start), Int64(end - start)) == 0 else {
       throw SystemError("fallocate")
     }
-    for chunk in first...last { reserved.remove(chunk) }
+    for chunk in first...last where reserved.remove(chunk) {
+      reservedChunks.wrappingSubtract(1, ordering: .relaxed)
+    }
   }
 
   /// Bytes that have been made memory so far.
-  public var reservedBytes: Int { min(reserved.population << chunkShift, length) }
+  public var reservedBytes: Int {
+    min(reservedChunks.load(ordering: .relaxed) << chunkShift, length)
+  }
 
   /// Seconds that threads have spent with getting memory, all of them together.
   public var reservingTime: Double { Double(reserving.load(ordering: .relaxed)) / 1e9 }
@@ -199,6 +203,6 @@ public final class RAMBlock: Sendable {
       default: throw error
       }
     }
-    reserved.set(start >> chunkShift)
+    if reserved.set(start >> chunkShift) { reservedChunks.wrappingAdd(1, ordering: .relaxed) }
   }
 }

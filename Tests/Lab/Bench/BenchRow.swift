@@ -19,10 +19,10 @@ struct BenchRow {
     self.bytes = bytes
   }
 
-  mutating func add(_ report: StockMigration.Report) {
-    stock.append(report.outcome.wall)
-    stockSourceProcessor.append(report.sourceProcessorTime)
-    stockDestinationProcessor.append(report.destinationProcessorTime)
+  mutating func add(_ sample: TransferLane.StockSample) {
+    stock.append(sample.wall)
+    stockSourceProcessor.append(sample.source)
+    stockDestinationProcessor.append(sample.destination)
   }
 
   static let head =

@@ -70,79 +70,24 @@ struct BenchStore: ParsableCommand {
       heartbeat: 1000)
     note("\(name): booting a guest of \(mebibytes) MiB")
     let saved = try SavedGuest(version, machine)
+    let lane = try TransferLane(version, saved, channels: channels, compression: name)
+    defer { lane.end() }
     var row = BenchRow(compression: name, bytes: mebibytes << 20)
     for round in 1...rounds {
-      let stock = try stockToStock(cell, saved)
+      let stock = try lane.stock()
       row.add(stock)
-      note("\(name) \(round)/\(rounds): stock to stock \(seconds(stock.outcome.wall))")
+      note("\(name) \(round)/\(rounds): stock to stock \(seconds(stock.wall))")
       let folder = try TemporaryFolder(.memory(bytes: mebibytes << 20))
       defer { folder.remove() }
-      let receive = try stockToStore(cell, saved, folder("store"))
+      let receive = try lane.receive(folder("store"))
       row.receive.append(receive.wall)
       row.receiveProcessor.append(receive.processor)
       note("\(name) \(round)/\(rounds): stock to multifd receive \(seconds(receive.wall))")
-      let send = try storeToStock(cell, saved, folder("store"))
+      let send = try lane.send(folder("store"), backend: cell.backend)
       row.send.append(send.wall)
       row.sendProcessor.append(send.processor)
       note("\(name) \(round)/\(rounds): multifd send to stock \(seconds(send.wall))")
     }
     return row
-  }
-
-  private func stoppedSource(_ cell: Passage.Cell, _ saved: SavedGuest) throws -> QEMU {
-    let source = try saved.start(in: cell.source)
-    try source.qmp.execute("stop")
-    return source
-  }
-
-  private func setup(_ cell: Passage.Cell) -> MigrationSetup {
-    MigrationSetup(channels: cell.channels, compression: cell.compression)
-  }
-
-  private func stockToStock(
-    _ cell: Passage.Cell, _ saved: SavedGuest
-  ) throws -> StockMigration.Report {
-    let source = try stoppedSource(cell, saved)
-    defer { source.terminate() }
-    let report = try StockMigration.run(source, to: cell.destination, setup(cell))
-    report.destination.terminate()
-    return report
-  }
-
-  private func stockToStore(_ cell: Passage.Cell, _ saved: SavedGuest, _ store: String) throws
-    -> (wall: Duration, processor: Duration)
-  {
-    let source = try stoppedSource(cell, saved)
-    defer { source.terminate() }
-    let multifd = try MultiFDProcess(
-      ["receive", "--listen", "tcp:127.0.0.1:0", "--store", store, "--json"])
-    let uri = try multifd.waitListening()
-    try setup(cell).apply(to: source, .source)
-    let outcome = try source.migrate(to: uri)
-    let result = try multifd.wait()
-    guard result.code == 0, outcome.status == "completed" else {
-      throw LabError("the source says \(outcome.status), multifd receive: \(result)")
-    }
-    return (outcome.wall, multifd.process.processorTime)
-  }
-
-  private func storeToStock(_ cell: Passage.Cell, _ saved: SavedGuest, _ store: String) throws
-    -> (wall: Duration, processor: Duration)
-  {
-    let destination = try QEMU(cell.destination, saved.machine, incoming: "defer")
-    defer { destination.terminate() }
-    try setup(cell).apply(to: destination, .destination)
-    let port = try destination.listen()
-    let start = ContinuousClock.now
-    let multifd = try MultiFDProcess([
-      "send", "--store", store, "--to", "tcp:127.0.0.1:\(port)", "--channels", "\(cell.channels)",
-      "--compression", cell.backend, "--json", "--force",
-    ])
-    let result = try multifd.wait()
-    let wall = start.duration(to: .now)
-    guard result.code == 0 else {
-      throw LabError("multifd send: \(result) \(destination.complaints)")
-    }
-    return (wall, multifd.process.processorTime)
   }
 }

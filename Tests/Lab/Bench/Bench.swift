@@ -4,5 +4,6 @@ import ArgumentParser
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measures multifd next to stock QEMUs.",
-    subcommands: [BenchStore.self, BenchRelay.self], defaultSubcommand: BenchStore.self)
+    subcommands: [BenchPage.self, BenchScale.self, BenchStore.self, BenchRelay.self],
+    defaultSubcommand: BenchPage.self)
 }

@@ -1,4 +1,3 @@
-import Glibc
 import TestSupport
 
 /// A guest's way from one stock QEMU into another, directly or through two relays, over a link.
@@ -47,7 +46,8 @@ struct BenchWay {
     let uri = "tcp:\(address):\(try destination.listen(on: address))"
     let relays = try format.map { try self.relays(to: uri, $0) } ?? []
     let entry = try relays.first?.waitListening() ?? uri
-    warm()
+    warmMemory(mebibytes: saved.machine.fill + 96)
+    let watches = relays.map { ProcessorWatch($0.process) }
     let before = [source, destination].map(\.process.processorTime)
     let outcome = try source.migrate(to: entry)
     let said = try relays.map { try $0.wait() }
@@ -68,22 +68,8 @@ struct BenchWay {
       contents: (statistics["normal"].int ?? 0) * (statistics["page-size"].int ?? 4096),
       wire: said.first?.json["transferred"].int ?? statistics["transferred"].int ?? 0,
       processor: [after[0] - before[0]]
-        + (relays.isEmpty ? [nil, nil] : relays.map(\.process.processorTime))
+        + (relays.isEmpty ? [nil, nil] : watches.map { $0.end() })
         + [after[1] - before[1]], choices: (choices ?? []).joined(separator: ", "))
-  }
-
-  /// Touches as much memory as the destination is about to: in a virtual machine the first touch
-  /// of a page may cost its host more than all else here, and only one of the ways would pay.
-  private func warm() {
-    let size = saved.machine.memory << 20
-    let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-    guard let memory, memory != MAP_FAILED else { return }
-    // Mapped above with that size, and nobody else knows it. In pieces of QEMU's kind.
-    madvise(memory, size, MADV_HUGEPAGE)
-    for offset in stride(from: 0, to: size, by: 4096) {
-      memory.storeBytes(of: 1, toByteOffset: offset, as: UInt8.self)
-    }
-    munmap(memory, size)
   }
 
   /// The one next to the source first.
