@@ -7,7 +7,7 @@ enum OptionEnds {
   /// These see to options themselves, start processes, or search.
   private static let others = [
     "roundtrip/changing-pages", "roundtrip/long-stream", "determinism/processes",
-    "bounds/payload-bound", "hostile/bomb",
+    "bounds/payload-bound", "hostile/bomb", "order/independent-order",
   ]
   /// Some ends of some codecs cost seconds a packet.
   private static let time: UInt64 = 500_000_000
