@@ -18,8 +18,9 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift delta pool zstd-dict
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows man soak judge certificates interop bench bench-store bench-relay bench-checkpoint \
-  bench-scale measured fuzz sanitize examples docs install pkg-config uninstall format lint clean
+.PHONY: help setup build demo test arrows man soak judge certificates afternoon interop bench bench-store bench-relay \
+  bench-checkpoint bench-scale measured fuzz sanitize examples docs installed-programs install pkg-config uninstall format \
+  lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -34,6 +35,7 @@ help:
 	@echo 'make bench-store, bench-relay, bench-checkpoint, bench-scale'
 	@echo '                one matter and more of it: throughput, relays on slow links, pauses, what grows with a guest'
 	@echo 'make soak       standbys and primaries killed at random, thousands of times'
+	@echo 'make afternoon  an installation, and what an author of a backend does with it first, in a root folder of its own'
 	@echo 'make judge      every wrong backend of Tests/BadBackends against all of the harness'
 	@echo 'make fuzz       random mutations of recorded streams'
 	@echo 'make sanitize   the harness over the built-in backends under ASan and TSan'
@@ -72,6 +74,13 @@ soak: setup build
 # Every wrong backend against every test of the harness: those that make test leaves out for their time, too.
 judge: setup build
 	MULTIFD_SOAK=1 $(SWIFT) test -c release --skip-build --filter HarnessTests.SelfTests
+
+# What an author does first, from an installation as it is shipped. (make test does it with the build's programs.)
+AFTERNOON := .build/afternoon
+afternoon: setup
+	rm -rf $(AFTERNOON)
+	$(MAKE) install DESTDIR=$(CURDIR)/$(AFTERNOON) PREFIX=/usr
+	Support/afternoon $(AFTERNOON)
 
 interop:
 	Support/setup --peers all
@@ -167,23 +176,28 @@ man:
 # The installed programs carry their Swift runtime in themselves, and the backends (Embedded Swift) need none: nothing
 # of Swift has to be on the machine. One product at a time, so that the tests' own executables are not built.
 #
-# The skeletons are written by the installed program itself, so that they name the installation; DESTDIR is not
-# part of that.
-PKG_CONFIG_FILE = sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in
-install: ROOT = $(DESTDIR)$(PREFIX)
-install: DOC = $(ROOT)/share/doc/multifd
-install: SKELETONS = $(ROOT)/share/multifd/skeletons
-install: man
+# PROGRAMS=FOLDER takes what lies there in their place and builds nothing: .build/release for a look at an
+# installation, which finds its Swift runtime only where this one is.
+PROGRAMS ?=
+installed-programs:
 	for program in multifd multifd-harness; do \
 	  $(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product $$program || exit 1; \
 	done
 	for product in probe $(PLUGINS); do \
 	  $(SWIFT) build -c release --product multifd-$$product || exit 1; \
 	done
+
+# The skeletons are written by the installed program itself, so that they name the installation; DESTDIR is not
+# part of that.
+PKG_CONFIG_FILE = sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in
+install: ROOT = $(DESTDIR)$(PREFIX)
+install: DOC = $(ROOT)/share/doc/multifd
+install: SKELETONS = $(ROOT)/share/multifd/skeletons
+install: man $(if $(PROGRAMS),,installed-programs)
 	install -d $(ROOT)/bin $(ROOT)/lib/multifd $(ROOT)/libexec/multifd $(ROOT)/include $(ROOT)/lib/pkgconfig $(DOC)/Examples $(SKELETONS) \
 	  $(ROOT)/lib/systemd/system \
 	  $(ROOT)/share/man/man3 $(ROOT)/share/man/man7
-	install -s -m 755 $(INSTALL_BUILD)/release/multifd $(INSTALL_BUILD)/release/multifd-harness $(ROOT)/bin/
+	install -s -m 755 $(patsubst %,$(or $(PROGRAMS),$(INSTALL_BUILD)/release)/%,multifd multifd-harness) $(ROOT)/bin/
 	install -s -m 755 $(BUILD)/multifd-probe $(ROOT)/libexec/multifd/
 	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(ROOT)/lib/multifd/
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(ROOT)/include/
@@ -195,9 +209,9 @@ install: man
 	for plugin in Nocomp Zlib Zstd LZ4 Igzip; do \
 	  install -m 644 Sources/Plugins/$$plugin/README.md $(DOC)/$$plugin.md || exit 1; \
 	done
-	for plugin in $(PLUGINS); do \
+	$(if $(PROGRAMS),true,for plugin in $(PLUGINS); do \
 	  $(call certified,$(ROOT)/bin/multifd-harness,$(ROOT)/lib/multifd/libmultifd-$$plugin); \
-	done
+	done)
 	tar -C Examples --exclude='*.so' --exclude=target --exclude=.gitignore -cf - . | tar -C $(DOC)/Examples --no-same-owner -xf -
 	rm -rf $(SKELETONS)/*
 	for language in c c++ rust swift python; do \

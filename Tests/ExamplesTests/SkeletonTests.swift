@@ -50,7 +50,8 @@ extension ExamplesTests {
         #expect(!isIgnored(path), "\(path)")
       }
       for path in [
-        "libmultifd-my_codec.so", "target/release/x", ".multifd-harness/x", "x-decode-1.case",
+        "libmultifd-my_codec.so", "libmultifd-my_codec.certificate.json", "target/release/x",
+        ".multifd-harness/x", "x-decode-1.case",
         "debian/files", "debian/multifd-my-codec/usr", "debian/.debhelper/x",
       ] {
         #expect(isIgnored(path), "\(path)")

@@ -120,6 +120,19 @@ enum Run {
     #expect(report.exitCode == 0 && report.totals.passed > 80)
   }
 
+  /// Each end of each option is tried with the others at their defaults, whatever tests are repeated
+  /// with options: not all of them go together.
+  @Test("ends of different options are not put together")
+  func endsApart() throws {
+    let folder = try TemporaryFolder()
+    var settings = Run.settings(Lab.executableFolder + "/libmultifd-lz4.so")
+    settings.isQuick = false
+    settings.only = [try #require(TestPattern("order/independent-order"))]
+    settings.artifacts = folder.path
+    let report = try Run.run(settings)
+    #expect(report.failures.isEmpty, "\(Run.account(report))")
+  }
+
   @Test("the built-in backends pass", arguments: ["nocomp", "zlib", "zstd", "lz4", "igzip"])
   func builtIn(name: String) throws {
     if name == "igzip", let reason = Lab.igzipUnavailable {

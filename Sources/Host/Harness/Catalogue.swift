@@ -152,7 +152,7 @@ public enum Catalogue {
     .init("roundtrip/zero-lists", "zero pages are the host's: their list changes nothing"),
     .init("roundtrip/packet-numbers", "packet numbers with gaps, as a channel among others sees"),
     .init("roundtrip/stream", "hundreds of packets in sequence on one channel"),
-    .init("roundtrip/long-stream", "70,000 packets and 4 GiB on one channel (full runs)"),
+    .init("roundtrip/long-stream", "66,000 packets and 4 GiB on one channel (full runs)"),
     .init("roundtrip/changing-pages", "pages written while they are read decode to old or new"),
     .init(
       "roundtrip/reference", "with reference images and without, and for a gain (where declared)"),

@@ -57,6 +57,7 @@ public struct Harness {
       if let reason = stage.blocked(by: results, settings: settings) {
         for test in tests { finish(TestResult(test, .skipped(reason))) }
         tests = []
+        try forgetBegun()
       }
       let jobs =
         switch stage {
@@ -64,7 +65,7 @@ public struct Harness {
         case .random: max(settings.jobs, settings.fuzzJobs)
         default: settings.jobs
         }
-      try run(tests, jobs: jobs, of: selected)
+      try run(tests, jobs: jobs, before: stage.sharing, of: selected)
       flush(selected)
     }
     if let baseline, let test = Catalogue.test("perf/baseline"), settings.off[test.id] == nil {
@@ -83,6 +84,16 @@ public struct Harness {
   }
 
   private var flushed = 0
+
+  /// Tests of the next stage, begun where the last ones of a stage left a processor idle. They count
+  /// when that stage is reached, and only then.
+  private var begun: (running: [RunningChild], done: [ChildAccount]) = ([], [])
+
+  /// Ends what has been begun of a stage that is not going to be run.
+  private mutating func forgetBegun() throws(HarnessFault) {
+    for child in begun.running { _ = try child.finish() }
+    begun = ([], [])
+  }
 
   /// Where the processes of the tests come from; nil before the first, and where they are all run
   /// in this one.
@@ -129,8 +140,9 @@ public struct Harness {
     return try child.finish()
   }
 
+  /// - Parameter next: the stage whose tests may be begun when all of these have been; nil: none.
   private mutating func run(
-    _ tests: [TestDescription], jobs: Int, of selected: [TestDescription]
+    _ tests: [TestDescription], jobs: Int, before next: Stage?, of selected: [TestDescription]
   ) throws(HarnessFault) {
     if settings.inProcess {
       for test in tests {
@@ -141,18 +153,36 @@ public struct Harness {
       return
     }
     var waiting = (jobs > 1 ? Stage.longestFirst(tests) : tests).flatMap(workers)[...]
-    var running: [RunningChild] = []
+    var running = begun.running
+    let early = Set(running.map(\.test.id) + begun.done.map(\.test.id))
+    for account in begun.done { take(account) }
+    begun = ([], [])
+    flush(selected)
+    waiting.removeAll { early.contains($0.id) }
+    var ahead = selected.filter {
+      next != nil && jobs > 1 && Stage($0) == next && settings.off[$0.id] == nil
+    }
+    ahead = Stage.longestFirst(ahead)
     var accounts: [String: ChildAccount] = [:]
     while !waiting.isEmpty || !running.isEmpty {
-      while let test = waiting.first,
-        running.isEmpty
-          || running.reduce(Stage.places(of: test), { $0 + Stage.places(of: $1.test) }) <= jobs
-      {
-        waiting.removeFirst()
+      while let test = waiting.first ?? ahead.first {
+        let all = running + begun.running
+        let places = all.reduce(Stage.places(of: test)) { $0 + Stage.places(of: $1.test) }
+        guard all.isEmpty || places <= jobs else { break }
         if test.worker == 0 { progress(.started(test)) }
-        running.append(try start(test))
+        let child = try start(test)
+        if waiting.isEmpty {
+          ahead.removeFirst()
+          begun.running.append(child)
+        } else {
+          waiting.removeFirst()
+          running.append(child)
+        }
       }
-      RunningChild.wait(running)
+      RunningChild.wait(running + begun.running)
+      for index in begun.running.indices.reversed() where begun.running[index].isDone {
+        begun.done.append(try begun.running.remove(at: index).finish())
+      }
       for index in running.indices.reversed() where running[index].isDone {
         let id = running[index].test.id
         let account = try running.remove(at: index).finish()

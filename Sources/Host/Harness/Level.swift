@@ -7,6 +7,8 @@ public struct Level: Sendable, Equatable {
   public let number: Int
   /// Fewer rounds of everything.
   public let isQuick: Bool
+  /// Takes what time there is to take: nothing is left out for being slow.
+  public var isLong: Bool { number >= 8 }
   /// For each of the fuzz tests.
   public let fuzzSeconds: Double
   /// How often the run is repeated, each time with the next seed.
@@ -43,9 +45,9 @@ public struct Level: Sendable, Equatable {
     Level(3, quick: true, fuzz: 0, groups: [.load, .abi, .options, .lifecycle]),
     Level(
       4, quick: true, fuzz: 0, groups: [.load, .abi, .options, .lifecycle, .roundtrip, .bounds]),
-    Level(5, quick: true, fuzz: 0.2),
+    Level(5, quick: true, fuzz: 0.1),
     Level(6, fuzz: 1),
-    Level(7, fuzz: 10),
+    Level(7, fuzz: 4),
     Level(8, fuzz: 60, seeds: 3),
     Level(9, fuzz: 300, seeds: 5),
     Level(10, fuzz: 1800, seeds: 10),

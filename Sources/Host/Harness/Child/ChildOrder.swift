@@ -4,6 +4,8 @@ struct ChildOrder: Sendable {
   var path: String
   var seed: UInt64
   var isQuick: Bool
+  /// A run that takes its time: level 8 and above.
+  var isLong: Bool
   var fuzzTime: Double
   /// As they were given: what is there twice shows.
   var assignments: [(key: String, value: String)] = []
@@ -22,6 +24,7 @@ struct ChildOrder: Sendable {
     path = settings.path
     seed = settings.seed
     isQuick = settings.isQuick
+    isLong = settings.level.isLong
     fuzzTime = settings.fuzzTime
     assignments = settings.assignments
     pluginFolders = settings.pluginFolders
@@ -56,6 +59,7 @@ struct ChildOrder: Sendable {
       "executable=\(executable)",
     ]
     if isQuick { words.append("quick=1") }
+    if isLong { words.append("long=1") }
     if records { words.append("record=1") }
     if let golden { words.append("golden=\(golden)") }
     if let replay { words.append("replay=\(replay)") }
@@ -89,6 +93,7 @@ struct ChildOrder: Sendable {
     self.seed = seed
     self.fuzzTime = fuzzTime
     isQuick = values["quick"] != nil
+    isLong = values["long"] != nil
     records = values["record"] != nil
     golden = values["golden"]
     replay = values["replay"]

@@ -12,6 +12,7 @@ enum Rehearsal {
     reporter.say(.backend(name: "", version: "", wireFormat: ""))
     reporter.find(nil, "nothing")
     _ = ABI.sizes[0]
+    Pace.prepare()
     _ = ProcessState().difference(from: ProcessState())
 
     let shape = Shape(pageSize: 4096, pageCount: 4)

@@ -14,11 +14,11 @@ enum ChangingPages {
     for content in [Content.text, .ram, .mixed] {
       try changing(
         context, library, Shape(library, pages: 32), content, options: context.order.options,
-        rounds: context.rounds(200, quick: 60))
+        rounds: context.rounds(200, quick: 30))
     }
     // What is read twice may be so with some options only. Few packets: some of them are slow.
     try interrupted(context, library, context.order.options)
-    for options in try Options.extremes(context) where try Options.holds(options, context) {
+    for options in try Options.affordable(context) where try Options.holds(options, context) {
       try interrupted(context, library, options)
     }
   }

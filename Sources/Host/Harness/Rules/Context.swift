@@ -46,6 +46,8 @@ final class Context: @unchecked Sendable {
   let order: ChildOrder
   let reporter: Reporter
   private var opened: Library?
+  /// Whether the test has been run with the options of the run before.
+  private(set) var isRepeated = false
   /// Where callbacks are noted, when they are.
   var trace: CallTrace?
   private var state: ProcessState?
@@ -104,6 +106,7 @@ final class Context: @unchecked Sendable {
     let text = options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
     let context = Context(order, reporter, remark: " (with \(text.joined(separator: ",")))")
     context.opened = opened
+    context.isRepeated = true
     return context
   }
 

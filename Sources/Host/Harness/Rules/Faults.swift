@@ -109,7 +109,7 @@ enum Faults {
     var random = context.random("places")
     for (number, packet) in attack.packets.enumerated() {
       for cut in attack.places(
-        packet.payload.count, most: context.rounds(packet.payload.count, quick: 100), &random)
+        packet.payload.count, most: context.rounds(6000, quick: 100), &random)
       {
         let receiver = try attack.receiver(after: number)
         let status = receiver.receive(

@@ -21,7 +21,7 @@ enum FirstPackets {
     let time = shared.bindMemory(to: UInt64.self, capacity: 1)
     var stuck = 0
     for sending in [false, true] {
-      let moments = UInt64(context.rounds(200, quick: 24))
+      let moments = UInt64(context.rounds(100, quick: 8))
       // The shortest of some: on a busy machine one may have been kept waiting.
       var whole: UInt64 = 10_000_000
       for _ in 0..<3 {

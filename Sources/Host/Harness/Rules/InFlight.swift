@@ -1,4 +1,5 @@
 import CHarness
+import CProcessState
 import Glibc
 import PluginAPI
 import PluginLoader
@@ -50,7 +51,8 @@ enum InFlight {
     let shape = Shape(library, pages: 24)
     let most = try max(library.side(.send).depth(.send), library.side(.receive).depth(.receive))
     var random = context.random("cargo")
-    for round in 0..<context.rounds(24, quick: 6) {
+    let threads = Int(process_state_threads())
+    for round in 0..<24 {
       let convoy = try Convoy(context, shape, label: "\(round)")
       let count = 1 + round % most
       let cargo = convoy.load(most + 1, &random)
@@ -61,8 +63,10 @@ enum InFlight {
       }
       convoy.close()
       convoy.forbid()
-      // Whoever still works on a page meets the protection now.
-      usleep(3000)
+      // Whoever still works on a page meets the protection now, however long it has to wait for a
+      // processor. Where all threads have ended nobody does.
+      let deadline = charness_now() + 100_000_000
+      while Int(process_state_threads()) > threads, charness_now() < deadline { usleep(200) }
     }
   }
 

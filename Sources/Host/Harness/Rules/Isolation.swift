@@ -16,7 +16,7 @@ enum Isolation {
     let shape = Shape(library, pages: 16)
     let count = 4
     var random = context.random("order")
-    let turns = (0..<context.rounds(120, quick: 40)).map { _ in
+    let turns = (0..<context.rounds(120, quick: 24)).map { _ in
       (Int.random(in: 0..<count, using: &random), Int.random(in: 0...16, using: &random))
     }
     /// Payloads of one channel, or of all of them by turns.
@@ -43,7 +43,7 @@ enum Isolation {
   }
 
   @Sendable private static func concurrent(_ context: Context) throws(Stop) {
-    let shape = Shape(try context.library, pages: 32)
+    let shape = Shape(try context.library, pages: context.rounds(32, quick: 16))
     let count = 4, rounds = context.rounds(150, quick: 40)
     // As many channels as stock QEMUs may have, and numbers up to the last one.
     let lives = [(channels: count, step: 1), (64, 16), (256, 64)]
@@ -58,7 +58,7 @@ enum Isolation {
             content: Lane.mix)
           var random = context.random("pages\(thread).\(life)")
           // A slow codec has been at it beside the others for long enough with fewer packets.
-          let deadline = charness_now() + UInt64(context.rounds(400, quick: 30)) * 1_000_000
+          let deadline = charness_now() + UInt64(context.rounds(400, quick: 12)) * 1_000_000
           for round in 0..<rounds / 3 where round < rounds / 12 || charness_now() < deadline {
             let pages = Int.random(in: 0...shape.pageCount, using: &random)
             try lane.pass(lane.source.pick(pages, &random))
@@ -100,6 +100,7 @@ enum Isolation {
       for value in try Options.values(of: option, context).prefix(3) where lanes.count < 8 {
         let options = [name: value]
         if Options.mayBeRefused(options), try !Options.holds(options, context) { continue }
+        if context.order.isQuick, try Options.isSlow(options, context) { continue }
         let lane = try Lane(
           context, shape.channel(lanes.count, of: 8), options: options,
           label: "\(name)=\(value)", content: Lane.mix)

@@ -119,7 +119,7 @@ enum Lifecycle {
 
   @Sendable private static func cycles(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 4).plain()
-    let count = context.rounds(1000, quick: 200)
+    let count = context.rounds(1000, quick: 120)
     for cycle in 0..<count {
       let lane = try Lane(context, shape, pages: 6, label: "\(cycle)", content: Lane.mix)
       if cycle % 4 == 0 { try lane.pass(Array(lane.source.offsets.prefix(4))) }

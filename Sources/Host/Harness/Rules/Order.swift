@@ -20,7 +20,7 @@ enum Order {
     let library = try context.library
     guard library.has(MULTIFD_CAP_INDEPENDENT) else { throw .skipped("not INDEPENDENT") }
     var random = context.random("pages")
-    for options in try [context.order.options] + Options.extremes(context) {
+    for options in try [context.order.options] + Options.affordable(context) {
       let isDefault = options == context.order.options
       if !isDefault, try !Options.holds(options, context) { continue }
       let lane = try Lane(
@@ -81,7 +81,7 @@ enum Order {
     // All are encoded before the first is decoded: the state of one side follows the other's
     // packets alone.
     var packets: [Packet] = []
-    for round in 0..<context.rounds(100, quick: 30) {
+    for round in 0..<context.rounds(100, quick: 20) {
       let isFull = round % context.rounds(3, quick: 5) == 0
       let count = isFull ? shape.pageCount : Int.random(in: 0...9, using: &random)
       packets.append(try lane.send(lane.source.pick(count, &random)))

@@ -89,7 +89,7 @@ enum Perf {
           + "no processor: these figures are too low"))
   }
 
-  private static func packets(_ context: Context) -> Int { context.rounds(16, quick: 2) }
+  private static func packets(_ context: Context) -> Int { context.rounds(16, quick: 1) }
 
   /// How long each figure is measured: a run over all tests is there for the rules first.
   private static func seconds(_ context: Context, _ full: Double) -> Double {
@@ -109,7 +109,7 @@ enum Perf {
       let bench = Bench(
         library, content, packets: packets(context), options: context.order.options,
         seed: context.order.seed)
-      guard let speed = measure(bench, seconds: seconds(context, 0.35))
+      guard let speed = measure(bench, seconds: seconds(context, 0.3))
       else {
         context.fail("a callback fails with pages of \(name)")
         throw .failed
@@ -137,7 +137,7 @@ enum Perf {
     let bench = Bench(
       library, .ram, packets: 2 * packets(context), options: context.order.options,
       seed: context.order.seed)
-    guard let speed = measure(bench, seconds: seconds(context, 0.6))
+    guard let speed = measure(bench, seconds: seconds(context, 0.3))
     else {
       context.fail("a callback fails")
       throw .failed
@@ -203,8 +203,9 @@ enum Perf {
     for count in counts {
       guard
         let speed = together(
-          library, channels: count, packets: packets(context) / 2, options: context.order.options,
-          seconds: seconds(context, 0.25), seed: context.order.seed)
+          library, channels: count, packets: max(1, packets(context) / 2),
+          options: context.order.options,
+          seconds: seconds(context, 0.2), seed: context.order.seed)
       else {
         context.fail("a callback fails with \(count) channels")
         throw .failed
@@ -231,8 +232,8 @@ enum Perf {
     var lines: [LinkModel] = []
     for (candidate, options) in candidates {
       let speed = together(
-        candidate, channels: cores, packets: packets(context) / 2, options: options,
-        seconds: seconds(context, 0.2), seed: context.order.seed)
+        candidate, channels: cores, packets: max(1, packets(context) / 2), options: options,
+        seconds: seconds(context, 0.1), seed: context.order.seed)
       guard let speed else {
         if candidate === library { context.fail("a callback fails") }
         continue

@@ -74,7 +74,7 @@ enum Resources {
     let shape = Shape(library, pages: 2).plain()
     let source = Block(pageSize: shape.pageSize, pages: 2, kind: .source)
     let target = Block(pageSize: shape.pageSize, pages: 2, kind: .target)
-    let count = context.rounds(400, quick: 120)
+    let count = context.rounds(400, quick: 80)
     try watch(context, "channels", count: count, least: 16 * count) { round throws(Stop) in
       let send = try SendDriver(context, shape)
       let receive = try ReceiveDriver(context, shape)
@@ -93,7 +93,7 @@ enum Resources {
     let shape = Shape(try context.library, pages: 16).plain()
     let lane = try Lane(context, shape, content: Lane.mix)
     var random = context.random("pages")
-    let count = context.rounds(10_000, quick: 1000)
+    let count = context.rounds(5000, quick: 300)
     try watch(
       context, "packets", count: count, least: count / 8,
       held: { lane.sender.host.memory.allocated + lane.receiver.host.memory.allocated }

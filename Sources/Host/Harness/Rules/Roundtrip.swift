@@ -110,13 +110,18 @@ enum Roundtrip {
       let most = shape.pageCount
       // In haste packets of hundreds of pages are not filled: it is their number that counts.
       let full = context.order.isQuick && most > 129 ? 3 : most
-      let lane = try Lane(
-        context, shape, pages: full + 3, label: shape.text, content: Lane.mix)
+      // Nor is every large page of theirs what a slow codec is slowest with.
+      let isLarge = context.order.isQuick && shape.pageSize > 1 << 17
+      let lane = try Lane(context, shape, pages: full + 3, label: shape.text) {
+        isLarge && $0 % 4 != 1 ? .sparse : Lane.mix($0)
+      }
       var random = context.random("pages" + shape.text)
       var counts = [1, full]
-      // In haste only both ends of megabytes: a slow codec takes longest for them.
-      if !context.order.isQuick || shape.pageSize * most <= 1 << 19 {
+      // In haste only one end or both of what is large: a slow codec takes longest for it.
+      if !context.order.isQuick || shape.pageSize * most <= 1 << 18 {
         for count in [2, (most + 1) / 2] where count < most && count > 1 { counts.append(count) }
+      } else if isLarge, shape.pageSize * most > 1 << 20 {
+        counts = [1]
       }
       for count in counts { try lane.pass(lane.source.pick(count, &random)) }
       lane.close()
@@ -222,7 +227,7 @@ enum Roundtrip {
     for _ in 0..<context.rounds(600, quick: 150) {
       // Few pages mostly, as towards the end of a migration.
       let isLarge = Int.random(in: 0..<context.rounds(8, quick: 16), using: &random) == 0
-      let most = isLarge ? shape.pageCount : 12
+      let most = isLarge ? shape.pageCount : context.rounds(12, quick: 6)
       try lane.pass(lane.source.pick(Int.random(in: 0...most, using: &random), &random))
     }
   }

@@ -31,7 +31,7 @@ package enum Rules {
     }
     do {
       if !order.test.hasPrefix("load/") { try Sides.check(order.test, try context.library) }
-      Block.report(to: reporter)
+      Block.report(to: reporter, isQuick: order.isQuick)
       context.noteState()
       try body(context)
       if !order.isQuick, !context.hasFailed { try OptionEnds.repeated(order.test, body, context) }

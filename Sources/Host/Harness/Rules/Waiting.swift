@@ -14,7 +14,7 @@ final class Waiting: @unchecked Sendable {
 
   private init(_ context: Context, sending: Bool) throws(Stop) {
     self.sending = sending
-    let shape = Shape(try context.library, pages: 64)
+    let shape = Shape(try context.library, pages: context.rounds(64, quick: 16))
     var lanes: [Lane] = []
     for id in 0..<2 {
       lanes.append(

@@ -167,9 +167,9 @@ extension Block {
   private static let left = Atomic(0)
 
   /// Has what is wrong with mappings reported there.
-  static func report(to reporter: Reporter) {
+  static func report(to reporter: Reporter, isQuick: Bool) {
     Self.reporter.withLock { $0 = reporter }
-    left.store(64, ordering: .relaxed)
+    left.store(isQuick ? 16 : 64, ordering: .relaxed)
   }
 
   private static func report(_ text: String) {

@@ -110,8 +110,20 @@ final class GuardedMemory: @unchecked Sendable {
 
     static func take(_ size: Int) -> UnsafeMutableRawPointer {
       let address = size > largest ? nil : spare.withLock { $0[size]?.popLast() }
-      return address.flatMap { UnsafeMutableRawPointer(bitPattern: $0) }
-        ?? map(size, access: .nothing)
+      return address.flatMap { UnsafeMutableRawPointer(bitPattern: $0) } ?? fresh(size)
+    }
+
+    /// The pages that stay off limits are left out of core dumps. There is nothing in them, but to
+    /// the kernel they are then something else than what is between, also while that is off limits:
+    /// opening and closing it splits no mapping and joins none, which is most of what it costs.
+    private static func fresh(_ size: Int) -> UnsafeMutableRawPointer {
+      let mapping = map(size, access: .nothing)
+      if size <= largest {
+        // The first two pages and the last of a mapping that has four at least. In vain: no matter.
+        _ = madvise(mapping, 2 * page, MADV_DONTDUMP)
+        _ = madvise(mapping + size - page, page, MADV_DONTDUMP)
+      }
+      return mapping
     }
 
     /// Takes a mapping of `size` bytes that is off limits from its first page to its last.

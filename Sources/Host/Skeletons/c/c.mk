@@ -1,8 +1,10 @@
 # make             builds libmultifd-new-backend.so
 # make check       runs the harness on it; ARGS=--quick for the short form
+# make certificate what was tried and what came of it, for whoever gets the library
 # make golden      records payloads of this version, which later ones are held to
 # make install     puts it where the host looks
 LIBRARY := libmultifd-new-backend.so
+CERTIFICATE := libmultifd-new-backend.certificate.json
 
 CFLAGS ?= -O2 -g
 WARNINGS := -std=c11 -Wall -Wextra -Werror
@@ -19,15 +21,19 @@ $(LIBRARY): backend.c plugin.map Makefile
 	  $(LDFLAGS) -o $@ backend.c
 
 # Recordings count as soon as there are some.
-.PHONY: check golden install clean
+.PHONY: check certificate golden install clean
 check: $(LIBRARY)
 	$(HARNESS) $(if $(wildcard golden),--golden golden) $(ARGS) ./$(LIBRARY)
+
+certificate: override ARGS += --certificate $(CERTIFICATE)
+certificate: check
 
 golden: $(LIBRARY)
 	$(HARNESS) --no-config --only golden/payloads --golden golden --record ./$(LIBRARY)
 
 install: $(LIBRARY)
 	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PLUGINDIR)/$(LIBRARY)
+	$(if $(wildcard $(CERTIFICATE)),install -m 644 $(CERTIFICATE) $(DESTDIR)$(PLUGINDIR)/)
 
 clean:
 	rm -f $(LIBRARY)

@@ -1,8 +1,10 @@
 # make             builds libmultifd-new-backend.so
 # make check       runs the harness on it; ARGS=--quick for the short form
+# make certificate what was tried and what came of it, for whoever gets the library
 # make golden      records payloads of this version, which later ones are held to
 # make install     puts it where the host looks
 LIBRARY := libmultifd-new-backend.so
+CERTIFICATE := libmultifd-new-backend.certificate.json
 
 # Whose packages codec.py can import; a venv's, too. The library runs it from where it is found now.
 PYTHON ?= python3
@@ -23,15 +25,19 @@ $(LIBRARY): shim.c child.c child.h worker.py codec.py plugin.map Makefile
 	  $(LDFLAGS) -o $@ shim.c child.c
 
 # Recordings count as soon as there are some. A test that opens a thousand channels starts a thousand Pythons.
-.PHONY: check golden install clean
+.PHONY: check certificate golden install clean
 check: $(LIBRARY)
 	$(HARNESS) --timeout 600 $(if $(wildcard golden),--golden golden) $(ARGS) ./$(LIBRARY)
+
+certificate: override ARGS += --certificate $(CERTIFICATE)
+certificate: check
 
 golden: $(LIBRARY)
 	$(HARNESS) --no-config --only golden/payloads --golden golden --record ./$(LIBRARY)
 
 install: $(LIBRARY)
 	install -D -m 644 $(LIBRARY) $(DESTDIR)$(PLUGINDIR)/$(LIBRARY)
+	$(if $(wildcard $(CERTIFICATE)),install -m 644 $(CERTIFICATE) $(DESTDIR)$(PLUGINDIR)/)
 
 clean:
 	rm -f $(LIBRARY)
