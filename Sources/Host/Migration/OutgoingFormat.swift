@@ -37,7 +37,7 @@ public struct OutgoingFormat: Sendable {
     // A backend that only encodes was tried together with a decoder that may be another here.
     guard capabilities.have(.receive),
       capabilities.contains(.independent)
-        || capabilities.contains(.sendsIndependent) && options.assigned.isEmpty,
+        || capabilities.contains(.sendsIndependent) && options.areDefaults,
       case .matching(let certificate) = Certificate.read(beside: backend.path)
     else { return false }
     return certificate.isReliable

@@ -13,6 +13,12 @@ public final class OptionValues: Sendable {
   /// Those that the operator set, in the operator's order.
   public let assigned: [(name: String, value: String)]
 
+  /// Every option has its default, said or not.
+  public var areDefaults: Bool {
+    guard let defaults = try? owner.parse([]) else { return false }
+    return zip(all, defaults.all).allSatisfy { $0.value == $1.value }
+  }
+
   /// The files among them, those that are none left out.
   public let files: [OptionFile]
 

@@ -65,7 +65,7 @@ final class TransferLane {
     _ store: String, backend: String? = nil, watch: (MultiFDProcess) -> Void = { _ in }
   ) throws -> Sample {
     try ready()
-    let choice = backend.map { ["--compression", BenchBackends.spec($0)] } ?? []
+    let choice = backend.map { ["--compression", $0] } ?? []
     let multifd = try MultiFDProcess(
       ["receive", "--listen", "tcp:127.0.0.1:0", "--store", store, "--json"] + choice)
     let processor = ProcessorWatch(multifd.process)
@@ -91,7 +91,7 @@ final class TransferLane {
     let multifd = try MultiFDProcess(
       [
         "send", "--store", store, "--to", "tcp:127.0.0.1:\(port)", "--channels",
-        "\(setup.channels)", "--compression", BenchBackends.spec(backend), "--json", "--force",
+        "\(setup.channels)", "--compression", backend, "--json", "--force",
       ])
     let processor = ProcessorWatch(multifd.process)
     let result = try multifd.wait()
@@ -111,7 +111,7 @@ final class TransferLane {
     try plain.apply(to: source, .source)
     try plain.apply(to: destination, .destination)
     let uri = "tcp:127.0.0.1:\(try destination.listen())"
-    let wish = backend == "nocomp" ? nil : BenchBackends.spec(backend)
+    let wish = backend == "nocomp" ? nil : backend
     let chain = try RelayChain(to: uri, [wish, nil])
     defer { chain.end() }
     let processors = chain.relays.map { ProcessorWatch($0.process) }

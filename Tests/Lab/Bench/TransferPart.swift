@@ -72,7 +72,7 @@ struct TransferPart {
       rows[index].stockDestination.values.append(stock.destination.inSeconds)
       let home = try BenchHome(mebibytes: rows[index].memory, isOnSmallPages: lane.isOnSmallPages)
       defer { home.end() }
-      let store = home.store, backend = rows[index].backend
+      let store = home.store, backend = BenchBackends.spec(rows[index].backend)
       rows[index].receive.add(try transfer.receive(store, backend: backend))
       rows[index].send.add(try transfer.send(store, backend: backend))
       rows[index].relays.add(try transfer.relays(backend: backend))
