@@ -53,6 +53,14 @@ int64_t clinux_peer_window(int fd) {
   return info.tcpi_snd_wnd;
 }
 
+int64_t clinux_round_trip(int fd) {
+  struct tcp_info info;
+  socklen_t size = sizeof info;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return -1;
+  if (size < offsetof(struct tcp_info, tcpi_rtt) + sizeof info.tcpi_rtt) return -1;
+  return info.tcpi_rtt;
+}
+
 int64_t clinux_splice(int from, int to, size_t count, int more) {
   return splice(from, NULL, to, NULL, count, SPLICE_F_MOVE | (more ? SPLICE_F_MORE : 0));
 }

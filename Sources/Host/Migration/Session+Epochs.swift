@@ -83,9 +83,7 @@ extension Session {
         state.failure != nil || !state.channels.isEmpty ? () : nil
       }
     }
-    // On a network a connection's last handshake packet can be overtaken by the main channel's
-    // bytes.
-    let settle = 0.05
+    let settle = settlingTime
     var count = -1
     let (isKnocked, deadline) = (
       state.read { $0.isKnocked }, ContinuousClock.now + .seconds(timeout)
@@ -123,6 +121,14 @@ extension Session {
         .unreachable, "multifd",
         "the source uses it, but no channel has connected within \(timeout.formatted) s")
     }
+  }
+
+  /// How long nobody must have come before all are taken to be here. The source has connected all of
+  /// its channels by now, but on a network the last packet of a connection's handshake can be
+  /// overtaken by the main channel's bytes: by what a few round trips cover.
+  private var settlingTime: Double {
+    let roundTrip = state.read { $0.main }?.roundTrip ?? 0
+    return max(0.005, min(4 * roundTrip, 0.5))
   }
 
   private func missing(_ marker: Int) -> Failure {

@@ -19,7 +19,7 @@ import Wire
 final class TrailingCheck {
   /// What of a channel is decoded when not all is.
   private enum Sample {
-    static let first = 32
+    static let first = 8
     static let step = 16
   }
 

@@ -204,6 +204,13 @@ public final class Socket: Sendable {
     return window < 0 ? nil : Int(window)
   }
 
+  /// Seconds to the peer and back, as the kernel has seen it; nil where it has not, or this is no
+  /// network's.
+  public var roundTrip: Double? {
+    let microseconds = clinux_round_trip(descriptor)
+    return microseconds < 0 ? nil : Double(microseconds) / 1e6
+  }
+
   // MARK: Inside
 
   /// IOV_MAX of Linux.

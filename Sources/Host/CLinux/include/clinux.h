@@ -34,6 +34,10 @@ int clinux_unread(int fd);
 /* getsockopt(2) TCP_INFO, tcpi_snd_wnd: bytes that the peer has room for. -1 where it is not told. */
 int64_t clinux_peer_window(int fd);
 
+/* getsockopt(2) TCP_INFO, tcpi_rtt: microseconds to the peer and back, as the kernel has seen it. -1 where it is not
+ * told. */
+int64_t clinux_round_trip(int fd);
+
 /* splice(2) between a pipe and a socket, with SPLICE_F_MOVE, and SPLICE_F_MORE where `more`. Bytes moved, or -1 with
  * errno. */
 int64_t clinux_splice(int from, int to, size_t count, int more);
