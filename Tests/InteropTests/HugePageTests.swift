@@ -27,7 +27,9 @@ extension InteropTests {
       let status = try MultiFDProcess.run(["status", "--store", home.path, "--json"])
       let found = status.json["memory"]
       #expect(found["page-size"].int == 2 << 20, "\(status)")
-      #expect(found["places"].int ?? 0 > 4 && found["huge"].int == found["places"].int)
+      // A tmpfs has them as far as the kernel finds some, the pool always.
+      #expect(found["places"].int ?? 0 > 4)
+      #expect(kind == .tmpfs || found["huge"].int == found["places"].int)
       let (pages, count) = try RAMComparison.differences(passage.source, passage.storedRAM)
       #expect(count == 0, "pages of the store that differ from the source's: \(pages)")
       passage.endSource()
