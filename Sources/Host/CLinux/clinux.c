@@ -45,21 +45,20 @@ int clinux_unread(int fd) {
   return ioctl(fd, FIONREAD, &count) < 0 ? -1 : count;
 }
 
-int64_t clinux_peer_window(int fd) {
+/* A field of TCP_INFO that begins at `offset`; -1 where this kernel has none, or this is no TCP. */
+static int64_t tcp_field(int fd, size_t offset) {
   struct tcp_info info;
+  uint32_t value;
   socklen_t size = sizeof info;
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return -1;
-  if (size < offsetof(struct tcp_info, tcpi_snd_wnd) + sizeof info.tcpi_snd_wnd) return -1;
-  return info.tcpi_snd_wnd;
+  if (size < offset + sizeof value) return -1;
+  memcpy(&value, (const char *)&info + offset, sizeof value);
+  return value;
 }
 
-int64_t clinux_round_trip(int fd) {
-  struct tcp_info info;
-  socklen_t size = sizeof info;
-  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return -1;
-  if (size < offsetof(struct tcp_info, tcpi_rtt) + sizeof info.tcpi_rtt) return -1;
-  return info.tcpi_rtt;
-}
+int64_t clinux_peer_window(int fd) { return tcp_field(fd, offsetof(struct tcp_info, tcpi_snd_wnd)); }
+
+int64_t clinux_round_trip(int fd) { return tcp_field(fd, offsetof(struct tcp_info, tcpi_rtt)); }
 
 int64_t clinux_splice(int from, int to, size_t count, int more) {
   return splice(from, NULL, to, NULL, count, SPLICE_F_MOVE | (more ? SPLICE_F_MORE : 0));
