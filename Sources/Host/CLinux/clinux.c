@@ -185,7 +185,7 @@ int clinux_tell_mapping(const void *start, clinux_mapping *told) {
   FILE *maps = fopen("/proc/self/smaps", "re");
   if (maps == NULL) return -1;
   *told = (clinux_mapping){0};
-  int is_found = 0, is_inside = 0;
+  int is_found = 0;
   char line[512];
   while (fgets(line, sizeof line, maps) != NULL) {
     unsigned long from, to;
@@ -193,13 +193,10 @@ int clinux_tell_mapping(const void *start, clinux_mapping *told) {
     int eligible;
     /* A field's name may begin like a number: "FilePmdMapped". What has a dash behind its digits is an address. */
     if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
-      if (is_inside) break;
-      is_inside = from == (unsigned long)start;
-      is_found |= is_inside;
-    } else if (!is_inside) {
+      if (is_found) break;
+      is_found = from == (unsigned long)start;
+    } else if (!is_found) {
       continue;
-    } else if (sscanf(line, "KernelPageSize: %zu kB", &kilobytes) == 1) {
-      told->page = kilobytes << 10;
     } else if (sscanf(line, "ShmemPmdMapped: %zu kB", &kilobytes) == 1
                || sscanf(line, "FilePmdMapped: %zu kB", &kilobytes) == 1
                || sscanf(line, "Shared_Hugetlb: %zu kB", &kilobytes) == 1

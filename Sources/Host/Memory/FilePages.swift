@@ -47,34 +47,40 @@ public struct FilePages: Equatable, Sendable {
   /// Bytes of a huge page; of a small one where the kernel has no others.
   public static var hugeSize: Int { transparent ?? base }
 
-  /// Where a file's mapping should begin so that huge pages fit into it, and in what units it has to
-  /// be mapped: bytes both.
-  static func layout(of descriptor: Int32) -> (alignment: Int, unit: Int, fileSystem: FileSystem) {
+  /// How a file is to be mapped.
+  struct Layout {
+    /// Bytes: where a mapping should begin so that huge pages fit into it.
+    let alignment: Int
+    /// Bytes: what it has to be whole pieces of.
+    let unit: Int
+    let fileSystem: FileSystem
+
+    /// What a length becomes in whole pieces.
+    func rounded(_ length: Int) -> Int { (length + unit - 1) / unit * unit }
+  }
+
+  /// How a file is to be mapped, or one that is to be in that folder.
+  static func layout(of descriptor: Int32) -> Layout {
     var block: Int64 = 0
     switch clinux_file_system(descriptor, &block) {
-    case hugetlbfsMagic where block > base: return (Int(block), Int(block), .hugetlbfs)
-    case tmpfsMagic: return (transparent ?? base, base, .tmpfs)
-    default: return (transparent ?? base, base, .other)
+    case hugetlbfsMagic where block > base:
+      return Layout(alignment: Int(block), unit: Int(block), fileSystem: .hugetlbfs)
+    case tmpfsMagic: return Layout(alignment: hugeSize, unit: base, fileSystem: .tmpfs)
+    default: return Layout(alignment: hugeSize, unit: base, fileSystem: .other)
     }
   }
 
   /// What the kernel would give a mapping. Asked before the process has mapped memory: the kernel
   /// looks through all of it.
-  ///
-  /// - Parameters:
-  ///   - mapping: the start of a mapping of `length` bytes of that file, for which huge pages have
-  ///     been asked.
-  static func offered(
-    to mapping: UnsafeRawPointer, _ length: Int, of descriptor: Int32
-  ) -> FilePages {
-    let layout = layout(of: descriptor)
+  static func offered(to mapping: Mapping) -> FilePages {
+    let layout = mapping.layout
     if layout.fileSystem == .hugetlbfs {
       return FilePages(size: layout.unit, fileSystem: .hugetlbfs)
     }
     let small = FilePages(size: base, fileSystem: layout.fileSystem)
-    guard let transparent, length >= transparent else { return small }
-    var told = clinux_mapping()
-    guard clinux_tell_mapping(mapping, &told) == 0, told.eligible != 0 else { return small }
+    guard let transparent, mapping.length >= transparent, mapping.told?.eligible ?? 0 != 0 else {
+      return small
+    }
     return FilePages(size: transparent, fileSystem: layout.fileSystem)
   }
 

@@ -46,23 +46,12 @@ public struct FoundPages: Equatable, Sendable {
   private static func isHuge(
     _ descriptor: Int32, _ start: Int, _ window: Int, at data: Int
   ) -> Bool? {
-    // Addresses of nobody, twice as many as are needed: an aligned window is among them.
-    let room = 2 * window
-    let free = mmap(nil, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-    guard let free, free != MAP_FAILED else { return nil }
-    defer { munmap(free, room) }
-    let address = Int(bitPattern: free)
-    let place = free + ((address + window - 1) / window * window - address)
-    let mapped = mmap(
-      place, window, PROT_READ, MAP_SHARED | MAP_FIXED, descriptor, off_t(start))
-    guard mapped == place else { return nil }
-    _ = madvise(place, window, Int32(MADV_HUGEPAGE))
+    let mapping = try? Mapping(descriptor, from: start, length: window, protection: PROT_READ)
+    guard let mapping else { return nil }
     // One page, which has data: nothing becomes memory by that, and there is no signal where the
     // file has become shorter meanwhile.
-    let page = place + (data - start) / FilePages.base * FilePages.base
+    let page = mapping.base + (data - start) / FilePages.base * FilePages.base
     guard madvise(page, FilePages.base, Int32(MADV_POPULATE_READ)) == 0 else { return nil }
-    var told = clinux_mapping()
-    guard clinux_tell_mapping(place, &told) == 0 else { return nil }
-    return told.mapped > 0
+    return mapping.told.map { $0.mapped > 0 }
   }
 }

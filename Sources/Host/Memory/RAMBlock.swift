@@ -63,7 +63,7 @@ public final class RAMBlock: Sendable {
       close(descriptor)
       throw error
     }
-    (base, pages) = (mapping.base, mapping.pages)
+    (base, pages) = (mapping.base, FilePages.offered(to: mapping))
     chunkShift = max(20, pageSize.trailingZeroBitCount, pages.size.trailingZeroBitCount)
     reserved = DirtyBitmap(count: length >> chunkShift + 1)
     startedEmpty = true
@@ -84,7 +84,7 @@ public final class RAMBlock: Sendable {
       close(descriptor)
       throw error
     }
-    (base, pages) = (mapping.base, mapping.pages)
+    (base, pages) = (mapping.base, FilePages.offered(to: mapping))
     let smallest = pages.fileSystem == .hugetlbfs ? pages.size : pageSize
     chunkShift = max(smallest, pageSize).trailingZeroBitCount
     reserved = DirtyBitmap(count: length >> chunkShift + 1)
@@ -97,8 +97,8 @@ public final class RAMBlock: Sendable {
   ///
   /// - Parameter descriptor: the file, or its folder.
   public static func fileLength(_ length: Int, in descriptor: Int32) -> Int {
-    let unit = FilePages.layout(of: descriptor).unit
-    return unit > FilePages.base ? (length + unit - 1) / unit * unit : length
+    let layout = FilePages.layout(of: descriptor)
+    return layout.fileSystem == .hugetlbfs ? layout.rounded(length) : length
   }
 
   /// A block that lives in memory only.

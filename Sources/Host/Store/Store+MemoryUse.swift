@@ -7,7 +7,7 @@ extension Store {
     /// Bytes of memory, or of a disk.
     public var bytes = 0
     /// What was found at some places of it.
-    public var places = FoundPages()
+    public var pages = FoundPages()
   }
 
   /// Looks at the RAM that a store holds, without making more of it memory; nil where it may not.
@@ -20,7 +20,7 @@ extension Store {
       guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
       // The unit of st_blocks, whatever the file system's is.
       use.bytes += Int(status.st_blocks) * 512
-      use.places.look(at: file, length: Int(status.st_size))
+      use.pages.look(at: file, length: Int(status.st_size))
     }
     return use
   }

@@ -51,9 +51,10 @@ struct StatusCommand: ParsableCommand {
       }
 
       init?(_ use: Store.MemoryUse) {
-        guard let fileSystem = use.places.fileSystem, use.places.places > 0 else { return nil }
-        (bytes, pageSize, self.fileSystem) = (use.bytes, use.places.pageSize, fileSystem)
-        (places, huge) = (use.places.places, use.places.huge)
+        let pages = use.pages
+        guard let fileSystem = pages.fileSystem, pages.places > 0 else { return nil }
+        (bytes, pageSize, self.fileSystem) = (use.bytes, pages.pageSize, fileSystem)
+        (places, huge) = (pages.places, pages.huge)
       }
     }
 

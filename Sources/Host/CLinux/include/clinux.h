@@ -81,7 +81,6 @@ int clinux_is_mapped(const void *start, size_t size, uint64_t device, uint64_t i
 
 /* What /proc/self/smaps says of the mapping that begins at `start`. */
 typedef struct {
-  size_t page;   /* bytes of the pages that its file has: KernelPageSize */
   size_t mapped; /* bytes that are in huge pages, hugetlb or not */
   int eligible;  /* THPeligible: the kernel may use huge pages for it */
 } clinux_mapping;

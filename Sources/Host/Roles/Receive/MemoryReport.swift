@@ -26,8 +26,8 @@ public struct MemoryReport: Codable, Sendable {
     (pageSize, fileSystem) = (pages.size, pages.fileSystem)
   }
 
-  /// What would be quicker, where it would be worth it: a second and more is gone on pages of a tmpfs
-  /// that could be huge.
+  /// What would be quicker, where it would be worth it: half a second and more is gone on pages of
+  /// a tmpfs that could be huge.
   public var hint: String? {
     guard fileSystem == .tmpfs, pageSize <= FilePages.base, time >= Self.worthwhile else {
       return nil
