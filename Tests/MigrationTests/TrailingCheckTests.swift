@@ -51,7 +51,9 @@ struct TrailingCheckTests {
       let (failure, owner) = (failure, PagesOwner())
       encoders = PacketEncoders(
         [format], id: 0, channels: { 1 }, pageSize: TrailingCheckTests.pageSize,
-        verification: PacketEncoders.Verification(isWhole: whole, pagesOf: owner) { error in
+        verification: PacketEncoders.Verification(
+          isSample: !whole && format.isProven, pagesOf: owner
+        ) { error in
           failure.update { $0 = "\(error)" }
           // As a hand-over does: whoever waits for the peer waits no longer.
           socket.cut()

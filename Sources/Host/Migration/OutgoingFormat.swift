@@ -13,16 +13,12 @@ public struct OutgoingFormat: Sendable {
   /// Who decodes what is sent, to see that it can be: the same backend, or another of its wire
   /// format where that one only encodes; nil where there is no such other.
   public var check: (backend: Backend, options: OptionValues)?
-  /// The harness has tried the very bytes of the library, as a host must be able to rely on them, and
-  /// what it sends decodes without the packets between: to decode some of it is enough.
-  public let isProven: Bool
 
   /// A format.
   public init(
     method: MultiFDMethod, backend: Backend, options: OptionValues, loader: PluginLoader
   ) {
     (self.method, self.backend, self.options) = (method, backend, options)
-    isProven = Self.isProven(backend, options)
     if backend.capabilities.have(.receive) {
       check = (backend, options)
     } else if let other = try? loader.load(wireFormat: backend.wireFormat, to: .receive),
@@ -32,7 +28,10 @@ public struct OutgoingFormat: Sendable {
     }
   }
 
-  private static func isProven(_ backend: Backend, _ options: OptionValues) -> Bool {
+  /// The harness has tried the very bytes of the library, as a host must be able to rely on them, and
+  /// what it sends decodes without the packets between: to decode some of it is enough. Reads and
+  /// hashes the library.
+  public var isProven: Bool {
     let capabilities = backend.capabilities
     // A backend that only encodes was tried together with a decoder that may be another here.
     guard capabilities.have(.receive),

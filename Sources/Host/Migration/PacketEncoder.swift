@@ -53,7 +53,7 @@ public final class PacketEncoder {
   /// - Returns: valid until the next call.
   func complete(_ packet: borrowing Packet) throws -> SendChannel.Payload {
     let payload = try channel.complete()
-    try check?.check(payload, of: packet, own)
+    try check?.check(payload.iov, payload.size, of: packet, own)
     return payload
   }
 

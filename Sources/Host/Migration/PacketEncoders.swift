@@ -67,7 +67,7 @@ public final class PacketEncoders {
         of: format, id: id, channels: max(channels(), id + 1), pageSize: pageSize
       ).map {
         TrailingCheck(
-          $0, id: id, isSample: !verification.isWhole && format.isProven,
+          $0, id: id, isSample: verification.isSample,
           owner: verification.owner, onFailure: verification.onFailure)
       }
     }
@@ -75,20 +75,21 @@ public final class PacketEncoders {
 
   /// That payloads are decoded once, behind their sending; see ``TrailingCheck``.
   public struct Verification {
-    let isWhole: Bool
+    let isSample: Bool
     let owner: AnyObject
     let onFailure: @Sendable (any Error) -> Void
 
     /// - Parameters:
-    ///   - isWhole: also of a format that is proven all packets are decoded.
+    ///   - isSample: not all packets are decoded, which all formats' backends must allow; see
+    ///     ``OutgoingFormat/isProven``.
     ///   - owner: whose the pages are: it is kept while they may be looked at.
     ///   - onFailure: told of a payload that does not decode to its pages, by another thread; it
     ///     ends what the channel's thread may be waiting for.
     public init(
-      isWhole: Bool = true, pagesOf owner: AnyObject,
+      isSample: Bool = false, pagesOf owner: AnyObject,
       onFailure: @escaping @Sendable (any Error) -> Void
     ) {
-      (self.isWhole, self.owner, self.onFailure) = (isWhole, owner, onFailure)
+      (self.isSample, self.owner, self.onFailure) = (isSample, owner, onFailure)
     }
   }
 
@@ -153,9 +154,10 @@ public final class PacketEncoders {
       ? try oldest.encoder.complete(oldest.box.packet) : nil
     let took = oldest.encoding + (ContinuousClock.now - begin)
     // Before it is sent: the payload is the backend's, and the writer may wait for the peer.
-    let isWanted = payload != nil && checks[oldest.format]?.wantsNext() == true
-    let check = isWanted ? checks[oldest.format] : nil
-    if let check, let payload { try check.take(payload, of: oldest.box, oldest.encoder.own) }
+    let isTaken =
+      if let payload, let check = checks[oldest.format] {
+        try check.take(payload, of: oldest.box, oldest.encoder.own)
+      } else { false }
     let sent = try writer.write(oldest.box.packet, payload, as: oldest.encoder.method)
     encoding += took
     let end = ContinuousClock.now
@@ -169,7 +171,7 @@ public final class PacketEncoders {
       if trial != nil { last = .now }
     }
     flying.removeFirst()
-    if check == nil { pool.put(oldest.box) }
+    if !isTaken { pool.put(oldest.box) }
     takeBack()
   }
 

@@ -16,9 +16,7 @@ final class PayloadCheck {
 
   /// One for a channel; nil for a format whose payload is the pages themselves: there is nothing
   /// that could fail to decode.
-  convenience init?(
-    of format: OutgoingFormat, id: Int, channels: Int, pageSize: Int
-  ) throws {
+  init?(of format: OutgoingFormat, id: Int, channels: Int, pageSize: Int) throws {
     guard !format.backend.capabilities.contains(.zeroCopy) else { return nil }
     guard let decoder = format.check else {
       throw Failure(
@@ -26,48 +24,25 @@ final class PayloadCheck {
         "it encodes only, and no backend here decodes \(format.backend.wireFormat) to check what is sent",
         hint: "install one, or send unchecked with --no-verify")
     }
-    try self.init(
-      backend: decoder.backend, options: decoder.options, id: id, channels: channels,
-      pageSize: pageSize)
-  }
-
-  init(backend: Backend, options: OptionValues, id: Int, channels: Int, pageSize: Int) throws {
     self.pageSize = pageSize
-    channel = try backend.makeReceiver(
+    channel = try decoder.backend.makeReceiver(
       id: id, channels: channels, pageSize: pageSize,
-      pageCount: MultiFDPacketHeader.capacity(pageSize: pageSize), options: options,
+      pageCount: MultiFDPacketHeader.capacity(pageSize: pageSize), options: decoder.options,
       source: payload)
     scratch = ScratchPages(pageSize: pageSize)
   }
 
   deinit { channel.close() }
 
-  /// - Parameter method: as in the packet's flags, for a backend may look at them.
+  /// - Parameters:
+  ///   - pieces: the payload, of `size` bytes; it stays as it is meanwhile.
+  ///   - method: as in the packet's flags, for a backend may look at them.
   /// - Throws: when the payload does not decode to exactly the packet's pages.
   func check(
-    _ payload: SendChannel.Payload, of packet: borrowing Packet, _ method: MultiFDMethod
+    _ pieces: some Sequence<MultiFDIOVec>, _ size: Int, of packet: borrowing Packet,
+    _ method: MultiFDMethod
   ) throws {
-    self.payload.load(payload.iov)
-    try check(payload.size, of: packet, method)
-  }
-
-  /// The same, of a payload in one piece.
-  func check(
-    _ payload: UnsafeRawBufferPointer, of packet: borrowing Packet, _ method: MultiFDMethod
-  ) throws {
-    var pieces: [MultiFDIOVec] = []
-    if let base = payload.baseAddress {
-      // It is only read.
-      let base = UnsafeMutableRawPointer(mutating: base)
-      pieces = [MultiFDIOVec(iov_base: base, iov_len: payload.count)]
-    }
-    self.payload.load(pieces)
-    try check(payload.count, of: packet, method)
-  }
-
-  private func check(
-    _ size: Int, of packet: borrowing Packet, _ method: MultiFDMethod
-  ) throws {
+    payload.load(pieces)
     // With a reference the pages lie one after the other as well: see `VersionedPages`.
     try channel.receive(
       host: scratch.host, normal: scratch.places(packet.normal.count), zero: packet.zero,

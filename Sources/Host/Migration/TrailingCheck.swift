@@ -69,6 +69,8 @@ final class TrailingCheck {
   private var spare: [Item] = []
   private let isSample: Bool
   private var seen = 0
+  /// Taken, and not back.
+  private var away = 0
   private let name: String
   private let onFailure: @Sendable (any Error) -> Void
   private let owner: AnyObject?
@@ -90,17 +92,17 @@ final class TrailingCheck {
 
   deinit { close() }
 
-  /// Whether the next packet of the channel is one to take.
-  func wantsNext() -> Bool {
-    seen += 1
-    return !isSample || seen <= Sample.first || seen % Sample.step == 0
-  }
-
-  /// Takes a packet that is about to be sent; waits while too many are unchecked.
+  /// Takes a packet that is about to be sent, unless the sample is without it; waits while too many
+  /// are unchecked.
   ///
-  /// - Parameter box: may be read by whoever has called until it comes back; see ``returned()``.
+  /// - Parameter box: when it is taken, to be read only until it comes back; see ``returned()``.
+  /// - Returns: whether it is.
   /// - Throws: what is wrong with an earlier one.
-  func take(_ payload: SendChannel.Payload, of box: PacketBox, _ method: MultiFDMethod) throws {
+  func take(
+    _ payload: SendChannel.Payload, of box: PacketBox, _ method: MultiFDMethod
+  ) throws -> Bool {
+    seen += 1
+    guard !isSample || seen <= Sample.first || seen % Sample.step == 0 else { return false }
     try start()
     let item = spare.popLast() ?? Item()
     item.load(payload)
@@ -112,14 +114,19 @@ final class TrailingCheck {
       return .some(nil)
     }
     if let failure = failure ?? nil { throw failure }
+    away += 1
+    return true
   }
 
   /// Packets that have been checked: the caller's again.
   func returned() -> [PacketBox] {
+    // Most packets are none of a sample: they ask nobody.
+    guard away > 0 else { return [] }
     let done = shared.update { state in
       defer { state.done.removeAll(keepingCapacity: true) }
       return state.done
     }
+    away -= done.count
     spare += done
     return done.compactMap { item in
       defer { item.box = nil }
@@ -158,9 +165,10 @@ final class TrailingCheck {
   ) {
     while let item = next(shared) {
       do {
-        let payload = UnsafeRawBufferPointer(rebasing: item.bytes[..<item.count])
-        // It has a box from `take()` to `returned()`.
-        try check.check(payload, of: item.box!.packet, item.method)
+        // There are so many bytes, which nobody writes; it has a box from `take()` to `returned()`.
+        let piece = MultiFDIOVec(iov_base: item.bytes.baseAddress!, iov_len: item.count)
+        try check.check(
+          CollectionOfOne(piece), item.count, of: item.box!.packet, item.method)
         shared.update { $0.done.append($0.waiting.removeFirst()) }
       } catch {
         // First, so that whoever is told by the channel can ask what it was.

@@ -102,7 +102,7 @@ final class SendAttempt {
   /// How what a channel sends is checked.
   private func verification(_ id: Int, _ source: PageSource) -> PacketEncoders.Verification? {
     guard options.verify != .none else { return nil }
-    return PacketEncoders.Verification(isWhole: options.verify == .all, pagesOf: source) {
+    return PacketEncoders.Verification(isSample: isSample, pagesOf: source) {
       [control, offer] error in
       control.fail { offer.failure(error, at: .channel(id), in: $0) }
     }
@@ -298,13 +298,16 @@ final class SendAttempt {
       sync: main.sync == .section ? "section" : "flush", verified: verified)
   }
 
+  /// Formats whose payloads are not the pages themselves. Known when the main connection stands.
+  private var encoded: [OutgoingFormat] {
+    route.formats.filter { !$0.backend.capabilities.contains(.zeroCopy) }
+  }
+
+  /// Whether to decode some of what is sent is enough: libraries are read for it, once.
+  private lazy var isSample = options.verify == .needed && encoded.allSatisfy(\.isProven)
+
   private var verified: String? {
-    let encoded = route.formats.filter { !$0.backend.capabilities.contains(.zeroCopy) }
-    guard !encoded.isEmpty else { return nil }
-    switch options.verify {
-    case .none: return "none"
-    case .needed where encoded.allSatisfy(\.isProven): return "sample"
-    case .needed, .all: return "all"
-    }
+    if encoded.isEmpty { return nil }
+    return options.verify == .none ? "none" : isSample ? "sample" : "all"
   }
 }
