@@ -89,20 +89,23 @@ public final class ChildProcess: Sendable {
   /// User and system time it has used so far, threads included.
   public var processorTime: Duration {
     if let time = child.processorTime { return time }
-    let time = Self.processorTime(of: pid)
+    let time = Self.look(at: pid)?.processorTime ?? .zero
     // It may have been reaped meanwhile, and its number may be another's.
     return child.processorTime ?? time
   }
 
-  private static func processorTime(of pid: pid_t) -> Duration {
-    let text = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ""
-    // proc(5): after the command in parentheses, utime and stime are the 12th and 13th word, in
-    // clock ticks.
-    guard let close = text.lastIndex(of: ")") else { return .zero }
+  /// What the kernel says of a process: its user and system time, and whether it has ended and only
+  /// waits to be reaped; nil for one that is gone.
+  public static func look(at pid: pid_t) -> (processorTime: Duration, isZombie: Bool)? {
+    guard let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
+      let close = text.lastIndex(of: ")")
+    else { return nil }
+    // proc(5): after the command in parentheses comes the state; utime and stime are the 12th and
+    // 13th word, in clock ticks.
     let words = text[close...].split(separator: " ").dropFirst()
-    guard words.count > 12 else { return .zero }
+    guard words.count > 12 else { return nil }
     let ticks = words.dropFirst(11).prefix(2).compactMap { Int($0) }.reduce(0, +)
-    return .seconds(1) * ticks / sysconf(Int32(_SC_CLK_TCK))
+    return (.seconds(1) * ticks / sysconf(Int32(_SC_CLK_TCK)), words.first == "Z")
   }
 
   /// Waits for the end of the process and of its output; nil at the time-out.

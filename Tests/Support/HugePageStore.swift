@@ -53,13 +53,12 @@ public final class HugePageStore: Sendable {
   /// Pages that the machine's pool has more, as long as they are needed.
   private final class Pool: Sendable {
     private static let file = "/proc/sys/vm/nr_hugepages"
-    private let pages: Int
-    private let isHeld = Monitor(true)
+    private let held: Monitor<Int>
     /// One test at a time changes the number.
     private static let count = Monitor(())
 
     init(pages: Int) throws {
-      self.pages = pages
+      held = Monitor(pages)
       let got = try Self.change(by: pages)
       guard got == pages else {
         _ = try? Self.change(by: -got)
@@ -68,14 +67,11 @@ public final class HugePageStore: Sendable {
     }
 
     func giveBack() {
-      guard
-        isHeld.update({ (held: inout Bool) in
-          defer { held = false }; return held
-        })
-      else {
-        return
+      let pages = held.update { held in
+        defer { held = 0 }
+        return held
       }
-      _ = try? Self.change(by: -pages)
+      if pages > 0 { _ = try? Self.change(by: -pages) }
     }
 
     /// By how many it has changed.

@@ -52,18 +52,21 @@ public final class MemorySampler: Sendable {
     return state.read { $0.peak }
   }
 
-  /// Bytes that the files of a folder occupy.
+  /// Bytes that the files of a folder occupy, with those in folders below.
   public static func blocks(_ folder: String) -> Int {
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+    let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? []
     return names.reduce(0) { sum, name in
       var status = stat()
-      return stat(folder + "/" + name, &status) == 0 ? sum + Int(status.st_blocks) * 512 : sum
+      return lstat(folder + "/" + name, &status) == 0 ? sum + Int(status.st_blocks) * 512 : sum
     }
   }
 
-  private static func anonymous(_ pid: pid_t) -> Int {
-    let text = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
-    for line in text.split(separator: "\n") where line.hasPrefix("RssAnon:") {
+  private static func anonymous(_ pid: pid_t) -> Int { bytes("RssAnon", in: "/proc/\(pid)/status") }
+
+  /// What a file of /proc says in kB behind a name, in bytes; 0 where it says nothing.
+  public static func bytes(_ name: String, in file: String) -> Int {
+    let text = (try? String(contentsOfFile: file, encoding: .utf8)) ?? ""
+    for line in text.split(separator: "\n") where line.hasPrefix(name + ":") {
       return (line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * 1024
     }
     return 0

@@ -5,8 +5,8 @@ import TestSupport
 /// as it does on a busy machine, does not count what that has used: so it is looked at.
 final class ProcessorWatch: Sendable {
   private struct State {
-    /// Seconds, by process.
-    var seen: [pid_t: Double] = [:]
+    /// By process.
+    var seen: [pid_t: Duration] = [:]
     var hasEnded = false
   }
 
@@ -22,11 +22,12 @@ final class ProcessorWatch: Sendable {
       while !family.isEmpty {
         if process.isRunning { family.formUnion(StandbyMemory.family(of: process.pid)) }
         for pid in family {
-          guard let time = Self.processorTime(pid) else {
+          // One that only waits to be reaped has been seen.
+          guard let now = ChildProcess.look(at: pid), !now.isZombie else {
             family.remove(pid)
             continue
           }
-          state.update { $0.seen[pid] = time }
+          state.update { $0.seen[pid] = now.processorTime }
         }
         Thread.sleep(forTimeInterval: 0.01)
       }
@@ -38,20 +39,6 @@ final class ProcessorWatch: Sendable {
   func end() -> Duration {
     _ = state.wait(.seconds(10)) { $0.hasEnded ? true : nil }
     // What it has waited for counts as its own, and then all of it does.
-    return max(
-      process.processorTime, .seconds(state.read { $0.seen.values.reduce(0, +) }))
-  }
-
-  /// Seconds; nil for one that is gone, or that only waits to be reaped.
-  private static func processorTime(_ pid: pid_t) -> Double? {
-    guard let text = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),
-      let close = text.lastIndex(of: ")")
-    else { return nil }
-    // proc(5): after the command in parentheses the state; utime and stime are the 12th and 13th
-    // word, in clock ticks.
-    let words = text[close...].split(separator: " ").dropFirst()
-    guard let state = words.first, state != "Z", words.count > 12 else { return nil }
-    let ticks = words.dropFirst(11).prefix(2).compactMap { Double($0) }.reduce(0, +)
-    return ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+    return max(process.processorTime, state.read { $0.seen.values.reduce(.zero, +) })
   }
 }

@@ -44,7 +44,7 @@ final class StandbyMemory: Sendable {
   static func amount(_ pid: pid_t, folder: String?) -> Amount {
     Amount(
       anonymous: family(of: pid).reduce(0) { $0 + anonymous($1) },
-      files: folder.map(blocks) ?? 0)
+      files: folder.map(MemorySampler.blocks) ?? 0)
   }
 
   /// A process and all that descend from it.
@@ -59,18 +59,6 @@ final class StandbyMemory: Sendable {
 
   /// Its share of what forks have in common, so that the sum over processes is true.
   private static func anonymous(_ pid: pid_t) -> Int {
-    let text = (try? String(contentsOfFile: "/proc/\(pid)/smaps_rollup", encoding: .utf8)) ?? ""
-    for line in text.split(separator: "\n") where line.hasPrefix("Pss_Anon:") {
-      return (line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * 1024
-    }
-    return 0
-  }
-
-  private static func blocks(_ folder: String) -> Int {
-    let names = (try? FileManager.default.subpathsOfDirectory(atPath: folder)) ?? []
-    return names.reduce(0) { sum, name in
-      var status = stat()
-      return lstat(folder + "/" + name, &status) == 0 ? sum + Int(status.st_blocks) * 512 : sum
-    }
+    MemorySampler.bytes("Pss_Anon", in: "/proc/\(pid)/smaps_rollup")
   }
 }
