@@ -9,9 +9,15 @@ public struct Introduction: Sendable {
   private static let mainMagic: [UInt8] = [0x51, 0x45, 0x56, 0x4d]
   private static let channelMagic: [UInt8] = [0x11, 0x22, 0x33, 0x44]
   private static let linkMagic = Array("MFDL".utf8)
+  private let takesControl: Bool
 
   /// For streams that keep to these limits.
-  public init(limits: StreamDecoder.Limits) { self.limits = limits }
+  ///
+  /// - Parameter takesControl: also for the connection of a `protect`, see ``ControlHello``.
+  public init(limits: StreamDecoder.Limits, takesControl: Bool = false) {
+    self.limits = limits
+    self.takesControl = takesControl
+  }
 
   /// Tells what the first bytes of a connection say.
   public func examine(_ bytes: UnsafeRawBufferPointer) -> Lobby.Verdict {
@@ -21,6 +27,7 @@ public struct Introduction: Sendable {
     }
     if Self.channelMagic.starts(with: first) { return channel(bytes) }
     if Self.linkMagic.starts(with: first) { return hello(bytes) }
+    if takesControl, ControlHello.magic.starts(with: first) { return control(bytes) }
     return .stranger(.foreign(first))
   }
 
@@ -57,6 +64,16 @@ public struct Introduction: Sendable {
       return error.code == .badMagic
         ? .stranger(.foreign(Array(bytes.prefix(4)))) : .letter(size: head.count)
     }
+  }
+
+  private func control(_ bytes: UnsafeRawBufferPointer) -> Lobby.Verdict {
+    guard bytes.count >= ControlHello.headSize else {
+      return .undecided(needs: ControlHello.headSize)
+    }
+    guard let size = ControlHello.size(bytes) else {
+      return .stranger(.broken("its message is longer than \(ControlHello.maxMessage) bytes"))
+    }
+    return .letter(size: size)
   }
 
   private func channel(_ bytes: UnsafeRawBufferPointer) -> Lobby.Verdict {

@@ -1,0 +1,72 @@
+import Migration
+import Synchronization
+import Transport
+import Wire
+
+/// One end of the connection between a standby and `multifd protect`. Reading belongs to one
+/// thread; anybody may send.
+final class ControlLine: Sendable {
+  /// Seconds between signs of life, in both directions.
+  static let beat = 0.5
+  /// The longest line: more is nobody's message.
+  private static let longest = 1 << 16
+
+  private let socket: Socket
+  private let writing = Mutex(())
+
+  /// Over a connection on which the hello has been said.
+  init(_ socket: Socket) { self.socket = socket }
+
+  /// Says hello, as whoever connects does.
+  convenience init(greeting socket: Socket) throws(TransportError) {
+    self.init(socket)
+    var message = ControlMessage()
+    message.version = 1
+    try socket.write(ControlHello.encode(message.line))
+  }
+
+  /// Sends a message whole, or throws: then the connection is of no use any more.
+  func send(_ message: ControlMessage) throws(TransportError) {
+    let line = message.line
+    let result = writing.withLock { _ in
+      Result { () throws(TransportError) in try socket.write(line) }
+    }
+    try result.get()
+  }
+
+  /// Hands over messages as they come, until the other side closes.
+  ///
+  /// - Parameter body: gets each; false ends it.
+  /// - Throws: when the other side is silent for longer than the connection's time limit, or says
+  ///   what is no message.
+  func receive(_ body: (ControlMessage) throws -> Bool) throws {
+    var input = InputBuffer(socket, capacity: 1 << 12)
+    while true {
+      var seen = 0
+      while true {
+        let bytes = input.bytes
+        if let end = bytes[seen...].firstIndex(of: UInt8(ascii: "\n")) {
+          guard let message = ControlMessage(bytes[..<end]) else {
+            throw Failure(.corrupt, "control", "\(socket.peer) says what is no message")
+          }
+          input.consume(end + 1)
+          guard try body(message) else { return }
+          break
+        }
+        seen = bytes.count
+        guard seen < Self.longest else {
+          throw Failure(.corrupt, "control", "\(socket.peer) says no end of a line")
+        }
+        guard try input.require(seen + 1, idle: false) else {
+          guard seen == 0 else {
+            throw Failure(.corrupt, "control", "\(socket.peer) closed inside a line")
+          }
+          return
+        }
+      }
+    }
+  }
+
+  /// Ends it, from any thread.
+  func cut() { socket.cut() }
+}
