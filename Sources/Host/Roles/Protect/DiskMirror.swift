@@ -7,6 +7,13 @@ import Transport
 /// One job does all of it: the first copy, the writes, the alarm (it stops when the standby's side
 /// fails, and the guest goes on), and the list of blocks that are behind, so that it can be gone on
 /// with.
+///
+///     device — filter (mf-on-NAME) — the guest's disk
+///                  | job mf-NAME
+///              quorum of one (mf-NAME) — NBD (mf-1-NAME, mf-2-NAME …)
+///
+/// The quorum is there so that a connection can be changed for another without ending the job: one
+/// that was cut by a yank makes no other for ever, and the standby may be elsewhere next time.
 struct DiskMirror {
   /// How far it is.
   struct Progress: Equatable {
@@ -44,13 +51,12 @@ struct DiskMirror {
   func start(_ monitor: some GuestMonitor, server: Endpoint, within seconds: Double)
     throws(MonitorError)
   {
-    try monitor.execute(
-      "blockdev-add",
-      [
-        "driver": "nbd", "node-name": target, "export": .string(disk.name),
-        "server": Self.address(server),
-      ], within: seconds)
+    let leg = try connect(monitor, server, within: seconds)
     do {
+      try monitor.execute(
+        "blockdev-add",
+        ["driver": "quorum", "node-name": target, "children": [leg], "vote-threshold": 1],
+        within: seconds)
       try monitor.execute(
         "blockdev-mirror",
         [
@@ -59,53 +65,97 @@ struct DiskMirror {
           "filter-node-name": .string(ProtectNames.filter(disk.name)),
         ], within: seconds)
     } catch {
-      _ = try? monitor.execute("blockdev-del", ["node-name": target], within: seconds)
+      for node in [target, leg] {
+        _ = try? monitor.execute("blockdev-del", ["node-name": node], within: seconds)
+      }
       throw error
     }
   }
 
-  /// Whether its job goes to that server.
-  func leads(to server: Endpoint, _ nodes: QMPValue) -> Bool {
-    let node = nodes.elements.first { $0["node-name"] == target }
-    guard let file = node?["file"].string else { return false }
-    switch server {
-    case .tcp(let host, let port):
-      let host = host.contains(":") ? "[\(host)]" : host
-      return file == "nbd://\(host):\(port)/\(disk.name)"
-    case .unix(let path): return file.hasPrefix("nbd+unix:") && file.hasSuffix("socket=\(path)")
-    case .fd: return false
+  /// Goes on, over a new connection, with a job that is there: what the standby lacks is what the
+  /// job remembers.
+  func resume(_ monitor: some GuestMonitor, server: Endpoint, within seconds: Double)
+    throws(MonitorError)
+  {
+    let leg = try connect(monitor, server, within: seconds)
+    let nodes = try Self.nodes(monitor, within: seconds)
+    try monitor.execute("x-blockdev-change", ["parent": target, "node": leg], within: seconds)
+    for old in nodes.first(where: { $0["node-name"] == target })?["children"].elements ?? [] {
+      try monitor.execute(
+        "x-blockdev-change", ["parent": target, "child": old["child"]], within: seconds)
+      try monitor.execute("blockdev-del", ["node-name": old["node-name"]], within: seconds)
     }
-  }
-
-  /// Has a job that has failed go on. Whether it can shows in its ``progress(_:)``.
-  ///
-  /// QEMU's NBD client makes its next connection when it is asked for something, and a job that
-  /// stands still asks for nothing.
-  func resume(_ monitor: some GuestMonitor, within seconds: Double) throws(MonitorError) {
-    let name = ProtectNames.target(disk.name)
-    _ = try monitor.human("qemu-io \(name) flush", within: seconds)
     do { try monitor.execute("block-job-resume", ["device": job], within: seconds) } catch
       where error.kind == .refused
     {
-      // Nobody has stopped it: it has not noticed.
+      // Nobody has stopped it.
     }
+  }
+
+  /// Makes a connection to the standby's disk: a block node, whose name is the result.
+  private func connect(
+    _ monitor: some GuestMonitor, _ server: Endpoint, within seconds: Double
+  ) throws(MonitorError) -> QMPValue {
+    let taken = Set(try Self.nodes(monitor, within: seconds).compactMap(\.["node-name"].string))
+    let number = (1...).first { !taken.contains(ProtectNames.leg(disk.name, $0)) } ?? 1
+    let leg: QMPValue = .string(ProtectNames.leg(disk.name, number))
+    try monitor.execute(
+      "blockdev-add",
+      [
+        "driver": "nbd", "node-name": leg, "export": .string(disk.name),
+        "server": Self.address(server),
+      ], within: seconds)
+    return leg
   }
 
   /// Takes it out. What is not there need not be.
   func remove(_ monitor: some GuestMonitor, within seconds: Double) throws(MonitorError) {
+    let legs = ProtectNames.leg(disk.name)
+    try Self.remove(monitor, within: seconds) { name in
+      [job.string, target.string].contains(name) || name.wholeMatch(of: legs) != nil
+    }
+  }
+
+  /// Takes all mirrors of a protect's out, whoever has put them in.
+  static func removeAll(_ monitor: some GuestMonitor, within seconds: Double) throws(MonitorError) {
+    try remove(monitor, within: seconds) { $0.hasPrefix(ProtectNames.prefix) }
+  }
+
+  private static func remove(
+    _ monitor: some GuestMonitor, within seconds: Double, _ isMeant: (String) -> Bool
+  ) throws(MonitorError) {
     let deadline = ContinuousClock.now + .seconds(seconds)
-    do {
-      try monitor.execute("block-job-cancel", ["device": job, "force": true], within: seconds)
-    } catch  where error.kind == .refused {}
-    while progress(try monitor.execute("query-block-jobs", within: seconds)) != nil {
+    func jobs() throws(MonitorError) -> [String] {
+      try monitor.execute("query-block-jobs", within: seconds).elements
+        .compactMap(\.["device"].string).filter(isMeant)
+    }
+    for job in try jobs() {
+      do {
+        try monitor.execute(
+          "block-job-cancel", ["device": .string(job), "force": true], within: seconds)
+      } catch  where error.kind == .refused {
+        // It is ending.
+      }
+    }
+    while let job = try jobs().first {
       guard ContinuousClock.now < deadline else {
-        throw MonitorError(.silent, "the job \(job.string ?? "") does not end")
+        throw MonitorError(.silent, "the job \(job) does not end")
       }
       Pause.short()
     }
-    do { try monitor.execute("blockdev-del", ["node-name": target], within: seconds) } catch
-      where error.kind == .refused
-    {}
+    // Those above others first.
+    let ours = try nodes(monitor, within: seconds).filter { isMeant($0["node-name"].string ?? "") }
+    for node in ours.filter({ $0["drv"] == "quorum" }) + ours.filter({ $0["drv"] == "nbd" }) {
+      do {
+        try monitor.execute("blockdev-del", ["node-name": node["node-name"]], within: seconds)
+      } catch  where error.kind == .refused {}
+    }
+  }
+
+  private static func nodes(
+    _ monitor: some GuestMonitor, within seconds: Double
+  ) throws(MonitorError) -> [QMPValue] {
+    try monitor.execute("query-named-block-nodes", ["flat": true], within: seconds).elements
   }
 
   private static func address(_ server: Endpoint) -> QMPValue {

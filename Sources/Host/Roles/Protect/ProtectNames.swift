@@ -1,3 +1,5 @@
+import RegexBuilder
+
 /// What a `protect` calls what it puts into a QEMU, so that the next one knows it again.
 package enum ProtectNames {
   /// All of it begins with this.
@@ -5,8 +7,21 @@ package enum ProtectNames {
 
   /// The mirror's job.
   package static func job(_ disk: String) -> String { prefix + fitting(disk, 64) }
-  /// The block node that is the standby's disk: QEMU allows 31 bytes.
+  /// The block node that the mirror writes to: QEMU allows 31 bytes.
   package static func target(_ disk: String) -> String { prefix + fitting(disk, 25) }
+  /// The block node that is a connection to the standby's disk.
+  package static func leg(_ disk: String, _ number: Int) -> String {
+    "\(prefix)\(number)-\(fitting(disk, 22))"
+  }
+  /// Those of a disk.
+  static func leg(_ disk: String) -> Regex<Substring> {
+    Regex {
+      prefix
+      OneOrMore(.digit)
+      "-"
+      fitting(disk, 22)
+    }
+  }
   /// The block node that sees the guest's writes.
   package static func filter(_ disk: String) -> String { prefix + "on-" + fitting(disk, 25) }
 

@@ -30,6 +30,9 @@ final class ProtectState: Sendable {
     /// Since when the guest stands still.
     var stopped: ContinuousClock.Instant?
     var line: ProtectLine
+    /// Since when the guest has been alone, in seconds since 1970; nil while it is not.
+    var alone: Double?
+    var lastReason: String?
   }
 
   private let value: Monitor<Value>
@@ -130,6 +133,27 @@ final class ProtectState: Sendable {
 
   /// Changes what is shown.
   func show(_ body: (inout ProtectLine) -> Void) { value.update { body(&$0.line) } }
+
+  /// The guest is protected.
+  func protect() {
+    value.update { value in
+      value.alone = nil
+      value.line.enter(.protected)
+    }
+  }
+
+  /// The guest is alone, or still is.
+  ///
+  /// - Returns: since when, and whether the reason is another one than was shown last.
+  func lose(_ reason: String) -> (since: Double, isNew: Bool) {
+    value.update { value in
+      let isNew = value.lastReason != reason || value.alone == nil
+      value.line.enter(.unprotected, reason: reason)
+      let since = value.alone ?? value.line.since
+      (value.alone, value.line.since, value.lastReason) = (since, since, reason)
+      return (since, isNew)
+    }
+  }
 
   /// What is shown.
   var line: ProtectLine { value.read { $0.line } }

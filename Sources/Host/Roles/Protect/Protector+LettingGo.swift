@@ -25,7 +25,7 @@ extension Protector {
     do {
       try packets.takeOut(monitor, within: options.silence)
       guard !keepsMirrors else { return }
-      try takeMirrorsOut()
+      try DiskMirror.removeAll(monitor, within: 10)
     } catch { throw ProtectEnd(error) }
     try restoreSettings()
   }
@@ -85,10 +85,6 @@ extension Protector {
       ["colo", "finish-migrate", "postmigrate"].contains(status["status"].string)
     else { return }
     try monitor.execute("cont", within: seconds)
-  }
-
-  private func takeMirrorsOut() throws(MonitorError) {
-    for disk in assessment.disks { try DiskMirror(disk).remove(monitor, within: 10) }
   }
 
   /// An ordinary migration of this guest must not become COLO.

@@ -29,7 +29,7 @@ extension Protector {
     state.watchMigration()
     try awaitCOLO()
     packets.hold()
-    state.show { $0.enter(.protected) }
+    state.protect()
     log("protected by \(options.standby)")
     try watch(control)
   }
@@ -132,7 +132,9 @@ extension Protector {
       // The connection of a standby that was away is made anew, and not always at once.
       resumed = .now
       for (mirror, progress) in zip(mirrors, all) where progress.hasFailed {
-        do { try mirror.resume(monitor, within: silence) } catch { throw ProtectEnd(error) }
+        do { try mirror.resume(monitor, server: server, within: silence) } catch {
+          throw ProtectEnd(error)
+        }
       }
     }
     let names = mirrors.map(\.disk.name)
@@ -155,14 +157,13 @@ extension Protector {
     let theirs = status.disks.first { $0.name == mirror.disk.name }
     let jobs = try execute("query-block-jobs")
     if let progress = mirror.progress(jobs) {
-      let nodes = try execute("query-named-block-nodes", ["flat": true])
       let hasOthers = theirs?.state == .synced || theirs?.state == .protected
       let isGoingOn = !progress.hasFailed && theirs?.state == .syncing && (theirs?.covered ?? 0) > 0
       do {
-        if mirror.leads(to: server, nodes), hasOthers || isGoingOn {
+        if hasOthers || isGoingOn {
           if hasOthers {
             log("disk \(mirror.disk.name): copying what has changed")
-            try mirror.resume(monitor, within: silence)
+            try mirror.resume(monitor, server: server, within: silence)
           }
           return
         }

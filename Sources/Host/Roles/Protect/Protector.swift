@@ -117,21 +117,20 @@ public final class Protector: Sendable {
 
   /// The guest goes on alone.
   private func lost(_ failure: Failure) throws(Failure) {
-    let since = Date()
-    state.show { $0.enter(.unprotected, reason: failure.description) }
+    let (since, isNew) = state.lose(failure.description)
     do { try letGo(keepsMirrors: options.retries) } catch {
       switch error {
       case .ended: break  // the next attempt says so
       case .gone(let failure), .cancelled(let failure), .lost(let failure): throw failure
       }
     }
-    let why = "unprotected since \(since.formatted(.iso8601)): \(failure.description)"
+    let time = Date(timeIntervalSince1970: since).formatted(.iso8601)
+    let why = "unprotected since \(time): \(failure.description)"
     guard options.retries else {
-      var failure = failure
-      if failure.kind == .failed { failure.kind = .unreachable }
-      throw Failure(failure.kind, "protect", why, hint: failure.hint)
+      let kind = failure.kind == .failed ? .unreachable : failure.kind
+      throw Failure(kind, "protect", why, hint: failure.hint)
     }
-    log(why)
+    if isNew { log(why) }
     do throws(ProtectEnd) { try state.wait(seconds: 1) } catch {
       // Another loss is the same one; anything else ends the next attempt at once.
     }
