@@ -45,6 +45,11 @@ int clinux_unread(int fd) {
   return ioctl(fd, FIONREAD, &count) < 0 ? -1 : count;
 }
 
+int clinux_untaken(int fd) {
+  int count = 0;
+  return ioctl(fd, TIOCOUTQ, &count) < 0 ? -1 : count;
+}
+
 /* A field of TCP_INFO that begins at `offset`; -1 where this kernel has none, or this is no TCP. */
 static int64_t tcp_field(int fd, size_t offset) {
   struct tcp_info info;

@@ -31,6 +31,9 @@ int64_t clinux_seek_hole(int fd, int64_t offset);
 /* ioctl(2) FIONREAD: bytes that a socket has to read. -1 with errno. */
 int clinux_unread(int fd);
 
+/* ioctl(2) TIOCOUTQ: 0 when the peer of a UNIX socket has read all that was written. -1 with errno. */
+int clinux_untaken(int fd);
+
 /* getsockopt(2) TCP_INFO, tcpi_snd_wnd: bytes that the peer has room for. -1 where it is not told. */
 int64_t clinux_peer_window(int fd);
 
