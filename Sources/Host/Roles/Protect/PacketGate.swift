@@ -1,8 +1,12 @@
+import Migration
+
 /// What holds a guest's packets until the checkpoint that knows of them: at the primary's side, one
 /// for all netdevs. From any thread.
 protocol PacketGate: Sendable {
-  /// Puts itself between the guest and its networks; packets pass at once.
-  func putIn(_ monitor: any GuestMonitor, within seconds: Double) throws(MonitorError)
+  /// Puts itself between the guest and its networks.
+  ///
+  /// - Parameter holding: packets wait at once; else they pass until ``hold()``.
+  func putIn(_ monitor: any GuestMonitor, holding: Bool, within seconds: Double) throws(Failure)
   /// From now on packets wait.
   func hold()
   /// What has come by now belongs to checkpoint `number`.
@@ -19,7 +23,7 @@ protocol PacketGate: Sendable {
 
 /// No packets are held.
 struct NoPackets: PacketGate {
-  func putIn(_ monitor: any GuestMonitor, within seconds: Double) throws(MonitorError) {}
+  func putIn(_ monitor: any GuestMonitor, holding: Bool, within seconds: Double) throws(Failure) {}
   func hold() {}
   func mark(_ number: Int) {}
   func release(_ number: Int) {}

@@ -39,12 +39,14 @@ public struct ProtectLine: Encodable, Sendable {
     public var released = 0
     /// Packets for which there was no room.
     public var dropped = 0
+    /// How often a checkpoint was asked for on their behalf.
+    public var asked = 0
     /// Milliseconds that they waited; nil while none has left.
     public var waitMean: Double?
     public var waitP99: Double?
 
     enum CodingKeys: String, CodingKey {
-      case id, held, bytes, released, dropped
+      case id, held, bytes, released, dropped, asked
       case waitMean = "wait-mean"
       case waitP99 = "wait-p99"
     }
@@ -59,8 +61,6 @@ public struct ProtectLine: Encodable, Sendable {
   public var since: Double
   /// The standby's last committed checkpoint; 0 before the first.
   public var checkpoint = 0
-  /// Checkpoints that packets have asked for.
-  public var asked = 0
   /// Bytes of memory that are still to be copied, and in all; nil but in precopy.
   public var remaining: Int?
   public var total: Int?

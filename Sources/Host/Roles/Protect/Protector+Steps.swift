@@ -16,19 +16,21 @@ extension Protector {
     var compared = assessment
     compared.compare(with: control.status.disks.map { ($0.name, $0.size) })
     if let refusal = compared.refusal { throw .lost(refusal) }
-    if try !takesOver(control) {
+    let takesOver = try takesOver(control)
+    if !takesOver {
       guard control.status.phase == .waiting else {
         let phase = control.status.phase.rawValue
         throw .lost(Failure(.refused, "standby", "it is \(phase), and not with this guest"))
       }
       try copyDisks(control)
-      try putPacketsIn()
+      try putPacketsIn(holding: false)
       try migrate()
     }
     state.watchDisks()
     state.watchMigration()
     try awaitCOLO()
-    packets.hold()
+    // Marks of before say nothing; those of a guest that was protected already may have come.
+    if !takesOver { packets.hold() }
     state.protect()
     log("protected by \(options.standby)")
     try watch(control)
@@ -93,12 +95,15 @@ extension Protector {
         Failure(.failed, "standby", "the guest is protected already, and this standby is \(phase)"))
     }
     log("the guest is protected already: taking over")
-    try putPacketsIn()
+    try putPacketsIn(holding: true)
     return true
   }
 
-  private func putPacketsIn() throws(ProtectEnd) {
-    do { try packets.putIn(monitor, within: silence) } catch { throw ProtectEnd(error) }
+  private func putPacketsIn(holding: Bool) throws(ProtectEnd) {
+    do { try packets.putIn(monitor, holding: holding, within: silence) } catch {
+      try state.check()
+      throw .lost(error)
+    }
   }
 
   // MARK: Disks

@@ -1,4 +1,6 @@
+import Glibc
 import Migration
+import System
 
 extension Protector {
   /// Watches a guest that is protected, until it is not.
@@ -40,11 +42,27 @@ extension Protector {
     }
   }
 
-  /// Has QEMU take a checkpoint now: it looks at its delay anew when that is set, to whatever.
-  func askForCheckpoint() {
-    state.show { $0.asked += 1 }
-    let delay = Int64(options.checkpoint.longest)
-    _ = try? monitor.execute(
-      "migrate-set-parameters", ["x-checkpoint-delay": .integer(delay)], within: options.silence)
+  /// Has QEMU take a checkpoint whenever packets wait, until the process ends: it looks at its delay
+  /// anew when that is set, to whatever. Its answer may take as long as a checkpoint under way.
+  func askForCheckpoints() {
+    let delay: QMPValue = ["x-checkpoint-delay": .integer(Int64(options.checkpoint.longest))]
+    while true {
+      let isWanted = wishes.take(seconds: nil) { wish -> Bool? in
+        guard wish != .none else { return nil }
+        defer { if wish == .checkpoint { wish = .none } }
+        return wish == .checkpoint
+      }
+      guard isWanted == true else { return }
+      _ = try? monitor.execute("migrate-set-parameters", delay, within: options.silence)
+      usleep(UInt32(options.checkpoint.shortest) * 1000)
+    }
   }
+}
+
+/// What the packets want of QEMU.
+enum CheckpointWish {
+  case none
+  case checkpoint
+  /// There will be no more.
+  case end
 }

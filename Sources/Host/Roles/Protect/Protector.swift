@@ -29,6 +29,7 @@ public final class Protector: Sendable {
   let packets: any PacketGate
   /// What the migration's settings were.
   let before: GuestFacts
+  let wishes = Monitor(CheckpointWish.none)
   private let threads = ThreadGroup()
   private let isDone = Monitor(false)
 
@@ -63,7 +64,14 @@ public final class Protector: Sendable {
     do { before = try GuestFacts(asking: monitor, within: silence) } catch { throw error.failure }
     assessment = Assessment(before, options)
     state = ProtectState(ProtectLine(assessment.disks))
-    packets = NoPackets()
+    packets =
+      assessment.nets.isEmpty
+      ? NoPackets()
+      : HeldPackets(assessment.nets, linger: options.linger / 1000) { [wishes] in
+        wishes.update { if $0 == .none { $0 = .checkpoint } }
+      } onFailure: { [state] failure in
+        state.end(.lost(failure))
+      }
     early.withLock { $0 = state }
   }
 
@@ -97,9 +105,11 @@ public final class Protector: Sendable {
           onLine(state.line)
         }
       }
+      try threads.start("checkpoints") { [self] in askForCheckpoints() }
     } catch { throw Failure(error, at: "protect") }
     defer {
       isDone.update { $0 = true }
+      wishes.update { $0 = .end }
       threads.joinAll()
     }
     while true {

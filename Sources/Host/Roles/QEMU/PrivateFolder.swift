@@ -4,7 +4,7 @@ import System
 
 /// A folder for a QEMU's sockets, removed with all that is in it when this value goes away: short,
 /// for the sake of UNIX sockets; private, for the sake of the monitor.
-final class PrivateFolder {
+final class PrivateFolder: Sendable {
   /// Its path.
   let path: String
 

@@ -25,6 +25,12 @@ package enum QMPValue: Sendable, Equatable {
     self = value
   }
 
+  /// A value of Foundation's JSON; null where it is none.
+  package init(_ object: Any) {
+    let data = try? JSONSerialization.data(withJSONObject: object, options: .fragmentsAllowed)
+    self = data.flatMap { QMPValue(parsing: $0) } ?? .null
+  }
+
   /// The member `key`; null where there is none.
   package subscript(key: String) -> QMPValue {
     if case .object(let members) = self { members[key] ?? .null } else { .null }
