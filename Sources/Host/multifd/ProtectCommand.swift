@@ -111,6 +111,7 @@ struct ProtectCommand: ParsableCommand {
   }
 
   func run() throws {
+    if !dryRun { try Keeper.start() }
     Signals.block()
     let protector = try Protector(try makeOptions(), log: Console.note)
     Signals.watch { kind, why in protector.cancel(kind, why) }

@@ -118,11 +118,24 @@ public final class Protector: Sendable {
       } catch {
         switch error {
         case .ended(let reason): return reason
-        case .gone(let failure), .cancelled(let failure): throw failure
+        case .gone(let failure): throw failure
+        case .cancelled(let failure):
+          leavePackets()
+          throw failure
         case .lost(let failure): try lost(failure)
         }
       }
     }
+  }
+
+  /// All else stays as it is, but a holder that is gone would keep the guest's packets for ever.
+  private func leavePackets() {
+    guard !assessment.nets.isEmpty else { return }
+    packets.letThrough()
+    do {
+      try packets.takeOut(monitor, within: options.silence)
+      log("packets leave at once until another protect takes over")
+    } catch { log("filters are left: \(error)") }
   }
 
   /// The guest goes on alone.
