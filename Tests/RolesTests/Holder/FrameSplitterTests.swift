@@ -3,7 +3,7 @@ import Roles
 import TestSupport
 import Testing
 
-/// Whatever QEMU's bytes are cut into, the frames come out that went in; what are no frames ends it.
+/// However QEMU's bytes are cut, the frames come out that went in; what is no frame ends it.
 @Suite("Frames of a redirector")
 struct FrameSplitterTests {
   @Test("Cut at every byte, and into single bytes")

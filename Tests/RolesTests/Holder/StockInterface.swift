@@ -2,8 +2,8 @@ import Foundation
 import Roles
 import TestSupport
 
-/// A stock QEMU with an interface whose network is a socket of ours. No guest is needed: QEMU itself
-/// sends announcements in its name, and filters take them for the guest's.
+/// A stock QEMU with an interface whose network is a socket of ours. No guest is needed: QEMU sends
+/// announcements in its name, and filters take them for the guest's.
 final class StockInterface {
   /// Its monitor.
   let qmp: QMPClient
