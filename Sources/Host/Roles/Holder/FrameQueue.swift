@@ -78,9 +78,10 @@ package struct FrameQueue: Sendable {
 
   /// Notes that all that is here belongs to a checkpoint. Numbers rise; an older one says nothing.
   package mutating func mark(_ number: Int, at now: ContinuousClock.Instant) {
+    guard number > marks.last?.number ?? .min else { return }
     (lastMark, unmarkedSince) = (now, nil)
-    guard number > marks.last?.number ?? .min, next > marks.last?.place ?? waiting else { return }
-    marks.append((number, next))
+    // What is said twice of a place is said by the first.
+    if next > marks.last?.place ?? waiting { marks.append((number, next)) }
   }
 
   /// Lets go of what was here at this mark, and at all before it.

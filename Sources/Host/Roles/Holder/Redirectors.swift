@@ -102,8 +102,8 @@ public struct Redirectors: Sendable {
   private func path(_ end: String) -> String { "\(folder)/packets-\(number)-\(end)" }
 
   private func filter(_ end: String, _ device: String, _ chardev: String) -> Command {
-    // With vnet_hdr_support every netdev works, those without virtio-net headers too; a tap does
-    // not without it.
+    // With vnet_hdr_support a packet says how long its virtio-net header is, and netdevs with
+    // headers and without look the same.
     Command(
       "object-add",
       [
