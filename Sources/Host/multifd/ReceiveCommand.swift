@@ -122,7 +122,7 @@ struct ReceiveCommand: ParsableCommand {
   private func protect(_ options: ReceiveOptions, _ worker: Worker) -> WorkerEnd {
     work(options, worker) { (receiver, line, end) throws(Failure) in
       let outcome = try receiver.runStandby(
-        standby.options,
+        try standby.options(),
         onListening: { Console.note("listening on \($0)") }, onProgress: line.show,
         onReady: {
           line.finish()

@@ -21,6 +21,9 @@ int clinux_fallocate(int fd, int64_t offset, int64_t length);
 /* fallocate(2) with FALLOC_FL_PUNCH_HOLE: the range's memory is given back and reads as zeroes. */
 int clinux_punch_hole(int fd, int64_t offset, int64_t length);
 
+/* sync_file_range(2): the kernel begins to write out what it has of a file, and nobody waits for it. */
+void clinux_start_writing(int fd);
+
 /* ioctl_ficlone(2): `to` has what `from` has, and they share it until one is written. 0, or -1 with errno. */
 int clinux_clone(int to, int from);
 
