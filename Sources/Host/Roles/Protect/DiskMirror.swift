@@ -74,13 +74,18 @@ struct DiskMirror {
 
   /// Goes on, over a new connection, with a job that is there: what the standby lacks is what the
   /// job remembers.
+  ///
+  /// - Returns: false where the standby takes no other connection while it has the one of before.
   func resume(_ monitor: some GuestMonitor, server: Endpoint, within seconds: Double)
-    throws(MonitorError)
+    throws(MonitorError) -> Bool
   {
-    let leg = try connect(monitor, server, within: seconds)
+    let leg: QMPValue
+    do { leg = try connect(monitor, server, within: seconds) } catch  where error.kind == .refused {
+      return false
+    }
     let nodes = try Self.nodes(monitor, within: seconds)
     try monitor.execute("x-blockdev-change", ["parent": target, "node": leg], within: seconds)
-    for old in nodes.first(where: { $0["node-name"] == target })?["children"].elements ?? [] {
+    for old in legs(nodes) {
       try monitor.execute(
         "x-blockdev-change", ["parent": target, "child": old["child"]], within: seconds)
       try monitor.execute("blockdev-del", ["node-name": old["node-name"]], within: seconds)
@@ -90,6 +95,41 @@ struct DiskMirror {
     {
       // Nobody has stopped it.
     }
+    return true
+  }
+
+  /// Cuts its connection, so that the standby takes another.
+  func cut(_ monitor: some GuestMonitor, within seconds: Double) throws(MonitorError) {
+    let instances = legs(try Self.nodes(monitor, within: seconds)).map { leg -> QMPValue in
+      ["type": "block-node", "node-name": leg["node-name"]]
+    }
+    do { try monitor.execute("yank", ["instances": .array(instances)], within: seconds) } catch
+      where error.kind == .refused
+    {
+      // It is cut.
+    }
+  }
+
+  /// Whether its job was begun for that server: what it remembers is of no use to another.
+  func leads(to server: Endpoint, _ monitor: some GuestMonitor, within seconds: Double)
+    throws(MonitorError) -> Bool
+  {
+    let nodes = try Self.nodes(monitor, within: seconds)
+    let files = legs(nodes).map { leg in
+      nodes.first { $0["node-name"] == leg["node-name"] }?["file"].string ?? ""
+    }
+    let mark =
+      switch server {
+      case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+      case .unix(let path): "socket=\(path)"
+      case .fd: ""
+      }
+    return !files.isEmpty && files.allSatisfy { $0.hasPrefix("nbd") && $0.contains(mark) }
+  }
+
+  /// The quorum's children, as it tells them.
+  private func legs(_ nodes: [QMPValue]) -> [QMPValue] {
+    nodes.first { $0["node-name"] == target }?["children"].elements ?? []
   }
 
   /// Makes a connection to the standby's disk: a block node, whose name is the result.

@@ -134,13 +134,13 @@ extension Protector {
       guard all.contains(where: \.hasFailed), resumed.duration(to: .now) > .seconds(1) else {
         continue
       }
-      // The connection of a standby that was away is made anew, and not always at once.
       resumed = .now
-      for (mirror, progress) in zip(mirrors, all) where progress.hasFailed {
-        do { try mirror.resume(monitor, server: server, within: silence) } catch {
-          throw ProtectEnd(error)
+      do throws(MonitorError) {
+        for (mirror, progress) in zip(mirrors, all) where progress.hasFailed {
+          guard try !mirror.resume(monitor, server: server, within: silence) else { continue }
+          try mirror.cut(monitor, within: silence)
         }
-      }
+      } catch { throw ProtectEnd(error) }
     }
     let names = mirrors.map(\.disk.name)
     control.sendSynced(names)
@@ -163,12 +163,12 @@ extension Protector {
     let jobs = try execute("query-block-jobs")
     if let progress = mirror.progress(jobs) {
       let hasOthers = theirs?.state == .synced || theirs?.state == .protected
-      let isGoingOn = !progress.hasFailed && theirs?.state == .syncing && (theirs?.covered ?? 0) > 0
+      // Of a first copy that goes on.
+      let isGoingOn = !progress.hasFailed && (theirs?.covered ?? 0) > 0
       do {
-        if hasOthers || isGoingOn {
-          if hasOthers {
+        if hasOthers || isGoingOn, try mirror.leads(to: server, monitor, within: silence) {
+          if hasOthers, try mirror.resume(monitor, server: server, within: silence) {
             log("disk \(mirror.disk.name): copying what has changed")
-            try mirror.resume(monitor, server: server, within: silence)
           }
           return
         }
