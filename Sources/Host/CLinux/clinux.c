@@ -223,3 +223,10 @@ int64_t clinux_file_system(int fd, int64_t *block) {
   *block = answer.f_bsize;
   return answer.f_type;
 }
+
+int64_t clinux_peer_user(int fd) {
+  struct ucred peer;
+  socklen_t size = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid == 0) return -1;
+  return peer.uid;
+}

@@ -66,6 +66,11 @@ struct ProtectCommand: ParsableCommand {
   @Option(help: "Milliseconds that a packet waits before a checkpoint is asked for.")
   var linger: Double = 2
 
+  @Option(
+    help: ArgumentHelp(
+      "Where QEMU may make sockets for packets; in a folder of its user's own.", valueName: "dir"))
+  var sockets = "/tmp"
+
   @Option(help: "Number of multifd channels; 0: a plain stream.")
   var channels = 0
 
@@ -84,6 +89,9 @@ struct ProtectCommand: ParsableCommand {
   @Flag(help: "Only say what can be protected and what cannot; change nothing.")
   var dryRun = false
 
+  @Flag(help: "End the guest's protection: the standby is told, so that it revives nobody.")
+  var stop = false
+
   @Flag(help: "Lines of JSON instead of text.")
   var json = false
 
@@ -91,6 +99,7 @@ struct ProtectCommand: ParsableCommand {
     guard (0...255).contains(channels) else {
       throw ValidationError("--channels must be 0 to 255")
     }
+    guard !dryRun || !stop else { throw ValidationError("--dry-run or --stop: one of them") }
     guard compression == nil || channels > 0 else {
       throw ValidationError("--compression needs --channels")
     }
@@ -111,12 +120,17 @@ struct ProtectCommand: ParsableCommand {
   }
 
   func run() throws {
-    if !dryRun { try Keeper.start() }
+    if !dryRun, !stop { try Keeper.start() }
     Signals.block()
     let protector = try Protector(try makeOptions(), log: Console.note)
     Signals.watch { kind, why in protector.cancel(kind, why) }
     guard !dryRun else { return try look(protector) }
-    for finding in protector.assessment.findings where finding.verdict == .unprotected {
+    guard !stop else {
+      try protector.stop()
+      return Console.note("the guest is not protected any more")
+    }
+    for finding in protector.assessment.findings
+    where finding.verdict == .unprotected || finding.verdict == .impossible {
       Console.note("\(finding)")
     }
     let reason = try protector.run { [json] line in
@@ -163,6 +177,7 @@ struct ProtectCommand: ParsableCommand {
         options.checkpoint = CheckpointInterval(shortest: 5, longest: 10_000)
       }
       options.linger = linger
+      options.sockets = sockets
       options.channels = channels
       options.compression = compression
       options.maxBandwidth = maxBandwidth.map { Int(clamping: $0.bytes) }

@@ -11,6 +11,7 @@ struct RecordedMonitor: GuestMonitor {
   var instead: [String: QMPValue] = [:]
   let tellsEvents = false
   let takesOutOfBand = false
+  let user: UInt32? = nil
 
   init(_ name: String) throws {
     let file = Fixtures.folder.appending(path: "qmp/\(name).jsonl")

@@ -97,6 +97,9 @@ int clinux_tell_mapping(const void *start, clinux_mapping *told);
 /* fstatfs(2): f_type, and f_bsize in `block`. -1 with errno. */
 int64_t clinux_file_system(int fd, int64_t *block);
 
+/* The user whose process is at the other end of a UNIX socket; -1 where there is none. */
+int64_t clinux_peer_user(int fd);
+
 /* ---- a worker process: lastwords.c ---- */
 
 /* fork(2). The child ends when the thread that called this does. Call it before there is a second thread. */

@@ -16,6 +16,12 @@ package struct GuestFacts: Sendable, Equatable {
     /// The netdev that it is joined to; empty for none.
     package var netdev: String
 
+    /// A device with all that is looked at.
+    package init(path: String, type: String, bus: String, hasIOThread: Bool, netdev: String) {
+      (self.path, self.type, self.bus) = (path, type, bus)
+      (self.hasIOThread, self.netdev) = (hasIOThread, netdev)
+    }
+
     /// As people call it: its id, or its type where it has none.
     package var name: String {
       let last = path.split(separator: "/").last.map(String.init) ?? path

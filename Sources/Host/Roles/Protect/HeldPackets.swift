@@ -20,20 +20,23 @@ final class HeldPackets: PacketGate {
 
   private let ids: [String]
   private let linger: Double
+  private let sockets: String
   private let onWaiting: @Sendable () -> Void
   private let onFailure: @Sendable (Failure) -> Void
   private let state = Mutex(State())
 
   /// - Parameters:
   ///   - nets: the netdevs' ids.
+  ///   - sockets: a folder in which QEMU can make sockets.
   ///   - linger: seconds that a packet waits before `onWaiting` is called.
   ///   - onWaiting: asks for a checkpoint; returns at once.
   ///   - onFailure: packets get nowhere any more, for this reason.
   init(
-    _ nets: [String], linger: Double, onWaiting: @escaping @Sendable () -> Void,
+    _ nets: [String], sockets: String, linger: Double, onWaiting: @escaping @Sendable () -> Void,
     onFailure: @escaping @Sendable (Failure) -> Void
   ) {
     ids = nets
+    self.sockets = sockets
     self.linger = linger
     self.onWaiting = onWaiting
     self.onFailure = onFailure
@@ -45,7 +48,7 @@ final class HeldPackets: PacketGate {
     do {
       let (objects, chardevs) = try Self.names(monitor, within: seconds)
       let first = Redirectors.nextNumber(objects + chardevs)
-      let folder = try PrivateFolder()
+      let folder = try PrivateFolder(in: sockets, for: monitor.user)
       var numbers: Set<Int> = []
       for (index, id) in ids.enumerated() {
         let pair = Redirectors(net: id, number: first + index, folder: folder.path)

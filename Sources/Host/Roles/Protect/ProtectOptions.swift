@@ -60,6 +60,8 @@ public struct ProtectOptions: Sendable {
   public var checkpoint = CheckpointInterval(shortest: 5, longest: 200)
   /// Milliseconds that a packet waits before a checkpoint is asked for.
   public var linger = 2.0
+  /// A folder in which QEMU can make sockets for packets.
+  public var sockets = "/tmp"
   /// multifd channels; 0: none.
   public var channels = 0
   /// `multifd-compression`; nil: none.

@@ -13,6 +13,14 @@ enum ProtectEnd: Error {
   /// The operator wants it: all stays as it is.
   case cancelled(Failure)
 
+  /// For a role's end.
+  var failure: Failure {
+    switch self {
+    case .lost(let failure), .gone(let failure), .cancelled(let failure): failure
+    case .ended(let reason): .gone("guest", "it has ended by itself (\(reason))")
+    }
+  }
+
   /// What an answer that did not come, or was a no, means.
   init(_ error: MonitorError) {
     self = error.kind == .closed ? .gone(error.failure) : .lost(error.failure)
@@ -50,6 +58,13 @@ final class ProtectState: Sendable {
   /// Throws the end that has come, if any.
   func check() throws(ProtectEnd) {
     if let end = value.read({ $0.end }) { throw end }
+  }
+
+  /// Throws an end after which nothing more is to be tried.
+  func checkFinal() throws(ProtectEnd) {
+    guard let end = value.read({ $0.end }) else { return }
+    if case .lost = end { return }
+    throw end
   }
 
   /// The first end counts, but for one that is stronger than a loss.

@@ -1,6 +1,9 @@
 import Migration
 
 extension Protector {
+  /// Seconds that a QEMU may say nothing while it is freed; then there is no help.
+  private static let longest = 60.0
+
   /// Lets the guest go on alone: frees what hangs, ends COLO, lets packets through, takes filters
   /// and mirrors out.
   ///
@@ -9,16 +12,18 @@ extension Protector {
     state.watchNothing()
     packets.letThrough()
     yank()
-    var tries = 0
+    let deadline = ContinuousClock.now + .seconds(Self.longest)
+    var isTold = false
     while true {
       do throws(MonitorError) {
         try endMigration()
         break
       } catch {
         // What the yank has freed takes a moment to go on.
-        guard error.kind == .silent else { throw ProtectEnd(error) }
-        tries += 1
-        if tries == 1 { log("QEMU does not answer: the guest may stand still") }
+        guard error.kind == .silent, .now < deadline else { throw ProtectEnd(error) }
+        if !isTold { log("QEMU does not answer: the guest may stand still") }
+        isTold = true
+        try state.checkFinal()
         yank()
       }
     }

@@ -72,10 +72,16 @@ extension Protector {
   /// Runs a command of the attempt.
   @discardableResult
   func execute(_ command: String, _ arguments: QMPValue = .null) throws(ProtectEnd) -> QMPValue {
-    do { return try monitor.execute(command, arguments, within: silence) } catch {
-      // What has made it silent, or what comes with its end, says more.
-      try state.check()
-      throw ProtectEnd(error)
+    let deadline = ContinuousClock.now + .seconds(silence)
+    while true {
+      let left = max(0.1, (deadline - .now) / .seconds(1))
+      do { return try monitor.execute(command, arguments, within: left) } catch {
+        // What has made it silent, or what comes with its end, says more.
+        try state.check()
+        // A command that runs for each question may fail for reasons of its own.
+        guard error.kind == .silent, .now < deadline else { throw ProtectEnd(error) }
+        Pause.short()
+      }
     }
   }
 

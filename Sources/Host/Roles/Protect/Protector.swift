@@ -67,7 +67,9 @@ public final class Protector: Sendable {
     packets =
       assessment.nets.isEmpty
       ? NoPackets()
-      : HeldPackets(assessment.nets, linger: options.linger / 1000) { [wishes] in
+      : HeldPackets(
+        assessment.nets, sockets: options.sockets, linger: options.linger / 1000
+      ) { [wishes] in
         wishes.update { if $0 == .none { $0 = .checkpoint } }
       } onFailure: { [state] failure in
         state.end(.lost(failure))
@@ -128,6 +130,25 @@ public final class Protector: Sendable {
     }
   }
 
+  /// Ends a protection that is there, whoever began it: the standby is told, so that it revives
+  /// nobody, and the guest goes on alone. What is not there need not be.
+  public func stop() throws(Failure) {
+    let control = try? StandbyControl(
+      options.standby, silence: options.silence, onMessage: { _, _ in }, onEnd: { _ in })
+    if let control {
+      control.sendEnded("its protection was ended")
+    } else {
+      log("the standby does not answer, and is not told")
+    }
+    defer { control?.cut() }
+    do {
+      try letGo(keepsMirrors: false)
+      try HeldPackets.takeAllOut(monitor, within: options.silence)
+    } catch let error as ProtectEnd {
+      throw error.failure
+    } catch { throw Failure(error, at: "protect") }
+  }
+
   /// All else stays as it is, but a holder that is gone would keep the guest's packets for ever.
   private func leavePackets() {
     guard !assessment.nets.isEmpty else { return }
@@ -142,10 +163,8 @@ public final class Protector: Sendable {
   private func lost(_ failure: Failure) throws(Failure) {
     let (since, isNew) = state.lose(failure.description)
     do { try letGo(keepsMirrors: options.retries) } catch {
-      switch error {
-      case .ended: break  // the next attempt says so
-      case .gone(let failure), .cancelled(let failure), .lost(let failure): throw failure
-      }
+      // Of a guest that has ended the next attempt says so.
+      if case .ended = error {} else { throw error.failure }
     }
     let time = Date(timeIntervalSince1970: since).formatted(.iso8601)
     let why = "unprotected since \(time): \(failure.description)"

@@ -7,6 +7,9 @@ package protocol GuestMonitor: Sendable {
   /// Whether it takes commands that are answered while QEMU's main loop stands still.
   var takesOutOfBand: Bool { get }
 
+  /// Who runs that QEMU, where it is known.
+  var user: UInt32? { get }
+
   /// Runs a command.
   ///
   /// - Parameters:

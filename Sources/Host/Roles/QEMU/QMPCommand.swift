@@ -16,6 +16,8 @@ package struct QMPCommand: GuestMonitor {
   package var tellsEvents: Bool { false }
   /// See ``GuestMonitor``.
   package var takesOutOfBand: Bool { false }
+  /// See ``GuestMonitor``.
+  package var user: UInt32? { nil }
 
   /// See ``GuestMonitor``.
   package func execute(

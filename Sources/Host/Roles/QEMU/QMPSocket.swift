@@ -27,6 +27,8 @@ package final class QMPSocket: GuestMonitor {
   package let takesOutOfBand: Bool
   /// See ``GuestMonitor``.
   package var tellsEvents: Bool { true }
+  /// See ``GuestMonitor``.
+  package var user: UInt32? { socket.peerUser }
   /// The longest line: the answer to `query-named-block-nodes` of a big guest is a megabyte.
   private static let longest = 1 << 24
 
