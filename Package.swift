@@ -198,7 +198,7 @@ let package = Package(
       name: "RolesTests",
       dependencies: [
         "Roles", "Migration", "COLO", "Store", "Transport", "PluginLoader", "PluginAPI", "Wire",
-        "Memory", "System", "SessionReplay", "TestSupport",
+        "Memory", "System", "Observe", "SessionReplay", "TestSupport",
       ],
       path: "Tests/RolesTests"),
     .testTarget(

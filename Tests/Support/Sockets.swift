@@ -5,12 +5,35 @@ import Foundation
 public enum Sockets {
   /// A connected UNIX-domain stream socket, or nil when nobody listens at `path`.
   public static func connect(unix path: String) -> Int32? {
+    guard var address = unix(path) else { return nil }
+    return connect(AF_UNIX, &address, MemoryLayout<sockaddr_un>.size)
+  }
+
+  /// A UNIX-domain stream socket that listens at `path`, where nothing is yet.
+  public static func listen(unix path: String) throws -> Int32 {
+    let descriptor = socket(AF_UNIX, streamType, 0)
+    if var address = unix(path) {
+      // As below: one live address of the stated size.
+      let result = withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+        }
+      }
+      if result == 0, Glibc.listen(descriptor, 8) == 0 { return descriptor }
+    }
+    let reason = String(cString: strerror(errno))
+    close(descriptor)
+    throw LabError("listening on \(path): \(reason)")
+  }
+
+  /// The address of a path; nil where it is too long for one.
+  private static func unix(_ path: String) -> sockaddr_un? {
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
     let bytes = Array(path.utf8)
     guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else { return nil }
     withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-    return connect(AF_UNIX, &address, MemoryLayout<sockaddr_un>.size)
+    return address
   }
 
   /// A connected TCP socket to an IPv4 address, without Nagle's delay, or nil when nobody listens.

@@ -47,6 +47,11 @@ int clinux_unread(int fd) {
   return ioctl(fd, FIONREAD, &count) < 0 ? -1 : count;
 }
 
+int clinux_untaken(int fd) {
+  int count = 0;
+  return ioctl(fd, TIOCOUTQ, &count) < 0 ? -1 : count;
+}
+
 /* A field of TCP_INFO that begins at `offset`; -1 where this kernel has none, or this is no TCP. */
 static int64_t tcp_field(int fd, size_t offset) {
   struct tcp_info info;
@@ -217,4 +222,11 @@ int64_t clinux_file_system(int fd, int64_t *block) {
   if (fstatfs(fd, &answer) != 0) return -1;
   *block = answer.f_bsize;
   return answer.f_type;
+}
+
+int64_t clinux_peer_user(int fd) {
+  struct ucred peer;
+  socklen_t size = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid == 0) return -1;
+  return peer.uid;
 }

@@ -211,6 +211,9 @@ public final class Socket: Sendable {
     return microseconds < 0 ? nil : Double(microseconds) / 1e6
   }
 
+  /// The user whose process is at the other end of a UNIX socket; nil of others.
+  public var peerUser: UInt32? { UInt32(exactly: clinux_peer_user(descriptor)) }
+
   // MARK: Inside
 
   /// IOV_MAX of Linux.

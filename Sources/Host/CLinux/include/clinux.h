@@ -34,6 +34,9 @@ int64_t clinux_seek_hole(int fd, int64_t offset);
 /* ioctl(2) FIONREAD: bytes that a socket has to read. -1 with errno. */
 int clinux_unread(int fd);
 
+/* ioctl(2) TIOCOUTQ: 0 when the peer of a UNIX socket has read all that was written. -1 with errno. */
+int clinux_untaken(int fd);
+
 /* getsockopt(2) TCP_INFO, tcpi_snd_wnd: bytes that the peer has room for. -1 where it is not told. */
 int64_t clinux_peer_window(int fd);
 
@@ -94,10 +97,16 @@ int clinux_tell_mapping(const void *start, clinux_mapping *told);
 /* fstatfs(2): f_type, and f_bsize in `block`. -1 with errno. */
 int64_t clinux_file_system(int fd, int64_t *block);
 
+/* The user whose process is at the other end of a UNIX socket; -1 where there is none. */
+int64_t clinux_peer_user(int fd);
+
 /* ---- a worker process: lastwords.c ---- */
 
 /* fork(2). The child ends when the thread that called this does. Call it before there is a second thread. */
 int clinux_fork(void);
+
+/* In the child of clinux_fork(): that end is to be this signal and not SIGKILL. -1 with errno. */
+int clinux_end_with_parent(int signal);
 
 /* What ended a process from within; all zero while nothing has. */
 typedef struct {

@@ -1,0 +1,48 @@
+import Roles
+import Testing
+import Transport
+
+/// What QEMU is told, in which order.
+@Suite("A pair of redirectors")
+struct RedirectorsTests {
+  @Test("In and out")
+  func order() throws {
+    let pair = Redirectors(net: "hn0", number: 3, folder: "/run/x")
+    #expect(
+      (pair.sockets + pair.filters + pair.release + pair.rest).map(Self.words) == [
+        "chardev-add multifd-packets-3-from", "chardev-add multifd-packets-3-to",
+        "object-add multifd-packets-3-out", "object-add multifd-packets-3-catch",
+        "object-del multifd-packets-3-catch", "object-del multifd-packets-3-out",
+        "chardev-remove multifd-packets-3-to", "chardev-remove multifd-packets-3-from",
+      ])
+    #expect(pair.from == .unix(path: "/run/x/packets-3-from"))
+    #expect(pair.filters[0].arguments["indev"] as? String == "multifd-packets-3-to")
+    #expect(pair.filters[1].arguments["outdev"] as? String == "multifd-packets-3-from")
+    #expect(pair.filters.allSatisfy { $0.arguments["vnet_hdr_support"] as? Bool == true })
+  }
+
+  @Test("What others have left is taken out, and nothing else")
+  func leftovers() {
+    let objects = [
+      "type", "pc.ram", "multifd-packets-2-out", "multifd-packets-2-catch",
+      "multifd-packets-7-out", "multifd-packets-7-catch", "multifd-packets-x-out",
+      "multifd-packets--catch", "my-multifd-packets-1-catch", "multifd-packets-4-catch",
+    ]
+    let chardevs = [
+      "ser", "multifd-packets-2-to", "multifd-packets-2-from", "multifd-packets-7-to",
+      "multifd-packets-9-from",
+    ]
+    #expect(Redirectors.nextNumber(objects + chardevs) == 10)
+    #expect(Redirectors.nextNumber(["type"]) == 1)
+    #expect(
+      Redirectors.leftovers(objects: objects, chardevs: chardevs, but: [7]).map(Self.words) == [
+        "object-del multifd-packets-2-catch", "object-del multifd-packets-4-catch",
+        "object-del multifd-packets-2-out", "chardev-remove multifd-packets-2-to",
+        "chardev-remove multifd-packets-2-from", "chardev-remove multifd-packets-9-from",
+      ])
+  }
+
+  private static func words(_ command: Redirectors.Command) -> String {
+    "\(command.name) \(command.arguments["id"] as? String ?? "")"
+  }
+}
