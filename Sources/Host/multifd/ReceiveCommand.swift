@@ -94,6 +94,8 @@ struct ReceiveCommand: ParsableCommand {
   func run() throws {
     let options = try makeOptions()
     if let warning = standby.warning { Console.note(warning) }
+    // What waits for the guest that is given up holds what the next one needs.
+    if standby.adopt { try Failover.endSpare(of: store, log: Console.note) }
     let leftovers = Leftovers(in: store)
     let guardian = try Workers.start(
       "receive", callLimit: timeout, passing: [options.listen.passed]
