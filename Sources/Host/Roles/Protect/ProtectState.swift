@@ -68,14 +68,18 @@ final class ProtectState: Sendable {
   }
 
   /// The first end counts, but for one that is stronger than a loss.
-  func end(_ end: ProtectEnd, attempt: Int? = nil) {
+  ///
+  /// - Returns: whether it is this one.
+  @discardableResult
+  func end(_ end: ProtectEnd, attempt: Int? = nil) -> Bool {
     value.update { value in
-      if let attempt, attempt != value.attempt { return }
-      if case .lost = end, value.end != nil { return }
+      if let attempt, attempt != value.attempt { return false }
+      if case .lost = end, value.end != nil { return false }
       switch value.end {
       case nil, .lost: value.end = end
-      case .ended, .gone, .cancelled: break
+      case .ended, .gone, .cancelled: return false
       }
+      return true
     }
   }
 
