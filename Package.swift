@@ -167,6 +167,7 @@ let package = Package(
     .testTarget(
       name: "SystemTests", dependencies: ["System"], path: "Tests/SystemTests"),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
+    .testTarget(name: "NBDTests", dependencies: ["NBD"], path: "Tests/NBDTests"),
     .testTarget(
       name: "MemoryTests", dependencies: ["Memory", "System", "TestSupport"],
       path: "Tests/MemoryTests"),

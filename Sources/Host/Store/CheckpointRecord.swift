@@ -40,7 +40,7 @@ public struct CheckpointRecord: Equatable, Sendable {
 
   /// Written by hand: this happens while the guest stands still, and an encoder takes a
   /// millisecond. Names of disks have nothing in them that JSON escapes (``Manifest/Disk/isName(_:)``).
-  var json: Data {
+  package var json: Data {
     let disks = disks.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\($0.value)" }
     return Data(
       """
