@@ -60,6 +60,13 @@ final class ProtectState: Sendable {
     if let end = value.read({ $0.end }) { throw end }
   }
 
+  /// The loss that was noticed first, if any.
+  var loss: Failure? {
+    value.read { value in
+      if case .lost(let failure) = value.end { failure } else { nil }
+    }
+  }
+
   /// Throws an end after which nothing more is to be tried.
   func checkFinal() throws(ProtectEnd) {
     guard let end = value.read({ $0.end }) else { return }
