@@ -23,6 +23,12 @@ package struct FrameQueue: Sendable {
   /// that has read half of one waits for the rest, on its next connection too.
   private static let portion = 1 << 15
 
+  /// When a checkpoint is asked for again: a request that comes during one can be swallowed.
+  package static let again = Duration.milliseconds(20)
+  /// How long after its mark a packet waits before a checkpoint is asked for on its behalf: the one
+  /// of its mark may come to nothing.
+  package static let patience = Duration.milliseconds(100)
+
   private let limit: Int
   private var batches: [Batch] = []
   /// What has left of the first batch.
@@ -32,6 +38,8 @@ package struct FrameQueue: Sendable {
   private var (first, waiting, next) = (0, 0, 0)
   private var marks: [(number: Int, place: Int)] = []
   private var lastMark = ContinuousClock.now
+  /// When a checkpoint was asked for that has not come yet.
+  private var lastAsked: ContinuousClock.Instant?
   /// When the first frame came that no mark knows.
   private var unmarkedSince: ContinuousClock.Instant?
   private var memory = 0
@@ -79,7 +87,7 @@ package struct FrameQueue: Sendable {
   /// Notes that all that is here belongs to a checkpoint. Numbers rise; an older one says nothing.
   package mutating func mark(_ number: Int, at now: ContinuousClock.Instant) {
     guard number > marks.last?.number ?? .min else { return }
-    (lastMark, unmarkedSince) = (now, nil)
+    (lastMark, lastAsked, unmarkedSince) = (now, nil, nil)
     // What is said twice of a place is said by the first.
     if next > marks.last?.place ?? waiting { marks.append((number, next)) }
   }
@@ -117,16 +125,19 @@ package struct FrameQueue: Sendable {
 
   /// When somebody should be asked for a checkpoint; nil while nothing waits.
   ///
-  /// - Parameters:
-  ///   - linger: how long a frame waits before that.
-  ///   - patience: how long after a mark, if what it knows still waits: a checkpoint may come to
-  ///     nothing.
-  package func asksAt(linger: Duration, patience: Duration) -> ContinuousClock.Instant? {
+  /// - Parameter linger: how long a frame waits before that.
+  package func asksAt(linger: Duration) -> ContinuousClock.Instant? {
     guard waiting < next else { return nil }
-    let marked = marks.isEmpty ? nil : lastMark + patience
+    let marked = marks.isEmpty ? nil : lastMark + Self.patience
     let unmarked = unmarkedSince.map { $0 + linger }
-    guard let marked, let unmarked else { return marked ?? unmarked }
-    return min(marked, unmarked)
+    guard let time = [marked, unmarked].compactMap({ $0 }).min() else { return nil }
+    return max(time, lastAsked.map { $0 + Self.again } ?? time)
+  }
+
+  /// Somebody has been asked. A mark is the answer.
+  package mutating func asked(at now: ContinuousClock.Instant) {
+    lastAsked = now
+    counts.asked += 1
   }
 
   /// Writes what may leave.

@@ -15,10 +15,6 @@ import Transport
 /// guest stands still from before VMSTATE_SEND until LOADED, and QEMU writes a packet before it
 /// goes on to the next, so at VMSTATE_SEND all that the guest had sent is in the socket.
 public final class PacketHolder: Sendable {
-  /// When a checkpoint is asked for again: a request that comes during one can be swallowed.
-  private static let askingAgain = Duration.milliseconds(20)
-  /// How long after its mark a packet waits before a checkpoint is asked for on its behalf.
-  private static let patience = Duration.milliseconds(100)
   /// The most that is read at once. A UNIX socket holds less.
   private static let mostAtOnce = 1 << 22
 
@@ -26,8 +22,6 @@ public final class PacketHolder: Sendable {
     var splitter = FrameSplitter()
     var queue: FrameQueue
     var letsThrough = false
-    /// When a checkpoint was asked for last, and how often it was.
-    var asked: (last: ContinuousClock.Instant, count: Int) = (.now, 0)
     var failure: Failure?
     var hasEnded = false
   }
@@ -115,13 +109,7 @@ public final class PacketHolder: Sendable {
   // MARK: What is to be seen of it
 
   /// What has become of the packets.
-  public var counts: PacketCounts {
-    state.read { state in
-      var counts = state.queue.report
-      counts.asked = state.asked.count
-      return counts
-    }
-  }
+  public var counts: PacketCounts { state.read { $0.queue.report } }
 
   /// Waits until QEMU has taken all that may leave, and nothing more comes: behind
   /// ``Redirectors/release``, before the rest is taken out.
@@ -157,7 +145,7 @@ public final class PacketHolder: Sendable {
       }
       guard let next else { break }
       if let time = next.asksAt, time <= ContinuousClock.now {
-        state.update { $0.asked = (ContinuousClock.now, $0.asked.count + 1) }
+        state.update { $0.queue.asked(at: .now) }
         onWaiting()
       } else {
         let wishes = [SocketWatch.Wish(from), SocketWatch.Wish(to, writes: next.writes)]
@@ -176,15 +164,8 @@ public final class PacketHolder: Sendable {
   /// What the thread waits for; nil: nothing any more.
   private func plan(_ state: State) -> (asksAt: ContinuousClock.Instant?, writes: Bool)? {
     guard !state.hasEnded, state.failure == nil else { return nil }
-    return (asksAt(state), state.queue.hasReleased)
-  }
-
-  private func asksAt(_ state: State) -> ContinuousClock.Instant? {
-    guard let linger, !state.letsThrough,
-      let time = state.queue.asksAt(linger: linger, patience: Self.patience)
-    else { return nil }
-    guard state.asked.count > 0 else { return time }
-    return max(time, state.asked.last + Self.askingAgain)
+    let asksAt = state.letsThrough ? nil : linger.flatMap { state.queue.asksAt(linger: $0) }
+    return (asksAt, state.queue.hasReleased)
   }
 
   // MARK: With the lock held, and without waiting

@@ -60,6 +60,13 @@ final class ProtectState: Sendable {
     if let end = value.read({ $0.end }) { throw end }
   }
 
+  /// The loss that was noticed first, if any.
+  var loss: Failure? {
+    value.read { value in
+      if case .lost(let failure) = value.end { failure } else { nil }
+    }
+  }
+
   /// Throws an end after which nothing more is to be tried.
   func checkFinal() throws(ProtectEnd) {
     guard let end = value.read({ $0.end }) else { return }
@@ -68,14 +75,18 @@ final class ProtectState: Sendable {
   }
 
   /// The first end counts, but for one that is stronger than a loss.
-  func end(_ end: ProtectEnd, attempt: Int? = nil) {
+  ///
+  /// - Returns: whether it is this one.
+  @discardableResult
+  func end(_ end: ProtectEnd, attempt: Int? = nil) -> Bool {
     value.update { value in
-      if let attempt, attempt != value.attempt { return }
-      if case .lost = end, value.end != nil { return }
+      if let attempt, attempt != value.attempt { return false }
+      if case .lost = end, value.end != nil { return false }
       switch value.end {
       case nil, .lost: value.end = end
-      case .ended, .gone, .cancelled: break
+      case .ended, .gone, .cancelled: return false
       }
+      return true
     }
   }
 

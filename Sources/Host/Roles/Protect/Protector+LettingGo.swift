@@ -36,7 +36,7 @@ extension Protector {
   }
 
   /// Cuts QEMU's connections to the standby, past its main loop, which may wait for them.
-  private func yank() {
+  func yank() {
     let seconds = min(1, options.silence)
     let isOutOfBand = emergency.takesOutOfBand
     guard

@@ -41,32 +41,40 @@ extension Protector {
       if line.state != .unprotected { line.enter(.connecting) }
     }
     do {
-      return try StandbyControl(options.standby, silence: silence) {
-        [state, packets] message, line in
-        if let number = message.mark {
-          packets.mark(number)
-          var answer = ControlMessage()
-          answer.marked = number
-          // Whether it arrives shows where the connection is read.
-          try? line.send(answer)
-        }
-        if let number = message.release { packets.release(number) }
-        guard let status = message.status else { return }
-        state.show { line in
-          line.checkpoint = status.checkpoint
-          for index in line.disks.indices {
-            let theirs = status.disks.first { $0.name == line.disks[index].name }
-            if let theirs { line.disks[index].state = theirs.state.rawValue }
-          }
-        }
-        if status.phase == .lost {
-          let why = status.reason ?? "it has given up"
-          state.end(.lost(Failure(.failed, "standby", why)), attempt: attempt)
-        }
-      } onEnd: { [state] why in
-        state.end(.lost(Failure(.unreachable, "standby", why)), attempt: attempt)
+      return try StandbyControl(options.standby, silence: silence) { [self] message, line in
+        take(message, line, attempt)
+      } onEnd: { [self] why in
+        lose(Failure(.unreachable, "standby", why), attempt)
       }
     } catch { throw .lost(error) }
+  }
+
+  /// What a standby says.
+  private func take(_ message: ControlMessage, _ line: ControlLine, _ attempt: Int) {
+    if let number = message.mark {
+      packets.mark(number)
+      var answer = ControlMessage()
+      answer.marked = number
+      // Whether it arrives shows where the connection is read.
+      try? line.send(answer)
+    }
+    if let number = message.release { packets.release(number) }
+    guard let status = message.status else { return }
+    state.show { line in
+      line.checkpoint = status.checkpoint
+      for index in line.disks.indices {
+        let theirs = status.disks.first { $0.name == line.disks[index].name }
+        if let theirs { line.disks[index].state = theirs.state.rawValue }
+      }
+    }
+    guard status.phase == .lost else { return }
+    lose(Failure(.failed, "standby", status.reason ?? "it has given up"), attempt)
+  }
+
+  /// The standby is lost. Who acts may be waiting for an answer of a QEMU that stands still because
+  /// of it: it is freed at once.
+  private func lose(_ failure: Failure, _ attempt: Int) {
+    if state.end(.lost(failure), attempt: attempt) { yank() }
   }
 
   /// Runs a command of the attempt.

@@ -124,7 +124,8 @@ public final class Protector: Sendable {
         case .cancelled(let failure):
           leavePackets()
           throw failure
-        case .lost(let failure): try lost(failure)
+        // What was noticed first has brought about the rest.
+        case .lost(let failure): try lost(state.loss ?? failure)
         }
       }
     }
