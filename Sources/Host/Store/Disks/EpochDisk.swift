@@ -328,12 +328,15 @@ public final class EpochDisk: Sendable {
     try expectSynced()
     let log = try DiskLog(creating: 1, in: folder.folder)
     try threads.start("disk \(name)") { [self] in apply() }
-    state.update { state in
+    let reason = state.update { state -> String? in
       (state.phase, state.log, state.pinned) = (.protected, log, state.ticket)
       if state.inFlight > 0 || state.ticket == nil {
         state.lose("its connection was not quiet when the protection began")
       }
+      return state.reason
     }
+    // Nobody knows what that write does to the image yet: there is nothing to begin with.
+    if let reason { throw Loss(reason: reason) }
     return Manifest.Disk(
       name: name, image: image.path, folder: folder.path, session: session, epoch: 0)
   }
