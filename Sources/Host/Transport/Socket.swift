@@ -152,6 +152,13 @@ public final class Socket: Sendable {
 
   // MARK: Writing
 
+  /// From here on a write that waits for longer than so many seconds fails.
+  public func limitWriting(seconds: Double) {
+    var limit = timeval(seconds: seconds.timeLimit)
+    setsockopt(
+      descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+  }
+
   /// Writes all of it.
   public func write(_ bytes: UnsafeRawBufferPointer) throws(TransportError) {
     var done = 0

@@ -41,6 +41,7 @@ final class DiskServer: Sendable {
   private func accept() {
     while let next = Result(catching: { try listener.next(within: 1) }).success {
       dismissSilent()
+      clients.joinEnded()
       guard let socket = next else { continue }
       let connection = DiskConnection(socket, disks, log: log)
       let id = ObjectIdentifier(connection)

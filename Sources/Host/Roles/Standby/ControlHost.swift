@@ -11,7 +11,9 @@ final class ControlHost: Sendable {
   private struct State {
     var line: ControlLine?
     var status = ControlStatus()
-    /// The last mark that was answered, and the last that was released.
+    /// The last mark that was set; the last that whoever is there has answered, and the last that
+    /// was released.
+    var mark = 0
     var marked = 0
     var released = 0
     /// The guest has ended by itself.
@@ -21,6 +23,7 @@ final class ControlHost: Sendable {
 
   private let state = Monitor(State())
   private let threads = ThreadGroup()
+  private let lines = ThreadGroup()
   private let disks: ProtectedDisks?
   private let store: String
   private let log: @Sendable (String) -> Void
@@ -37,9 +40,8 @@ final class ControlHost: Sendable {
       while state.wait(seconds: ControlLine.beat, { $0.isClosed ? true : nil }) == nil {
         tell()
         let reports = disks?.reports ?? []
-        // A note: a store that is full or not there yet does without.
-        if reports != noted { try? DiskReport.write(reports, to: store) }
-        noted = reports
+        // A note: a store that is full or not there yet does without, for now.
+        if reports != noted, (try? DiskReport.write(reports, to: store)) != nil { noted = reports }
       }
     }
   }
@@ -49,25 +51,34 @@ final class ControlHost: Sendable {
     let message = ControlMessage(letter.dropFirst(ControlHello.headSize))
     guard message?.version == 1 else { return socket.cut() }
     let line = ControlLine(socket)
+    // Before anybody else says something on it. A new connection has room for that.
+    do { try line.send(greeting) } catch { return line.cut() }
     let before = state.update { state -> ControlLine? in
-      defer { state.line = line }
+      defer {
+        // What another one has noted says nothing of what this one has: it is released what it
+        // answers itself.
+        (state.line, state.marked) = (line, 0)
+      }
       return state.line
     }
     before?.cut()
+    lines.joinEnded()
     do {
-      try threads.start("control line") { [self] in
+      try lines.start("control line") { [self] in
         log("a protect has connected")
         do {
-          try line.send(greeting)
           try line.receive { message in
-            take(message)
+            take(message, from: line)
             return true
           }
         } catch { log("control: \(Failure(error, at: "control").why)") }
         line.cut()
         state.update { if $0.line === line { $0.line = nil } }
       }
-    } catch { line.cut() }
+    } catch {
+      line.cut()
+      state.update { if $0.line === line { $0.line = nil } }
+    }
   }
 
   /// Whether a protect is there.
@@ -85,6 +96,8 @@ final class ControlHost: Sendable {
   /// How far the standby is.
   func change(to phase: ControlStatus.Phase, checkpoint: Int = 0, reason: String? = nil) {
     state.update { state in
+      // What has ended before it came is another guest.
+      if phase == .precopy { state.ended = nil }
       state.status.phase = phase
       state.status.checkpoint = checkpoint
       state.status.reason = reason
@@ -94,6 +107,7 @@ final class ControlHost: Sendable {
 
   /// The guest stands still for a checkpoint.
   func mark(_ number: Int) {
+    state.update { $0.mark = number }
     var message = ControlMessage()
     message.mark = number
     send(message)
@@ -102,7 +116,8 @@ final class ControlHost: Sendable {
   /// What is answered now may be released when the checkpoint is committed.
   var marked: Int { state.read { $0.marked } }
 
-  /// A checkpoint is committed and the primary has been told: what was sent before a mark may leave.
+  /// A checkpoint is committed and the primary has been told: what was sent before a mark may
+  /// leave.
   func release(_ number: Int, checkpoint: Int) {
     let isNew = state.update { state in
       state.status.checkpoint = checkpoint
@@ -124,6 +139,7 @@ final class ControlHost: Sendable {
     }
     line?.cut()
     threads.joinAll()
+    lines.joinAll()
   }
 
   private var greeting: ControlMessage {
@@ -156,9 +172,13 @@ final class ControlHost: Sendable {
     do { try line.send(message) } catch { line.cut() }
   }
 
-  private func take(_ message: ControlMessage) {
+  private func take(_ message: ControlMessage, from line: ControlLine) {
     state.update { state in
-      if let marked = message.marked { state.marked = max(state.marked, marked) }
+      guard state.line === line else { return }
+      // Only of one that was set: nobody can have noted what has not come.
+      if let marked = message.marked, marked <= state.mark {
+        state.marked = max(state.marked, marked)
+      }
       if let ended = message.ended { state.ended = String(ended.prefix(200)) }
     }
   }

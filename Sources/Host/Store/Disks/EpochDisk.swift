@@ -154,7 +154,7 @@ public final class EpochDisk: Sendable {
     try self.folder.redo(through: keeps ? nil : 0, to: self.image)
     session = UUID().uuidString
     var now = DiskState(session: session)
-    now.store = store
+    now.store = DiskFolder.absolute(store)
     try self.folder.write(now)
     coverage = try self.folder.coverage(size: self.image.size, keep: keeps)
     if start == .trusted {
@@ -328,12 +328,15 @@ public final class EpochDisk: Sendable {
     try expectSynced()
     let log = try DiskLog(creating: 1, in: folder.folder)
     try threads.start("disk \(name)") { [self] in apply() }
-    state.update { state in
+    let reason = state.update { state -> String? in
       (state.phase, state.log, state.pinned) = (.protected, log, state.ticket)
       if state.inFlight > 0 || state.ticket == nil {
         state.lose("its connection was not quiet when the protection began")
       }
+      return state.reason
     }
+    // Nobody knows what that write does to the image yet: there is nothing to begin with.
+    if let reason { throw Loss(reason: reason) }
     return Manifest.Disk(
       name: name, image: image.path, folder: folder.path, session: session, epoch: 0)
   }
