@@ -438,6 +438,23 @@ struct DiskTests {
     }
   }
 
+  @Test("The image of a guest that runs here is not served to another")
+  func running() throws {
+    // As a QEMU says it of a disk that its guest has: by F_OFD_SETLK, 37 on Linux.
+    let qemu = open(image, O_RDWR | O_CLOEXEC)
+    defer { close(qemu) }
+    var lock = flock()
+    (lock.l_type, lock.l_whence, lock.l_start, lock.l_len) = (Int16(F_RDLCK), 0, 100, 2)
+    #expect(fcntl(qemu, 37, &lock) == 0)
+    do {
+      _ = try disk()
+      Issue.record("it was")
+    } catch { #expect((error as? StoreError)?.kind == .busy) }
+    lock.l_type = Int16(F_UNLCK)
+    #expect(fcntl(qemu, 37, &lock) == 0)
+    _ = try disk()
+  }
+
   @Test("An image that others can write to, or that is none, is not used")
   func untrusted() throws {
     chmod(image, 0o666)

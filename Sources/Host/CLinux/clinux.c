@@ -36,6 +36,11 @@ int clinux_punch_hole(int fd, int64_t offset, int64_t length) {
 
 void clinux_start_writing(int fd) { sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); }
 
+int clinux_is_locked(int fd, int64_t start, int64_t length) {
+  struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
+  return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
 int clinux_clone(int to, int from) { return ioctl(to, FICLONE, from); }
 
 int64_t clinux_seek_data(int fd, int64_t offset) { return lseek(fd, offset, SEEK_DATA); }

@@ -24,6 +24,9 @@ int clinux_punch_hole(int fd, int64_t offset, int64_t length);
 /* sync_file_range(2): the kernel begins to write out what it has of a file, and nobody waits for it. */
 void clinux_start_writing(int fd);
 
+/* F_OFD_GETLK of fcntl(2): whether another open file has a lock, of whatever kind, on bytes of the range. */
+int clinux_is_locked(int fd, int64_t start, int64_t length);
+
 /* ioctl_ficlone(2): `to` has what `from` has, and they share it until one is written. 0, or -1 with errno. */
 int clinux_clone(int to, int from);
 

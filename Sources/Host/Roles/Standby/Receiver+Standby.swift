@@ -19,7 +19,11 @@ extension Receiver {
     if wanted.adopts {
       // The primary has gone on: what the store has of its guest is not to be continued any more,
       // and its disks are about to leave it behind.
-      do { try Store.abandon(options.store) } catch { throw Failure(error, at: "receive") }
+      do {
+        // Not for a path that was mistyped.
+        for disk in wanted.disks { _ = try DiskImage(disk.image) }
+        try Store.abandon(options.store)
+      } catch { throw Failure(error, at: "receive") }
     }
     let disks = try ProtectedDisks(
       wanted, store: options.store, timeout: options.timeout, log: log)

@@ -71,6 +71,10 @@ public final class DiskImage: Sendable {
     return isDevice ? [UInt64(status.st_rdev)] : [UInt64(status.st_dev), UInt64(status.st_ino)]
   }
 
+  /// Whether a QEMU has the image open for its guest. It says so by locks on bytes from 100 on, as
+  /// /proc/locks shows them; one that waits for a guest to come has none.
+  public var isUsedByQEMU: Bool { clinux_is_locked(descriptor, 100, 200) != 0 }
+
   /// Fills a buffer from an offset; all of it lies inside.
   public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(SystemError) {
     try DiskTransfer.read(descriptor, buffer, at: offset)

@@ -133,6 +133,11 @@ public final class EpochDisk: Sendable {
     self.name = name
     self.image = try DiskImage(image)
     self.mostBacklog = mostBacklog
+    guard !self.image.isUsedByQEMU else {
+      throw StoreError(
+        .busy, "\(image) is the disk of a guest that runs in a QEMU here",
+        hint: "a standby's image is nobody else's: give another one")
+    }
     guard folder != nil || !self.image.isDevice else {
       throw StoreError(
         .foreign, "\(image) is a device: there is no place for logs beside it",
