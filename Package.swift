@@ -73,6 +73,7 @@ let package = Package(
     host("System", ["CLinux"]),
     host("Memory", ["System", "CLinux"]),
     host("Wire", []),
+    host("NBD", []),
     host("Digest", []),
     // A program that tries a backend's library before the loader opens it; built wherever the
     // loader is. Linked as an Embedded product is, so that nothing of Swift's has to be found and
@@ -107,8 +108,8 @@ let package = Package(
     host(
       "Roles",
       [
-        "Migration", "COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "Memory",
-        "System", "CLinux",
+        "Migration", "COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "NBD",
+        "Memory", "System", "CLinux",
       ],
       exclude: ["Bench/loadguest.s"]),
     .executableTarget(
@@ -166,6 +167,7 @@ let package = Package(
     .testTarget(
       name: "SystemTests", dependencies: ["System"], path: "Tests/SystemTests"),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
+    .testTarget(name: "NBDTests", dependencies: ["NBD"], path: "Tests/NBDTests"),
     .testTarget(
       name: "MemoryTests", dependencies: ["Memory", "System", "TestSupport"],
       path: "Tests/MemoryTests"),

@@ -46,6 +46,33 @@ struct MonitorTests {
     #expect(monitor.update { $0 } == 0)
   }
 
+  @Test("Threads that have ended are forgotten, and those that run are not")
+  func ended() throws {
+    let isOver = System.Monitor(false)
+    let threads = ThreadGroup()
+    try threads.start("running") { _ = isOver.wait(seconds: 20) { $0 ? true : nil } }
+    /// Bytes of addresses that are in use.
+    func reserved() throws -> Int {
+      let text = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8)
+      return try #require(text.split(separator: " ").first.flatMap { Int($0) }) * 4096
+    }
+    func comeAndGo(_ count: Int) throws {
+      for _ in 0..<count {
+        let hasRun = System.Monitor(false)
+        try threads.start("passing") { hasRun.update { $0 = true } }
+        #expect(hasRun.wait(seconds: 20) { $0 ? true : nil } == true)
+        threads.joinEnded()
+      }
+    }
+    try comeAndGo(20)
+    let before = try reserved()
+    // 8 MiB of stack each.
+    try comeAndGo(300)
+    #expect(try reserved() - before < 1 << 30)
+    isOver.update { $0 = true }
+    threads.joinAll()
+  }
+
   @Test("A change by one who waits wakes the others")
   func chain() throws {
     let monitor = System.Monitor(0)

@@ -34,6 +34,8 @@ int clinux_punch_hole(int fd, int64_t offset, int64_t length) {
   return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
 }
 
+void clinux_start_writing(int fd) { sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE); }
+
 int clinux_clone(int to, int from) { return ioctl(to, FICLONE, from); }
 
 int64_t clinux_seek_data(int fd, int64_t offset) { return lseek(fd, offset, SEEK_DATA); }
@@ -220,4 +222,11 @@ int64_t clinux_file_system(int fd, int64_t *block) {
   if (fstatfs(fd, &answer) != 0) return -1;
   *block = answer.f_bsize;
   return answer.f_type;
+}
+
+int64_t clinux_peer_user(int fd) {
+  struct ucred peer;
+  socklen_t size = sizeof peer;
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid == 0) return -1;
+  return peer.uid;
 }

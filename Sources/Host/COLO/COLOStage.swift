@@ -129,7 +129,7 @@ public final class COLOStage: Sendable {
     let target: RAMBlock
     if state == .colo {
       // What is acknowledged will fit: the guest's memory is got now, and not when it is copied.
-      for offset in normal { try guest[block].reserve(pageAt: Int(truncatingIfNeeded: offset)) }
+      try guest[block].reserve(pagesAt: normal)
     }
     switch cache {
     case .none: target = guest[block]
@@ -138,8 +138,8 @@ public final class COLOStage: Sendable {
       if state == .colo {
         let bitmap = mirror.bitmaps[side.load(ordering: .relaxed)][block]
         let shift = UInt64(target.pageSize.trailingZeroBitCount)
-        for offset in normal { bitmap.set(Int(truncatingIfNeeded: offset &>> shift)) }
-        for offset in zero { bitmap.set(Int(truncatingIfNeeded: offset &>> shift)) }
+        bitmap.set(pagesAt: normal, pageShift: shift)
+        bitmap.set(pagesAt: zero, pageShift: shift)
       }
     case .sparse(let logs):
       target = guest[block]
@@ -151,8 +151,8 @@ public final class COLOStage: Sendable {
           host: host, normal: UnsafeBufferPointer(rebasing: slots[..<normal.count]))
       }
     }
-    for offset in normal { try target.reserve(pageAt: Int(truncatingIfNeeded: offset)) }
-    for offset in zero { try target.clear(pageAt: Int(truncatingIfNeeded: offset)) }
+    try target.reserve(pagesAt: normal)
+    try target.clear(pagesAt: zero)
     return Target(host: target.base, normal: normal)
   }
 
@@ -168,7 +168,7 @@ public final class COLOStage: Sendable {
       // Both pages lie inside their mappings, in reserved chunks.
       (guest.base + offset).copyMemory(from: cache.base + offset, byteCount: guest.pageSize)
     }
-    for offset in zero { try guest.clear(pageAt: Int(truncatingIfNeeded: offset)) }
+    try guest.clear(pagesAt: zero)
   }
 
   /// All pages of a checkpoint are in. Before the next one's come, either ``turn()`` to the other

@@ -82,10 +82,10 @@ public final class StagingLog: Sendable {
     let entries = (journal.base + entry * MemoryLayout<Entry>.stride).assumingMemoryBound(
       to: Entry.self)
     let high = UInt64(block) << 48
+    let pageSize = pages.pageSize
+    try pages.reserve(slot * pageSize..<(slot + normal.count) * pageSize)
     for (index, offset) in normal.enumerated() {
-      let place = (slot + index) * pages.pageSize
-      try pages.reserve(pageAt: place)
-      slots[index] = UInt64(place)
+      slots[index] = UInt64((slot + index) * pageSize)
       entries[index] = Entry(place: high | offset >> pageShift, slot: UInt64(slot + index))
     }
     for (index, offset) in zero.enumerated() {
@@ -121,20 +121,21 @@ public final class StagingLog: Sendable {
       guard (page >> 8) % parts == part else { continue }
       let block = Int(entry.place >> 48)
       // A journal that was read from a file is checked like any input.
-      guard block < guest.count, page < guest[block].pageCount,
-        entry.slot == Entry.zero || entry.slot < UInt64(slotCount)
+      guard block < guest.count else { throw SystemError("a damaged journal", errno: EINVAL) }
+      let target = guest[block]
+      guard page < target.pageCount, entry.slot == Entry.zero || entry.slot < UInt64(slotCount)
       else { throw SystemError("a damaged journal", errno: EINVAL) }
-      let offset = page * guest[block].pageSize
+      let offset = page * target.pageSize
       if entry.slot == Entry.zero {
-        try guest[block].clear(pageAt: offset)
+        try target.clear(pageAt: offset)
       } else {
         let slot = Int(entry.slot) * pages.pageSize
         guard pages.mayHoldData(pageAt: slot) else {
           throw SystemError("a damaged journal", errno: EINVAL)
         }
-        try guest[block].reserve(pageAt: offset)
+        try target.reserve(pageAt: offset)
         // Both pages lie inside their mappings, and are memory.
-        (guest[block].base + offset).copyMemory(from: pages.base + slot, byteCount: pages.pageSize)
+        (target.base + offset).copyMemory(from: pages.base + slot, byteCount: pages.pageSize)
       }
     }
   }
@@ -150,17 +151,12 @@ public final class StagingLog: Sendable {
 
   /// Makes the first `bytes` of the contents memory, and the journal that belongs to them.
   func warm(bytes: Int) throws(SystemError) {
-    for offset in stride(from: 0, to: min(bytes, pages.length), by: pages.pageSize) {
-      try pages.reserve(pageAt: offset)
-    }
+    try pages.reserve(0..<min(bytes, pages.length))
     try reserveEntries(0..<min(bytes / pages.pageSize, entryCount))
   }
 
   private func reserveEntries(_ range: Range<Int>) throws(SystemError) {
-    guard !range.isEmpty else { return }
     let stride = MemoryLayout<Entry>.stride
-    let first = range.lowerBound * stride / journal.pageSize
-    let last = (range.upperBound * stride - 1) / journal.pageSize
-    for page in first...last { try journal.reserve(pageAt: page * journal.pageSize) }
+    try journal.reserve(range.lowerBound * stride..<range.upperBound * stride)
   }
 }

@@ -60,6 +60,34 @@ public final class DirtyBitmap: Sendable {
     return word.pointee.bitwiseOr(mask, ordering: .releasing).oldValue & mask == 0
   }
 
+  /// Sets the bits of the pages at `offsets`: neighbours with one atomic OR for each word of them.
+  /// Everything this thread wrote before is visible to whoever drains a bit.
+  ///
+  /// - Parameter pageShift: log2 of a page's bytes.
+  @inline(never)
+  public func set(pagesAt offsets: UnsafeBufferPointer<UInt64>, pageShift: UInt64) {
+    var (index, mask) = (0, UInt64(0))
+    for offset in offsets {
+      let bit = Int(truncatingIfNeeded: offset &>> pageShift)
+      if bit >> 6 != index {
+        set(mask, inWord: index)
+        (index, mask) = (bit >> 6, 0)
+      }
+      mask |= 1 &<< UInt64(truncatingIfNeeded: bit & 63)
+    }
+    set(mask, inWord: index)
+  }
+
+  @inline(__always)
+  private func set(_ mask: UInt64, inWord index: Int) {
+    guard mask != 0 else { return }
+    precondition(index >= 0 && index < wordCount)
+    // One that has been set by an earlier round of the same pages is only read: no other channel
+    // loses its cache line.
+    guard words[index].load(ordering: .relaxed) & mask != mask else { return }
+    words[index].bitwiseOr(mask, ordering: .releasing)
+  }
+
   /// Whether a bit is set.
   @inlinable
   public func contains(_ bit: Int) -> Bool {

@@ -133,6 +133,30 @@ public final class RAMBlock: Sendable {
     if !reserved.contains(offset >> chunkShift) { try reserveChunk(of: offset) }
   }
 
+  /// Makes the pages at `offsets` writable memory, as ``reserve(pageAt:)`` does: a packet at a time,
+  /// so that the channels do not count references to one block for each page.
+  @inline(never)
+  public func reserve(pagesAt offsets: UnsafeBufferPointer<UInt64>) throws(SystemError) {
+    var known = -1
+    for offset in offsets {
+      let offset = Int(truncatingIfNeeded: offset)
+      guard offset >> chunkShift != known else { continue }
+      try reserve(pageAt: offset)
+      known = offset >> chunkShift
+    }
+  }
+
+  /// Makes all of a range of bytes writable memory, as ``reserve(pageAt:)`` does.
+  ///
+  /// - Parameter range: inside the block.
+  @inline(never)
+  public func reserve(_ range: Range<Int>) throws(SystemError) {
+    guard !range.isEmpty else { return }
+    for chunk in range.lowerBound >> chunkShift...(range.upperBound - 1) >> chunkShift {
+      try reserve(pageAt: chunk << chunkShift)
+    }
+  }
+
   /// Makes the page at `offset` read as zeroes. Nothing to do where nothing was ever written.
   ///
   /// - Throws: like `reserve`, and only for a block whose file existed before; never ENOSPC for a
@@ -145,6 +169,12 @@ public final class RAMBlock: Sendable {
     }
     // The page lies inside the mapping (the caller checked the offset) in a reserved chunk.
     memset(base + offset, 0, pageSize)
+  }
+
+  /// Makes the pages at `offsets` read as zeroes, as ``clear(pageAt:)`` does.
+  @inline(never)
+  public func clear(pagesAt offsets: UnsafeBufferPointer<UInt64>) throws(SystemError) {
+    for offset in offsets { try clear(pageAt: Int(truncatingIfNeeded: offset)) }
   }
 
   /// Whether the page may be memory; if not, it is zero, and must not be read through the mapping:

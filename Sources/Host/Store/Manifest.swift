@@ -44,6 +44,41 @@ public struct Manifest: Codable, Equatable, Sendable {
     }
   }
 
+  /// A disk of the guest, which a standby keeps together with its memory.
+  public struct Disk: Codable, Equatable, Sendable {
+    /// The name of its export.
+    public var name: String
+    /// The image's real path.
+    public var image: String
+    /// The folder of what has been written since, see ``DiskFolder``.
+    public var folder: String
+    /// The protection that both belong to, as in the folder's `state`.
+    public var session: String
+    /// The last epoch that belongs to the end of precopy.
+    public var epoch: Int
+
+    /// A disk of a protection.
+    public init(name: String, image: String, folder: String, session: String, epoch: Int) {
+      (self.name, self.image, self.folder) = (name, image, folder)
+      (self.session, self.epoch) = (session, epoch)
+    }
+
+    /// Whether a text can be the name of a disk: as QEMU's node names, letters, digits and `-._`,
+    /// at most 64.
+    public static func isName(_ text: String) -> Bool {
+      (1...64).contains(text.utf8.count)
+        && text.utf8.allSatisfy { byte in
+          switch byte {
+          case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."),
+            UInt8(ascii: "_"):
+            true
+          default: false
+          }
+        }
+    }
+  }
+
   /// The layout of the store. This program reads 1.
   public var format = 1
   /// Where the guest is.
@@ -67,6 +102,8 @@ public struct Manifest: Codable, Equatable, Sendable {
   /// Of a standby: the start of the machine's kernel, which names each of its own. Checkpoints are
   /// not forced to disk: a store that outlives the machine may be torn.
   public var boot: String?
+  /// Of a standby: the guest's disks that it keeps.
+  public var disks: [Disk]?
   /// RAM blocks in stream order.
   public var blocks: [Block]
   /// Bytes of sections that came before the RAM's pages, in `early-state`.
@@ -126,6 +163,12 @@ public struct Manifest: Codable, Equatable, Sendable {
       guard file.count == 2, file[0] == "ram", !["", ".", ".."].contains(file[1]),
         files.insert(block.file).inserted
       else { return "RAM block '\(block.name)' in the file \(block.file)" }
+    }
+    var disks = Set<String>()
+    for disk in self.disks ?? [] {
+      guard Disk.isName(disk.name), disks.insert(disk.name).inserted, disk.epoch >= 0,
+        disk.image.hasPrefix("/"), disk.folder.hasPrefix("/")
+      else { return "a disk named '\(disk.name)' in \(disk.image)" }
     }
     return nil
   }

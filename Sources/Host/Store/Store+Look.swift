@@ -41,11 +41,14 @@ extension Store {
       try? StoreRecord.rehearsal.write(rehearsal, to: folder.path)
     }
 
+    /// A note of a store that may be somebody else's; nil if it is not there.
+    public static func record(_ record: StoreRecord, of path: String) -> Data? {
+      guard let folder = try? StoreFolder(path, ofAnybody: true) else { return nil }
+      return (try? folder.contents(record.rawValue, ofAnybody: true)) ?? nil
+    }
+
     /// What the last rehearsal has written down; nil if there was none. The store may be somebody
     /// else's.
-    public static func rehearsal(of path: String) -> Data? {
-      guard let folder = try? StoreFolder(path, ofAnybody: true) else { return nil }
-      return (try? folder.contents(StoreRecord.rehearsal.rawValue, ofAnybody: true)) ?? nil
-    }
+    public static func rehearsal(of path: String) -> Data? { record(.rehearsal, of: path) }
   }
 }

@@ -45,7 +45,7 @@ public final class Store: Sendable {
   static let fileNames: Set<String> = {
     let files = [
       "manifest.json", "early-state", "device-state", "vm-description", "reserve", "device-state-a",
-      "device-state-b", "checkpoint", "redone", "state", "spare", "rehearsal", "qemu.log",
+      "device-state-b", "checkpoint", "redone", "state", "spare", "rehearsal", "disks", "qemu.log",
     ]
     return Set(files + files.map { $0 + ".new" } + ["ram", "cache"])
   }()
@@ -82,6 +82,14 @@ public final class Store: Sendable {
     let state = try store.folder.manifest()?.state
     guard [nil, .receiving, .standby].contains(state) else { return }
     store.sweep()
+  }
+
+  /// Gives up the guest of a standby whose primary has gone on without it. Nothing where there is no
+  /// store; a guest in another state stays.
+  public static func abandon(_ path: String) throws(StoreError) {
+    do { try sweepAbandoned(path) } catch {
+      guard error.kind == .empty else { throw error }
+    }
   }
 
   /// Opens a folder that holds a guest.

@@ -5,6 +5,8 @@ import Foundation
 public enum StoreRecord: String, Sendable {
   /// The QEMU that waits on the store's RAM files.
   case spare
+  /// How far the guest's disks are.
+  case disks
   /// What the last rehearsal has shown.
   case rehearsal
 

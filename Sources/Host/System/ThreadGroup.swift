@@ -44,6 +44,15 @@ public final class ThreadGroup: Sendable {
     handles.withLock { $0.append(handle) }
   }
 
+  /// Forgets those that have ended. One that nobody has waited for keeps its stack: a group whose
+  /// threads come and go as long as the process lives is to be told now and then.
+  public func joinEnded() {
+    handles.withLock { handles in
+      // Zero seconds: a look.
+      handles.removeAll { clinux_join_within(UInt($0), 0) == 0 }
+    }
+  }
+
   /// Waits for all threads that were started so far.
   public func joinAll() {
     let all = handles.withLock { handles in

@@ -152,6 +152,13 @@ public final class Socket: Sendable {
 
   // MARK: Writing
 
+  /// From here on a write that waits for longer than so many seconds fails.
+  public func limitWriting(seconds: Double) {
+    var limit = timeval(seconds: seconds.timeLimit)
+    setsockopt(
+      descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+  }
+
   /// Writes all of it.
   public func write(_ bytes: UnsafeRawBufferPointer) throws(TransportError) {
     var done = 0
@@ -210,6 +217,9 @@ public final class Socket: Sendable {
     let microseconds = clinux_round_trip(descriptor)
     return microseconds < 0 ? nil : Double(microseconds) / 1e6
   }
+
+  /// The user whose process is at the other end of a UNIX socket; nil of others.
+  public var peerUser: UInt32? { UInt32(exactly: clinux_peer_user(descriptor)) }
 
   // MARK: Inside
 

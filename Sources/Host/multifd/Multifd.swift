@@ -21,7 +21,8 @@ struct Multifd: ParsableCommand {
       """,
     version: multifdVersion,
     subcommands: [
-      ReceiveCommand.self, SendCommand.self, RelayCommand.self, FailoverCommand.self,
+      ReceiveCommand.self, ProtectCommand.self, SendCommand.self, RelayCommand.self,
+      FailoverCommand.self,
       StatusCommand.self, StoreCommand.self, InspectCommand.self, PluginsCommand.self,
       BenchCommand.self,
     ])

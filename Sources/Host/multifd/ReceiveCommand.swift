@@ -94,6 +94,8 @@ struct ReceiveCommand: ParsableCommand {
   func run() throws {
     let options = try makeOptions()
     if let warning = standby.warning { Console.note(warning) }
+    // What waits for the guest that is given up holds what the next one needs.
+    if standby.adopt { try Failover.endSpare(of: store, log: Console.note) }
     let leftovers = Leftovers(in: store)
     let guardian = try Workers.start(
       "receive", callLimit: timeout, passing: [options.listen.passed]
@@ -122,7 +124,7 @@ struct ReceiveCommand: ParsableCommand {
   private func protect(_ options: ReceiveOptions, _ worker: Worker) -> WorkerEnd {
     work(options, worker) { (receiver, line, end) throws(Failure) in
       let outcome = try receiver.runStandby(
-        standby.options,
+        try standby.options(),
         onListening: { Console.note("listening on \($0)") }, onProgress: line.show,
         onReady: {
           line.finish()

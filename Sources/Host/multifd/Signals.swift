@@ -7,7 +7,8 @@ import Transport
 
 /// Turns SIGINT, SIGTERM and SIGHUP into an orderly end: the peer is told, the store swept.
 enum Signals {
-  private static let all = [SIGINT, SIGTERM, SIGHUP]
+  /// Those that ask for an end.
+  static let all = [SIGINT, SIGTERM, SIGHUP]
   private static let group = ThreadGroup()
 
   /// From here on they wait, in this process and in those it forks, until somebody watches for

@@ -4,6 +4,7 @@ import Migration
 import Observe
 import Roles
 import Store
+import Transport
 
 /// `multifd receive --colo` and what belongs to it.
 struct StandbyArguments: ParsableArguments {
@@ -15,6 +16,28 @@ struct StandbyArguments: ParsableArguments {
 
   @Option(help: "Seconds without a checkpoint after which the primary is lost; default: never.")
   var checkpointTimeout: Double?
+
+  @Option(
+    help: ArgumentHelp(
+      "Serve the guest's disks there, over NBD: tcp:HOST:PORT or unix:PATH.", valueName: "uri"))
+  var disks: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "A disk: the name of its export and the raw image that keeps it; one for each.",
+      discussion: """
+        What the primary writes belongs to its checkpoints, in logs beside the image (log=DIR: elsewhere). trusted: \
+        the image is what the primary's disk is already.
+        """, valueName: "name=image[,log=dir][,trusted]"))
+  var disk: [String] = []
+
+  @Flag(
+    help:
+      "A standby of this primary has died, and the primary has gone on: keep what its disks had.")
+  var adopt = false
+
+  @Option(help: "How far images may be behind their committed logs before writes wait.")
+  var diskBacklog = ByteSize(bytes: 1 << 30)
 
   @Option(help: "When the primary is lost: hold the guest, or failover into the QEMU after --.")
   var onLoss: LossPolicy.Action = .hold
@@ -31,6 +54,18 @@ struct StandbyArguments: ParsableArguments {
   func validate() throws {
     guard colo || (onLoss == .hold && !spare && checkpointTimeout == nil) else {
       throw ValidationError("--on-loss, --spare and --checkpoint-timeout belong to --colo")
+    }
+    guard colo || (disks == nil && disk.isEmpty && !adopt) else {
+      throw ValidationError("--disks, --disk and --adopt belong to --colo")
+    }
+    guard (disks == nil) == disk.isEmpty else {
+      throw ValidationError("--disks and --disk belong together: where, and which")
+    }
+    guard !adopt || disks != nil else { throw ValidationError("--adopt belongs to --disks") }
+    for text in disk where DiskOptions.Disk(parsing: text) == nil {
+      throw ValidationError(
+        "--disk '\(text)': expected NAME=IMAGE[,log=DIR][,trusted], NAME of letters, digits and -._"
+      )
     }
     guard onLoss == .failover || !noFence else {
       throw ValidationError("--no-fence belongs to --on-loss failover")
@@ -64,8 +99,19 @@ struct StandbyArguments: ParsableArguments {
   }
 
   /// For the receiver.
-  var options: StandbyOptions {
+  func options() throws(Failure) -> StandbyOptions {
     var options = StandbyOptions()
+    if let disks {
+      let listen: Endpoint
+      do { listen = try Endpoint(parsing: disks) } catch { throw Failure(error, at: "disks") }
+      guard listen.passed == nil else {
+        throw Failure(.usage, "disks", "--disks takes tcp: or unix:")
+      }
+      var wanted = DiskOptions(listen: listen, disks: disk.compactMap(DiskOptions.Disk.init))
+      wanted.adopts = adopt
+      wanted.mostBacklog = Int(clamping: diskBacklog.bytes)
+      options.disks = wanted
+    }
     options.cache = cache
     options.checkpointTimeout = checkpointTimeout
     return options

@@ -32,6 +32,7 @@ struct StatusCommand: ParsableCommand {
     var stale: Bool
     var rehearsal: Rehearsal?
     var memory: Memory?
+    var disks: [DiskReport]?
 
     /// What the RAM takes, and lies on.
     struct Memory: Encodable {
@@ -59,7 +60,7 @@ struct StatusCommand: ParsableCommand {
     }
 
     enum CodingKeys: String, CodingKey {
-      case store, guest, machine, ram, checkpoint, age, activity, stale, rehearsal, memory
+      case store, guest, machine, ram, checkpoint, age, activity, stale, rehearsal, memory, disks
       case inUse = "in-use"
       case handedOverTo = "handed-over-to"
     }
@@ -80,11 +81,27 @@ struct StatusCommand: ParsableCommand {
       rehearsal: manifest.flatMap { manifest in
         // Of a guest that can be continued.
         manifest.state == .held || isStandby ? Rehearsal.last(of: store, manifest) : nil
-      }, memory: status.memory.flatMap(Report.Memory.init))
+      }, memory: status.memory.flatMap(Report.Memory.init),
+      // They are a process's: what one has left says nothing of now.
+      disks: status.inUse ? DiskReport.read(from: store) : nil)
     if json { Console.json(report) } else { print(text(report)) }
     guard manifest?.state == .held || isStandby, !report.stale else {
       throw ExitCode(1)
     }
+  }
+
+  private func text(_ disk: DiskReport) -> String {
+    var text = "\(disk.name) \(disk.state)"
+    switch disk.state {
+    case "syncing":
+      text += ", \(Console.bytes(UInt64(disk.covered))) of \(Console.bytes(UInt64(disk.size)))"
+    case "protected":
+      text += ", epoch \(disk.epoch), \(Console.bytes(UInt64(disk.epochBytes))) in it"
+      if disk.backlog > 0 { text += ", \(Console.bytes(UInt64(disk.backlog))) behind" }
+    default: break
+    }
+    if let reason = disk.reason { text += ": \(reason)" }
+    return text + (disk.connected || disk.state == "lost" ? "" : ", no mirror connected")
   }
 
   private func text(_ report: Report) -> String {
@@ -102,6 +119,7 @@ struct StatusCommand: ParsableCommand {
       let age = report.age.map { String(format: ", %.1f s old", $0) } ?? ""
       lines.append("checkpoint  \(checkpoint)\(age)")
     }
+    for disk in report.disks ?? [] { lines.append("disk        \(text(disk))") }
     if let activity = report.activity { lines.append("activity    \(activity)") }
     if let rehearsal = report.rehearsal {
       lines.append("failover    \(rehearsal)")

@@ -17,7 +17,11 @@ enum KillSwitch {
   }
 
   /// For the child.
-  static func environment(_ moment: Moment, at call: Int) throws -> [String: String] {
+  ///
+  /// - Parameter disks: counts also the calls that only images and logs of disks are worth it for.
+  static func environment(
+    _ moment: Moment, at call: Int, disks: Bool = false
+  ) throws -> [String: String] {
     let (from, times) =
       switch moment {
       case .manifest: ("manifest.json", 1)
@@ -26,7 +30,7 @@ enum KillSwitch {
       }
     return [
       "LD_PRELOAD": try library.get(), "KILLSWITCH_FROM": from, "KILLSWITCH_TIMES": "\(times)",
-      "KILLSWITCH_AT": "\(call)",
+      "KILLSWITCH_AT": "\(call)", "KILLSWITCH_DISKS": disks ? "1" : "0",
     ]
   }
 
@@ -89,13 +93,19 @@ enum KillSwitch {
       if (atomic_fetch_add(&calls, 1) + 1 == limit) kill(getpid(), SIGKILL);
     }
 
-    #define WRAP(type, name, parameters, arguments) \
+    static void count_disks(void) {
+      const char *disks = getenv("KILLSWITCH_DISKS");
+      if (disks && *disks == '1') count();
+    }
+
+    #define WRAP_AND(what, type, name, parameters, arguments) \
       type name parameters { \
         static type (*next) parameters; \
         if (!next) next = (type (*) parameters)dlsym(RTLD_NEXT, #name); \
-        count(); \
+        what(); \
         return next arguments; \
       }
+    #define WRAP(type, name, parameters, arguments) WRAP_AND(count, type, name, parameters, arguments)
 
     WRAP(ssize_t, write, (int f, const void *b, size_t n), (f, b, n))
     WRAP(ssize_t, send, (int f, const void *b, size_t n, int g), (f, b, n, g))
@@ -107,6 +117,9 @@ enum KillSwitch {
     WRAP(int, unlinkat, (int d, const char *p, int g), (d, p, g))
     WRAP(int, fsync, (int f), (f))
     WRAP(int, shutdown, (int f, int h), (f, h))
+    WRAP_AND(count_disks, ssize_t, pread, (int f, void *b, size_t n, off_t o), (f, b, n, o))
+    WRAP_AND(count_disks, ssize_t, pwrite, (int f, const void *b, size_t n, off_t o), (f, b, n, o))
+    WRAP_AND(count_disks, int, fdatasync, (int f), (f))
 
     int openat(int d, const char *p, int flags, ...) {
       static int (*next)(int, const char *, int, ...);

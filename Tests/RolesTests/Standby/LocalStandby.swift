@@ -23,10 +23,11 @@ final class LocalStandby {
   /// - Parameters:
   ///   - store: nil makes one.
   ///   - isStandby: if not, it is a plain reception.
+  ///   - disks: that it serves; nil: none.
   ///   - adjust: changes the options.
   init(
     store: String? = nil, cache: Manifest.Cache = .sparse, isStandby: Bool = true,
-    checkpointTimeout: Double? = nil,
+    checkpointTimeout: Double? = nil, disks: DiskOptions? = nil,
     _ adjust: (inout ReceiveOptions) -> Void = { _ in }
   ) throws {
     folder = try TemporaryFolder(.memory(bytes: 256 << 20))
@@ -37,6 +38,7 @@ final class LocalStandby {
     var standby = StandbyOptions()
     standby.cache = cache
     standby.checkpointTimeout = checkpointTimeout
+    standby.disks = disks
     adjust(&options)
     let receiver = Receiver(options, loader: TestBackends.loader)
     self.receiver = receiver

@@ -21,6 +21,9 @@ int clinux_fallocate(int fd, int64_t offset, int64_t length);
 /* fallocate(2) with FALLOC_FL_PUNCH_HOLE: the range's memory is given back and reads as zeroes. */
 int clinux_punch_hole(int fd, int64_t offset, int64_t length);
 
+/* sync_file_range(2): the kernel begins to write out what it has of a file, and nobody waits for it. */
+void clinux_start_writing(int fd);
+
 /* ioctl_ficlone(2): `to` has what `from` has, and they share it until one is written. 0, or -1 with errno. */
 int clinux_clone(int to, int from);
 
@@ -94,10 +97,16 @@ int clinux_tell_mapping(const void *start, clinux_mapping *told);
 /* fstatfs(2): f_type, and f_bsize in `block`. -1 with errno. */
 int64_t clinux_file_system(int fd, int64_t *block);
 
+/* The user whose process is at the other end of a UNIX socket; -1 where there is none. */
+int64_t clinux_peer_user(int fd);
+
 /* ---- a worker process: lastwords.c ---- */
 
 /* fork(2). The child ends when the thread that called this does. Call it before there is a second thread. */
 int clinux_fork(void);
+
+/* In the child of clinux_fork(): that end is to be this signal and not SIGKILL. -1 with errno. */
+int clinux_end_with_parent(int signal);
 
 /* What ended a process from within; all zero while nothing has. */
 typedef struct {

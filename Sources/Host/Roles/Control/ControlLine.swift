@@ -8,6 +8,9 @@ import Wire
 final class ControlLine: Sendable {
   /// Seconds between signs of life, in both directions.
   static let beat = 0.5
+  /// Seconds that a line may wait for room: a guest may be standing still meanwhile. There is room
+  /// for what comes in minutes, so whoever has left none does not read.
+  private static let patience = 0.5
   /// The longest line: more is nobody's message.
   private static let longest = 1 << 16
 
@@ -15,7 +18,10 @@ final class ControlLine: Sendable {
   private let writing = Mutex(())
 
   /// Over a connection on which the hello has been said.
-  init(_ socket: Socket) { self.socket = socket }
+  init(_ socket: Socket) {
+    socket.limitWriting(seconds: Self.patience)
+    self.socket = socket
+  }
 
   /// Says hello, as whoever connects does.
   convenience init(greeting socket: Socket) throws(TransportError) {

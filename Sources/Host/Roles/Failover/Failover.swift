@@ -1,6 +1,7 @@
 // Failover: a stock QEMU continues a guest on the store's own files.
 
 import COLO
+import Foundation
 import Glibc
 import Migration
 import Store
@@ -90,10 +91,21 @@ public final class Failover: Sendable {
     }
   }
 
-  private func absolute(_ path: String) throws -> String {
+  private func absolute(_ path: String) throws -> String { try Self.absolute(path) }
+
+  private static func absolute(_ path: String) throws -> String {
     guard let real = realpath(path, nil) else { throw SystemError("realpath") }
     defer { free(real) }
     return String(cString: real)
+  }
+
+  /// Ends a spare QEMU that a standby which was killed has left waiting for a guest that is given
+  /// up. Nothing where there is no store.
+  public static func endSpare(of store: String, log: (String) -> Void) throws(Failure) {
+    guard FileManager.default.fileExists(atPath: store) else { return }
+    do { try SpareRecord.endOrphan(of: absolute(store), log: log) } catch {
+      throw Failure(error, at: "failover")
+    }
   }
 
   /// From here on a signal ends the child.

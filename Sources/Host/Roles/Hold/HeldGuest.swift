@@ -32,7 +32,10 @@ package struct HeldGuest {
     self.manifest = manifest
     // Nothing of the cache is still to be copied.
     var isWhole = true
-    if let record = try store.checkpoint() {
+    let record = try store.checkpoint()
+    // Only a standby's, as its memory below.
+    if manifest.state == .standby { try store.redoDisks(manifest, to: record) }
+    if let record {
       // Only a standby's: once a hand-over was begun the copy had been done, and the RAM files may
       // be a running QEMU's memory.
       if manifest.state == .standby, try store.needsRedo(record) {

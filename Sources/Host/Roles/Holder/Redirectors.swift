@@ -7,7 +7,7 @@ import Transport
 /// A pair is put in and taken out once. What is wrong with it (its holder has died, perhaps in the
 /// middle of a packet) is mended by another pair: that is put in, behind which the old one gets
 /// nothing more, then the old one is taken out. In between no packet gets past them.
-public struct Redirectors {
+public struct Redirectors: Sendable {
   /// A command of QEMU's monitor.
   public struct Command {
     /// `object-add`.

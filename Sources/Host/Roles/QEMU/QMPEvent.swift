@@ -1,11 +1,11 @@
 /// What a QEMU tells on its monitor without being asked.
-struct QMPEvent: Sendable {
+package struct QMPEvent: Sendable {
   /// `STOP`, `RESUME`, `MIGRATION` …
-  let name: String
+  package let name: String
   /// When it happened, on QEMU's clock (since 1970).
-  let timestamp: Duration
+  package let timestamp: Duration
   /// The strings among its data: `status` of MIGRATION.
-  let data: [String: String]
+  package let data: [String: String]
 
   /// - Parameter object: as QMP sent it; nil when it is no event.
   init?(_ object: [String: Any]) {
@@ -15,5 +15,18 @@ struct QMPEvent: Sendable {
     timestamp =
       .seconds(time["seconds"] as? Int ?? 0) + .microseconds(time["microseconds"] as? Int ?? 0)
     data = (object["data"] as? [String: Any] ?? [:]).compactMapValues { $0 as? String }
+  }
+
+  /// - Parameter line: as QMP sent it; nil when it is no event.
+  package init?(_ line: QMPValue) {
+    guard let name = line["event"].string else { return nil }
+    self.name = name
+    let time = line["timestamp"]
+    timestamp = .seconds(time["seconds"].int ?? 0) + .microseconds(time["microseconds"].int ?? 0)
+    guard case .object(let members) = line["data"] else {
+      data = [:]
+      return
+    }
+    data = members.compactMapValues(\.string)
   }
 }

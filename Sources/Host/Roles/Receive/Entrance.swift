@@ -6,6 +6,9 @@ import System
 import Transport
 import Wire
 
+/// Takes a connection that is none of the source's, with what it has brought; returns at once.
+typealias ControlTaker = @Sendable (Socket, [UInt8]) -> Void
+
 /// Who comes in to a reception: the connections of a QEMU, or those of a link. Whichever main
 /// connection is the first says which.
 final class Entrance: Sendable {
@@ -14,14 +17,18 @@ final class Entrance: Sendable {
   private let loader: PluginLoader
   private let options: ReceiveOptions
   private let strangers: StrangerLog
+  /// Takes the connection of a protect, with its hello.
+  private let onControl: ControlTaker?
   /// The formats of a link, once there is one.
   private let link = Mutex<LinkBackends?>(nil)
   /// What the guest may begin with.
   let reference: Store.Reference?
 
   init(
-    _ session: Session, _ options: ReceiveOptions, _ loader: PluginLoader, _ strangers: StrangerLog
+    _ session: Session, _ options: ReceiveOptions, _ loader: PluginLoader, _ strangers: StrangerLog,
+    onControl: ControlTaker? = nil
   ) throws(Failure) {
+    self.onControl = onControl
     self.session = session
     self.options = options
     self.loader = loader
@@ -56,7 +63,12 @@ final class Entrance: Sendable {
         return socket.cut()
       }
       start(threads, ChannelReceiver(socket, session, .qemu, choice, pageSize: pageSize))
-    case .letter(let socket, let letter): admit(socket, letter, host, threads)
+    case .letter(let socket, let letter):
+      if let onControl, letter.starts(with: ControlHello.magic) {
+        onControl(socket, letter)
+      } else {
+        admit(socket, letter, host, threads)
+      }
     case .stranger(let stranger):
       session.turnedAway(stranger)
       strangers.note(stranger)

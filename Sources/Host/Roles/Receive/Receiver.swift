@@ -120,10 +120,11 @@ public final class Receiver: Sendable {
   /// Listens, lets `body` serve the source that connects, and cleans up.
   func serve<Result>(
     _ onListening: (Endpoint) -> Void, _ delegate: any ReceptionDelegate,
+    onControl: ControlTaker? = nil,
     _ body: (MainReceiver, Socket, Store, Entrance) throws(Failure) -> Result
   ) throws(Failure) -> Result {
     try Failure.check(options.timeout, "receive")
-    let entrance = try Entrance(session, options, loader, strangers)
+    let entrance = try Entrance(session, options, loader, strangers, onControl: onControl)
     let store: Store
     let listener: Listener
     do {
@@ -132,7 +133,8 @@ public final class Receiver: Sendable {
     } catch { throw Failure(error, at: "receive") }
     onListening(listener.endpoint)
 
-    let lobby = Lobby(listener, examine: Introduction(limits: options.limits).examine)
+    let introduction = Introduction(limits: options.limits, takesControl: onControl != nil)
+    let lobby = Lobby(listener, examine: introduction.examine)
     session.listen { lobby.isKnocked }
     let threads = ThreadGroup()
     do {

@@ -13,11 +13,19 @@ final class PrimaryWatch: Sendable {
   }
 
   private let session: Session
+  private let control: ControlHost
   private let state = Monitor(State())
   /// Seconds after which a connection that is still open says that its peer lives.
   private static let patience = 5.0
 
-  init(_ session: Session) { self.session = session }
+  /// How long a protect may take to say that a guest has ended by itself, seconds. It hears of it
+  /// before the primary's connections end.
+  private static let word = 0.1
+
+  init(_ session: Session, _ control: ControlHost) {
+    self.session = session
+    self.control = control
+  }
 
   /// The guest is held, and checkpoints of it will come: from here on a connection that has ended
   /// is a primary that is lost. Silence is not: how long is too long for a checkpoint is
@@ -30,10 +38,16 @@ final class PrimaryWatch: Sendable {
     session.hold(patient: patient) { [weak self] error, place in
       switch error.kind {
       case .closed: self?.ended(place, error.message)
-      case .reset, .lost: .gone(place, error.message)
+      case .reset, .lost: self?.gone(place, error.message)
       default: nil
       }
     }
+  }
+
+  /// The primary is gone: lost, unless somebody who knows says that its guest has ended.
+  private func gone(_ place: String, _ why: String) -> Failure {
+    guard let ended = control.ended(within: Self.word) else { return .gone(place, why) }
+    return .alive(place, "its guest has ended by itself (\(ended)): it is not revived")
   }
 
   /// A checkpoint has been committed.
@@ -78,7 +92,7 @@ final class PrimaryWatch: Sendable {
       if !ends.contains(.quiet) {
         // So much unread hides whether the end is behind it.
         let isOver = !ends.contains(.unread) || .now - start > .milliseconds(100)
-        if isOver { return .gone(place, why) }
+        if isOver { return gone(place, why) }
       } else if .now - start > .seconds(min(session.timeout, Self.patience)) {
         return .alive(place, "\(why), and keeps others open: it lives")
       }

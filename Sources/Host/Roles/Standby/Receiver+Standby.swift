@@ -13,6 +13,20 @@ public struct StandbyOutcome: Sendable {
 }
 
 extension Receiver {
+  /// The guest's disks are served from the start: a primary copies them before it migrates.
+  private func openDisks(_ standby: StandbyOptions) throws(Failure) -> ProtectedDisks? {
+    guard let wanted = standby.disks else { return nil }
+    if wanted.adopts {
+      // The primary has gone on: what the store has of its guest is not to be continued any more,
+      // and its disks are about to leave it behind.
+      do { try Store.abandon(options.store) } catch { throw Failure(error, at: "receive") }
+    }
+    let disks = try ProtectedDisks(
+      wanted, store: options.store, timeout: options.timeout, log: log)
+    log("disks on \(disks.endpoint)")
+    return disks
+  }
+
   /// Listens, receives a COLO primary's guest and its checkpoints, until the primary is lost.
   ///
   /// - Parameters:
@@ -32,16 +46,26 @@ extension Receiver {
         hint: "leave out --reference, or --colo")
     }
     if let limit = standby.checkpointTimeout { try Failure.check(limit, "receive") }
-    let watch = PrimaryWatch(session)
-    let reception = StandbyReception(standby, watch)
-    return try serve(onListening, reception) { (main, socket, store, _) throws(Failure) in
+    let disks = try openDisks(standby)
+    defer { disks?.close() }
+    let control: ControlHost
+    do { control = try ControlHost(disks, store: options.store, log: log) } catch {
+      throw Failure(error, at: "control")
+    }
+    defer { control.close() }
+    let watch = PrimaryWatch(session, control)
+    let reception = StandbyReception(standby, watch, disks, control)
+    return try serve(onListening, reception, onControl: control.admit) {
+      (main, socket, store, _) throws(Failure) in
       let secondary = try untilHeld(main, socket, store, onProgress) {
         try main.run()
         guard let stage = main.stage else {
           throw Failure(.corrupt, "main channel", "the primary sent no RAM")
         }
+        reception.manifestDisks = try disks?.protect()
         try hold(main, main.manifest(uuid: session.uuid), store, as: .standby)
-        let secondary = try Standby(socket, store, stage, session, watch, events)
+        let secondary = try Standby(
+          socket, store, stage, session, watch, events, disks, control)
         // No pages before the first checkpoint is answered.
         try session.closeEpoch()
         // Before the primary hears of it: if it dies in between, it is a primary that is lost.
@@ -66,7 +90,7 @@ extension Receiver {
       }
       session.fail(cause)
       socket.cut()
-      _ = secondary.lose()
+      _ = secondary.lose(because: cause.why)
       return StandbyOutcome(report: secondary.report.summed, cause: cause)
     }
   }

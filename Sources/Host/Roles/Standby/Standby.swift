@@ -32,6 +32,10 @@ final class Standby {
   private let watch: PrimaryWatch
   private let events: ReceiverEvents
   private let worker: RedoWorker
+  private let disks: ProtectedDisks?
+  private let control: ControlHost
+  /// The last epoch of each disk that belongs to the checkpoint that is coming in.
+  private var epochs: [String: Int] = [:]
   private let cacheIsMirror: Bool
   private(set) var state = StandbyState.precopy
   private var blob = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
@@ -43,8 +47,11 @@ final class Standby {
 
   init(
     _ socket: Socket, _ store: Store, _ stage: COLOStage, _ session: Session,
-    _ watch: PrimaryWatch, _ events: ReceiverEvents
+    _ watch: PrimaryWatch, _ events: ReceiverEvents, _ disks: ProtectedDisks?,
+    _ control: ControlHost
   ) throws(SystemError) {
+    self.disks = disks
+    self.control = control
     self.socket = socket
     self.store = store
     self.stage = stage
@@ -73,6 +80,7 @@ final class Standby {
     bytes += COLOMessage.checkpointReady.encode()
     try socket.write(bytes)
     change(to: .ready)
+    control.change(to: .protecting)
     worker.warm()
   }
 
@@ -90,11 +98,14 @@ final class Standby {
       }
       replied = .now
       session.openEpoch()
+      disks?.ask()
       try socket.write(COLOMessage.checkpointReply.encode())
       change(to: .receiving(number))
     case .vmstateSend:
       sent = .now
       events.primaryStands(true)
+      if case .receiving(let number) = state { control.mark(number) }
+      epochs = try disks?.seal() ?? [:]
     default:
       throw Failure(.corrupt, "main channel", "the primary sent \(message), which is ours to send")
     }
@@ -138,17 +149,23 @@ final class Standby {
     try worker.waitFor(number - 1)
     let cacheBytes = stage.cacheBytes
     let sealed = stage.seal()
+    try disks?.expectQuiet()
     try store.commit(
       CheckpointRecord(
         number: number, side: sealed.side, entries: sealed.entries,
-        deviceStateSize: UInt64(bytes.count), committedAt: Date().timeIntervalSince1970),
+        deviceStateSize: UInt64(bytes.count), committedAt: Date().timeIntervalSince1970,
+        disks: epochs),
       deviceState: bytes)
+    disks?.committed()
+    // What is answered after the guest has gone on may have been sent after that, too.
+    let marked = control.marked
     let committed = ContinuousClock.now
     let before = pages
     pages = session.pages
     // It counts, also if the primary does not live to hear of it.
     defer {
       change(to: .committed(number))
+      control.release(marked, checkpoint: number)
       worker.enqueue(number, sealed)
       watch.noteCheckpoint()
       report.add(
@@ -165,8 +182,11 @@ final class Standby {
   /// checkpoint's.
   ///
   /// - Returns: that checkpoint.
-  func lose() -> Int {
+  func lose(because why: String) -> Int {
     let last = state.lastCommitted ?? 0
+    // First: a late primary writes nowhere.
+    disks?.close()
+    control.change(to: .lost, checkpoint: last, reason: why)
     worker.close()
     change(to: .lost(last))
     return last

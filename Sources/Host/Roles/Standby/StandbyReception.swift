@@ -9,12 +9,21 @@ import Wire
 final class StandbyReception: ReceptionDelegate {
   private let options: StandbyOptions
   private let watch: PrimaryWatch
+  private let disks: ProtectedDisks?
+  private let control: ControlHost
+  /// What the manifest is to say of the disks.
+  var manifestDisks: [Manifest.Disk]?
   /// There from the end of precopy on.
   var standby: Standby?
 
-  init(_ options: StandbyOptions, _ watch: PrimaryWatch) {
+  init(
+    _ options: StandbyOptions, _ watch: PrimaryWatch, _ disks: ProtectedDisks?,
+    _ control: ControlHost
+  ) {
     self.options = options
     self.watch = watch
+    self.disks = disks
+    self.control = control
   }
 
   /// Told before the primary stops its guest: what the stream shows of whether it is a COLO
@@ -31,6 +40,9 @@ final class StandbyReception: ReceptionDelegate {
         .refused, "main channel", "the source is no COLO primary",
         hint: "turn on x-colo at the source (with QEMU 11 also return-path), or leave out --colo")
     }
+    // Before its guest stands still for us.
+    try disks?.expectSynced()
+    control.change(to: .precopy)
   }
 
   func coloBegins() {}
@@ -44,6 +56,7 @@ final class StandbyReception: ReceptionDelegate {
   func describe(_ manifest: inout Manifest) {
     manifest.cache = options.cache
     manifest.boot = Manifest.thisBoot
+    manifest.disks = manifestDisks
   }
 
   /// A standby whose primary has not been told that it is ready is none.

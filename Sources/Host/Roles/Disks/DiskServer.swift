@@ -1,0 +1,72 @@
+import Migration
+import Store
+import System
+import Transport
+
+/// Serves disks over NBD, until it is closed.
+final class DiskServer: Sendable {
+  /// More than any primary needs; the rest are scans, or worse.
+  private static let mostConnections = 64
+
+  private let listener: Listener
+  private let disks: [EpochDisk]
+  private let timeout: Double
+  private let connections = Monitor<[ObjectIdentifier: DiskConnection]>([:])
+  private let threads = ThreadGroup()
+  private let clients = ThreadGroup()
+  private let log: @Sendable (String) -> Void
+
+  /// Where it listens.
+  var endpoint: Endpoint { listener.endpoint }
+
+  /// Begins to serve.
+  init(
+    _ disks: [EpochDisk], on endpoint: Endpoint, timeout: Double,
+    log: @escaping @Sendable (String) -> Void
+  ) throws {
+    listener = try Listener(on: endpoint, timeout: timeout)
+    (self.disks, self.timeout, self.log) = (disks, timeout, log)
+    try threads.start("nbd") { [self] in accept() }
+  }
+
+  /// Whoever is connected is cut off, and nobody else comes in: when it returns, nothing is written
+  /// any more.
+  func close() {
+    listener.stop()
+    threads.joinAll()
+    for connection in connections.read({ Array($0.values) }) { connection.socket.cut() }
+    clients.joinAll()
+  }
+
+  private func accept() {
+    while let next = Result(catching: { try listener.next(within: 1) }).success {
+      dismissSilent()
+      clients.joinEnded()
+      guard let socket = next else { continue }
+      let connection = DiskConnection(socket, disks, log: log)
+      let id = ObjectIdentifier(connection)
+      connections.update { $0[id] = connection }
+      do {
+        try clients.start("nbd client") { [self] in
+          connection.run()
+          connections.update { $0[id] = nil }
+        }
+      } catch { connections.update { $0[id] = nil } }
+    }
+  }
+
+  /// Clients that have chosen no disk in time go; and the oldest of them where there are too many.
+  private func dismissSilent() {
+    let all = connections.read { Array($0.values) }
+    let silent = all.filter { !$0.isServing }.sorted { $0.since < $1.since }
+    let surplus = max(0, all.count - Self.mostConnections)
+    for (place, connection) in silent.enumerated()
+    where place < surplus || .now - connection.since > .seconds(timeout) {
+      connection.socket.cut()
+    }
+  }
+}
+
+extension Result {
+  fileprivate var success: Success? { try? get() }
+}

@@ -1,0 +1,113 @@
+import Migration
+
+extension Protector {
+  /// Seconds that a QEMU may say nothing while it is freed; then there is no help.
+  private static let longest = 60.0
+
+  /// Lets the guest go on alone: frees what hangs, ends COLO, lets packets through, takes filters
+  /// and mirrors out.
+  ///
+  /// - Parameter keepsMirrors: they wait for a standby, and remember which blocks it lacks.
+  func letGo(keepsMirrors: Bool) throws(ProtectEnd) {
+    state.watchNothing()
+    packets.letThrough()
+    yank()
+    let deadline = ContinuousClock.now + .seconds(Self.longest)
+    var isTold = false
+    while true {
+      do throws(MonitorError) {
+        try endMigration()
+        break
+      } catch {
+        // What the yank has freed takes a moment to go on.
+        guard error.kind == .silent, .now < deadline else { throw ProtectEnd(error) }
+        if !isTold { log("QEMU does not answer: the guest may stand still") }
+        isTold = true
+        try state.checkFinal()
+        yank()
+      }
+    }
+    do {
+      try packets.takeOut(monitor, within: options.silence)
+      guard !keepsMirrors else { return }
+      try DiskMirror.removeAll(monitor, within: 10)
+    } catch { throw ProtectEnd(error) }
+    try restoreSettings()
+  }
+
+  /// Cuts QEMU's connections to the standby, past its main loop, which may wait for them.
+  func yank() {
+    let seconds = min(1, options.silence)
+    let isOutOfBand = emergency.takesOutOfBand
+    guard
+      let all = try? emergency.execute(
+        "query-yank", .null, within: seconds, outOfBand: isOutOfBand)
+    else { return }
+    let ours = all.elements.filter { instance in
+      switch instance["type"].string {
+      case "migration": true
+      case "block-node":
+        instance["node-name"].string?.hasPrefix(ProtectNames.prefix) == true
+      default: false
+      }
+    }
+    guard !ours.isEmpty else { return }
+    _ = try? emergency.execute(
+      "yank", ["instances": .array(ours)], within: seconds, outOfBand: isOutOfBand)
+  }
+
+  /// Until there is no migration and the guest runs.
+  private func endMigration() throws(MonitorError) {
+    let seconds = min(1, options.silence)
+    let deadline = ContinuousClock.now + .seconds(10)
+    while true {
+      let status = try monitor.execute("query-migrate", within: seconds)["status"].string ?? ""
+      switch status {
+      case "colo":
+        do { try monitor.execute("x-colo-lost-heartbeat", within: seconds) } catch
+          where error.kind == .refused
+        {
+          // It has just ended.
+        }
+      case "setup", "active", "device", "wait-unplug", "pre-switchover":
+        do { try monitor.execute("migrate_cancel", within: seconds) } catch
+          where error.kind == .refused
+        {}
+      case "cancelling", "failing": break
+      default: return try goOn(within: seconds)
+      }
+      guard ContinuousClock.now < deadline else {
+        throw MonitorError(.refused, "the migration does not end: it is \(status)")
+      }
+      Pause.short()
+    }
+  }
+
+  /// A guest that the end of COLO has left standing.
+  private func goOn(within seconds: Double) throws(MonitorError) {
+    let status = try monitor.execute("query-status", within: seconds)
+    guard status["running"].bool == false,
+      ["colo", "finish-migrate", "postmigrate"].contains(status["status"].string)
+    else { return }
+    try monitor.execute("cont", within: seconds)
+  }
+
+  /// An ordinary migration of this guest must not become COLO.
+  private func restoreSettings() throws(ProtectEnd) {
+    // What they were before an earlier protection of which this one has only seen the middle
+    // nobody knows: then QEMU's own defaults.
+    let isKnown = before.capabilities["x-colo"] != true
+    var capabilities = ["x-colo": false]
+    for name in ["return-path", "multifd", "events"] {
+      capabilities[name] = isKnown && before.capabilities[name] == true
+    }
+    try set(capabilities)
+    guard isKnown else { return }
+    var parameters: [String: QMPValue] = [:]
+    for name in [
+      "x-checkpoint-delay", "max-bandwidth", "downtime-limit", "multifd-channels",
+      "multifd-compression",
+    ] where before.parameters[name] != .null { parameters[name] = before.parameters[name] }
+    try execute("migrate-set-parameters", .object(parameters))
+  }
+}

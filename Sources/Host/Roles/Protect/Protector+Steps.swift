@@ -1,0 +1,286 @@
+import Migration
+import Transport
+
+extension Protector {
+  private var silence: Double { options.silence }
+
+  /// From the control connection to the end of it. Returns never: it ends by what ends it.
+  func attempt() throws(ProtectEnd) {
+    let number = try state.begin()
+    let control = try open(number)
+    defer {
+      state.onShutdown { _ in }
+      control.cut()
+    }
+    state.onShutdown { control.sendEnded($0) }
+    var compared = assessment
+    compared.compare(with: control.status.disks.map { ($0.name, $0.size) })
+    if let refusal = compared.refusal { throw .lost(refusal) }
+    let takesOver = try takesOver(control)
+    if !takesOver {
+      guard control.status.phase == .waiting else {
+        let phase = control.status.phase.rawValue
+        throw .lost(Failure(.refused, "standby", "it is \(phase), and not with this guest"))
+      }
+      try copyDisks(control)
+      try putPacketsIn(holding: false)
+      try migrate()
+    }
+    state.watchDisks()
+    state.watchMigration()
+    try awaitCOLO()
+    // Marks of before say nothing; those of a guest that was protected already may have come.
+    if !takesOver { packets.hold() }
+    state.protect()
+    log("protected by \(options.standby)")
+    try watch(control)
+  }
+
+  private func open(_ attempt: Int) throws(ProtectEnd) -> StandbyControl {
+    state.show { line in
+      if line.state != .unprotected { line.enter(.connecting) }
+    }
+    do {
+      return try StandbyControl(options.standby, silence: silence) { [self] message, line in
+        take(message, line, attempt)
+      } onEnd: { [self] why in
+        lose(Failure(.unreachable, "standby", why), attempt)
+      }
+    } catch { throw .lost(error) }
+  }
+
+  /// What a standby says.
+  private func take(_ message: ControlMessage, _ line: ControlLine, _ attempt: Int) {
+    if let number = message.mark {
+      packets.mark(number)
+      var answer = ControlMessage()
+      answer.marked = number
+      // Whether it arrives shows where the connection is read.
+      try? line.send(answer)
+    }
+    if let number = message.release { packets.release(number) }
+    guard let status = message.status else { return }
+    state.show { line in
+      line.checkpoint = status.checkpoint
+      for index in line.disks.indices {
+        let theirs = status.disks.first { $0.name == line.disks[index].name }
+        if let theirs { line.disks[index].state = theirs.state.rawValue }
+      }
+    }
+    guard status.phase == .lost else { return }
+    lose(Failure(.failed, "standby", status.reason ?? "it has given up"), attempt)
+  }
+
+  /// The standby is lost. Who acts may be waiting for an answer of a QEMU that stands still because
+  /// of it: it is freed at once.
+  private func lose(_ failure: Failure, _ attempt: Int) {
+    if state.end(.lost(failure), attempt: attempt) { yank() }
+  }
+
+  /// Runs a command of the attempt.
+  @discardableResult
+  func execute(_ command: String, _ arguments: QMPValue = .null) throws(ProtectEnd) -> QMPValue {
+    let deadline = ContinuousClock.now + .seconds(silence)
+    while true {
+      let left = max(0.1, (deadline - .now) / .seconds(1))
+      do { return try monitor.execute(command, arguments, within: left) } catch {
+        // What has made it silent, or what comes with its end, says more.
+        try state.check()
+        // A command that runs for each question may fail for reasons of its own.
+        guard error.kind == .silent, .now < deadline else { throw ProtectEnd(error) }
+        Pause.short()
+      }
+    }
+  }
+
+  /// Whether an earlier process has come as far as the migration, and it goes on: then all is
+  /// there.
+  private func takesOver(_ control: StandbyControl) throws(ProtectEnd) -> Bool {
+    let status = try execute("query-migrate")["status"].string ?? ""
+    guard ["setup", "active", "device", "colo"].contains(status) else { return false }
+    let jobs = try execute("query-block-jobs")
+    for disk in assessment.disks where DiskMirror(disk).progress(jobs) == nil {
+      throw .lost(
+        Failure(.refused, "disk \(disk.name)", "the guest is protected already, without it"))
+    }
+    guard [.precopy, .protecting].contains(control.status.phase) else {
+      let phase = control.status.phase.rawValue
+      throw .lost(
+        Failure(.failed, "standby", "the guest is protected already, and this standby is \(phase)"))
+    }
+    log("the guest is protected already: taking over")
+    try putPacketsIn(holding: true)
+    return true
+  }
+
+  private func putPacketsIn(holding: Bool) throws(ProtectEnd) {
+    do { try packets.putIn(monitor, holding: holding, within: silence) } catch {
+      try state.check()
+      throw .lost(error)
+    }
+  }
+
+  // MARK: Disks
+
+  /// Until the standby has all that the guest has written, and knows that it has.
+  private func copyDisks(_ control: StandbyControl) throws(ProtectEnd) {
+    guard !assessment.disks.isEmpty else { return }
+    state.show { $0.enter(.copying) }
+    let server = try server(control.status)
+    let mirrors = assessment.disks.map(DiskMirror.init)
+    for mirror in mirrors { try begin(mirror, server, control.status) }
+    var resumed = ContinuousClock.now
+    while true {
+      try state.wait(seconds: 0.1)
+      let jobs = try execute("query-block-jobs")
+      let all = try mirrors.map { mirror throws(ProtectEnd) in
+        guard let progress = mirror.progress(jobs) else {
+          throw .lost(Failure(.failed, "disk \(mirror.disk.name)", "its mirror has ended"))
+        }
+        return progress
+      }
+      state.show { line in
+        for (index, progress) in all.enumerated() {
+          (line.disks[index].copied, line.disks[index].total) = (progress.copied, progress.total)
+        }
+      }
+      if all.allSatisfy(\.isSynced) { break }
+      guard all.contains(where: \.hasFailed), resumed.duration(to: .now) > .seconds(1) else {
+        continue
+      }
+      resumed = .now
+      do throws(MonitorError) {
+        for (mirror, progress) in zip(mirrors, all) where progress.hasFailed {
+          guard try !mirror.resume(monitor, server: server, within: silence) else { continue }
+          try mirror.cut(monitor, within: silence)
+        }
+      } catch { throw ProtectEnd(error) }
+    }
+    let names = mirrors.map(\.disk.name)
+    control.sendSynced(names)
+    let isSynced: Void? = control.wait(seconds: 10) { status in
+      let there = status.disks.filter { names.contains($0.name) }
+      return there.allSatisfy { $0.state == .synced || $0.state == .protected } ? () : nil
+    }
+    try state.check()
+    guard isSynced != nil else {
+      throw .lost(Failure(.failed, "standby", "its disks are mirrored, and it says they are not"))
+    }
+  }
+
+  /// Copies a disk, or goes on with a copy: from the blocks that are behind where the standby has
+  /// the others, from the beginning where it has not.
+  private func begin(
+    _ mirror: DiskMirror, _ server: Endpoint, _ status: ControlStatus
+  ) throws(ProtectEnd) {
+    let theirs = status.disks.first { $0.name == mirror.disk.name }
+    let jobs = try execute("query-block-jobs")
+    if let progress = mirror.progress(jobs) {
+      let hasOthers = theirs?.state == .synced || theirs?.state == .protected
+      // Of a first copy that goes on.
+      let isGoingOn = !progress.hasFailed && (theirs?.covered ?? 0) > 0
+      do {
+        if hasOthers || isGoingOn, try mirror.leads(to: server, monitor, within: silence) {
+          if hasOthers, try mirror.resume(monitor, server: server, within: silence) {
+            log("disk \(mirror.disk.name): copying what has changed")
+          }
+          return
+        }
+        try mirror.remove(monitor, within: 10)
+      } catch { throw ProtectEnd(error) }
+    }
+    log("disk \(mirror.disk.name): copying all of it")
+    do { try mirror.start(monitor, server: server, within: silence) } catch {
+      throw ProtectEnd(error)
+    }
+  }
+
+  /// Where the standby has its disks, as seen from here.
+  private func server(_ status: ControlStatus) throws(ProtectEnd) -> Endpoint {
+    do {
+      guard let uri = status.disksURI else {
+        throw Failure(.refused, "standby", "it has no disks", hint: "start it with --disks")
+      }
+      return try Self.server(uri, of: options.standby)
+    } catch { throw .lost(Failure(error, at: "standby")) }
+  }
+
+  /// The endpoint at which a standby's disks are reached.
+  ///
+  /// - Parameters:
+  ///   - uri: as it listens: on all of its addresses, say.
+  ///   - standby: how it was reached itself.
+  package static func server(_ uri: String, of standby: Endpoint) throws(TransportError) -> Endpoint
+  {
+    let endpoint = try Endpoint(parsing: uri)
+    guard case .tcp(let host, let port) = endpoint, ["", "0.0.0.0", "::"].contains(host) else {
+      return endpoint
+    }
+    guard case .tcp(let reached, _) = standby else { return .tcp(host: "127.0.0.1", port: port) }
+    return .tcp(host: reached, port: port)
+  }
+
+  // MARK: Memory
+
+  private func migrate() throws(ProtectEnd) {
+    state.show { $0.enter(.precopy) }
+    var capabilities: [String: Bool] = ["x-colo": true, "return-path": true, "events": true]
+    capabilities["multifd"] = options.channels > 0
+    try set(capabilities)
+    var parameters: [String: QMPValue] = [
+      "x-checkpoint-delay": .integer(Int64(options.checkpoint.longest)),
+      // No limit: it would hold up checkpoints, too.
+      "max-bandwidth": .integer(Int64(options.maxBandwidth ?? 1 << 40)),
+      // The pause at precopy's end that QEMU may plan with.
+      "downtime-limit": .integer(Int64(options.patience * 500)),
+    ]
+    if options.channels > 0 {
+      parameters["multifd-channels"] = .integer(Int64(options.channels))
+      parameters["multifd-compression"] = .string(options.compression ?? "none")
+    }
+    try execute("migrate-set-parameters", .object(parameters))
+    state.watchDisks()
+    try execute("migrate", ["uri": .string(options.standby.description)])
+  }
+
+  func set(_ capabilities: [String: Bool]) throws(ProtectEnd) {
+    let list = capabilities.sorted { $0.key < $1.key }.map { name, isOn -> QMPValue in
+      ["capability": .string(name), "state": .bool(isOn)]
+    }
+    try execute("migrate-set-capabilities", ["capabilities": .array(list)])
+  }
+
+  private func awaitCOLO() throws(ProtectEnd) {
+    while true {
+      let answer: QMPValue
+      do throws(ProtectEnd) {
+        try state.wait(seconds: 0.05)
+        answer = try execute("query-migrate")
+      } catch {
+        guard case .lost(let failure) = error else { throw error }
+        throw .lost(explained(failure))
+      }
+      switch answer["status"].string ?? "" {
+      case "colo": return
+      case "failed", "completed", "cancelled", "":
+        throw .lost(explained(Failure(.failed, "qemu", "the migration has failed")))
+      default:
+        let ram = answer["ram"]
+        state.show { line in
+          line.remaining = ram["remaining"].int
+          line.total = ram["total"].int
+        }
+      }
+    }
+  }
+
+  /// With what QEMU says of its migration's end.
+  func explained(_ failure: Failure) -> Failure {
+    guard let answer = try? monitor.execute("query-migrate", within: silence),
+      let why = answer["error-desc"].string
+    else { return failure }
+    var failure = failure
+    failure.why += ": \(why)"
+    return failure
+  }
+}

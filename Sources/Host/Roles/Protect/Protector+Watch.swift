@@ -1,0 +1,68 @@
+import Glibc
+import Migration
+import System
+
+extension Protector {
+  /// Watches a guest that is protected, until it is not.
+  ///
+  /// QEMU is asked, although it tells: one that stands still tells nothing. And it does stand still
+  /// where a standby's disks or its connection hang, with the guest.
+  func watch(_ control: StandbyControl) throws(ProtectEnd) {
+    var standing: ContinuousClock.Instant?
+    while true {
+      try state.wait(seconds: 0.25)
+      let migration = try execute("query-migrate")["status"].string ?? ""
+      guard migration == "colo" else {
+        throw .lost(explained(Failure(.failed, "qemu", "COLO has ended")))
+      }
+      try lookAtDisks()
+      // One that the operator has stopped is `paused`; in a checkpoint it is not.
+      let status = try execute("query-status")
+      let stands = status["running"].bool == false && status["status"].string != "paused"
+      standing = stands ? (monitor.tellsEvents ? state.stopped : standing ?? .now) : nil
+      if let standing, standing.duration(to: .now) > .seconds(options.silence) {
+        throw .lost(
+          Failure(
+            .unreachable, "standby",
+            "a checkpoint keeps the guest waiting for longer than \(options.silence) s"))
+      }
+    }
+  }
+
+  private func lookAtDisks() throws(ProtectEnd) {
+    guard !assessment.disks.isEmpty else { return }
+    let jobs = try execute("query-block-jobs")
+    for (index, disk) in assessment.disks.enumerated() {
+      guard let progress = DiskMirror(disk).progress(jobs), !progress.hasFailed else {
+        throw .lost(Failure(.failed, "disk \(disk.name)", "its mirror has failed"))
+      }
+      state.show { line in
+        (line.disks[index].copied, line.disks[index].total) = (progress.copied, progress.total)
+      }
+    }
+  }
+
+  /// Has QEMU take a checkpoint whenever packets wait, until the process ends: it looks at its delay
+  /// anew when that is set, to whatever. Its answer may take as long as a checkpoint under way.
+  func askForCheckpoints() {
+    let delay: QMPValue = ["x-checkpoint-delay": .integer(Int64(options.checkpoint.longest))]
+    while true {
+      let isWanted = wishes.take(seconds: nil) { wish -> Bool? in
+        guard wish != .none else { return nil }
+        defer { if wish == .checkpoint { wish = .none } }
+        return wish == .checkpoint
+      }
+      guard isWanted == true else { return }
+      _ = try? monitor.execute("migrate-set-parameters", delay, within: options.silence)
+      usleep(UInt32(options.checkpoint.shortest) * 1000)
+    }
+  }
+}
+
+/// What the packets want of QEMU.
+enum CheckpointWish {
+  case none
+  case checkpoint
+  /// There will be no more.
+  case end
+}

@@ -1,0 +1,191 @@
+// Protect: the side of the primary. Pushes the buttons of a stock QEMU, and watches.
+
+import Foundation
+import Migration
+import Synchronization
+import System
+import Transport
+
+/// Protects the guest of a QEMU that runs, by a standby: looks at it, mirrors its disks, starts
+/// COLO, holds its packets, and lets go of all that when the standby is lost.
+///
+///     1  the control connection          who is there, which disks it has
+///     2  blockdev-add, blockdev-mirror   until each disk is synced; told to the standby
+///     3  capabilities, parameters, migrate
+///     4  `colo`: packets wait            from here on the guest is protected
+///     5  watch
+///     6  yank, x-colo-lost-heartbeat, packets let through, filters and mirrors out
+///
+/// All that it puts into QEMU has a name of ``ProtectNames``, so that the next process finds it.
+public final class Protector: Sendable {
+  let options: ProtectOptions
+  let state: ProtectState
+  let log: @Sendable (String) -> Void
+  let monitor: any GuestMonitor
+  /// For when the other one stands still.
+  let emergency: any GuestMonitor
+  /// What can be protected.
+  public let assessment: Assessment
+  let packets: any PacketGate
+  /// What the migration's settings were.
+  let before: GuestFacts
+  let wishes = Monitor(CheckpointWish.none)
+  private let threads = ThreadGroup()
+  private let isDone = Monitor(false)
+
+  /// Connects to the guest's monitor and looks at it. Changes nothing.
+  ///
+  /// - Parameters:
+  ///   - options: what is to be done.
+  ///   - log: gets a line where something happens.
+  public init(
+    _ options: ProtectOptions, log: @escaping @Sendable (String) -> Void
+  ) throws(Failure) {
+    self.options = options
+    self.log = log
+    // The line needs the disks, which the monitor tells; its events come before.
+    let early = Mutex<ProtectState?>(nil)
+    let handle: @Sendable (QMPEvent) -> Void = { event in
+      early.withLock { $0 }?.handle(event)
+    }
+    let onEnd: @Sendable (String) -> Void = { why in
+      early.withLock { $0 }?.end(.gone(.gone("qemu", why)))
+    }
+    let silence = options.silence
+    switch options.monitor {
+    case .socket(let endpoint):
+      monitor = try QMPSocket(endpoint, within: silence, onEvent: handle, onEnd: onEnd)
+    case .command(let command): monitor = QMPCommand(command)
+    }
+    emergency =
+      try options.outOfBand.map { endpoint throws(Failure) in
+        try QMPSocket(endpoint, within: silence)
+      } ?? monitor
+    do { before = try GuestFacts(asking: monitor, within: silence) } catch { throw error.failure }
+    assessment = Assessment(before, options)
+    state = ProtectState(ProtectLine(assessment.disks))
+    packets =
+      assessment.nets.isEmpty
+      ? NoPackets()
+      : HeldPackets(
+        assessment.nets, sockets: options.sockets, linger: options.linger / 1000
+      ) { [wishes] in
+        wishes.update { if $0 == .none { $0 = .checkpoint } }
+      } onFailure: { [state] failure in
+        state.end(.lost(failure))
+      }
+    early.withLock { $0 = state }
+  }
+
+  /// Looks at the standby too, without beginning anything.
+  public func compared() -> Assessment {
+    var assessment = assessment
+    do {
+      let control = try StandbyControl(
+        options.standby, silence: options.silence, onMessage: { _, _ in }, onEnd: { _ in })
+      defer { control.cut() }
+      assessment.compare(with: control.status.disks.map { ($0.name, $0.size) })
+    } catch { assessment.missStandby(error) }
+    return assessment
+  }
+
+  /// Ends it, and leaves everything as it is.
+  public func cancel(_ kind: Failure.Kind, _ why: String) {
+    state.end(.cancelled(Failure(kind, "protect", why)))
+  }
+
+  /// Protects, until the guest ends, or the standby is lost and is not to be waited for.
+  ///
+  /// - Parameter onLine: how it stands, once a second.
+  /// - Returns: why the guest has ended.
+  public func run(onLine: @escaping @Sendable (ProtectLine) -> Void) throws(Failure) -> String {
+    if let refusal = assessment.refusal { throw refusal }
+    do {
+      try threads.start("line") { [state, isDone, packets] in
+        while isDone.wait(seconds: 1, { $0 ? () : nil }) == nil {
+          state.show { $0.nets = packets.lines }
+          onLine(state.line)
+        }
+      }
+      try threads.start("checkpoints") { [self] in askForCheckpoints() }
+    } catch { throw Failure(error, at: "protect") }
+    defer {
+      isDone.update { $0 = true }
+      wishes.update { $0 = .end }
+      threads.joinAll()
+    }
+    while true {
+      do throws(ProtectEnd) {
+        try attempt()
+      } catch {
+        switch error {
+        case .ended(let reason): return reason
+        case .gone(let failure): throw failure
+        case .cancelled(let failure):
+          leavePackets()
+          throw failure
+        // What was noticed first has brought about the rest.
+        case .lost(let failure): try lost(state.loss ?? failure)
+        }
+      }
+    }
+  }
+
+  /// Ends a protection that is there, whoever began it: the standby is told, so that it revives
+  /// nobody, and the guest goes on alone. What is not there need not be.
+  public func stop() throws(Failure) {
+    let control = try? StandbyControl(
+      options.standby, silence: options.silence, onMessage: { _, _ in }, onEnd: { _ in })
+    if let control {
+      control.sendEnded("its protection was ended")
+    } else {
+      log("the standby does not answer, and is not told")
+    }
+    defer { control?.cut() }
+    do {
+      try letGo(keepsMirrors: false)
+      try HeldPackets.takeAllOut(monitor, within: options.silence)
+    } catch let error as ProtectEnd {
+      throw error.failure
+    } catch { throw Failure(error, at: "protect") }
+  }
+
+  /// All else stays as it is, but a holder that is gone would keep the guest's packets for ever.
+  private func leavePackets() {
+    guard !assessment.nets.isEmpty else { return }
+    packets.letThrough()
+    do {
+      try packets.takeOut(monitor, within: options.silence)
+      log("packets leave at once until another protect takes over")
+    } catch { log("filters are left: \(error)") }
+  }
+
+  /// The guest goes on alone.
+  private func lost(_ failure: Failure) throws(Failure) {
+    let (since, isNew) = state.lose(failure.description)
+    do { try letGo(keepsMirrors: options.retries) } catch {
+      // Of a guest that has ended the next attempt says so.
+      if case .ended = error {} else { throw error.failure }
+    }
+    let time = Date(timeIntervalSince1970: since).formatted(.iso8601)
+    let why = "unprotected since \(time): \(failure.description)"
+    guard options.retries else {
+      let kind = failure.kind == .failed ? .unreachable : failure.kind
+      throw Failure(kind, "protect", why, hint: failure.hint)
+    }
+    if isNew { log(why) }
+    do throws(ProtectEnd) { try state.wait(seconds: 1) } catch {
+      // Another loss is the same one; anything else ends the next attempt at once.
+    }
+  }
+}
+
+extension Assessment {
+  /// The first of what makes it impossible, for those who did not ask for all of it.
+  var refusal: Failure? {
+    let all = findings.filter { $0.verdict == .impossible }
+    guard let first = all.first else { return nil }
+    let more = all.count > 1 ? " (and \(all.count - 1) more: --dry-run)" : ""
+    return Failure(.refused, first.subject, first.why + more, hint: first.change)
+  }
+}

@@ -1,0 +1,103 @@
+import Migration
+import System
+import Transport
+
+/// The connection to a standby: what it says last, and whether it says anything.
+final class StandbyControl: Sendable {
+  private struct State {
+    var status: ControlStatus?
+    /// Why nothing will come any more.
+    var end: String?
+  }
+
+  private let socket: Socket
+  private let line: ControlLine
+  private let state = Monitor(State())
+  private let threads = ThreadGroup()
+
+  /// Connects, says hello, and waits for the first word.
+  ///
+  /// - Parameters:
+  ///   - silence: seconds after which a standby that says nothing is lost.
+  ///   - onMessage: gets each message, on a thread of its own.
+  ///   - onEnd: called once, with the reason, when no more will come.
+  init(
+    _ standby: Endpoint, silence: Double,
+    onMessage: @escaping @Sendable (ControlMessage, ControlLine) -> Void,
+    onEnd: @escaping @Sendable (String) -> Void
+  ) throws(Failure) {
+    do {
+      socket = try Socket.connect(to: standby, timeout: silence)
+      line = try ControlLine(greeting: socket)
+      try threads.start("control") { [line, state] in
+        let end: String
+        do {
+          try line.receive { message in
+            if let status = message.status { state.update { $0.status = status } }
+            onMessage(message, line)
+            return true
+          }
+          end = "the standby has closed its control connection"
+        } catch { end = Failure(error, at: "standby").why }
+        state.update { $0.end = end }
+        onEnd(end)
+      }
+      try threads.start("alive") { [line, state] in
+        var alive = ControlMessage()
+        alive.alive = true
+        while state.wait(seconds: ControlLine.beat, { $0.end }) == nil {
+          // Whether it arrives is for the reading side to see.
+          try? line.send(alive)
+        }
+      }
+    } catch {
+      throw Failure(error, at: "standby")
+    }
+    let first = state.wait(seconds: silence) { state -> ControlStatus?? in
+      state.status.map { .some($0) } ?? (state.end == nil ? nil : .some(nil))
+    }
+    guard let first, first != nil else {
+      let why = state.read { $0.end } ?? "it does not answer as a standby"
+      cut()
+      throw Failure(
+        .unreachable, "standby", "\(standby): \(why)",
+        hint: "'multifd receive --colo' of the same version listens there?")
+    }
+  }
+
+  deinit { cut() }
+
+  /// What it has said last.
+  var status: ControlStatus { state.read { $0.status } ?? ControlStatus() }
+
+  /// Waits for a status that `body` makes something of.
+  ///
+  /// - Returns: nil when the time is over, or nothing will come any more.
+  func wait<Result>(seconds: Double, _ body: (ControlStatus) -> Result?) -> Result? {
+    let result = state.wait(seconds: seconds) { state -> Result?? in
+      if let status = state.status, let result = body(status) { return .some(result) }
+      return state.end == nil ? nil : .some(nil)
+    }
+    return result ?? nil
+  }
+
+  /// Says that these disks have all that the guest has written.
+  func sendSynced(_ disks: [String]) {
+    var message = ControlMessage()
+    message.synced = disks
+    try? line.send(message)
+  }
+
+  /// Says that the guest has ended by itself.
+  func sendEnded(_ reason: String) {
+    var message = ControlMessage()
+    message.ended = reason
+    try? line.send(message)
+  }
+
+  /// Ends it, and waits for its threads.
+  func cut() {
+    line.cut()
+    threads.joinAll(within: 1)
+  }
+}

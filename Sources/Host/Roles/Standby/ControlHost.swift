@@ -1,0 +1,185 @@
+import Migration
+import Store
+import System
+import Transport
+import Wire
+
+/// The standby's side of a `multifd protect`: says how far it is, and when a guest's packets may
+/// leave. One line at a time: whoever comes later takes the place of who was there, as a protect
+/// that was started again does.
+final class ControlHost: Sendable {
+  private struct State {
+    var line: ControlLine?
+    var status = ControlStatus()
+    /// The last mark that was set; the last that whoever is there has answered, and the last that
+    /// was released.
+    var mark = 0
+    var marked = 0
+    var released = 0
+    /// The guest has ended by itself.
+    var ended: String?
+    var isClosed = false
+  }
+
+  private let state = Monitor(State())
+  private let threads = ThreadGroup()
+  private let lines = ThreadGroup()
+  private let disks: ProtectedDisks?
+  private let store: String
+  private let log: @Sendable (String) -> Void
+
+  /// A host that nobody has come to.
+  ///
+  /// - Parameter store: where `multifd status` finds how far the disks are.
+  init(
+    _ disks: ProtectedDisks?, store: String, log: @escaping @Sendable (String) -> Void
+  ) throws(SystemError) {
+    (self.disks, self.store, self.log) = (disks, store, log)
+    try threads.start("control") { [self] in
+      var noted: [DiskReport] = []
+      while state.wait(seconds: ControlLine.beat, { $0.isClosed ? true : nil }) == nil {
+        tell()
+        let reports = disks?.reports ?? []
+        // A note: a store that is full or not there yet does without, for now.
+        if reports != noted, (try? DiskReport.write(reports, to: store)) != nil { noted = reports }
+      }
+    }
+  }
+
+  /// A protect has come, with its hello. For the lobby's thread: returns at once.
+  func admit(_ socket: Socket, _ letter: [UInt8]) {
+    let message = ControlMessage(letter.dropFirst(ControlHello.headSize))
+    guard message?.version == 1 else { return socket.cut() }
+    let line = ControlLine(socket)
+    // Before anybody else says something on it. A new connection has room for that.
+    do { try line.send(greeting) } catch { return line.cut() }
+    let before = state.update { state -> ControlLine? in
+      defer {
+        // What another one has noted says nothing of what this one has: it is released what it
+        // answers itself.
+        (state.line, state.marked) = (line, 0)
+      }
+      return state.line
+    }
+    before?.cut()
+    lines.joinEnded()
+    do {
+      try lines.start("control line") { [self] in
+        log("a protect has connected")
+        do {
+          try line.receive { message in
+            take(message, from: line)
+            return true
+          }
+        } catch { log("control: \(Failure(error, at: "control").why)") }
+        line.cut()
+        state.update { if $0.line === line { $0.line = nil } }
+      }
+    } catch {
+      line.cut()
+      state.update { if $0.line === line { $0.line = nil } }
+    }
+  }
+
+  /// Whether a protect is there.
+  var isConnected: Bool { state.read { $0.line != nil } }
+
+  /// Why the guest has ended by itself, where it has: a protect that is there is given a moment to
+  /// say so.
+  func ended(within seconds: Double) -> String? {
+    state.wait(seconds: seconds) { state -> String?? in
+      if let ended = state.ended { return .some(ended) }
+      return state.line == nil ? .some(nil) : nil
+    } ?? nil
+  }
+
+  /// How far the standby is.
+  func change(to phase: ControlStatus.Phase, checkpoint: Int = 0, reason: String? = nil) {
+    state.update { state in
+      // What has ended before it came is another guest.
+      if phase == .precopy { state.ended = nil }
+      state.status.phase = phase
+      state.status.checkpoint = checkpoint
+      state.status.reason = reason
+    }
+    tell()
+  }
+
+  /// The guest stands still for a checkpoint.
+  func mark(_ number: Int) {
+    state.update { $0.mark = number }
+    var message = ControlMessage()
+    message.mark = number
+    send(message)
+  }
+
+  /// What is answered now may be released when the checkpoint is committed.
+  var marked: Int { state.read { $0.marked } }
+
+  /// A checkpoint is committed and the primary has been told: what was sent before a mark may
+  /// leave.
+  func release(_ number: Int, checkpoint: Int) {
+    let isNew = state.update { state in
+      state.status.checkpoint = checkpoint
+      guard number > state.released else { return false }
+      state.released = number
+      return true
+    }
+    guard isNew else { return }
+    var message = ControlMessage()
+    message.release = number
+    send(message)
+  }
+
+  /// Nobody is told anything more.
+  func close() {
+    let line = state.update { state in
+      state.isClosed = true
+      return state.line
+    }
+    line?.cut()
+    threads.joinAll()
+    lines.joinAll()
+  }
+
+  private var greeting: ControlMessage {
+    var message = ControlMessage()
+    message.version = 1
+    message.status = status
+    return message
+  }
+
+  private var status: ControlStatus {
+    var status = state.read { $0.status }
+    status.disksURI = disks?.endpoint.description
+    status.disks = (disks?.status ?? []).map { name, size, disk in
+      ControlStatus.Disk(
+        name: name, size: size, state: .init(rawValue: disk.phase.rawValue) ?? .lost,
+        covered: disk.covered, reason: disk.reason)
+    }
+    return status
+  }
+
+  private func tell() {
+    var message = ControlMessage()
+    message.status = status
+    send(message)
+  }
+
+  /// One that does not take what it is told has no use for it.
+  private func send(_ message: ControlMessage) {
+    guard let line = state.read({ $0.line }) else { return }
+    do { try line.send(message) } catch { line.cut() }
+  }
+
+  private func take(_ message: ControlMessage, from line: ControlLine) {
+    state.update { state in
+      guard state.line === line else { return }
+      // Only of one that was set: nobody can have noted what has not come.
+      if let marked = message.marked, marked <= state.mark {
+        state.marked = max(state.marked, marked)
+      }
+      if let ended = message.ended { state.ended = String(ended.prefix(200)) }
+    }
+  }
+}

@@ -1,0 +1,189 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// `multifd protect` beside a stock QEMU 11.1, with the real standby, and what dies of the three.
+@Suite("Protecting a whole guest", .beside)
+struct ProtectTests {
+  private func isAvailable() -> Bool {
+    QEMUVersion.v111.isAvailableElseAnnounce("protecting a whole guest")
+  }
+
+  @Test("The primary is killed: the standby's disks are the last checkpoint's, no more and no less")
+  func primaryKilled() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    // So long that checkpoints are taken when they are asked for.
+    let protect = try parts.protect(["--checkpoint", "60s"])
+    try WholeGuestParts.wait(protect, "protection") { $0["state"].string == "protected" }
+    try parts.write(0, 17, at: "0")
+    try parts.write(1, 18, at: "1M")
+    let before = try WholeGuestParts.wait(protect, "line") { _ in true }["checkpoint"].int ?? 0
+    let delay: JSON = ["x-checkpoint-delay": 60_000]
+    try parts.qemu.qmp.execute("migrate-set-parameters", delay)
+    try WholeGuestParts.wait(protect, "checkpoint") { ($0["checkpoint"].int ?? 0) > before }
+    try parts.write(0, 19, at: "2M")
+    try parts.write(1, 20, at: "1M")
+    parts.qemu.killNow()
+    #expect(try standby.wait().code == 3)
+    let end = try protect.wait()
+    #expect(end.code == 3 && end.errors.contains("it closed its monitor"), "\(end)")
+    #expect(try parts.byte("a", at: 2 << 20) == 19)
+    #expect(try parts.byte("disk0", at: 0) == 17)
+    #expect(try parts.byte("disk0", at: 2 << 20) == 0)
+    #expect(try parts.byte("disk1", at: 1 << 20) == 18)
+  }
+
+  @Test("The standby is killed: the guest goes on alone, and nothing of ours is left in QEMU")
+  func standbyKilled() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    let protect = try parts.protect(["--all-nets", "--checkpoint", "200ms"])
+    try WholeGuestParts.waitProtected(protect)
+    #expect(try parts.leftovers().contains("mf-disk0"))
+    #expect(try parts.capability("x-colo") == true)
+    standby.process.kill()
+    let end = try protect.wait()
+    #expect(end.code == 3 && end.errors.contains("unprotected since "), "\(end)")
+    #expect(try parts.qemu.status() == "running")
+    #expect(try parts.leftovers() == [])
+    #expect(try parts.capability("x-colo") == false)
+    try parts.write(0, 21, at: "0")
+    #expect(try parts.byte("a", at: 0) == 21)
+  }
+
+  @Test("The standby stops answering: QEMU is freed, its guest's writes are done")
+  func standbyHangs() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    let protect = try parts.protect(["--all-nets", "--checkpoint", "200ms"])
+    try WholeGuestParts.waitProtected(protect)
+    let worker = try #require(standby.process.worker)
+    kill(worker, SIGSTOP)
+    defer { kill(worker, SIGKILL) }
+    // Without the yank QEMU would wait for it, and answer nothing.
+    try parts.write(0, 22, at: "0")
+    let end = try protect.wait()
+    #expect(end.code == 3 && end.errors.contains("is silent"), "\(end)")
+    #expect(try parts.byte("a", at: 0) == 22)
+    #expect(try parts.qemu.status() == "running")
+    #expect(try parts.leftovers() == [])
+  }
+
+  @Test(
+    "--retry: another standby gets what the first one lacked, and no more",
+    arguments: [true, false])
+  func retry(adopts: Bool) throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let first = try parts.standby()
+    let protect = try parts.protect(["--all-nets", "--checkpoint", "200ms", "--retry"])
+    try parts.write(0, 30, at: "0")
+    try WholeGuestParts.waitProtected(protect)
+    first.process.kill()
+    let start = protect.process.output.lines.count
+    try WholeGuestParts.wait(protect, from: start, "loss") { $0["state"].string == "unprotected" }
+    try parts.write(0, 31, at: "3M")
+    if !adopts {
+      for name in ["disk0", "disk1"] {
+        try FileManager.default.removeItem(atPath: parts.folder(name + ".epochs"))
+      }
+    }
+    let second = try parts.standby(adopts ? ["--adopt"] : [])
+    try WholeGuestParts.waitProtected(protect)
+    let said = protect.process.errors.text
+    #expect(said.contains("disk disk0: copying what has changed") == adopts, "\(said)")
+    try parts.write(1, 32, at: "4M")
+    try WholeGuestParts.waitProtected(protect)
+    parts.qemu.killNow()
+    #expect(try second.wait().code == 3)
+    #expect(try protect.wait().code == 3)
+    for (image, copy) in [("a", "disk0"), ("b", "disk1")] {
+      #expect(
+        FileManager.default.contentsEqual(
+          atPath: parts.folder(image), andPath: parts.folder(copy)), "\(copy)")
+    }
+  }
+
+  @Test("A protect that is killed comes back; one that is ended leaves the guest protected")
+  func protectKilled() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    let protect = try parts.protect(["--all-nets", "--checkpoint", "200ms"])
+    try WholeGuestParts.waitProtected(protect)
+    kill(try #require(protect.process.children.first), SIGKILL)
+    let back = protect.process.errors.wait(.seconds(20)) {
+      $0.text.hasSuffix("taking over") ? true : nil
+    }
+    #expect(back == true, "\(protect.process.errors.text)")
+    try WholeGuestParts.waitProtected(protect)
+    #expect(try parts.leftovers().contains { $0.hasSuffix("-catch") })
+    protect.process.kill(SIGTERM)
+    #expect(try protect.wait().code == 128 + SIGTERM)
+    let left = try parts.leftovers()
+    #expect(left.contains("mf-disk0") && !left.contains { $0.hasPrefix("multifd-packets-") })
+    #expect(try parts.qemu.qmp.execute("query-migrate")["status"].string == "colo")
+    let next = try parts.protect(["--all-nets", "--checkpoint", "200ms"])
+    try WholeGuestParts.waitProtected(next)
+    #expect(next.process.errors.text.contains("taking over"))
+    #expect(standby.process.isRunning)
+  }
+
+  @Test("A guest that ends by itself is not revived")
+  func guestEnds() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby([
+      "--on-loss", "failover", "--no-fence", "--", "/nonexistent/qemu",
+    ])
+    let protect = try parts.protect(["--checkpoint", "200ms"])
+    try WholeGuestParts.waitProtected(protect)
+    _ = try? parts.qemu.qmp.execute("quit")
+    let end = try protect.wait()
+    #expect(end.code == 0 && end.errors.contains("ended by itself (host-qmp-quit)"), "\(end)")
+    let report = try standby.wait()
+    #expect(report.errors.contains("host-qmp-quit") && !report.errors.contains("nonexistent"))
+  }
+
+  @Test("Packets wait for a checkpoint, ask for one, and leave")
+  func packets() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    let protect = try parts.protect(["--net", "hn0", "--checkpoint", "5ms..60s", "--linger", "1"])
+    try WholeGuestParts.wait(protect, "protection") { $0["state"].string == "protected" }
+    // What QEMU says in the guest's name goes the way of its packets.
+    try parts.qemu.qmp.execute(
+      "announce-self", ["initial": 20, "max": 20, "rounds": 5, "step": 10])
+    let line = try WholeGuestParts.wait(protect, "packets") {
+      ($0["nets"][0]["released"].int ?? 0) >= 5
+    }
+    #expect((line["nets"][0]["asked"].int ?? 0) > 0 && (line["checkpoint"].int ?? 0) > 0)
+    #expect(line["nets"][0]["wait-mean"].double ?? 0 > 0)
+    #expect(standby.process.isRunning)
+  }
+
+  @Test("--dry-run says what is in the way, and changes nothing")
+  func dryRun() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let alone = try parts.protect(["--dry-run"]).wait()
+    #expect(alone.code == 2, "\(alone)")
+    let subjects = alone.json["findings"].elements.filter { $0["verdict"].string == "impossible" }
+    #expect(subjects.map { $0["subject"].string } == ["standby"])
+    let standby = try parts.standby()
+    truncate(parts.folder("disk0"), 4 << 20)
+    let good = try parts.protect(["--dry-run"]).wait()
+    #expect(good.code == 0, "\(good)")
+    #expect(try parts.leftovers() == [])
+    #expect(standby.process.isRunning)
+    let named = try MultiFDProcess.run([
+      "protect", "--qmp", parts.folder("protect"), "--standby", "tcp:127.0.0.1:1", "--dry-run",
+    ])
+    #expect(named.code == 2 && named.output.contains("disk disk0: impossible"), "\(named)")
+  }
+}
