@@ -11,7 +11,8 @@ import Glibc
 ///
 /// 1. what a role shares among its threads: `Session`, `HandoverControl`, `PrimaryWatch`,
 ///    `Failover.Control`, `LossPolicy`, `Guardian.State`
-/// 2. what one of its parts has: `PageSource`, `RedoWorker`, `Store`'s state, `BackendChoice`
+/// 2. what one of its parts has: `PageSource`, `RedoWorker`, `Store`'s state, `BackendChoice`,
+///    `PacketHolder`
 /// 3. what all share: `PluginRegistry`
 /// 4. a thing that is handed around: `Child`, `ThreadGroup`, `Gate`
 ///

@@ -43,7 +43,7 @@ struct PacketHolderTests {
       next += 7
       holder.release(checkpoint)
       expected += known
-      #expect(interface.read(expected.count) == expected, "checkpoint \(checkpoint)")
+      try #require(interface.read(expected.count) == expected, "checkpoint \(checkpoint)")
       expected = later
     }
     #expect(interface.isSilent)

@@ -160,12 +160,10 @@ package struct FrameQueue: Sendable {
   /// Where in the first batch the next write ends: behind whole frames, one at least.
   private var portionEnd: Int {
     let frames = batches[0].frames
-    let last = min(frames.count, goneFrames + waiting - first)
-    var end = frames[goneFrames].end
-    for frame in frames[goneFrames..<last] where frame.end - goneBytes <= Self.portion {
-      end = frame.end
-    }
-    return end
+    let mayLeave = min(frames.count, goneFrames + waiting - first)
+    var last = goneFrames
+    while last + 1 < mayLeave, frames[last + 1].end - goneBytes <= Self.portion { last += 1 }
+    return frames[last].end
   }
 
   /// So many bytes have left.
