@@ -50,6 +50,18 @@ public final class FailoverPlace: Sendable {
 
   deinit { state.update { $0.abandoned = true } }
 
+  /// QEMUs that were started here and are there now, whoever has started them.
+  public var qemus: [pid_t] {
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return names.compactMap { pid_t($0) }.filter { pid in
+      let program = FailedOverQEMU.commandLine(pid)?.prefix { $0 != "\0" }
+      return program?.contains("qemu-system-") == true && FailedOverQEMU.isAlive(pid, folder.path)
+    }
+  }
+
+  /// Ends them: what a process that was killed has left behind.
+  public func clear() { for pid in qemus { FailedOverQEMU.kill(pid, of: folder.path) } }
+
   private static func connect(
     _ state: Monitor<State>, _ path: String,
     _ body: @escaping @Sendable (String, () -> Bool) throws -> Void
@@ -120,11 +132,14 @@ public final class FailedOverQEMU: GuestHost {
 
   /// A pid may have become somebody else's: only the QEMU of this place has the folder in its
   /// command line.
-  private static func isAlive(_ pid: pid_t, _ path: String) -> Bool {
-    guard let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else {
-      return false
+  fileprivate static func isAlive(_ pid: pid_t, _ path: String) -> Bool {
+    commandLine(pid)?.contains(path + "/") == true
+  }
+
+  fileprivate static func commandLine(_ pid: pid_t) -> String? {
+    FileManager.default.contents(atPath: "/proc/\(pid)/cmdline").map {
+      String(decoding: $0, as: UTF8.self)
     }
-    return String(decoding: line, as: UTF8.self).contains(path + "/")
   }
 
   private static let alive = Monitor<[pid_t: String]>([:])

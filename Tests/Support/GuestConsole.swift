@@ -1,7 +1,6 @@
 import Foundation
 
-/// The serial line of the lab's guest (Tests/Guest/init.c): what it says of itself, and orders to
-/// it.
+/// The serial line of one of the lab's guests (Tests/Guest): what it says of itself, and orders to it.
 public final class GuestConsole: Sendable {
   /// One heartbeat: the guest is alive, and every page it has looked at was as it should be, or was
   /// not.
@@ -103,7 +102,9 @@ public final class GuestConsole: Sendable {
 
   /// Those behind so many lines of its console.
   public func trouble(from start: Int) -> [String] {
-    let signs = ["BUG:", "Oops", "BADPAGE", "Kernel panic", "segfault at", "CORRUPT"]
+    let signs = [
+      "BUG:", "Oops", "BADPAGE", "BADSECTOR", "Kernel panic", "segfault at", "CORRUPT",
+    ]
     return log.lines.dropFirst(start).map(\.text)
       .filter { line in signs.contains { line.contains($0) } }
   }
@@ -116,7 +117,7 @@ public final class GuestConsole: Sendable {
     return Heartbeat(number: number, bad: bad, line: line)
   }
 
-  private static func field(_ name: String, _ line: String) -> Int? {
+  static func field(_ name: String, _ line: String) -> Int? {
     for word in line.split(separator: " ") where word.hasPrefix(name + "=") {
       return Int(word.dropFirst(name.count + 1))
     }

@@ -76,6 +76,25 @@ public enum JSON: Sendable, Equatable {
   }
 }
 
+extension JSON {
+  /// The JSON objects of a text that has one after the other, each beginning and ending at a line's
+  /// start.
+  static func objects(in text: String) -> [JSON] {
+    var result: [JSON] = []
+    var lines: [Substring] = []
+    for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+      lines.append(line)
+      if line == "}" {
+        if let value = try? JSON(parsing: lines.joined(separator: "\n").utf8) {
+          result.append(value)
+        }
+        lines = []
+      }
+    }
+    return result
+  }
+}
+
 extension JSON: Codable {
   /// Takes the first kind that fits.
   public init(from decoder: any Decoder) throws {

@@ -56,7 +56,15 @@ public final class MultiFDProcess: Sendable {
 
   /// Waits until it says where it listens, and gives that URI.
   public func waitListening(_ timeout: Duration = .seconds(20)) throws -> String {
-    let prefix = "multifd: listening on "
+    try waitTold("multifd: listening on ", timeout)
+  }
+
+  /// Waits until it says where it serves disks, and gives that URI.
+  public func waitServing(_ timeout: Duration = .seconds(20)) throws -> String {
+    try waitTold("multifd: disks on ", timeout)
+  }
+
+  private func waitTold(_ prefix: String, _ timeout: Duration) throws -> String {
     let uri = process.errors.wait(timeout) { line in
       line.text.hasPrefix(prefix) ? String(line.text.dropFirst(prefix.count)) : nil
     }

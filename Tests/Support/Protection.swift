@@ -129,7 +129,7 @@ public final class Protection: Sendable {
     let ended = Self.wallClock
     let memory = sampler.stop()
     let result = try standby.wait(.seconds(120))
-    var reports = Self.objects(result.output)
+    var reports = JSON.objects(in: result.output)
     guard result.code == (onLoss == .hold ? 3 : 5), let report = reports.first else {
       throw LabError("the standby ended with \(result)")
     }
@@ -152,7 +152,7 @@ public final class Protection: Sendable {
   private func failOverByHand() throws -> JSON {
     let words = ["failover", "--store", store, "--fence", "true", "--json", "--"]
     let result = try MultiFDProcess.run(words + place.command)
-    guard result.code == 5, let summary = Self.objects(result.output).first else {
+    guard result.code == 5, let summary = JSON.objects(in: result.output).first else {
       throw LabError("multifd failover: \(result)")
     }
     return summary
@@ -223,22 +223,5 @@ public final class Protection: Sendable {
     var time = timespec()
     clock_gettime(CLOCK_REALTIME, &time)
     return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
-  }
-
-  /// The JSON objects of a text that has one after the other, each beginning and ending at a line's
-  /// start.
-  private static func objects(_ text: String) -> [JSON] {
-    var result: [JSON] = []
-    var lines: [Substring] = []
-    for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
-      lines.append(line)
-      if line == "}" {
-        if let value = try? JSON(parsing: lines.joined(separator: "\n").utf8) {
-          result.append(value)
-        }
-        lines = []
-      }
-    }
-    return result
   }
 }

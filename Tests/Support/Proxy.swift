@@ -1,6 +1,7 @@
 import Foundation
 
-/// A TCP proxy on loopback that can record what passes and cut a connection at an exact byte.
+/// A TCP proxy on loopback that can record what passes, cut a connection at an exact byte, and tell
+/// another address than was told.
 ///
 /// Connections are numbered in the order they come in: of a stock QEMU source, 0 is the main
 /// channel and the rest are multifd channels.
@@ -60,16 +61,22 @@ public final class Proxy: Sendable {
   private let state: Monitor<State>
 
   /// A proxy to `target`, a port of 127.0.0.1. With `record`, a folder, connection N's bytes go to
-  /// `connN.c2s` and `connN.s2c` in it.
-  public init(to target: Int, record: String? = nil, cuts: [Cut] = []) throws {
+  /// `connN.c2s` and `connN.s2c` in it. With `telling`, what the server says of the first port, as
+  /// `:PORT`, is said of the second, which has as many digits; what it says comes in whole lines.
+  public init(
+    to target: Int, record: String? = nil, cuts: [Cut] = [], telling: (Int, Int)? = nil
+  ) throws {
     (listener, port) = try Sockets.listen()
     self.target = target
     self.record = record
     self.cuts = cuts
     let state = Monitor(State())
     self.state = state
+    let words = telling.map { (Array(":\($0.0)".utf8), Array(":\($0.1)".utf8)) }
+    precondition(words?.0.count == words?.1.count)
     let (listener, worker) = (
-      listener, Worker(target: target, record: record, cuts: cuts, state: state)
+      listener,
+      Worker(target: target, record: record, cuts: cuts, telling: words, state: state)
     )
     Thread.detachNewThread { worker.acceptAll(listener) }
   }
@@ -82,6 +89,11 @@ public final class Proxy: Sendable {
   /// Bytes that passed on a connection in one direction.
   public func passed(_ connection: Int, _ direction: Direction = .toServer) -> Int {
     state.read { $0.passed["\(connection) \(direction.rawValue)"] ?? 0 }
+  }
+
+  /// Ends every connection, and goes on listening.
+  public func cutAll() {
+    state.update { for socket in $0.sockets { shutdown(socket, Int32(SHUT_RDWR)) } }
   }
 
   /// Stops listening and ends every connection.
@@ -99,6 +111,7 @@ public final class Proxy: Sendable {
     let target: Int
     let record: String?
     let cuts: [Cut]
+    let telling: ([UInt8], [UInt8])?
     let state: Monitor<State>
 
     func acceptAll(_ listener: Int32) {
@@ -148,6 +161,9 @@ public final class Proxy: Sendable {
       var buffer = [UInt8](repeating: 0, count: 1 << 16)
       var passed = 0
       while case let count = Sockets.read(from, &buffer), count > 0 {
+        if direction == .toClient, let telling {
+          buffer.replace(telling.0, with: telling.1, within: count)
+        }
         let allowed = cut.map { min(count, $0.bytes - passed) } ?? count
         let slice = buffer[..<allowed]
         if let file { slice.withUnsafeBytes { _ = fwrite($0.baseAddress, 1, $0.count, file) } }
@@ -171,6 +187,16 @@ public final class Proxy: Sendable {
         _ = state.wait(.seconds(3600)) { $0.closed ? true : nil }
       }
       for socket in [from, to] { shutdown(socket, Int32(SHUT_RDWR)) }
+    }
+  }
+}
+
+extension [UInt8] {
+  /// Replaces some bytes by as many others, wherever they are among the first `count`.
+  fileprivate mutating func replace(_ old: [UInt8], with new: [UInt8], within count: Int) {
+    guard count >= old.count else { return }
+    for start in 0...count - old.count where self[start..<start + old.count].elementsEqual(old) {
+      replaceSubrange(start..<start + old.count, with: new)
     }
   }
 }

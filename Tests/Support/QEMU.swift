@@ -17,6 +17,10 @@ public final class QEMU: Sendable {
     public var mix: String
     /// Milliseconds between heartbeats.
     public var heartbeat: Int
+    /// The guest's program: an initramfs.
+    public var initrd = Lab.initrd
+    /// What the kernel's command line says to another guest than that of pages.
+    public var words: String?
     /// More arguments of QEMU's: memory backends, DIMMs, NUMA nodes.
     public var more: [String] = []
 
@@ -42,10 +46,14 @@ public final class QEMU: Sendable {
       [
         "-machine", type, "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", "\(memory)M",
         "-nodefaults", "-no-user-config", "-display", "none", "-kernel", Lab.kernel,
-        "-initrd", Lab.initrd, "-append",
-        "console=ttyS0 quiet mitigations=off no_timer_check lab.ws=\(workingSet) lab.fill=\(fill) "
-          + "lab.mix=\(mix) lab.fillmix=\(mix) lab.hb=\(heartbeat)",
+        "-initrd", initrd, "-append",
+        "console=ttyS0 quiet mitigations=off no_timer_check lab.hb=\(heartbeat) "
+          + (words ?? pages),
       ] + more
+    }
+
+    private var pages: String {
+      "lab.ws=\(workingSet) lab.fill=\(fill) lab.mix=\(mix) lab.fillmix=\(mix)"
     }
   }
 

@@ -22,13 +22,21 @@ public enum Lab {
   /// The guest's only program, as an initramfs.
   public static var initrd: String { root + "/guest/initrd.gz" }
 
+  /// The program of the guest with disks and a network, and its drivers, as an initramfs.
+  public static var disksInitrd: String { root + "/guest/disks.gz" }
+
   /// Why the guest cannot be booted here; nil when it can.
-  public static let guestUnavailable: SkipReason? = {
-    for path in [kernel, initrd] where !FileManager.default.isReadableFile(atPath: path) {
+  public static let guestUnavailable: SkipReason? = unavailable(kernel, initrd)
+
+  /// Why the guest with disks cannot be booted here; nil when it can.
+  public static let diskGuestUnavailable: SkipReason? = unavailable(kernel, disksInitrd)
+
+  private static func unavailable(_ files: String...) -> SkipReason? {
+    for path in files where !FileManager.default.isReadableFile(atPath: path) {
       return SkipReason("the test guest is not there (no \(path)): run Support/setup")
     }
     return nil
-  }()
+  }
 
   /// Why there is no igzip, the backend that is built where ISA-L is; nil when there is.
   public static var igzipUnavailable: SkipReason? {

@@ -1,0 +1,254 @@
+import Foundation
+
+/// A guest protected whole, memory, disks and packets: a stock primary, `multifd receive --colo
+/// --disks` as its standby, what begins the protection, and witnesses of what others see. Then it
+/// loses something (WholeGuest+Loss.swift), and goes on elsewhere.
+public final class WholeGuest: Sendable {
+  /// Who begins the protection.
+  public enum Way: String, Sendable, CaseIterable {
+    /// The lab, by QMP, as an operator would: no packet is held then.
+    case qmp
+    /// `multifd protect`.
+    case protect
+  }
+
+  /// How it is protected.
+  public struct Setup: Sendable {
+    /// The guest.
+    public var guest = DiskGuest()
+    /// Who begins the protection.
+    public var way = Way.qmp
+    /// Milliseconds between checkpoints.
+    public var delay = 100
+    /// What becomes of it when the primary is lost.
+    public var onLoss = Protection.OnLoss.hold
+    /// Its disks' writes wait for their checkpoint. False: they go to a stock QEMU's NBD server,
+    /// and the guest must be found damaged.
+    public var hasEpochs = true
+    /// Its packets wait for their checkpoint. False: they leave at once, and that must be noticed.
+    public var holdsPackets = true
+
+    /// What the primary sends is recorded, for ``WholeGuest/keep(in:)``.
+    public var records = false
+
+    /// Two disks, one network, by QMP.
+    public init() {}
+  }
+
+  /// What may become another one.
+  struct Processes {
+    var standby: MultiFDProcess
+    var place: FailoverPlace
+    var protect: MultiFDProcess?
+  }
+
+  /// How.
+  public let setup: Setup
+  /// The primary.
+  public let primary: QEMU
+  /// What the primary sends.
+  public let wire: PacketWitness
+  /// The standby; after ``protectAgain(_:)`` another one.
+  public var standby: MultiFDProcess { processes.read { $0.standby } }
+  /// The standby's store.
+  public let store: String
+  /// The standby's images.
+  public let images: [String]
+  /// `multifd protect`, if that began it.
+  var protect: MultiFDProcess? { processes.read { $0.protect } }
+  /// Where the guest goes on.
+  var place: FailoverPlace { processes.read { $0.place } }
+  let processes: Monitor<Processes>
+  /// Ports of the standby's: where it takes the migration, and where its disks are.
+  let ports: (migration: Int, disks: Int)
+  let folder: TemporaryFolder
+  let memory: TemporaryFolder
+  /// What it sends where it goes on.
+  let laterWire: PacketWitness
+  /// Between primary and standby: the migration, with what `multifd protect` says, and the disks.
+  let links: [Proxy]
+  let plain: PlainDisks?
+
+  /// Boots a guest and protects it; returns when checkpoints are being taken.
+  public init(_ setup: Setup) throws {
+    self.setup = setup
+    folder = try TemporaryFolder()
+    memory = try TemporaryFolder(.memory(bytes: 512 << 20))
+    store = memory("store")
+    wire = try PacketWitness(path: folder("wire"))
+    laterWire = try PacketWitness(path: folder("later"))
+    images = try setup.guest.makeImages(in: folder("standby"))
+    let own = try setup.guest.makeImages(in: folder("primary"))
+    let place = try Self.place(setup, images, laterWire)
+    plain = setup.hasEpochs ? nil : try PlainDisks(images, setup.guest.names)
+    let standby = try MultiFDProcess(Self.standbysWords(setup, store, images, place))
+    processes = Monitor(Processes(standby: standby, place: place))
+    ports = try Self.ports(standby, plain)
+    let disksLink = try Proxy(to: ports.disks)
+    // So that `multifd protect`, which is told where the disks are, comes to them by the link, too.
+    let record = setup.records ? memory("record") : nil
+    if let record {
+      try FileManager.default.createDirectory(atPath: record, withIntermediateDirectories: true)
+    }
+    links = [
+      try Proxy(
+        to: ports.migration, record: record, telling: (ports.disks, disksLink.port)), disksLink,
+    ]
+    let monitors = [folder("qmp"), folder("oob")]
+    primary = try QEMU(
+      .v111, setup.guest.machine(own, wire: wire.path),
+      arguments: monitors.flatMap { ["-qmp", "unix:\($0),server=on,wait=off"] })
+    try primary.waitBooted()
+    guard wire.wait(.seconds(60), for: { $0.hasEveryKind ? true : nil }) == true else {
+      throw LabError("the guest does not send: \(wire.seen.frames) frames came")
+    }
+    do {
+      if setup.way == .qmp {
+        try MirroredDisks(primary, setup.guest.names, port: links[1].port).mirror()
+      }
+      try quietly {
+        try begin()
+        try waitCheckpoint(1)
+      }
+      try waitCheckpoint(3)
+    } catch { throw LabError("\(error) \(complaints)") }
+    wire.ask()
+    laterWire.ask()
+  }
+
+  /// Where a standby's guest goes on: another standby's has another.
+  static func place(
+    _ setup: Setup, _ images: [String], _ wire: PacketWitness
+  ) throws -> FailoverPlace {
+    try FailoverPlace(
+      .v111, setup.guest.machine(images, wire: wire.path), attaches: setup.onLoss != .failover)
+  }
+
+  /// The command of a standby, at ports of its own choice or at given ones.
+  static func standbysWords(
+    _ setup: Setup, _ store: String, _ images: [String], _ place: FailoverPlace,
+    at ports: (migration: Int, disks: Int) = (0, 0), _ more: [String] = []
+  ) -> [String] {
+    var words = [
+      "receive", "--listen", "tcp:127.0.0.1:\(ports.migration)", "--store", store, "--colo",
+      "--json", "--progress", "none",
+    ]
+    words += more
+    if setup.hasEpochs {
+      words += ["--disks", "tcp:127.0.0.1:\(ports.disks)"]
+      for (name, image) in zip(setup.guest.names, images) {
+        words += ["--disk", "\(name)=\(image)"]
+      }
+    }
+    if setup.onLoss != .hold { words += ["--on-loss", "failover", "--no-fence"] }
+    if setup.onLoss == .spare { words.append("--spare") }
+    if setup.onLoss != .hold { words += ["--"] + place.command }
+    return words
+  }
+
+  private static func ports(
+    _ standby: MultiFDProcess, _ plain: PlainDisks?
+  ) throws -> (migration: Int, disks: Int) {
+    func port(_ uri: String) throws -> Int {
+      guard let port = uri.split(separator: ":").last.flatMap({ Int($0) }) else {
+        throw LabError("no port in \(uri)")
+      }
+      return port
+    }
+    let migration = try port(try standby.waitListening())
+    return (migration, try plain?.port ?? port(try standby.waitServing()))
+  }
+
+  private func begin() throws {
+    guard setup.way == .qmp else { return try startProtect() }
+    _ = try COLOSession(
+      primary, to: "tcp:127.0.0.1:\(links[0].port)",
+      .colo(.v111, channels: 0, delay: setup.delay))
+  }
+
+  /// Does something while the guest neither writes nor sends. A stock QEMU under TCG forgets pages
+  /// that its guest writes while it looks at which were written and the guest runs, and never sends
+  /// them: so seen of 11.1.3 on a machine with more to do than processors, in what was recorded of
+  /// its precopy. At a checkpoint the guest stands still.
+  func quietly(_ body: () throws -> Void) throws {
+    primary.console.send("hold")
+    primary.console.send("set net 0")
+    Thread.sleep(forTimeInterval: 0.1)
+    try body()
+    primary.console.send("go")
+    primary.console.send("set net \(setup.guest.gap)")
+  }
+
+  /// Starts `multifd protect`.
+  func startProtect() throws {
+    var words = [
+      "protect", "--qmp", folder("qmp"), "--oob", folder("oob"), "--standby",
+      "tcp:127.0.0.1:\(links[0].port)", "--all-disks", "--checkpoint", "\(setup.delay)ms",
+      "--retry", "--json",
+    ]
+    if setup.holdsPackets { words.append("--all-nets") }
+    let protect = try MultiFDProcess(words)
+    processes.update { $0.protect = protect }
+  }
+
+  /// The last committed checkpoint, as the store says; 0 before the first.
+  public var checkpoint: Int {
+    guard let text = FileManager.default.contents(atPath: store + "/checkpoint"),
+      let record = try? JSON(parsing: text)
+    else { return 0 }
+    return record["number"].int ?? 0
+  }
+
+  /// Waits until checkpoint `number` is committed.
+  public func waitCheckpoint(_ number: Int, _ timeout: Duration = .seconds(60)) throws {
+    let deadline = ContinuousClock.now + timeout
+    while checkpoint < number {
+      guard standby.process.isRunning, primary.process.isRunning,
+        protect?.process.isRunning != false
+      else { throw LabError("one has ended before checkpoint \(number): \(complaints)") }
+      guard ContinuousClock.now < deadline else {
+        throw LabError(
+          "no checkpoint \(number) within \(timeout), but \(checkpoint): \(complaints)")
+      }
+      Thread.sleep(forTimeInterval: 0.01)
+    }
+  }
+
+  /// What the processes have said at last.
+  var complaints: String {
+    func end(_ process: MultiFDProcess?) -> String {
+      process.map { "\($0.process.errors.text.suffix(400))" } ?? "-"
+    }
+    return "standby: \(end(standby)) protect: \(end(protect)) primary: \(primary.complaints)"
+  }
+
+  /// Copies store and images, as they are, into a new folder: for a look at what is wrong.
+  public func keep(in path: String) throws {
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    let record = setup.records ? [memory("record")] : []
+    for part in [store, folder("standby"), folder("primary")] + record {
+      let copy = try ChildProcess(["/bin/cp", "-a", "--sparse=always", part, path])
+      guard copy.wait(.seconds(120)) == .code(0) else {
+        throw LabError("keeping \(part): \(copy.errors.text)")
+      }
+    }
+    try complaints.write(toFile: path + "/complaints", atomically: false, encoding: .utf8)
+    try primary.console.log.text.write(
+      toFile: path + "/console", atomically: false, encoding: .utf8)
+  }
+
+  /// Ends everything.
+  public func end() {
+    for link in links { link.close() }
+    protect?.process.kill()
+    primary.killNow()
+    standby.process.kill()
+    _ = standby.process.wait(.seconds(10))
+    place.clear()
+    plain?.end()
+    wire.end()
+    laterWire.end()
+    folder.remove()
+    memory.remove()
+  }
+}
