@@ -86,7 +86,8 @@ struct ProtectTests {
     defer { proxy.close() }
     let protect = try parts.protect(["--checkpoint", "200ms"], through: proxy.port)
     let end = try protect.wait()
-    #expect(end.code == 3 && end.errors.contains("keeps the guest waiting"), "\(end)")
+    let said = standby.process.errors.text
+    #expect(end.code == 3 && end.errors.contains("keeps the guest waiting"), "\(end) \(said)")
     #expect(try parts.qemu.status() == "running")
     #expect(try parts.leftovers() == [])
     _ = try standby.wait()
