@@ -23,6 +23,10 @@ struct ProtectNamesTests {
     #expect(ProtectNames.job("disk0") == "mf-disk0")
     #expect(ProtectNames.target("disk0") == "mf-disk0")
     #expect(ProtectNames.leg("disk0", 3) == "mf-3-disk0")
+    #expect(ProtectNames.isLeg("mf-12-disk0", of: "disk0"))
+    for node in ["mf-disk0", "mf--disk0", "mf-1-disk01", "mf-x-disk0", "1-disk0", "mf-1-1-disk0"] {
+      #expect(!ProtectNames.isLeg(node, of: "disk0"), "\(node)")
+    }
   }
 
   @Test("Intervals")

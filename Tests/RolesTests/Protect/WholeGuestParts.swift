@@ -24,7 +24,7 @@ final class WholeGuestParts {
     stores = try TemporaryFolder(.memory(bytes: machine.used << 21))
     (port, disksPort) = (try Sockets.freePort(), try Sockets.freePort())
     for name in ["a", "b", "disk0", "disk1"] {
-      FileManager.default.createFile(atPath: folder(name), contents: nil)
+      try Data().write(to: URL(filePath: folder(name)))
       truncate(folder(name), off_t(Self.diskSize))
     }
     var arguments: [String] = []

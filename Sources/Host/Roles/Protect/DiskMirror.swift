@@ -150,9 +150,8 @@ struct DiskMirror {
 
   /// Takes it out. What is not there need not be.
   func remove(_ monitor: some GuestMonitor, within seconds: Double) throws(MonitorError) {
-    let legs = ProtectNames.leg(disk.name)
     try Self.remove(monitor, within: seconds) { name in
-      [job.string, target.string].contains(name) || name.wholeMatch(of: legs) != nil
+      [job.string, target.string].contains(name) || ProtectNames.isLeg(name, of: disk.name)
     }
   }
 

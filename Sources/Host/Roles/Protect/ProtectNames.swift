@@ -1,5 +1,3 @@
-import RegexBuilder
-
 /// What a `protect` calls what it puts into a QEMU, so that the next one knows it again.
 package enum ProtectNames {
   /// All of it begins with this.
@@ -13,14 +11,12 @@ package enum ProtectNames {
   package static func leg(_ disk: String, _ number: Int) -> String {
     "\(prefix)\(number)-\(fitting(disk, 22))"
   }
-  /// Those of a disk.
-  static func leg(_ disk: String) -> Regex<Substring> {
-    Regex {
-      prefix
-      OneOrMore(.digit)
-      "-"
-      fitting(disk, 22)
-    }
+  /// Whether a node is one of a disk's.
+  package static func isLeg(_ node: String, of disk: String) -> Bool {
+    guard node.hasPrefix(prefix) else { return false }
+    let rest = node.dropFirst(prefix.count)
+    let number = rest.prefix { $0.isNumber }
+    return !number.isEmpty && rest.dropFirst(number.count) == "-\(fitting(disk, 22))"
   }
   /// The block node that sees the guest's writes.
   package static func filter(_ disk: String) -> String { prefix + "on-" + fitting(disk, 25) }

@@ -110,13 +110,15 @@ package final class QMPSocket: GuestMonitor {
       throw MonitorError(.silent, "no answer to \(command) within \(seconds) s")
     }
     guard let answer else {
-      throw MonitorError(.closed, state.read { $0.end } ?? "it closed its monitor")
+      throw MonitorError(.closed, state.read { $0.end } ?? Self.closed)
     }
     guard case .null = answer["error"] else {
       throw MonitorError(.refused, "\(command): \(answer["error"]["desc"].string ?? "failed")")
     }
     return answer["return"]
   }
+
+  private static let closed = "it has ended, or closed its monitor"
 
   /// Reads until the end, and says what that was.
   private static func read(
@@ -130,8 +132,11 @@ package final class QMPSocket: GuestMonitor {
         seen = bytes.count
         guard seen < longest else { return "its monitor says no end of a line" }
         do {
-          guard try input.require(seen + 1, idle: false) else { return "it closed its monitor" }
-        } catch { return error.message }
+          guard try input.require(seen + 1, idle: false) else { return closed }
+        } catch {
+          // One that has not read all that it was told ends with a reset.
+          return error.kind == .reset ? closed : error.message
+        }
         continue
       }
       let line = QMPValue(parsing: bytes[..<end])
