@@ -10,7 +10,7 @@ struct ControlMessage: Codable, Equatable, Sendable {
   /// The standby, first, when something changes, and as a sign of life (``ControlLine/beat``).
   var status: ControlStatus?
   /// The standby: the primary's guest stands still for checkpoint N. What it has sent until now
-  /// belongs to N.
+  /// belongs to N. 0 is the end of precopy: what it sends from now on has to wait.
   var mark: Int?
   /// The primary's side: what the guest has sent before ``mark`` N has been noted.
   var marked: Int?

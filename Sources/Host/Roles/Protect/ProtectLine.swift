@@ -34,6 +34,7 @@ public struct ProtectLine: Encodable, Sendable {
     public var id: String
     /// Packets and bytes that wait.
     public var held = 0
+    /// Bytes of them.
     public var bytes = 0
     /// Packets that have left.
     public var released = 0
@@ -43,6 +44,7 @@ public struct ProtectLine: Encodable, Sendable {
     public var asked = 0
     /// Milliseconds that they waited; nil while none has left.
     public var waitMean: Double?
+    /// Its 99th percentile, in milliseconds.
     public var waitP99: Double?
 
     enum CodingKeys: String, CodingKey {
@@ -63,6 +65,7 @@ public struct ProtectLine: Encodable, Sendable {
   public var checkpoint = 0
   /// Bytes of memory that are still to be copied, and in all; nil but in precopy.
   public var remaining: Int?
+  /// Bytes in all.
   public var total: Int?
   /// The disks.
   public var disks: [Disk]

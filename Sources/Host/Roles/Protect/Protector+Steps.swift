@@ -1,4 +1,5 @@
 import Migration
+import System
 import Transport
 
 extension Protector {
@@ -29,8 +30,8 @@ extension Protector {
     state.watchDisks()
     state.watchMigration()
     try awaitCOLO()
-    // Marks of before say nothing; those of a guest that was protected already may have come.
-    if !takesOver { packets.hold() }
+    // A standby says when, while the guest stands still: here some would have passed already.
+    if !takesOver, holding.read({ $0 }) != number { packets.hold() }
     state.protect()
     log("protected by \(options.standby)")
     try watch(control)
@@ -52,7 +53,13 @@ extension Protector {
   /// What a standby says.
   private func take(_ message: ControlMessage, _ line: ControlLine, _ attempt: Int) {
     if let number = message.mark {
-      packets.mark(number)
+      if number == 0 {
+        // The end of precopy: what came before has passed.
+        packets.hold()
+        holding.update { $0 = attempt }
+      } else {
+        packets.mark(number)
+      }
       var answer = ControlMessage()
       answer.marked = number
       // Whether it arrives shows where the connection is read.

@@ -27,6 +27,8 @@ public final class Protector: Sendable {
   /// What can be protected.
   public let assessment: Assessment
   let packets: any PacketGate
+  /// The attempt in which a standby has said that packets are to wait.
+  let holding = Monitor(0)
   /// What the migration's settings were.
   let before: GuestFacts
   let wishes = Monitor(CheckpointWish.none)

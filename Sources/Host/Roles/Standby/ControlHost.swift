@@ -13,8 +13,8 @@ final class ControlHost: Sendable {
     var status = ControlStatus()
     /// The last mark that was set; the last that whoever is there has answered, and the last that
     /// was released.
-    var mark = 0
-    var marked = 0
+    var mark = -1
+    var marked = -1
     var released = 0
     /// The guest has ended by itself.
     var ended: String?
@@ -57,7 +57,7 @@ final class ControlHost: Sendable {
       defer {
         // What another one has noted says nothing of what this one has: it is released what it
         // answers itself.
-        (state.line, state.marked) = (line, 0)
+        (state.line, state.marked) = (line, -1)
       }
       return state.line
     }
@@ -103,6 +103,16 @@ final class ControlHost: Sendable {
       state.status.reason = reason
     }
     tell()
+  }
+
+  /// The guest stands still as of the end of precopy, and checkpoints will come: what it sends from
+  /// here on has to wait for them.
+  ///
+  /// - Parameter seconds: how long a protect may take to say that it holds packets.
+  func holdPackets(within seconds: Double) {
+    guard isConnected else { return }
+    mark(0)
+    _ = state.wait(seconds: seconds) { $0.marked >= 0 || $0.line == nil ? () : nil }
   }
 
   /// The guest stands still for a checkpoint.

@@ -39,6 +39,9 @@ final class Standby {
   private let cacheIsMirror: Bool
   private(set) var state = StandbyState.precopy
   private var blob = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 4096)
+  /// How long a protect may keep the primary's guest waiting before its first checkpoint, seconds. It
+  /// takes a round trip.
+  private static let word = 0.5
   private var replied = ContinuousClock.now
   private var sent = ContinuousClock.now
   /// Pages of precopy and of all checkpoints so far.
@@ -76,6 +79,7 @@ final class Standby {
   func ready(sourceListens: Bool) throws {
     stage.enterCOLO()
     pages = session.pages
+    control.holdPackets(within: Self.word)
     var bytes = sourceListens ? ReturnPathMessage.shut(0).encode() : []
     bytes += COLOMessage.checkpointReady.encode()
     try socket.write(bytes)
