@@ -71,5 +71,3 @@ int clinux_fork(void) {
   }
   return pid;
 }
-
-int clinux_end_with_parent(int signal) { return prctl(PR_SET_PDEATHSIG, signal); }

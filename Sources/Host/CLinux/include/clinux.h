@@ -108,9 +108,6 @@ int64_t clinux_peer_user(int fd);
 /* fork(2). The child ends when the thread that called this does. Call it before there is a second thread. */
 int clinux_fork(void);
 
-/* In the child of clinux_fork(): that end is to be this signal and not SIGKILL. -1 with errno. */
-int clinux_end_with_parent(int signal);
-
 /* What ended a process from within; all zero while nothing has. */
 typedef struct {
   int32_t signal;   /* the signal that killed it, or 0 */
