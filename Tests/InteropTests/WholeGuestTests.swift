@@ -38,6 +38,18 @@ extension InteropTests {
       #expect(outcome.released.count == PacketWitness.Kind.allCases.count)
     }
 
+    @Test("the circle: it goes on at the standby, is protected back, and goes on where it began")
+    func circle() throws {
+      try requireDiskGuest()
+      let circle = try GuestCircle()
+      defer { circle.end() }
+      for number in 0..<2 {
+        let turn = try circle.turn(number)
+        #expect(turn.checkpoint >= 8 && turn.check.bad == 0 && turn.check.sectors > 0)
+        #expect(turn.offline.allSatisfy { $0.bad == 0 && $0.sectors > 0 })
+      }
+    }
+
     @Test("without epochs its disks are not what its memory knows, and that is seen")
     func withoutEpochs() throws {
       var setup = WholeGuest.Setup()
