@@ -19,6 +19,7 @@ public struct Assessment: Sendable, Encodable {
 
     /// `disk disk0`, `network hn0`, `machine`.
     public var subject: String
+    /// What becomes of it.
     public var verdict: Verdict
     /// One line.
     public var why: String
