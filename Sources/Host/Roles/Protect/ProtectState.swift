@@ -74,6 +74,16 @@ final class ProtectState: Sendable {
     throw end
   }
 
+  /// Waits; less where an end comes after which nothing more is to be tried.
+  func pause(seconds: Double) {
+    _ = value.wait(seconds: seconds) { value -> Void? in
+      switch value.end {
+      case nil, .lost: nil
+      case .ended, .gone, .cancelled: ()
+      }
+    }
+  }
+
   /// The first end counts, but for one that is stronger than a loss.
   ///
   /// - Returns: whether it is this one.

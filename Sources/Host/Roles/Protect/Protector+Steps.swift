@@ -14,6 +14,14 @@ extension Protector {
       control.cut()
     }
     state.onShutdown { control.sendEnded($0) }
+    do throws(ProtectEnd) { try protect(control) } catch {
+      // Before the connection's end, which is ours then, is taken for the reason.
+      state.end(error, attempt: number)
+      throw error
+    }
+  }
+
+  private func protect(_ control: StandbyControl) throws(ProtectEnd) {
     var compared = assessment
     compared.compare(with: control.status.disks.map { ($0.name, $0.size) })
     if let refusal = compared.refusal { throw .lost(refusal) }

@@ -176,9 +176,7 @@ public final class Protector: Sendable {
       throw Failure(kind, "protect", why, hint: failure.hint)
     }
     if isNew { log(why) }
-    do throws(ProtectEnd) { try state.wait(seconds: 1) } catch {
-      // Another loss is the same one; anything else ends the next attempt at once.
-    }
+    state.pause(seconds: 1)
   }
 }
 
