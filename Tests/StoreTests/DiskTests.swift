@@ -1,7 +1,6 @@
 import Foundation
 import Glibc
 import Store
-import System
 import TestSupport
 import Testing
 
