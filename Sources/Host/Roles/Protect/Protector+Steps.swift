@@ -14,14 +14,14 @@ extension Protector {
       control.cut()
     }
     state.onShutdown { control.sendEnded($0) }
-    do throws(ProtectEnd) { try protect(control) } catch {
+    do throws(ProtectEnd) { try protect(control, number) } catch {
       // Before the connection's end, which is ours then, is taken for the reason.
       state.end(error, attempt: number)
       throw error
     }
   }
 
-  private func protect(_ control: StandbyControl) throws(ProtectEnd) {
+  private func protect(_ control: StandbyControl, _ attempt: Int) throws(ProtectEnd) {
     var compared = assessment
     compared.compare(with: control.status.disks.map { ($0.name, $0.size) })
     if let refusal = compared.refusal { throw .lost(refusal) }
@@ -39,7 +39,7 @@ extension Protector {
     state.watchMigration()
     try awaitCOLO()
     // A standby says when, while the guest stands still: here some would have passed already.
-    if !takesOver, holding.read({ $0 }) != number { packets.hold() }
+    if !takesOver, holding.read({ $0 }) != attempt { packets.hold() }
     state.protect()
     log("protected by \(options.standby)")
     try watch(control)
