@@ -28,6 +28,9 @@ func host(_ name: String, _ dependencies: [Target.Dependency], exclude: [String]
 let exported = ["__sanitizer_cov_8bit_counters_init", "__sanitizer_cov_pcs_init", "mallopt"]
   .flatMap { ["-Xlinker", "--export-dynamic-symbol=\($0)"] }
 
+/// Test targets whose time goes to building them, and not to what they do themselves.
+let plain: [SwiftSetting] = [.unsafeFlags(["-Onone"])]
+
 let argumentParser = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -163,7 +166,7 @@ let package = Package(
       name: "HarnessTests",
       dependencies: ["Harness", "CHarness", "Certificates", "PluginLoader", "TestSupport"],
       path: "Tests/HarnessTests",
-      exclude: ["Golden", "GrownHost"]),
+      exclude: ["Golden", "GrownHost"], swiftSettings: plain),
     .testTarget(
       name: "SystemTests", dependencies: ["System"], path: "Tests/SystemTests"),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
@@ -200,11 +203,12 @@ let package = Package(
         "Roles", "Migration", "COLO", "Store", "Transport", "PluginLoader", "PluginAPI", "Wire",
         "Memory", "System", "Observe", "SessionReplay", "TestSupport",
       ],
-      path: "Tests/RolesTests"),
+      path: "Tests/RolesTests", swiftSettings: plain),
     .testTarget(
       name: "MultifdTests", dependencies: ["TestSupport"], path: "Tests/MultifdTests"),
     .testTarget(
-      name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
+      name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests",
+      swiftSettings: plain),
     .testTarget(
       name: "ExamplesTests", dependencies: ["PluginLoader", "PluginAPI", "TestSupport"],
       path: "Tests/ExamplesTests"),

@@ -19,8 +19,6 @@ extension InteropTests {
 
     static let cases = [
       Case(way: .qmp, loss: .primary),
-      Case(way: .qmp, loss: .both),
-      Case(way: .qmp, loss: .disks),
       Case(way: .protect, loss: .primary, onLoss: .spare),
       Case(way: .protect, prelude: .takeover, loss: .both),
       Case(way: .protect, prelude: .adopt, loss: .link),

@@ -115,7 +115,7 @@ public final class GuestCircle {
     let survivor = try place.qemu(pid: pid)
     host = survivor
     if report["status"].string == "paused" { try survivor.qmp.execute("cont") }
-    guard survivor.waitResumed(.seconds(30)) != nil else { throw LabError("it never went on") }
+    guard survivor.waitRunning(.seconds(30)) != nil else { throw LabError("it never went on") }
     guard let check = survivor.console.diskCheck(), check.bad == 0,
       survivor.console.trouble.isEmpty
     else {

@@ -1,3 +1,5 @@
+import Foundation
+
 /// A running stock QEMU with the lab's guest in it, whoever started it.
 public protocol GuestHost: AnyObject, Sendable {
   /// Which QEMU it is.
@@ -34,6 +36,20 @@ extension GuestHost {
   /// never did.
   public func waitResumed(from start: Int = 0, _ timeout: Duration) -> QMPClient.Event? {
     qmp.waitEvent(from: start, timeout) { $0.name == "RESUME" ? $0 : nil }
+  }
+
+  /// When the guest began to run, seconds since 1970: on QEMU's clock, or now where it ran before
+  /// anybody listened to QEMU's events; nil when it does not run.
+  public func waitRunning(_ timeout: Duration) -> Duration? {
+    if let resumed = waitResumed(.seconds(2)) { return resumed.timestamp }
+    let deadline = ContinuousClock.now + timeout
+    while ContinuousClock.now < deadline {
+      if (try? qmp.execute("query-status"))?["status"].string == "running" {
+        return .seconds(Date().timeIntervalSince1970)
+      }
+      Thread.sleep(forTimeInterval: 0.05)
+    }
+    return nil
   }
 
   /// Lets the guest, which has no load any more, check all of its memory. Throws what is wrong with

@@ -70,14 +70,14 @@ extension WholeGuest {
     let survivor = try place.qemu(pid: pid)
     defer { survivor.killNow() }
     if report["status"].string == "paused" { try survivor.qmp.execute("cont") }
-    guard let resumed = survivor.waitResumed(.seconds(30)) else {
-      throw LabError("the new QEMU never said RESUME: \(report.text)")
+    guard let resumedAt = survivor.waitRunning(.seconds(30)) else {
+      throw LabError("the new QEMU never ran: \(report.text)")
     }
     let check = try checkDisks(survivor)
     var outcome = Outcome(check: check)
     outcome.checkpoint = report["checkpoint"].int ?? 0
     outcome.offline = table?.disks ?? []
-    outcome.silence = alone ?? (resumed.timestamp - lostAt)
+    outcome.silence = alone ?? (resumedAt - lostAt)
     outcome.trips = trips
     let packets = PacketVerdict(
       before: seen, memory: table?.table, all: wire.seen, after: try waitPackets())
