@@ -28,9 +28,6 @@ func host(_ name: String, _ dependencies: [Target.Dependency], exclude: [String]
 let exported = ["__sanitizer_cov_8bit_counters_init", "__sanitizer_cov_pcs_init", "mallopt"]
   .flatMap { ["-Xlinker", "--export-dynamic-symbol=\($0)"] }
 
-/// Test targets whose time goes to building them, and not to what they do themselves.
-let plain: [SwiftSetting] = [.unsafeFlags(["-Onone"])]
-
 let argumentParser = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -166,7 +163,7 @@ let package = Package(
       name: "HarnessTests",
       dependencies: ["Harness", "CHarness", "Certificates", "PluginLoader", "TestSupport"],
       path: "Tests/HarnessTests",
-      exclude: ["Golden", "GrownHost"], swiftSettings: plain),
+      exclude: ["Golden", "GrownHost"]),
     .testTarget(
       name: "SystemTests", dependencies: ["System"], path: "Tests/SystemTests"),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
@@ -203,12 +200,11 @@ let package = Package(
         "Roles", "Migration", "COLO", "Store", "Transport", "PluginLoader", "PluginAPI", "Wire",
         "Memory", "System", "Observe", "SessionReplay", "TestSupport",
       ],
-      path: "Tests/RolesTests", swiftSettings: plain),
+      path: "Tests/RolesTests"),
     .testTarget(
       name: "MultifdTests", dependencies: ["TestSupport"], path: "Tests/MultifdTests"),
     .testTarget(
-      name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests",
-      swiftSettings: plain),
+      name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
     .testTarget(
       name: "ExamplesTests", dependencies: ["PluginLoader", "PluginAPI", "TestSupport"],
       path: "Tests/ExamplesTests"),
