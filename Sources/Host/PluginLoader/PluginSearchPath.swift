@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import System
 
 /// The folders in which backends are looked for, in order.
 public struct PluginSearchPath: Sendable {
@@ -124,11 +125,7 @@ struct PluginFile: Sendable {
 }
 
 /// realpath(3); nil when there is no such thing.
-func resolve(_ path: String) -> String? {
-  guard let real = realpath(path, nil) else { return nil }
-  defer { free(real) }
-  return String(cString: real)
-}
+func resolve(_ path: String) -> String? { try? realPath(path) }
 
 extension PluginSearchPath {
   /// What is with a folder of the search path now.

@@ -21,11 +21,7 @@ extension Store {
     /// - Parameter handedOver: also a guest that ``Store/open(_:handedOver:)`` opens only then.
     public init(at path: String, handedOver: Bool = false) throws(StoreError) {
       let folder = try StoreFolder(path)
-      guard let real = realpath(folder.path, nil) else {
-        throw StoreError(SystemError("realpath"), at: path)
-      }
-      self.path = String(cString: real)
-      free(real)
+      do { self.path = try realPath(folder.path) } catch { throw StoreError(error, at: path) }
       manifest = try Store.expectGuest(folder, handedOver: handedOver)
       earlyState = try folder.read("early-state", size: manifest.earlyStateSize)
       self.folder = folder

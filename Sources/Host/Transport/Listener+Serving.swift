@@ -19,7 +19,4 @@ extension Listener {
       return nil
     }
   }
-
-  /// Ends ``next(within:)``, from any thread.
-  public func stop() { end() }
 }

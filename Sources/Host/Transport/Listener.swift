@@ -85,7 +85,7 @@ public final class Listener: Sendable {
   }
 
   /// Nothing is accepted any more; who waits for a connection is woken. From any thread.
-  func end() {
+  public func end() {
     if let passed { passed.end() } else { shutdown(descriptor, Int32(SHUT_RDWR)) }
   }
 

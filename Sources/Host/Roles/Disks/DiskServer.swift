@@ -32,14 +32,19 @@ final class DiskServer: Sendable {
   /// Whoever is connected is cut off, and nobody else comes in: when it returns, nothing is written
   /// any more.
   func close() {
-    listener.stop()
+    listener.end()
     threads.joinAll()
     for connection in connections.read({ Array($0.values) }) { connection.socket.cut() }
     clients.joinAll()
   }
 
   private func accept() {
-    while let next = Result(catching: { try listener.next(within: 1) }).success {
+    while true {
+      let next: Socket?
+      do { next = try listener.next(within: 1) } catch {
+        // It has ended.
+        return
+      }
       dismissSilent()
       clients.joinEnded()
       guard let socket = next else { continue }
@@ -65,8 +70,4 @@ final class DiskServer: Sendable {
       connection.socket.cut()
     }
   }
-}
-
-extension Result {
-  fileprivate var success: Success? { try? get() }
 }

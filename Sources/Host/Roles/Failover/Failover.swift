@@ -70,7 +70,7 @@ public final class Failover: Sendable {
       let guest = try HeldGuest(openingStore: options.store, force: options.force)
       _ = try QEMUCommandLine(
         options.command, store: options.store, blocks: guest.manifest.blocks, qmp: "qmp")
-      if spare == nil { try SpareRecord.endOrphan(of: try absolute(options.store), log: log) }
+      if spare == nil { try SpareRecord.endOrphan(of: try realPath(options.store), log: log) }
       try fence()
       let start = ContinuousClock.now
       var activity = guest.checkpoint.map { StandbyState.lost($0) }
@@ -91,19 +91,11 @@ public final class Failover: Sendable {
     }
   }
 
-  private func absolute(_ path: String) throws -> String { try Self.absolute(path) }
-
-  private static func absolute(_ path: String) throws -> String {
-    guard let real = realpath(path, nil) else { throw SystemError("realpath") }
-    defer { free(real) }
-    return String(cString: real)
-  }
-
   /// Ends a spare QEMU that a standby which was killed has left waiting for a guest that is given
   /// up. Nothing where there is no store.
   public static func endSpare(of store: String, log: (String) -> Void) throws(Failure) {
     guard FileManager.default.fileExists(atPath: store) else { return }
-    do { try SpareRecord.endOrphan(of: absolute(store), log: log) } catch {
+    do { try SpareRecord.endOrphan(of: realPath(store), log: log) } catch {
       throw Failure(error, at: "failover")
     }
   }
@@ -141,7 +133,7 @@ public final class Failover: Sendable {
         spare.kill()
       }
     }
-    let path = try absolute(options.store)
+    let path = try realPath(options.store)
     try SpareRecord.endOrphan(of: path, log: log)
     let process = try WaitingQEMU(
       options, store: path, blocks: guest.manifest.blocks, isRehearsal: false, log: log,

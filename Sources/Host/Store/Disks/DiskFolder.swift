@@ -103,21 +103,16 @@ public final class DiskFolder: Sendable {
   /// whatever ends it, the next one ends it right.
   ///
   /// - Parameter last: the last epoch that counts; nil: all do.
-  /// - Returns: how many bytes of logs there were.
-  @discardableResult
-  public func redo(through last: Int?, to image: DiskImage) throws(StoreError) -> Int {
+  public func redo(through last: Int?, to image: DiskImage) throws(StoreError) {
     let numbers = try logs()
     // First: nothing of them may be taken for what counts by whoever comes next.
     for number in numbers where number > last ?? .max { DiskLog.remove(number, from: folder) }
-    var bytes = 0
     for number in numbers where number <= last ?? .max {
       if let log = try DiskLog(opening: number, in: folder) {
         do { try log.apply(to: image) } catch { throw StoreError(error, at: image.path) }
-        bytes += log.bytes
       }
       DiskLog.remove(number, from: folder)
     }
-    return bytes
   }
 }
 

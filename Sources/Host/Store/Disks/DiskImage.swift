@@ -20,15 +20,12 @@ public final class DiskImage: Sendable {
   /// - Parameter given: a path; links are followed to what they lead to, as for `/dev/vg/lv`.
   /// - Throws: where somebody else could write to it, or it is neither a file nor a device.
   public init(_ given: String) throws(StoreError) {
-    guard let real = realpath(given, nil) else {
-      let error = SystemError("realpath")
+    do { path = try realPath(given) } catch {
       guard error.errno == ENOENT else { throw StoreError(error, at: given) }
       throw StoreError(
         .empty, "there is no \(given)",
         hint: "make one as long as the primary's disk: truncate -s SIZE \(given)")
     }
-    path = String(cString: real)
-    free(real)
     let descriptor = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
     guard descriptor >= 0 else { throw StoreError(SystemError("open"), at: path) }
     do throws(StoreError) {
@@ -133,33 +130,33 @@ enum DiskTransfer {
   static func read(
     _ descriptor: Int32, _ buffer: UnsafeMutableRawBufferPointer, at offset: Int
   ) throws(SystemError) {
-    var done = 0
-    while done < buffer.count {
+    try all(buffer.count, "pread") { done in
       // Inside the buffer: `done` is less than its count.
-      let count = pread(
-        descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset + done))
-      if count < 0 {
-        if errno == EINTR { continue }
-        throw SystemError("pread")
-      }
-      guard count > 0 else { throw SystemError("pread", errno: EIO) }
-      done += count
+      pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset + done))
     }
   }
 
   static func write(
     _ descriptor: Int32, _ bytes: UnsafeRawBufferPointer, at offset: Int
   ) throws(SystemError) {
-    var done = 0
-    while done < bytes.count {
+    try all(bytes.count, "pwrite") { done in
       // Inside the bytes: `done` is less than their count.
-      let count = pwrite(
-        descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset + done))
-      if count < 0 {
+      pwrite(descriptor, bytes.baseAddress! + done, bytes.count - done, off_t(offset + done))
+    }
+  }
+
+  private static func all(
+    _ count: Int, _ name: String, _ call: (_ done: Int) -> Int
+  ) throws(SystemError) {
+    var done = 0
+    while done < count {
+      let part = call(done)
+      if part < 0 {
         if errno == EINTR { continue }
-        throw SystemError("pwrite")
+        throw SystemError(name)
       }
-      done += count
+      guard part > 0 else { throw SystemError(name, errno: EIO) }
+      done += part
     }
   }
 }

@@ -81,7 +81,7 @@ final class DiskLog: Sendable {
   /// - Parameter bytes: nil: the range is to read as zeroes.
   func append(
     _ bytes: UnsafeRawBufferPointer?, at range: Range<Int>
-  ) throws(SystemError) -> Entry {
+  ) throws(SystemError) {
     var entry = Entry(
       offset: UInt64(range.lowerBound), length: UInt64(range.count), position: Entry.zeroes, sum: 0)
     if let bytes {
@@ -98,7 +98,6 @@ final class DiskLog: Sendable {
       Result { () throws(SystemError) in try DiskTransfer.write(index, bytes, at: place) }
     }.get()
     count.wrappingAdd(1, ordering: .releasing)
-    return entry
   }
 
   /// Its entries, up to the first that is not whole.

@@ -1,5 +1,4 @@
 import Foundation
-import Glibc
 import Memory
 import Synchronization
 import System
@@ -67,12 +66,12 @@ public final class EpochDisk: Sendable {
     public let reason: String
   }
 
-  fileprivate struct State {
+  struct State {
     var phase = Phase.syncing
     var reason: String?
-    /// Who is connected; and who was when the protection began.
+    /// Who is connected. Once a protection has begun nobody else ever is: who leaves takes the disk
+    /// along.
     var ticket: Int?
-    var pinned: Int?
     var nextTicket = 1
     /// Where writes go; nil before the protection.
     var log: DiskLog?
@@ -93,19 +92,26 @@ public final class EpochDisk: Sendable {
     var isClosed = false
 
     var backlog: Int { committed.reduce(0) { $0 + $1.bytes } }
+    var loss: Loss? { phase == .lost ? Loss(reason: reason ?? "it is lost") : nil }
+
+    /// The first reason counts.
+    mutating func lose(_ why: String) {
+      guard phase != .lost else { return }
+      (phase, reason) = (.lost, why)
+    }
   }
 
   /// The name of its export.
   public let name: String
   /// The image.
   public let image: DiskImage
-  private let folder: DiskFolder
-  private let session: String
-  private let coverage: DirtyBitmap
-  private let coveredBlocks = Atomic(0)
-  private let mostBacklog: Int
-  private let state = Monitor(State())
-  private let threads = ThreadGroup()
+  let folder: DiskFolder
+  let session: String
+  let coverage: DirtyBitmap
+  let coveredBlocks = Atomic(0)
+  let mostBacklog: Int
+  let state = Monitor(State())
+  let threads = ThreadGroup()
 
   /// How a disk begins.
   public enum Start: Sendable {
@@ -184,7 +190,7 @@ public final class EpochDisk: Sendable {
     }
   }
 
-  private var covered: Int {
+  var covered: Int {
     min(coveredBlocks.load(ordering: .relaxed) * DiskState.block, image.size)
   }
 
@@ -195,9 +201,8 @@ public final class EpochDisk: Sendable {
   /// - Returns: what it is known by; nil where another one has it, or the disk is lost.
   public func attach() -> Int? {
     state.update { state in
-      guard state.ticket == nil, !state.isClosed, state.phase != .lost, state.pinned == nil else {
-        return nil
-      }
+      let isOpen = !state.isClosed && (state.phase == .syncing || state.phase == .synced)
+      guard state.ticket == nil, isOpen else { return nil }
       state.ticket = state.nextTicket
       state.nextTicket += 1
       return state.ticket
@@ -214,249 +219,5 @@ public final class EpochDisk: Sendable {
       state.ticket = nil
       if state.phase == .protected { state.lose(why) }
     }
-  }
-
-  // MARK: Requests
-
-  /// Reads; the range lies inside.
-  public func read(
-    into buffer: UnsafeMutableRawBufferPointer, at offset: Int
-  ) throws(RequestError) {
-    // The logs are kept by this thread for as long as it needs them: what the applier puts into the
-    // image meanwhile is the same.
-    let logs = state.update { state in
-      state.requests += 1
-      return state.committed + [state.sealed, state.log].compactMap(\.self)
-    }
-    do {
-      try image.read(into: buffer, at: offset)
-      for log in logs { try log.overlay(buffer, at: offset, size: image.size) }
-    } catch { throw Self.failure(error) }
-  }
-
-  private enum Begun {
-    /// In a log, or in the image where there is none.
-    case at(DiskLog?)
-    case closed
-  }
-
-  /// Writes; the range lies inside.
-  ///
-  /// - Parameter bytes: nil: the range is to read as zeroes.
-  public func write(
-    _ bytes: UnsafeRawBufferPointer?, at range: Range<Int>
-  ) throws(RequestError) {
-    // One that is too far behind is waited for; what is not committed does not count, for that waits
-    // for what is not answered.
-    let most = mostBacklog
-    let begun = state.take(seconds: nil) { state -> Begun? in
-      if state.isClosed || state.phase == .lost { return .closed }
-      guard state.committed.isEmpty || state.backlog < most else { return nil }
-      state.requests += 1
-      if state.isStanding { state.lose("a write has come while the guest stood still") }
-      state.inFlight += 1
-      return .at(state.log)
-    }
-    guard case .at(let log) = begun else { throw .closed }
-    let result = Result { () throws(SystemError) in
-      if let log {
-        _ = try log.append(bytes, at: range)
-      } else if let bytes {
-        try image.write(bytes, at: range.lowerBound)
-      } else {
-        try image.clear(range)
-      }
-    }
-    if log == nil, case .success = result { cover(range) }
-    state.update { state in
-      state.inFlight -= 1
-      if case .failure(let error) = result, state.phase == .protected {
-        state.lose("a write has failed: \(error)")
-      }
-    }
-    do { try result.get() } catch { throw Self.failure(error) }
-  }
-
-  /// Answers a FLUSH: the sign that the connection carries what the primary says. What is written is
-  /// durable when its checkpoint is committed, and not before.
-  public func flush() {
-    state.update { state in
-      state.requests += 1
-      state.flushes += 1
-    }
-  }
-
-  /// A request could not be understood, or not be answered.
-  public func refuse(_ why: String) {
-    state.update { if $0.phase == .protected { $0.lose(why) } }
-  }
-
-  private func cover(_ range: Range<Int>) {
-    let block = DiskState.block
-    let first = (range.lowerBound + block - 1) / block
-    let last = range.upperBound == image.size ? coverage.count : range.upperBound / block
-    guard first < last else { return }
-    var new = 0
-    for bit in first..<last where coverage.set(bit) { new += 1 }
-    guard new > 0 else { return }
-    let all = coveredBlocks.wrappingAdd(new, ordering: .relaxed).newValue
-    if all == coverage.count {
-      state.update { if $0.phase == .syncing { $0.phase = .synced } }
-    }
-  }
-
-  private static func failure(_ error: SystemError) -> RequestError {
-    [ENOSPC, EDQUOT, EFBIG].contains(error.errno) ? .full : .failed(error.description)
-  }
-
-  // MARK: Checkpoints
-
-  /// Makes sure that a protection can begin.
-  public func expectSynced() throws(Loss) {
-    let (state, covered) = (state.read { $0 }, covered)
-    switch state.phase {
-    case .syncing:
-      // Rounded down: what is not all is not 100 %.
-      let percent = Int((Double(covered) / Double(image.size) * 100).rounded(.down))
-      throw Loss(reason: "\(percent) % copied: wait until its mirror is actively synced")
-    case .lost: throw Loss(reason: state.reason ?? "it is lost")
-    case .synced, .protected: break
-    }
-    guard state.ticket != nil else { throw Loss(reason: "no mirror is connected") }
-  }
-
-  /// The guest is here as of the end of precopy, and stands still: from here on writes belong to
-  /// checkpoints.
-  ///
-  /// - Returns: what the manifest says of the disk.
-  public func protect() throws -> Manifest.Disk {
-    try expectSynced()
-    let log = try DiskLog(creating: 1, in: folder.folder)
-    try threads.start("disk \(name)") { [self] in apply() }
-    let reason = state.update { state -> String? in
-      (state.phase, state.log, state.pinned) = (.protected, log, state.ticket)
-      if state.inFlight > 0 || state.ticket == nil {
-        state.lose("its connection was not quiet when the protection began")
-      }
-      return state.reason
-    }
-    // Nobody knows what that write does to the image yet: there is nothing to begin with.
-    if let reason { throw Loss(reason: reason) }
-    return Manifest.Disk(
-      name: name, image: image.path, folder: folder.path, session: session, epoch: 0)
-  }
-
-  /// The primary is about to be told to stop its guest for a checkpoint.
-  public func ask() { state.update { $0.flushesBefore = $0.flushes } }
-
-  /// Its guest stands still: what has been written until now is the checkpoint's.
-  ///
-  /// - Returns: the epoch with which that ends.
-  public func seal() throws -> Int {
-    try makeSpare()
-    let sealed = state.update { state -> Result<Int, Loss> in
-      if state.phase == .lost { return .failure(Loss(reason: state.reason ?? "it is lost")) }
-      guard let log = state.log, state.phase == .protected else {
-        return .failure(Loss(reason: "it is not protected"))
-      }
-      if state.ticket == nil || state.ticket != state.pinned {
-        state.lose("its connection has ended")
-      } else if state.inFlight > 0 {
-        state.lose("a write was not answered when the guest stood still")
-      } else if state.flushes == state.flushesBefore {
-        state.lose("no FLUSH has come on its connection before the checkpoint")
-      }
-      if state.phase == .lost { return .failure(Loss(reason: state.reason ?? "it is lost")) }
-      state.sealed = log
-      state.log = state.spare
-      state.spare = nil
-      state.isStanding = true
-      return .success(log.number)
-    }
-    return try sealed.get()
-  }
-
-  /// Nothing has happened to it since it was sealed: its checkpoint may be committed.
-  public func expectQuiet() throws(Loss) {
-    let reason = state.read { $0.phase == .lost ? $0.reason ?? "it is lost" : nil }
-    if let reason { throw Loss(reason: reason) }
-  }
-
-  /// The checkpoint is committed, and its guest is about to go on.
-  public func committed() {
-    state.update { state in
-      state.isStanding = false
-      if let sealed = state.sealed { state.committed.append(sealed) }
-      state.sealed = nil
-    }
-  }
-
-  /// Serves nothing any more, and puts into the image what is committed. Whoever is connected has to
-  /// be told by others.
-  public func close() {
-    state.update { $0.isClosed = true }
-    threads.joinAll()
-  }
-
-  /// Makes the log that comes next, or waits for whoever is just making it. Usually it is there: it is
-  /// not to be made while the guest stands still.
-  private func makeSpare() throws(StoreError) {
-    let number = state.take(seconds: nil) { state -> Int?? in
-      guard !state.isMaking else { return nil }
-      guard state.spare == nil, let log = state.log else { return .some(nil) }
-      state.isMaking = true
-      return log.number + 1
-    }
-    guard case .some(.some(let number)) = number else { return }
-    let made = Result { () throws(StoreError) in
-      try DiskLog(creating: number, in: folder.folder)
-    }
-    state.update { state in
-      state.isMaking = false
-      state.spare = try? made.get()
-    }
-    _ = try made.get()
-  }
-
-  private enum Work {
-    case apply(DiskLog)
-    case makeSpare
-    case end
-  }
-
-  /// Puts committed logs into the image, behind the running primary, and makes new ones ready.
-  private func apply() {
-    while true {
-      let work = state.wait(seconds: nil) { state -> Work? in
-        if let log = state.committed.first { return .apply(log) }
-        if state.isClosed { return .end }
-        return state.phase == .protected && state.spare == nil && !state.isMaking ? .makeSpare : nil
-      }
-      do {
-        switch work ?? .end {
-        case .apply(let log):
-          try log.apply(to: image)
-          image.startWriting()
-          log.remove()
-          state.update { _ = $0.committed.removeFirst() }
-        case .makeSpare: try makeSpare()
-        case .end: return
-        }
-      } catch {
-        // What is committed stays in its log, and whoever opens the store next tries again.
-        return state.update { state in
-          state.lose("its image or its log cannot be written: \(error)")
-          state.isClosed = true
-        }
-      }
-    }
-  }
-}
-
-extension EpochDisk.State {
-  /// The first reason counts.
-  fileprivate mutating func lose(_ why: String) {
-    guard phase != .lost else { return }
-    (phase, reason) = (.lost, why)
   }
 }
