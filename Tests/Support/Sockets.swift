@@ -122,6 +122,16 @@ public enum Sockets {
     }
   }
 
+  /// How long a read, an accept or a write waits: a test that waits for nothing ends all the same.
+  public static func limit(_ descriptor: Int32, seconds: Double) {
+    var limit = timeval(
+      tv_sec: Int(seconds), tv_usec: Int(seconds.truncatingRemainder(dividingBy: 1) * 1e6))
+    for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+      setsockopt(
+        descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
+    }
+  }
+
   /// Turns Nagle's algorithm off.
   public static func setNoDelay(_ descriptor: Int32) {
     var one: Int32 = 1

@@ -267,9 +267,7 @@ struct SocketTests {
       #expect(connection.socket.end == .ended)
       // As much as goes in: where data are under way still, so may be the end.
       let full = try Connection(over)
-      var limit = timeval(tv_sec: 0, tv_usec: 200_000)
-      setsockopt(
-        full.peer, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+      Sockets.limit(full.peer, seconds: 0.2)
       let piece = [UInt8](repeating: 7, count: 1 << 16)
       while Glibc.send(full.peer, piece, piece.count, Int32(MSG_NOSIGNAL)) > 0 {}
       #expect(full.socket.end == (over == .unix ? .quiet : .unread))

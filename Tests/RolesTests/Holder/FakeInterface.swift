@@ -1,5 +1,6 @@
 import Foundation
 import TestSupport
+import Testing
 import Transport
 
 /// QEMU's side of a pair of redirectors: writes frames, and reads what comes out, or does not.
@@ -19,22 +20,24 @@ final class FakeInterface {
     from = .unix(path: folder("from"))
     to = .unix(path: folder("to"))
     listeners = try ["from", "to"].map { try Sockets.listen(unix: folder($0)) }
+    for listener in listeners { Sockets.limit(listener, seconds: 10) }
   }
 
   deinit { close() }
 
   /// Takes the holder's connections.
-  func accept() { ends = listeners.map { Sockets.accept($0) } }
+  func accept() {
+    ends = listeners.map { Sockets.accept($0) }
+    #expect(ends.allSatisfy { $0 >= 0 }, "the holder does not connect")
+    for end in ends { Sockets.limit(end, seconds: 10) }
+  }
 
-  /// Writes bytes, waiting for room.
-  func write(_ bytes: [UInt8]) { Sockets.write(ends[0], bytes) }
+  /// Writes bytes, waiting for room, but not for ever.
+  func write(_ bytes: [UInt8]) { #expect(Sockets.write(ends[0], bytes), "nobody reads") }
 
   /// Reads so many bytes, or fewer where no more come for some time.
   func read(_ count: Int, within seconds: Double = 10) -> [UInt8] {
-    var limit = timeval(tv_sec: 0, tv_usec: Int(seconds * 1e6))
-    if seconds >= 1 { limit = timeval(tv_sec: Int(seconds), tv_usec: 0) }
-    setsockopt(
-      ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    Sockets.limit(ends[1], seconds: seconds)
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 1 << 16)
     while bytes.count < count {

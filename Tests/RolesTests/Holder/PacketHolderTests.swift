@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// The holder between the two sockets of a QEMU that the test plays.
-@Suite("A holder of packets", .beside, .timeLimit(.minutes(2)))
+@Suite("A holder of packets", .beside)
 struct PacketHolderTests {
   private let interface: FakeInterface
   private let asked = System.Monitor(0)

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// The holder between the redirectors of stock QEMUs.
-@Suite("Redirectors of stock QEMUs", .serialized, .beside, .timeLimit(.minutes(3)))
+@Suite("Redirectors of stock QEMUs", .serialized, .beside)
 struct StockRedirectorsTests {
   static let versions = QEMUVersion.allCases.filter { version in
     version.unavailable?.announce("redirectors of QEMU \(version)")

@@ -63,8 +63,7 @@ final class Primary {
       : Sockets.connect(host: words[1], port: Int(words[2]) ?? 0)
     guard let socket else { throw LabError("nobody listens at \(uri)") }
     _ = fcntl(socket, F_SETFD, FD_CLOEXEC)
-    var limit = timeval(tv_sec: 20, tv_usec: 0)
-    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    Sockets.limit(socket, seconds: 20)
     return socket
   }
 
