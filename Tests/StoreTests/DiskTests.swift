@@ -76,7 +76,7 @@ struct DiskTests {
     #expect(
       reason { try disk.expectSynced() } == "0 % copied: wait until its mirror is actively synced")
     let ticket = try #require(disk.attach())
-    #expect(disk.attach() == nil)
+    #expect(disk.use(ticket) && disk.attach() == nil)
     try write(disk, 1, 100..<5000)
     #expect(disk.status.covered == 0)
     try write(disk, 2, 0..<4096)
@@ -96,6 +96,23 @@ struct DiskTests {
     disk.detach(ticket, "gone")
     #expect(disk.status.phase == .synced)
     #expect(reason { try disk.expectSynced() } == "no mirror is connected")
+  }
+
+  @Test("Who has asked for nothing gives way, and may ask for nothing then")
+  func givesWay() throws {
+    let disk = try disk()
+    let ended = Monitor(0)
+    let idle = try #require(disk.attach { ended.update { $0 += 1 } })
+    let ticket = try #require(disk.attach())
+    #expect(ended.read { $0 } == 1 && !disk.use(idle) && !disk.detach(idle, "gone"))
+    #expect(disk.status.isConnected && disk.use(ticket) && disk.attach() == nil)
+    #expect(disk.detach(ticket, "gone") && !disk.status.isConnected)
+    // Whoever comes next has to ask for itself.
+    _ = try #require(disk.attach())
+    try write(disk, 1, 0..<Self.size)
+    _ = try #require(disk.attach())
+    _ = try disk.protect()
+    #expect(disk.attach() == nil, "a protection has the connection with which it began")
   }
 
   @Test("An image whose end is no whole block is copied to its end")

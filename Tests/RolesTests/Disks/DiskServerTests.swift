@@ -144,6 +144,21 @@ struct DiskServerTests {
     try serving.end()
   }
 
+  @Test("A connection that a QEMU has made and forgotten keeps no mirror away")
+  func forgotten() throws {
+    let serving = try Serving(try DiskPlace())
+    let disk = serving.place.disks[0]
+    let forgotten = try NBDClient(serving.place.uri, export: "disk0")
+    try disk.connect()
+    #expect(forgotten.readToEnd())
+    try disk.copy(0..<1)
+    #expect(throws: NBDClient.Ended.refused(NBDClient.Code.policy)) {
+      try NBDClient(serving.place.uri, export: "disk0")
+    }
+    #expect(try disk.readBack() == disk.contents)
+    try serving.end()
+  }
+
   @Test("A disk has one client: another is refused, and the first does not notice")
   func second() throws {
     let serving = try Serving(try DiskPlace())

@@ -29,12 +29,17 @@ final class DiskConnection: Sendable {
       guard let (disk, ticket) = try chooseDisk(&input) else { return }
       var why = "its connection has ended"
       defer {
-        disk.detach(ticket, why)
+        if !disk.detach(ticket, why) { why = "a connection that has asked for nothing gives way" }
         log("disk '\(disk.name)': \(why)")
       }
       log("disk '\(disk.name)': a mirror is connected")
       serving.store(true, ordering: .relaxed)
-      do { try serve(disk, &input) } catch {
+      do {
+        // Who asks for nothing may have to give way.
+        guard try input.require(NBDRequest.size, idle: true) else { return }
+        guard disk.use(ticket) else { return }
+        try serve(disk, &input)
+      } catch {
         why = "its connection has failed: \(Failure(error, at: "nbd").why)"
       }
     } catch {
@@ -62,7 +67,7 @@ final class DiskConnection: Sendable {
       case .choose(let name, let consumed):
         input.consume(consumed)
         let disk = disks.first { $0.name == name }
-        if let disk, let ticket = disk.attach() {
+        if let disk, let ticket = disk.attach(giveWay: { [socket] in socket.cut() }) {
           do { try socket.write(handshake.accept(Self.export(disk))) } catch {
             disk.detach(ticket, "its connection has failed")
             throw error

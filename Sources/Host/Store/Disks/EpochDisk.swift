@@ -73,6 +73,10 @@ public final class EpochDisk: Sendable {
     /// along.
     var ticket: Int?
     var nextTicket = 1
+    /// It has asked for something.
+    var isInUse = false
+    /// Ends it.
+    var giveWay: (@Sendable () -> Void)?
     /// Where writes go; nil before the protection.
     var log: DiskLog?
     /// Ready to be the next; and whether one is just being made.
@@ -198,14 +202,33 @@ public final class EpochDisk: Sendable {
 
   /// A client has chosen the disk.
   ///
+  /// One that has not asked for anything gives way to another: a QEMU whose connection has failed
+  /// makes a new one in a thread of its own, for as long as it takes, and may forget about it. Such a
+  /// connection would keep the disk from the mirror that is to go on.
+  ///
+  /// - Parameter giveWay: called when another one is served instead, from any thread.
   /// - Returns: what it is known by; nil where another one has it, or the disk is lost.
-  public func attach() -> Int? {
-    state.update { state in
+  public func attach(giveWay: @escaping @Sendable () -> Void = {}) -> Int? {
+    let (ticket, before) = state.update { state -> (Int?, (@Sendable () -> Void)?) in
       let isOpen = !state.isClosed && (state.phase == .syncing || state.phase == .synced)
-      guard state.ticket == nil, isOpen else { return nil }
-      state.ticket = state.nextTicket
+      guard isOpen, state.ticket == nil || !state.isInUse else { return (nil, nil) }
+      let before = state.giveWay
+      (state.ticket, state.isInUse, state.giveWay) = (state.nextTicket, false, giveWay)
       state.nextTicket += 1
-      return state.ticket
+      return (state.ticket, before)
+    }
+    before?()
+    return ticket
+  }
+
+  /// A client asks for something, and from then on the disk is its own.
+  ///
+  /// - Returns: false where it has given way to another.
+  public func use(_ ticket: Int) -> Bool {
+    state.update { state in
+      guard state.ticket == ticket else { return false }
+      state.isInUse = true
+      return true
     }
   }
 
@@ -213,11 +236,15 @@ public final class EpochDisk: Sendable {
   public var isOver: Bool { state.read { $0.isClosed || $0.phase == .lost } }
 
   /// A client is gone.
-  public func detach(_ ticket: Int, _ why: String) {
+  ///
+  /// - Returns: false where it had given way to another before.
+  @discardableResult
+  public func detach(_ ticket: Int, _ why: String) -> Bool {
     state.update { state in
-      guard state.ticket == ticket else { return }
-      state.ticket = nil
+      guard state.ticket == ticket else { return false }
+      (state.ticket, state.giveWay) = (nil, nil)
       if state.phase == .protected { state.lose(why) }
+      return true
     }
   }
 }
