@@ -1,3 +1,4 @@
+import CHarness
 import PluginLoader
 
 /// Collects what a test has to say. Used by all threads of a test.
@@ -48,6 +49,8 @@ final class Context: @unchecked Sendable {
   private var opened: Library?
   /// Whether the test has been run with the options of the run before.
   private(set) var isRepeated = false
+  /// When what costs much may be left out; never where the test has no options of its own.
+  private var deadline = UInt64.max
   /// Where callbacks are noted, when they are.
   var trace: CallTrace?
   private var state: ProcessState?
@@ -99,7 +102,9 @@ final class Context: @unchecked Sendable {
   }
 
   /// The same test with options of its own, and fewer rounds. What it finds says so.
-  func with(_ options: [String: String]) -> Context {
+  ///
+  /// - Parameter deadline: on the clock of `charness_now()`; see ``hasTime``.
+  func with(_ options: [String: String], deadline: UInt64 = .max) -> Context {
     var order = order
     order.options = options
     order.isQuick = true
@@ -107,8 +112,13 @@ final class Context: @unchecked Sendable {
     let context = Context(order, reporter, remark: " (with \(text.joined(separator: ",")))")
     context.opened = opened
     context.isRepeated = true
+    context.deadline = deadline
     return context
   }
+
+  /// Whether a loop may go on that has done once what it is for: an option's end may make a codec a
+  /// hundred times slower.
+  var hasTime: Bool { charness_now() < deadline }
 
   /// Has the process's state compared with what it is now.
   func noteState() { state = ProcessState() }

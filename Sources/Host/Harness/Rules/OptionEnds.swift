@@ -29,7 +29,7 @@ enum OptionEnds {
       if !context.order.isLong, try Options.isSlow(options, context) { continue }
       guard try Options.holds(options, context) else { continue }
       do throws(Stop) {
-        try body(context.with(options))
+        try body(context.with(options, deadline: deadline))
       } catch {
         // A test that does not apply here has been of use with the defaults.
         if case .failed = error { throw .failed }

@@ -6,7 +6,7 @@ import PluginAPI
 /// options are as they are in this run.
 enum PerfOptions {
   /// Seconds and packets for one value: of many, so less than in `perf/throughput`.
-  private static let each = 0.06
+  private static let each = 0.04
   private static let packets = 2
   /// Seconds for all of them, after which none is begun: 256 options are no reason to hang.
   private static let all: UInt64 = 30

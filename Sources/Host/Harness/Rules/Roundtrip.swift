@@ -106,6 +106,7 @@ enum Roundtrip {
     let library = try context.library
     var tried = 0
     for shape in shapes where library.supports(shape.pageSize, shape.pageCount) {
+      if tried > 2, !context.hasTime { break }
       tried += 1
       let most = shape.pageCount
       // In haste packets of hundreds of pages are not filled: it is their number that counts.
