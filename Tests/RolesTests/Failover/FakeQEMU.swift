@@ -139,7 +139,8 @@ final class FakeQEMU: Sendable {
           }
           let runs = behaviour.runs ?? (behaviour.verdict == .taken)
           let status = runs && fed.read { $0 } > before ? "running" : "inmigrate"
-          Sockets.write(socket, "{\"return\":{\"status\":\"\(status)\"}}\n".utf8)
+          let id = command?["id"].int ?? 0
+          Sockets.write(socket, "{\"return\":{\"status\":\"\(status)\"},\"id\":\(id)}\n".utf8)
         }
       }
     }

@@ -55,22 +55,25 @@ final class BenchQEMU {
     if monitor.version.major >= 11 { capabilities["return-path"] = true }
     try monitor.execute(
       "migrate-set-capabilities",
-      ["capabilities": capabilities.map { ["capability": $0.key, "state": $0.value] }])
-    var parameters: [String: Any] = [
-      "x-checkpoint-delay": options.delay, "max-bandwidth": 100 << 30,
+      [
+        "capabilities": .array(
+          capabilities.map { ["capability": .string($0.key), "state": .bool($0.value)] })
+      ])
+    var parameters: [String: QMPValue] = [
+      "x-checkpoint-delay": .integer(Int64(options.delay)), "max-bandwidth": .integer(100 << 30),
     ]
     if channels > 0 {
-      parameters["multifd-channels"] = channels
-      parameters["multifd-compression"] = options.compression
+      parameters["multifd-channels"] = .integer(Int64(channels))
+      parameters["multifd-compression"] = .string(options.compression)
     }
-    try monitor.execute("migrate-set-parameters", parameters)
+    try monitor.execute("migrate-set-parameters", .object(parameters))
   }
 
   /// Waits for a primary on a port of its own choice.
   func listen() throws -> Endpoint {
     try monitor.execute("migrate-incoming", ["uri": "tcp:127.0.0.1:0"])
-    let said = try monitor.execute("query-migrate")["socket-address"] as? [[String: Any]]
-    guard let text = said?.first?["port"] as? String, let port = UInt16(text) else {
+    let said = try monitor.execute("query-migrate")["socket-address"].elements
+    guard let text = said.first?["port"].string, let port = UInt16(text) else {
       throw Failure(.failed, "secondary", "it does not say where it listens")
     }
     return .tcp(host: "127.0.0.1", port: port)
@@ -79,7 +82,7 @@ final class BenchQEMU {
   /// Migrates, and waits for so many checkpoints to be taken.
   func protect(to endpoint: Endpoint, checkpoints: Int) throws {
     log.events = []
-    try monitor.execute("migrate", ["uri": endpoint.description])
+    try monitor.execute("migrate", ["uri": .string(endpoint.description)])
     // The guest stops and goes on once at the end of precopy, and then for each checkpoint.
     var seen = log.events.count { $0.name == "RESUME" }
     while seen <= checkpoints {
@@ -92,18 +95,18 @@ final class BenchQEMU {
 
   /// - Returns: false when COLO, or the migration, has ended.
   private func waitResumed(after seen: Int) throws -> Bool {
-    do {
-      return try monitor.waitEvent { event -> Bool? in
-        if event.name == "RESUME" { return true }
-        let ends = ["failed", "completed", "cancelled"]
-        if event.name == "COLO_EXIT" { return false }
-        return event.name == "MIGRATION" && ends.contains(event.data["status"] ?? "") ? false : nil
-      }
-    } catch let error as TransportError where error.kind == .timedOut {
+    let hasResumed = try monitor.waitEvent { event -> Bool? in
+      if event.name == "RESUME" { return true }
+      let ends = ["failed", "completed", "cancelled"]
+      if event.name == "COLO_EXIT" { return false }
+      return event.name == "MIGRATION" && ends.contains(event.data["status"] ?? "") ? false : nil
+    }
+    guard let hasResumed else {
       throw Failure(
         .unreachable, "primary",
         "its guest has not gone on since \(seen <= 1 ? "precopy" : "checkpoint \(seen - 1)")")
     }
+    return hasResumed
   }
 
   /// How long the guest stood still, for each checkpoint.

@@ -34,7 +34,7 @@ struct LoadGuest {
     let deadline = ContinuousClock.now + .seconds(timeout)
     let place = String(Self.address + Self.readyWord * 4, radix: 16)
     // The answer: ADDRESS: 0x00000001
-    while try !monitor.monitor("xp /1wx 0x\(place)").contains("0x00000001") {
+    while try !monitor.human("xp /1wx 0x\(place)").contains("0x00000001") {
       guard ContinuousClock.now < deadline else {
         throw Failure(.unreachable, "guest", "the load guest has not come up within \(timeout) s")
       }

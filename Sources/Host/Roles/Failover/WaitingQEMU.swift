@@ -71,10 +71,10 @@ final class WaitingQEMU {
 
   /// Asks it how a guest's blocks come into it.
   func fit(_ blocks: [Manifest.Block]) throws -> MemoryFit {
-    let backends = try monitor.executeList("query-memdev")
-    let shared = backends.compactMap { $0["share"] as? Bool == false ? nil : $0["id"] as? String }
+    let backends = try monitor.execute("query-memdev").elements
+    let shared = backends.compactMap { $0["share"].bool == false ? nil : $0["id"].string }
     return try MemoryFit(
-      blocks, mapped: line.mapped, ramblock: try monitor.monitor("info ramblock"),
+      blocks, mapped: line.mapped, ramblock: try monitor.human("info ramblock"),
       shared: Set(shared))
   }
 
@@ -82,13 +82,13 @@ final class WaitingQEMU {
   ///
   /// - Returns: the connection that the guest goes over.
   func listen() throws -> Socket {
-    try monitor.execute("migrate-incoming", ["uri": "unix:\(folder.path)/migrate"])
+    try monitor.execute("migrate-incoming", ["uri": .string("unix:\(folder.path)/migrate")])
     return try Socket.connect(to: .unix(path: folder.path + "/migrate"), timeout: timeout)
   }
 
   /// What `query-status` says.
   func status() throws -> String {
-    try monitor.execute("query-status")["status"] as? String ?? ""
+    try monitor.execute("query-status")["status"].string ?? ""
   }
 
   /// Waits until it has loaded what it got.

@@ -1,109 +1,79 @@
-import Foundation
+import Glibc
 import Migration
+import System
 import Transport
 
-/// A connection to a QEMU's monitor: one command at a time, events as they come.
+/// The monitor of a QEMU that was started here, for one thread: a command at a time, and what
+/// happens told between commands.
 final class QMPConnection {
-  private let socket: Socket
-  private var input: InputBuffer
+  private struct State {
+    /// Not told yet, the oldest first.
+    var events: [QMPEvent] = []
+    var hasEnded = false
+  }
+
+  private let socket: QMPSocket
+  private let state: Monitor<State>
+  private let timeout: Double
   private let onEvent: (QMPEvent) -> Void
   /// The version that QEMU greets with, e.g. `(11, 1, 3)`.
-  private(set) var version = (major: 0, minor: 0, micro: 0)
+  let version: (major: Int, minor: Int, micro: Int)
 
   /// Connects to a QEMU that was just started, and negotiates.
   init(
     path: String, timeout: Double, alive: () -> Bool, onEvent: @escaping (QMPEvent) -> Void
-  ) throws {
+  ) throws(Failure) {
+    let state = Monitor(State())
     let deadline = ContinuousClock.now + .seconds(timeout)
     while true {
       do {
-        socket = try Socket.connect(to: .unix(path: path), timeout: timeout)
+        socket = try QMPSocket(
+          .unix(path: path), within: timeout,
+          onEvent: { event in state.update { $0.events.append(event) } },
+          onEnd: { _ in state.update { $0.hasEnded = true } })
         break
       } catch {
-        guard alive() else {
-          throw Failure(.failed, "qemu", "it ended at once")
-        }
-        guard ContinuousClock.now < deadline else { throw Failure(error, at: "qemu") }
+        guard alive() else { throw Failure(.failed, "qemu", "it ended at once") }
+        guard ContinuousClock.now < deadline else { throw error }
         usleep(2000)
       }
     }
-    input = InputBuffer(socket, capacity: 1 << 16)
-    self.onEvent = onEvent
-    if let greeting = try answer()["QMP"] as? [String: Any],
-      let said = (greeting["version"] as? [String: Any])?["qemu"] as? [String: Int]
-    {
-      version = (said["major"] ?? 0, said["minor"] ?? 0, said["micro"] ?? 0)
-    }
-    try execute("qmp_capabilities")
+    let said = socket.greeting["version"]["qemu"]
+    version = (said["major"].int ?? 0, said["minor"].int ?? 0, said["micro"].int ?? 0)
+    (self.state, self.timeout, self.onEvent) = (state, timeout, onEvent)
   }
 
   /// Runs a command and waits for its answer.
   @discardableResult
-  func execute(_ command: String, _ arguments: [String: Any] = [:]) throws -> [String: Any] {
-    try call(command, arguments) as? [String: Any] ?? [:]
-  }
-
-  /// Runs a command whose answer is a list of objects.
-  func executeList(_ command: String) throws -> [[String: Any]] {
-    try call(command, [:]) as? [[String: Any]] ?? []
-  }
-
-  /// Runs a line of the human monitor, and gives what it prints.
-  func monitor(_ line: String) throws -> String {
-    try call("human-monitor-command", ["command-line": line]) as? String ?? ""
-  }
-
-  private func call(_ command: String, _ arguments: [String: Any]) throws -> Any {
-    var object: [String: Any] = ["execute": command]
-    if !arguments.isEmpty { object["arguments"] = arguments }
-    let data = try JSONSerialization.data(withJSONObject: object)
-    try socket.write(Array(data) + [UInt8(ascii: "\n")])
-    while true {
-      let answer = try answer()
-      if let error = answer["error"] as? [String: Any] {
-        throw Failure(.failed, "qemu", "\(command): \(error["desc"] as? String ?? "failed")")
-      }
-      if let result = answer["return"] { return result }
+  func execute(_ command: String, _ arguments: QMPValue = .null) throws(Failure) -> QMPValue {
+    defer { for event in state.update({ exchange(&$0.events, with: []) }) { onEvent(event) } }
+    do { return try socket.execute(command, arguments, within: timeout) } catch {
+      throw error.kind == .closed ? Self.closed : error.failure
     }
   }
 
-  /// Waits for events until `match` turns one into a value; silence for longer than the time-out is
-  /// an error.
-  func waitEvent<Value>(_ match: (QMPEvent) -> Value?) throws -> Value {
+  /// Runs a line of the human monitor, and gives what it prints.
+  func human(_ line: String) throws(Failure) -> String {
+    try execute("human-monitor-command", ["command-line": .string(line)]).string ?? ""
+  }
+
+  /// Waits for events until `match` turns one into a value; what it
+  /// does not want is told all the same.
+  ///
+  /// - Returns: nil when nothing has been told for so long.
+  func waitEvent<Value>(_ match: (QMPEvent) -> Value?) throws(Failure) -> Value? {
     while true {
-      guard let event = QMPEvent(try object()) else {
-        throw Failure(.failed, "qemu", "its monitor answers what it was not asked")
+      let next = state.take(seconds: timeout) { state -> QMPEvent?? in
+        if !state.events.isEmpty { return .some(state.events.removeFirst()) }
+        return state.hasEnded ? .some(nil) : nil
       }
+      guard let next else { return nil }
+      guard let event = next else { throw Self.closed }
       onEvent(event)
       if let value = match(event) { return value }
     }
   }
 
-  /// The next object that is no event; events are told on the way.
-  private func answer() throws -> [String: Any] {
-    while true {
-      let object = try object()
-      guard let event = QMPEvent(object) else { return object }
-      onEvent(event)
-    }
-  }
-
-  private func object() throws -> [String: Any] {
-    var seen = 0
-    while true {
-      let bytes = input.bytes
-      if let end = bytes[seen...].firstIndex(of: UInt8(ascii: "\n")) {
-        let data = Data(bytes[..<end])
-        input.consume(end + 1)
-        guard let object = try JSONSerialization.jsonObject(with: data) as? [String: Any] else {
-          throw Failure(.failed, "qemu", "its monitor does not speak QMP")
-        }
-        return object
-      }
-      seen = bytes.count
-      guard seen < 1 << 22, try input.require(seen + 1, idle: false) else {
-        throw Failure(.failed, "qemu", "it closed its monitor")
-      }
-    }
-  }
+  /// It is a QEMU of ours: that it ends is its fault, and not the network's.
+  private static var closed: Failure { Failure(.failed, "qemu", "it closed its monitor") }
 }

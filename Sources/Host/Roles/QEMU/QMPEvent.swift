@@ -7,16 +7,6 @@ package struct QMPEvent: Sendable {
   /// The strings among its data: `status` of MIGRATION.
   package let data: [String: String]
 
-  /// - Parameter object: as QMP sent it; nil when it is no event.
-  init?(_ object: [String: Any]) {
-    guard let name = object["event"] as? String else { return nil }
-    self.name = name
-    let time = object["timestamp"] as? [String: Any] ?? [:]
-    timestamp =
-      .seconds(time["seconds"] as? Int ?? 0) + .microseconds(time["microseconds"] as? Int ?? 0)
-    data = (object["data"] as? [String: Any] ?? [:]).compactMapValues { $0 as? String }
-  }
-
   /// - Parameter line: as QMP sent it; nil when it is no event.
   package init?(_ line: QMPValue) {
     guard let name = line["event"].string else { return nil }

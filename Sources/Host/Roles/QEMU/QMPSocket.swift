@@ -25,6 +25,8 @@ package final class QMPSocket: GuestMonitor {
   private let threads = ThreadGroup()
   /// See ``GuestMonitor``.
   package let takesOutOfBand: Bool
+  /// What it has said first: `version`, `capabilities`.
+  let greeting: QMPValue
   /// See ``GuestMonitor``.
   package var tellsEvents: Bool { true }
   /// See ``GuestMonitor``.
@@ -65,6 +67,7 @@ package final class QMPSocket: GuestMonitor {
         hint: "a monitor talks to one at a time: give multifd one of its own, "
           + "-qmp unix:PATH,server=on,wait=off")
     }
+    self.greeting = greeting
     let offered = greeting["capabilities"].elements.contains("oob")
     takesOutOfBand = offered
     do {
