@@ -173,6 +173,22 @@ struct DiskServerTests {
     try serving.end()
   }
 
+  @Test("A client that asks for nothing gives way to the next, and takes nothing along")
+  func silent() throws {
+    let serving = try Serving(try DiskPlace())
+    let disk = serving.place.disks[0]
+    let silent = try NBDClient(serving.place.uri, export: "disk0")
+    defer { silent.close() }
+    try disk.connect()
+    #expect(silent.readToEnd())
+    try disk.copy()
+    #expect(throws: NBDClient.Ended.refused(NBDClient.Code.policy)) {
+      try NBDClient(serving.place.uri, export: "disk0")
+    }
+    #expect(try disk.readBack() == disk.contents)
+    try serving.end()
+  }
+
   @Test("Once it is closed, nobody writes")
   func closed() throws {
     let place = try DiskPlace()

@@ -29,12 +29,12 @@ final class DiskConnection: Sendable {
       guard let (disk, ticket) = try chooseDisk(&input) else { return }
       var why = "its connection has ended"
       defer {
-        disk.detach(ticket, why)
-        log("disk '\(disk.name)': \(why)")
+        let hadIt = disk.detach(ticket, why)
+        log("disk '\(disk.name)': \(hadIt ? why : "a client that asked for nothing has given way")")
       }
       log("disk '\(disk.name)': a mirror is connected")
       serving.store(true, ordering: .relaxed)
-      do { try serve(disk, &input) } catch {
+      do { try serve(disk, ticket, &input) } catch {
         why = "its connection has failed: \(Failure(error, at: "nbd").why)"
       }
     } catch {
@@ -62,7 +62,7 @@ final class DiskConnection: Sendable {
       case .choose(let name, let consumed):
         input.consume(consumed)
         let disk = disks.first { $0.name == name }
-        if let disk, let ticket = disk.attach() {
+        if let disk, let ticket = disk.attach(dismiss: { [socket] in socket.cut() }) {
           do { try socket.write(handshake.accept(Self.export(disk))) } catch {
             disk.detach(ticket, "its connection has failed")
             throw error
@@ -83,7 +83,8 @@ final class DiskConnection: Sendable {
       flags: [.sendFlush, .sendFUA, .sendTrim, .sendWriteZeroes])
   }
 
-  private func serve(_ disk: EpochDisk, _ input: inout InputBuffer) throws {
+  private func serve(_ disk: EpochDisk, _ ticket: Int, _ input: inout InputBuffer) throws {
+    guard try input.require(NBDRequest.size, idle: true), disk.begin(ticket) else { return }
     // For the data of one request: as much as the longest so far.
     var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 4096)
     defer { buffer.deallocate() }

@@ -73,6 +73,8 @@ public final class EpochDisk: Sendable {
     /// along.
     var ticket: Int?
     var nextTicket = 1
+    /// Has it go; nil once it has asked for something: then it stays.
+    var dismiss: (@Sendable () -> Void)?
     /// Where writes go; nil before the protection.
     var log: DiskLog?
     /// Ready to be the next; and whether one is just being made.
@@ -196,16 +198,33 @@ public final class EpochDisk: Sendable {
 
   // MARK: Connections
 
-  /// A client has chosen the disk.
+  /// A client has chosen the disk. One that has it and has asked for nothing gives way: a QEMU that
+  /// was cut off makes a connection behind everybody's back, never uses it, and would keep the disk
+  /// from its own next one for ever.
   ///
+  /// - Parameter dismiss: has the new one go; nil: it stays.
   /// - Returns: what it is known by; nil where another one has it, or the disk is lost.
-  public func attach() -> Int? {
-    state.update { state in
+  public func attach(dismiss: (@Sendable () -> Void)? = nil) -> Int? {
+    let (ticket, former) = state.update { state -> (Int?, (@Sendable () -> Void)?) in
       let isOpen = !state.isClosed && (state.phase == .syncing || state.phase == .synced)
-      guard state.ticket == nil, isOpen else { return nil }
-      state.ticket = state.nextTicket
+      guard state.ticket == nil || state.dismiss != nil, isOpen else { return (nil, nil) }
+      let former = state.ticket == nil ? nil : state.dismiss
+      (state.ticket, state.dismiss) = (state.nextTicket, dismiss)
       state.nextTicket += 1
-      return state.ticket
+      return (state.ticket, former)
+    }
+    former?()
+    return ticket
+  }
+
+  /// A client asks for the first time.
+  ///
+  /// - Returns: false where it has had to give way.
+  public func begin(_ ticket: Int) -> Bool {
+    state.update { state in
+      guard state.ticket == ticket else { return false }
+      state.dismiss = nil
+      return true
     }
   }
 
@@ -213,11 +232,15 @@ public final class EpochDisk: Sendable {
   public var isOver: Bool { state.read { $0.isClosed || $0.phase == .lost } }
 
   /// A client is gone.
-  public func detach(_ ticket: Int, _ why: String) {
+  ///
+  /// - Returns: false where it had given way.
+  @discardableResult
+  public func detach(_ ticket: Int, _ why: String) -> Bool {
     state.update { state in
-      guard state.ticket == ticket else { return }
-      state.ticket = nil
+      guard state.ticket == ticket else { return false }
+      (state.ticket, state.dismiss) = (nil, nil)
       if state.phase == .protected { state.lose(why) }
+      return true
     }
   }
 }
