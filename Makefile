@@ -19,7 +19,7 @@ DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGEL
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
 .PHONY: help setup build demo test arrows man soak kills restarts judge certificates afternoon interop bench bench-store \
-  bench-relay bench-checkpoint bench-scale measured fuzz sanitize examples docs installed-programs install \
+  bench-relay bench-checkpoint bench-protect bench-scale measured fuzz sanitize examples docs installed-programs install \
   pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
 
@@ -32,8 +32,9 @@ help:
 	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination, stores and relays between'
 	@echo 'make bench      ten minutes next to stock QEMU, into docs/RESULTS.md: transfers, codecs, checkpoints, failovers;'
 	@echo '                ARGS=--quick for one minute, ARGS="--corpus FILE" for pages of your own'
-	@echo 'make bench-store, bench-relay, bench-checkpoint, bench-scale'
-	@echo '                one matter and more of it: throughput, relays on slow links, pauses, what grows with a guest'
+	@echo 'make bench-store, bench-relay, bench-checkpoint, bench-protect, bench-scale'
+	@echo '                one matter and more of it: throughput, relays on slow links, pauses, what protection costs a guest,'
+	@echo '                what grows with a guest'
 	@echo 'make soak       standbys and primaries killed at random, thousands of times; and kills, and restarts'
 	@echo 'make kills      guests that are protected with their disks and packets, and lose something: ARGS="--kills 100"'
 	@echo 'make restarts   one such guest, whose standby is lost 20 times and comes back: ARGS="--restarts 100"'
@@ -111,6 +112,11 @@ measured: certificates
 
 bench: measured
 	$(BUILD)/multifd-lab bench page --output docs/RESULTS.md $(ARGS)
+
+# What protection costs a guest, next to the same guest without it.
+bench-protect: setup
+	for product in multifd multifd-lab; do $(SWIFT) build -c release --product $$product || exit 1; done
+	$(BUILD)/multifd-lab protect-cost $(ARGS)
 
 bench-scale: measured
 	$(BUILD)/multifd-lab bench scale $(ARGS)
