@@ -18,9 +18,9 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift delta pool zstd-dict
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows man soak kills judge certificates afternoon interop bench bench-store bench-relay \
-  bench-checkpoint bench-scale measured fuzz sanitize examples docs installed-programs install pkg-config uninstall format \
-  lint clean
+.PHONY: help setup build demo test arrows man soak kills restarts judge certificates afternoon interop bench bench-store \
+  bench-relay bench-checkpoint bench-protect bench-scale measured fuzz sanitize examples docs installed-programs install \
+  pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,10 +32,12 @@ help:
 	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination, stores and relays between'
 	@echo 'make bench      ten minutes next to stock QEMU, into docs/RESULTS.md: transfers, codecs, checkpoints, failovers;'
 	@echo '                ARGS=--quick for one minute, ARGS="--corpus FILE" for pages of your own'
-	@echo 'make bench-store, bench-relay, bench-checkpoint, bench-scale'
-	@echo '                one matter and more of it: throughput, relays on slow links, pauses, what grows with a guest'
-	@echo 'make soak       standbys and primaries killed at random, thousands of times'
+	@echo 'make bench-store, bench-relay, bench-checkpoint, bench-protect, bench-scale'
+	@echo '                one matter and more of it: throughput, relays on slow links, pauses, what protection costs a guest,'
+	@echo '                what grows with a guest'
+	@echo 'make soak       standbys and primaries killed at random, thousands of times; and kills, and restarts'
 	@echo 'make kills      guests that are protected with their disks and packets, and lose something: ARGS="--kills 100"'
+	@echo 'make restarts   one such guest, whose standby is lost 20 times and comes back: ARGS="--restarts 100"'
 	@echo 'make afternoon  an installation, and what an author of a backend does with it first, in a root folder of its own'
 	@echo 'make judge      every wrong backend of Tests/BadBackends against all of the harness'
 	@echo 'make fuzz       random mutations of recorded streams'
@@ -71,11 +73,20 @@ arrows:
 soak: setup build
 	MULTIFD_SOAK=1 $(SWIFT) test -c release --skip-build \
 	  --filter 'RolesTests.(StockPrimary|DyingPrimary|SyntheticSession|KilledStandby)'
+	$(MAKE) kills ARGS='--kills 200'
+	$(MAKE) kills ARGS='--kills 8 --slow 50 --loss primary,standby --before none'
+	$(MAKE) restarts
 
 # Guests with disks and a network: what others see of them against what they remember.
 kills: setup
 	for product in multifd multifd-lab; do $(SWIFT) build -c release --product $$product || exit 1; done
 	$(BUILD)/multifd-lab protect $(ARGS)
+
+# One guest, whose standby is lost and comes back: by checkpoints that notice what hangs, and by those that are rare.
+restarts: setup
+	for product in multifd multifd-lab; do $(SWIFT) build -c release --product $$product || exit 1; done
+	$(BUILD)/multifd-lab protect-restarts $(ARGS)
+	$(BUILD)/multifd-lab protect-restarts --how server --checkpoint 2s --restarts 5 $(ARGS)
 
 # Every wrong backend against every test of the harness: those that make test leaves out for their time, too.
 judge: setup build
@@ -101,6 +112,11 @@ measured: certificates
 
 bench: measured
 	$(BUILD)/multifd-lab bench page --output docs/RESULTS.md $(ARGS)
+
+# What protection costs a guest, next to the same guest without it.
+bench-protect: setup
+	for product in multifd multifd-lab; do $(SWIFT) build -c release --product $$product || exit 1; done
+	$(BUILD)/multifd-lab protect-cost $(ARGS)
 
 bench-scale: measured
 	$(BUILD)/multifd-lab bench scale $(ARGS)

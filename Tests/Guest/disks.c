@@ -17,8 +17,11 @@
  *   READY disks=.. sectors=.. net=..
  *   HB n=.. t=.. issued=.. completed=.. sent=.. echoed=.. bad=.. OK|CORRUPT
  *   CHK disks=.. sectors=.. bad=.. newer=.. older=.. other=.. completed=.. OK|CORRUPT
+ *   TOOK N N .. (microseconds of writes), then TIMED writes=..; STREAMED bytes=..
  * Commands on the serial input: "check" (compare the disks with the table), "set pace N",
- *   "set net N", "hold" and "go" (the writers), "off".
+ *   "set net N", "hold" and "go" (the writers), "time N" (that many writes of 4 KiB to the first disk,
+ *   each beside the page cache and then fdatasync(2); the writers must be held), "stream N" (as much as
+ *   goes over TCP to port 7002 of the peer in N seconds), "off".
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -164,6 +167,30 @@ static void choose(u64 writer, struct flight *f)
     f->nonce = chance() % 16 ? chance() | 1 : 0;
 }
 
+/* 4 KiB that a file system would write. */
+static void choose_block(struct flight *f)
+{
+    f->disk = 0;
+    f->count = PG / SECTOR;
+    f->first = chance() % (info->sectors[0] / info->writers / f->count) * f->count;
+    f->nonce = chance() | 1;
+}
+
+static void begin_write(struct flight *f)
+{
+    f->seq = ++info->issued;
+    __atomic_store_n(&f->busy, 1, __ATOMIC_SEQ_CST);
+}
+
+static void end_write(struct flight *f, int done)
+{
+    pthread_mutex_lock(&lock);
+    for (u64 i = 0; done && i < f->count; i++) *entry(f->disk, f->first + i) = (struct entry){ f->seq, f->nonce };
+    info->completed += done;
+    __atomic_store_n(&f->busy, 0, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&lock);
+}
+
 static int write_run(const struct flight *f, struct sector *buffer)
 {
     if (!f->nonce) {
@@ -173,6 +200,15 @@ static int write_run(const struct flight *f, struct sector *buffer)
     for (u64 i = 0; i < f->count; i++) make_sector(&buffer[i], f->disk, f->first + i, f->seq, f->nonce);
     ssize_t size = f->count * SECTOR;
     return pwrite(disk[f->disk], buffer, size, f->first * SECTOR) == size;
+}
+
+static int writing(void)
+{
+    int busy = 0;
+    pthread_mutex_lock(&lock);
+    for (u64 i = 0; i < info->writers; i++) busy |= info->flight[i].busy != 0;
+    pthread_mutex_unlock(&lock);
+    return busy;
 }
 
 static void *writer(void *argument)
@@ -186,8 +222,7 @@ static void *writer(void *argument)
         pthread_mutex_lock(&lock);
         if (held) { pthread_mutex_unlock(&lock); usleep(2000); continue; }
         choose(number, f);
-        f->seq = ++info->issued;
-        __atomic_store_n(&f->busy, 1, __ATOMIC_SEQ_CST);
+        begin_write(f);
         pthread_mutex_unlock(&lock);
         int done = write_run(f, buffer);
         if (done && f->seq % 8 == 0) done = fdatasync(disk[f->disk]) == 0;
@@ -196,12 +231,38 @@ static void *writer(void *argument)
             say("WRITE disk=%d seq=%llu errno=%d CORRUPT\n", (int)f->disk, (unsigned long long)f->seq, errno);
             sleep(1);
         }
-        pthread_mutex_lock(&lock);
-        for (u64 i = 0; done && i < f->count; i++) *entry(f->disk, f->first + i) = (struct entry){ f->seq, f->nonce };
-        info->completed += done;
-        __atomic_store_n(&f->busy, 0, __ATOMIC_SEQ_CST);
-        pthread_mutex_unlock(&lock);
+        end_write(f, done);
     }
+}
+
+/* What the first writer would do, who is held, and how long each takes. */
+static void *time_writes(void *argument)
+{
+    u64 count = (uintptr_t)argument;
+    struct flight *f = &info->flight[0];
+    struct sector *buffer;
+    char line[256];
+    int length = 0;
+    if (!info->disks || !held || posix_memalign((void **)&buffer, PG, PG)) return NULL;
+    while (writing()) usleep(2000);
+    for (u64 i = 0; i < count; i++) {
+        pthread_mutex_lock(&lock);
+        choose_block(f);
+        begin_write(f);
+        pthread_mutex_unlock(&lock);
+        double start = now();
+        int done = write_run(f, buffer) && fdatasync(disk[0]) == 0;
+        double took = now() - start;
+        if (!done) { bad++; say("WRITE disk=0 errno=%d CORRUPT\n", errno); }
+        end_write(f, done);
+        length += snprintf(line + length, sizeof line - length, " %.0f", took * 1e6);
+        if (length < 200 && i + 1 < count) continue;
+        say("TOOK%s\n", line);
+        length = 0;
+    }
+    say("TIMED writes=%llu\n", (unsigned long long)count);
+    free(buffer);
+    return argument;
 }
 
 static struct { u64 sectors, bad, newer, older, other; } found;
@@ -231,15 +292,6 @@ static void check_disk(u64 d, struct sector *buffer)
         }
         for (u64 i = 0; i < count; i++) check_sector(d, place + i, &buffer[i]);
     }
-}
-
-static int writing(void)
-{
-    int busy = 0;
-    pthread_mutex_lock(&lock);
-    for (u64 i = 0; i < info->writers; i++) busy |= info->flight[i].busy != 0;
-    pthread_mutex_unlock(&lock);
-    return busy;
 }
 
 static void check(void)
@@ -393,6 +445,25 @@ static void *echo(void *argument)
     return argument;
 }
 
+/* Until so many seconds have passed on the guest's own clock, which stands still with it. */
+static void *stream(void *argument)
+{
+    static char data[1 << 16];
+    double end = now() + (uintptr_t)argument;
+    struct sockaddr_in peer = at(PEER, 7002);
+    u64 sent = 0;
+    int s = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(s, (void *)&peer, sizeof peer)) say("STREAM errno=%d\n", errno);
+    while (now() < end) {
+        ssize_t n = send(s, data, sizeof data, MSG_NOSIGNAL);
+        if (n <= 0) break;
+        sent += n;
+    }
+    close(s);
+    say("STREAMED bytes=%llu\n", (unsigned long long)sent);
+    return argument;
+}
+
 /* ---- The process ---- */
 
 static void start(void *(*body)(void *), u64 argument)
@@ -444,6 +515,8 @@ static void obey(const char *line)
     else if (!strcmp(line, "off")) reboot(RB_POWER_OFF);
     else if (!strncmp(line, "set pace ", 9)) pace = atoi(line + 9);
     else if (!strncmp(line, "set net ", 8)) gap = atoi(line + 8);
+    else if (!strncmp(line, "time ", 5)) start(time_writes, atoi(line + 5));
+    else if (!strncmp(line, "stream ", 7)) start(stream, atoi(line + 7));
 }
 
 static void beat(u64 number)

@@ -57,7 +57,28 @@ extension InteropTests {
       try qemu.qmp.execute("cont")
       let right = try #require(qemu.console.diskCheck())
       #expect(right.bad == 0 && right.sectors == after.disks.reduce(0) { $0 + $1.sectors })
+      try measures(qemu, witness)
       try damage(images[2], with: old[2], after.table.disks[2], qemu.console)
+    }
+
+    /// What it measures of itself, and what of its stream comes out: all of it, in order.
+    private func measures(_ qemu: QEMU, _ witness: PacketWitness) throws {
+      let start = qemu.console.log.lines.count
+      func wait(_ word: String) -> String? {
+        qemu.console.log.wait(from: start, .seconds(60)) {
+          $0.text.hasPrefix(word) ? $0.text : nil
+        }
+      }
+      qemu.console.send("hold")
+      qemu.console.send("time 10")
+      #expect(wait("TIMED ") == "TIMED writes=10")
+      witness.expectStream()
+      qemu.console.send("stream 1")
+      let sent = try #require(wait("STREAMED "))
+      let came = try #require(witness.wait(.seconds(30)) { $0.stream })
+      #expect(sent == "STREAMED bytes=\(came.bytes)" && came.bytes > 1 << 16)
+      #expect(qemu.console.diskCheck()?.bad == 0)
+      qemu.console.send("go")
     }
 
     private func look(

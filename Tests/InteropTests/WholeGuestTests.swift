@@ -22,6 +22,8 @@ extension InteropTests {
       Case(way: .protect, loss: .primary, onLoss: .spare),
       Case(way: .protect, prelude: .takeover, loss: .both),
       Case(way: .protect, prelude: .adopt, loss: .link),
+      Case(way: .protect, loss: .server),
+      Case(way: .protect, loss: .full),
     ]
 
     @Test(
@@ -30,6 +32,10 @@ extension InteropTests {
     func goesOn(_ one: Case) throws {
       var setup = WholeGuest.Setup()
       (setup.way, setup.onLoss) = (one.way, one.onLoss)
+      if one.loss == .full {
+        guard SmallFileSystem.isAvailable else { return }
+        setup.room = WholeGuest.smallRoom
+      }
       let outcome = try lose(one.loss, after: one.prelude, setup)
       #expect(outcome.checkpoint >= 4 && outcome.check.bad == 0)
       #expect(outcome.offline.allSatisfy { $0.bad == 0 && $0.sectors > 0 })

@@ -14,7 +14,7 @@ struct MultiFDLab: ParsableCommand {
     abstract: "Runs multifd against stock QEMUs, with a guest that checks its own memory.",
     subcommands: [
       Interop.self, Demo.self, Bench.self, Check.self, COLOCommand.self, QEMUCommand.self,
-      RelayKillCommand.self, ProtectCommand.self,
+      RelayKillCommand.self, ProtectCommand.self, ProtectRestarts.self, ProtectCost.self,
     ])
 
   static func main() {

@@ -32,8 +32,9 @@ struct ProtectCommand: ParsableCommand {
 
   @Option(
     help: """
-      What is lost, in turns: primary, standby, both, disks, link, hang (a standby that does nothing any more; without \
-      `multifd protect` nobody would notice). Default: all there are.
+      What is lost, in turns: primary, standby, both, disks, link, hang (a standby that does nothing any more), server \
+      (its disks' server alone), full (its file system; takes root). The last three go with --way protect. Default: \
+      all there are.
       """)
   var loss: List<WholeGuest.Loss>?
 
@@ -51,6 +52,9 @@ struct ProtectCommand: ParsableCommand {
 
   @Option(help: "Who begins the protection: protect, or qmp (by hand: no packet is held).")
   var way = WholeGuest.Way.protect
+
+  @Option(help: "Milliseconds that each request to the standby's disks takes besides.")
+  var slow = 0
 
   @Flag(help: "The disks are served by a stock QEMU, which knows of no checkpoints; --way qmp.")
   var noEpochs = false
@@ -89,8 +93,13 @@ struct ProtectCommand: ParsableCommand {
     var random = SeededGenerator(seed: seed)
     var table = ProtectTable()
     say(table.head)
-    let losses =
-      loss?.elements ?? WholeGuest.Loss.allCases.filter { way == .protect || $0 != .hang }
+    var losses =
+      loss?.elements
+      ?? WholeGuest.Loss.allCases.filter {
+        way == .protect || ![.hang, .server, .full].contains($0)
+      }
+    if !SmallFileSystem.isAvailable { losses.removeAll { $0 == .full } }
+    guard !losses.isEmpty else { throw ExitCode(1) }
     let preludes = before?.elements ?? (way == .protect ? WholeGuest.Prelude.allCases : [.none])
     var primaries = 0
     for row in 0..<kills {
@@ -100,6 +109,8 @@ struct ProtectCommand: ParsableCommand {
       setup.way = way
       setup.delay = delay.elements.randomElement(using: &random) ?? 100
       setup.records = keep != nil
+      setup.distance.disks = .milliseconds(slow) / 2
+      setup.room = loss == .full ? WholeGuest.smallRoom : nil
       (setup.hasEpochs, setup.holdsPackets) = (!noEpochs, !noHold)
       if loss == .primary {
         setup.onLoss = onLoss.elements[primaries % onLoss.elements.count]
@@ -121,12 +132,19 @@ struct ProtectCommand: ParsableCommand {
       defer { guest.end() }
       do {
         try guest.play(prelude)
-        let first = guest.checkpoint
+        let (first, losses) = (guest.checkpoint, guest.losses)
         try guest.waitCheckpoint(first + max(3, 1500 / setup.delay))
         // Somewhere in the interval, or in the checkpoint that ends it.
         Thread.sleep(
           forTimeInterval: .random(in: 0...Double(setup.delay + 30) / 1000, using: &random))
-        return try guest.lose(loss, &random)
+        guard guest.losses == losses else {
+          throw Inconsistency("a standby that was there was given up: \(guest.complaints)")
+        }
+        let outcome = try guest.lose(loss, &random)
+        guard !loss.leavesPrimary || way == .qmp || outcome.silence <= WholeGuest.patience else {
+          throw Inconsistency("the guest was silent for \(seconds(outcome.silence))")
+        }
+        return outcome
       } catch {
         if let keep {
           let path = "\(keep)/\(UInt64(Date().timeIntervalSince1970))"

@@ -14,7 +14,7 @@ struct ProtectTable {
   /// and of writes that were being made those that had arrived and those that had not; `packets` the
   /// last IPv4, IPv6 and ARP number that had left the primary, and how many before them had not;
   /// `echo` mean/p99 of round trips; `silence` from the loss to the guest's first step elsewhere,
-  /// or until it was heard alone at the primary.
+  /// or the longest in which nothing was heard of it at the primary.
   let head = Self.line([
     "", "before", "loss", "then", "delay", "ckpt", "offline", "packets", "echo ms", "silence ms",
     "guest",

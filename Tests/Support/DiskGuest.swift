@@ -45,6 +45,8 @@ public struct DiskGuest: Sendable {
   public func machine(_ images: [String], wire: String) -> QEMU.Machine {
     var machine = QEMU.Machine(type: "q35", memory: 128, fill: 0, workingSet: 0)
     machine.initrd = Lab.disksInitrd
+    // So often that it shows for how long a write has taken.
+    machine.heartbeat = 100
     machine.words = "lab.pace=\(pace) lab.net=\(gap)"
     for (name, image) in zip(names, images) {
       machine.more += [

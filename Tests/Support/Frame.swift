@@ -9,6 +9,8 @@ struct Frame {
     case numbered(PacketWitness.Kind, number: Int, nonce: UInt64)
     /// An answer of the echo, to one of our questions.
     case answer(question: UInt64, number: Int)
+    /// A part of its stream: TCP, to 192.0.2.1 port 7002.
+    case segment(StreamSink.Segment)
     /// What a kernel says of its own accord.
     case other
   }
@@ -25,6 +27,8 @@ struct Frame {
     switch UInt16(bytes[12]) << 8 | UInt16(bytes[13]) {
     case 0x0806: return numbered(bytes.dropFirst(head + 28), .arp)
     case 0x86dd where bytes[head + 6] == udp: return numbered(bytes.dropFirst(head + 48), .ipv6)
+    case 0x0800 where bytes[head + 9] == tcp:
+      return StreamSink.Segment(bytes.dropFirst(head)).map(Content.segment) ?? .other
     case 0x0800 where bytes[head + 9] == udp:
       let datagram = bytes.dropFirst(head + Int(bytes[head] & 15) * 4)
       guard datagram.count >= 8 else { return .other }
@@ -44,6 +48,7 @@ struct Frame {
   }
 
   private static let udp: UInt8 = 17
+  private static let tcp: UInt8 = 6
   private static let echo = 7
 
   /// A question to the guest's echo, from 192.0.2.1 port 7001, behind its length as it goes over
@@ -52,16 +57,32 @@ struct Frame {
     let data = withUnsafeBytes(of: number.littleEndian, Array.init)
     // No checksum: in IPv4 that may be left out.
     let datagram: [UInt8] = [0x1b, 0x59, 0, UInt8(echo), 0, UInt8(8 + data.count), 0, 0] + data
-    var packet: [UInt8] = [0x45, 0, 0, UInt8(20 + datagram.count), 0, 0, 0, 0, 64, udp, 0, 0]
-    packet += [192, 0, 2, 1, 192, 0, 2, 2]
+    return toGuest(udp, datagram)
+  }
+
+  /// An IPv4 packet from 192.0.2.1 to the guest, as it goes over the wire.
+  static func toGuest(_ number: UInt8, _ data: [UInt8]) -> [UInt8] {
+    var packet: [UInt8] = [0x45, 0, 0, UInt8(20 + data.count), 0, 0, 0, 0, 64, number, 0, 0]
+    packet += addresses
     let sum = checksum(packet)
     packet[10] = UInt8(sum >> 8)
     packet[11] = UInt8(sum & 0xff)
-    let frame: [UInt8] =
-      [0x52, 0x54, 0, 0, 0, 2, 0x52, 0x54, 0, 0, 0, 1, 0x08, 0] + packet + datagram
+    let frame: [UInt8] = [0x52, 0x54, 0, 0, 0, 2, 0x52, 0x54, 0, 0, 0, 1, 0x08, 0] + packet + data
     return withUnsafeBytes(of: UInt32(frame.count).bigEndian, Array.init) + frame
   }
 
+  /// A segment of TCP with its checksum, at 16, over the wire.
+  static func toGuest(segment: [UInt8]) -> [UInt8] {
+    var segment = segment
+    let sum = checksum(addresses + [0, tcp, 0, UInt8(segment.count)] + segment)
+    segment[16] = UInt8(sum >> 8)
+    segment[17] = UInt8(sum & 0xff)
+    return toGuest(tcp, segment)
+  }
+
+  private static let addresses: [UInt8] = [192, 0, 2, 1, 192, 0, 2, 2]
+
+  /// Of an even number of bytes.
   private static func checksum(_ header: [UInt8]) -> UInt16 {
     var sum = stride(from: 0, to: header.count, by: 2).reduce(UInt32(0)) {
       $0 + UInt32(header[$1]) << 8 + UInt32(header[$1 + 1])

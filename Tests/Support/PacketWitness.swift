@@ -33,6 +33,8 @@ public final class PacketWitness: Sendable {
     public var trips: [Duration] = []
     /// Frames of any kind.
     public var frames = 0
+    /// Bytes of the guest's last stream, and in which time they came; nil before its end.
+    public var stream: (bytes: Int, time: Duration)?
 
     /// Whether a packet of each kind has come.
     public var hasEveryKind: Bool {
@@ -47,6 +49,8 @@ public final class PacketWitness: Sendable {
     var nextQuestion: UInt64 = 1
     var isClosed = false
     var readers = 0
+    var sink = StreamSink()
+    var asks = false
   }
 
   /// The socket's path, for ``DiskGuest/machine(_:wire:)``.
@@ -86,11 +90,12 @@ public final class PacketWitness: Sendable {
     state.wait(timeout) { $0.readers == 0 ? true : nil } ?? false
   }
 
-  /// Asks the guest's echo, each time after about `milliseconds`, until ``end()``.
+  /// Asks the guest's echo, each time after about `milliseconds`, until ``hush()`` or ``end()``.
   public func ask(every milliseconds: Int = 20) {
     let state = state
+    state.update { $0.asks = true }
     Thread.detachNewThread {
-      while !state.read({ $0.isClosed }) {
+      while state.read({ $0.asks && !$0.isClosed }) {
         Thread.sleep(forTimeInterval: Double(milliseconds) * .random(in: 0.0007...0.0013))
         let question = state.update { state -> (Int32, UInt64)? in
           guard let current = state.current else { return nil }
@@ -104,6 +109,17 @@ public final class PacketWitness: Sendable {
         Sockets.write(connection, Frame.question(number))
         close(connection)
       }
+    }
+  }
+
+  /// Asks no more.
+  public func hush() { state.update { $0.asks = false } }
+
+  /// Forgets the guest's last stream, so that the next one is waited for.
+  public func expectStream() {
+    state.update { state in
+      state.sink = StreamSink()
+      state.seen.stream = nil
     }
   }
 
@@ -132,7 +148,11 @@ public final class PacketWitness: Sendable {
         start += 4 + length
       }
       pending.removeFirst(start)
-      state.update { state in for frame in frames { note(frame, &state) } }
+      let answer = state.update { state in
+        for frame in frames { note(frame, &state) }
+        return state.sink.answer()
+      }
+      if let answer { Sockets.write(connection, answer) }
     }
     state.update { state in
       if state.current == connection { state.current = nil }
@@ -152,6 +172,11 @@ public final class PacketWitness: Sendable {
       if let asked = state.asked.removeValue(forKey: question) {
         state.seen.trips.append(asked.duration(to: now))
       }
+    case .segment(let segment):
+      state.sink.take(segment, at: now)
+      guard state.sink.hasEnded, let times = state.sink.times else { return }
+      let time = times.lowerBound.duration(to: times.upperBound)
+      state.seen.stream = (state.sink.bytes, time)
     case .other:
       break
     }

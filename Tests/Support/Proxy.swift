@@ -1,7 +1,7 @@
 import Foundation
 
-/// A TCP proxy on loopback that can record what passes, cut a connection at an exact byte, and tell
-/// another address than was told.
+/// A TCP proxy on loopback that can record what passes, cut a connection at an exact byte, tell
+/// another address than was told, let all arrive later, and let nothing more through.
 ///
 /// Connections are numbered in the order they come in: of a stock QEMU source, 0 is the main
 /// channel and the rest are multifd channels.
@@ -50,6 +50,7 @@ public final class Proxy: Sendable {
     var passed: [String: Int] = [:]
     var sockets: Set<Int32> = []
     var closed = false
+    var hangs = false
   }
 
   /// Where it listens.
@@ -63,8 +64,10 @@ public final class Proxy: Sendable {
   /// A proxy to `target`, a port of 127.0.0.1. With `record`, a folder, connection N's bytes go to
   /// `connN.c2s` and `connN.s2c` in it. With `telling`, what the server says of the first port, as
   /// `:PORT`, is said of the second, which has as many digits; what it says comes in whole lines.
+  /// With `latency` all arrives so much later, each way.
   public init(
-    to target: Int, record: String? = nil, cuts: [Cut] = [], telling: (Int, Int)? = nil
+    to target: Int, record: String? = nil, cuts: [Cut] = [], telling: (Int, Int)? = nil,
+    latency: Duration? = nil
   ) throws {
     (listener, port) = try Sockets.listen()
     self.target = target
@@ -76,7 +79,8 @@ public final class Proxy: Sendable {
     precondition(words?.0.count == words?.1.count)
     let (listener, worker) = (
       listener,
-      Worker(target: target, record: record, cuts: cuts, telling: words, state: state)
+      Worker(
+        target: target, record: record, cuts: cuts, telling: words, latency: latency, state: state)
     )
     Thread.detachNewThread { worker.acceptAll(listener) }
   }
@@ -96,6 +100,12 @@ public final class Proxy: Sendable {
     state.update { for socket in $0.sockets { shutdown(socket, Int32(SHUT_RDWR)) } }
   }
 
+  /// Lets nothing more through, of any connection. All stay open, and new ones are taken.
+  public func hang() { state.update { $0.hangs = true } }
+
+  /// What has waited since ``hang()`` passes, and from now on all does.
+  public func goOn() { state.update { $0.hangs = false } }
+
   /// Stops listening and ends every connection.
   public func close() {
     state.update { state in
@@ -112,6 +122,7 @@ public final class Proxy: Sendable {
     let record: String?
     let cuts: [Cut]
     let telling: ([UInt8], [UInt8])?
+    let latency: Duration?
     let state: Monitor<State>
 
     func acceptAll(_ listener: Int32) {
@@ -158,6 +169,8 @@ public final class Proxy: Sendable {
       let cut = cuts.first { $0.connection == number && $0.direction == direction }
       let file = record.flatMap { fopen("\($0)/conn\(number).\(direction.rawValue)", "w") }
       defer { if let file { fclose(file) } }
+      let line = latency.map { DelayLine(to: to, $0) }
+      defer { line?.end() }
       var buffer = [UInt8](repeating: 0, count: 1 << 16)
       var passed = 0
       while case let count = Sockets.read(from, &buffer), count > 0 {
@@ -167,11 +180,13 @@ public final class Proxy: Sendable {
         let allowed = cut.map { min(count, $0.bytes - passed) } ?? count
         let slice = buffer[..<allowed]
         if let file { slice.withUnsafeBytes { _ = fwrite($0.baseAddress, 1, $0.count, file) } }
-        guard Sockets.write(to, slice) else { break }
+        _ = state.wait(.seconds(3600)) { $0.hangs && !$0.closed ? nil : true }
+        guard line?.put(slice) ?? Sockets.write(to, slice) else { break }
         passed += allowed
         state.update { $0.passed["\(number) \(direction.rawValue)"] = passed }
         if let cut, passed >= cut.bytes { return perform(cut.action, from, to) }
       }
+      line?.end()
       shutdown(to, Int32(SHUT_WR))
     }
 

@@ -47,7 +47,7 @@ extension WholeGuest {
     _ = protect.process.wait(.seconds(10))
   }
 
-  private func startAgain(adopting: Bool) throws {
+  func startAgain(adopting: Bool) throws {
     let before = place
     // Whoever removes a store has to know what waits for its guest.
     if !adopting {
@@ -56,13 +56,18 @@ extension WholeGuest {
     }
     let place = try Self.place(setup, images, laterWire)
     let words = Self.standbysWords(
-      setup, store, images, place, at: ports, adopting ? ["--adopt"] : [])
+      setup, store, images, place, at: ports, logs: room?.path, adopting ? ["--adopt"] : [])
     let next = try MultiFDProcess(words)
     processes.update { ($0.standby, $0.place) = (next, place) }
     let ready = next.process.errors.wait(.seconds(60)) {
       $0.text.hasPrefix("multifd: ready") ? true : nil
     }
-    guard ready == true else { throw LabError("not protected again: \(complaints)") }
+    guard ready == true else {
+      let said = ["query-migrate", "query-block-jobs"].map { command in
+        (try? primary.qmp.execute(command, timeout: .seconds(3)).text) ?? "no answer"
+      }
+      throw LabError("not protected again: \(complaints) \(said.joined(separator: " "))")
+    }
     try waitCheckpoint(1)
     let left = before.qemus
     before.clear()
@@ -72,7 +77,7 @@ extension WholeGuest {
   }
 
   /// Waits until what the guest sends comes out again.
-  private func waitHeard() throws {
+  func waitHeard() throws {
     let seen = wire.seen.packets.count
     guard wire.wait(.seconds(10), for: { $0.packets.count > seen + 5 ? true : nil }) == true else {
       throw Inconsistency("the guest is mute though it is protected again: \(complaints)")

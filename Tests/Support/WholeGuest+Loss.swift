@@ -1,6 +1,9 @@
 import Foundation
 
 extension WholeGuest {
+  /// MiB: enough for the logs of two disks, and soon filled.
+  public static let smallRoom = 32
+
   /// What is lost.
   public enum Loss: String, Sendable, CaseIterable {
     /// The primary's machine: its QEMU, and `multifd protect` beside it.
@@ -15,6 +18,10 @@ extension WholeGuest {
     case link
     /// The standby is there and does nothing any more (SIGSTOP): only `multifd protect` notices.
     case hang
+    /// Only its disks' server does nothing any more: a relay that lets nothing through.
+    case server
+    /// The file system of its disks' logs is full.
+    case full
 
     /// The primary's guest goes on for a while.
     public var leavesPrimary: Bool { self != .primary && self != .both }
@@ -36,8 +43,8 @@ extension WholeGuest {
     public var missing = 0
     /// How long the echo's answers took while it was protected.
     public var trips: [Duration] = []
-    /// From the loss to the guest's first step elsewhere, on that QEMU's own clock; or until it was
-    /// heard alone at the primary.
+    /// From the loss to the guest's first step elsewhere, on that QEMU's own clock; or, where it went
+    /// on alone at the primary, ``WholeGuest/silence(since:)``.
     public var silence = Duration.zero
   }
 
@@ -54,11 +61,18 @@ extension WholeGuest {
     var seen = wire.seen
     let trips = seen.trips
     let lostAt = Self.wallClock
+    let lost = Moment(protect)
     try take(loss, &random)
-    let reports = loss == .hang ? [] : try standbysEnd(loss)
-    let alone = loss.leavesPrimary ? try waitAlone(since: lostAt) : nil
-    if loss == .hang {
-      signalStandby(SIGCONT)
+    let isSilent = loss == .hang || loss == .server
+    let reports = isSilent ? [] : try standbysEnd(loss)
+    let alone = loss.leavesPrimary ? try waitAlone(since: lost) : nil
+    if loss.leavesPrimary {
+      guard let check = primary.console.diskCheck(), check.bad == 0 else {
+        throw Inconsistency("the primary's own disks: \(primary.console.trouble.prefix(3))")
+      }
+    }
+    if isSilent {
+      if loss == .hang { signalStandby(SIGCONT) } else { links[1].goOn() }
       _ = try standbysEnd(loss)
     }
     primary.killNow()
@@ -91,6 +105,8 @@ extension WholeGuest {
     case .primary: killPrimary(&random)
     case .standby: signalStandby(SIGKILL)
     case .hang: signalStandby(SIGSTOP)
+    case .server: links[1].hang()
+    case .full: try room?.fill()
     case .both:
       let pause = Double.random(in: 0...0.003, using: &random)
       if Bool.random(using: &random) {
@@ -127,30 +143,6 @@ extension WholeGuest {
     if let worker { kill(worker, signal) }
   }
 
-  /// Waits until the primary's guest goes on without a standby, and lets it look at its own disks.
-  private func waitAlone(since lost: Duration) throws -> Duration {
-    let beats = primary.console.heartbeats.last?.number ?? 0
-    if protect == nil {
-      // What `multifd protect` would do. It is refused where QEMU has noticed by itself.
-      Thread.sleep(forTimeInterval: 1)
-      _ = try? primary.qmp.execute("x-colo-lost-heartbeat", timeout: .seconds(20))
-    }
-    guard primary.console.waitHeartbeat(atLeast: beats + 2, .seconds(30)) != nil else {
-      let status = (try? primary.qmp.execute("query-status", timeout: .seconds(3)).text) ?? "mute"
-      throw Inconsistency(
-        "the primary's guest does not go on alone (\(status)): \(complaints) "
-          + "\(protect?.process.output.text.suffix(400) ?? "")")
-    }
-    let packets = wire.seen.packets.count
-    guard wire.wait(.seconds(10), for: { $0.packets.count > packets + 5 ? true : nil }) == true
-    else { throw Inconsistency("the primary's guest is mute without its standby") }
-    let silence = Self.wallClock - lost
-    guard let check = primary.console.diskCheck(), check.bad == 0 else {
-      throw Inconsistency("the primary's own disks: \(primary.console.trouble.prefix(3))")
-    }
-    return silence
-  }
-
   /// Waits for the standby's end; gives what it reported.
   private func standbysEnd(_ loss: Loss) throws -> [JSON] {
     if loss == .standby || loss == .both {
@@ -158,6 +150,9 @@ extension WholeGuest {
       return []
     }
     let result = try standby.wait(.seconds(30))
+    guard loss != .full || result.errors.contains("no room for a write") else {
+      throw LabError("the standby does not say that there is no room: \(result)")
+    }
     let expected: Int32 = setup.onLoss == .hold ? 3 : 5
     guard result.code == expected || loss.leavesPrimary else {
       throw LabError("the standby ended with \(result)")
@@ -218,7 +213,7 @@ extension WholeGuest {
     return all
   }
 
-  private static var wallClock: Duration { .seconds(Date().timeIntervalSince1970) }
+  static var wallClock: Duration { .seconds(Date().timeIntervalSince1970) }
 }
 
 /// A guest is not as it should be: what the lab is for.
@@ -226,5 +221,6 @@ public struct Inconsistency: Error, CustomStringConvertible {
   /// What is wrong.
   public let description: String
 
-  init(_ description: String) { self.description = description }
+  /// One that says `description`.
+  public init(_ description: String) { self.description = description }
 }

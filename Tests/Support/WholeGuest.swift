@@ -20,6 +20,10 @@ public final class WholeGuest: Sendable {
     public var way = Way.qmp
     /// Milliseconds between checkpoints.
     public var delay = 100
+    /// Another `--checkpoint` of `multifd protect`: `5ms..10s`, say.
+    public var checkpoint: String?
+    /// Its `--linger`, in milliseconds.
+    public var linger = 2
     /// What becomes of it when the primary is lost.
     public var onLoss = Protection.OnLoss.hold
     /// Its disks' writes wait for their checkpoint. False: they go to a stock QEMU's NBD server,
@@ -27,6 +31,14 @@ public final class WholeGuest: Sendable {
     public var hasEpochs = true
     /// Its packets wait for their checkpoint. False: they leave at once, and that must be noticed.
     public var holdsPackets = true
+
+    /// How long the way to the standby is: of everything, and of the disks' besides. One way.
+    public var distance = (all: Duration.zero, disks: Duration.zero)
+    /// MiB for the logs of the standby's disks, on a file system of their own, which takes root; nil:
+    /// enough, beside the images.
+    public var room: Int?
+    /// It is protected as soon as it has booted; else by ``WholeGuest/begin()``.
+    public var begins = true
 
     /// What the primary sends is recorded, for ``WholeGuest/keep(in:)``.
     public var records = false
@@ -68,6 +80,8 @@ public final class WholeGuest: Sendable {
   /// Between primary and standby: the migration, with what `multifd protect` says, and the disks.
   let links: [Proxy]
   let plain: PlainDisks?
+  /// Where the logs of the standby's disks are, where that has an end.
+  let room: SmallFileSystem?
 
   /// Boots a guest and protects it; returns when checkpoints are being taken.
   public init(_ setup: Setup) throws {
@@ -77,14 +91,18 @@ public final class WholeGuest: Sendable {
     store = memory("store")
     wire = try PacketWitness(path: folder("wire"))
     laterWire = try PacketWitness(path: folder("later"))
+    room = try setup.room.map { try SmallFileSystem("size=\($0)m") }
     images = try setup.guest.makeImages(in: folder("standby"))
     let own = try setup.guest.makeImages(in: folder("primary"))
     let place = try Self.place(setup, images, laterWire)
     plain = setup.hasEpochs ? nil : try PlainDisks(images, setup.guest.names)
-    let standby = try MultiFDProcess(Self.standbysWords(setup, store, images, place))
+    let standby = try MultiFDProcess(
+      Self.standbysWords(setup, store, images, place, logs: room?.path))
     processes = Monitor(Processes(standby: standby, place: place))
-    ports = try Self.ports(standby, plain)
-    let disksLink = try Proxy(to: ports.disks)
+    ports = try Self.ports(standby, plain, hasDisks: setup.guest.disks > 0)
+    func latency(_ time: Duration) -> Duration? { time > .zero ? time : nil }
+    let disksLink = try Proxy(
+      to: ports.disks, latency: latency(setup.distance.all + setup.distance.disks))
     // So that `multifd protect`, which is told where the disks are, comes to them by the link, too.
     let record = setup.records ? memory("record") : nil
     if let record {
@@ -92,7 +110,9 @@ public final class WholeGuest: Sendable {
     }
     links = [
       try Proxy(
-        to: ports.migration, record: record, telling: (ports.disks, disksLink.port)), disksLink,
+        to: ports.migration, record: record,
+        telling: ports.disks > 0 ? (ports.disks, disksLink.port) : nil,
+        latency: latency(setup.distance.all)), disksLink,
     ]
     let monitors = [folder("qmp"), folder("oob")]
     primary = try QEMU(
@@ -102,18 +122,24 @@ public final class WholeGuest: Sendable {
     guard wire.wait(.seconds(60), for: { $0.hasEveryKind ? true : nil }) == true else {
       throw LabError("the guest does not send: \(wire.seen.frames) frames came")
     }
+    guard setup.begins else { return }
+    try begin()
+    wire.ask()
+    laterWire.ask()
+  }
+
+  /// Protects it; returns when checkpoints are being taken.
+  public func begin() throws {
     do {
       if setup.way == .qmp {
         try MirroredDisks(primary, setup.guest.names, port: links[1].port).mirror()
       }
       try quietly {
-        try begin()
+        if setup.way == .protect { try startProtect() } else { try startCOLO() }
         try waitCheckpoint(1)
       }
       try waitCheckpoint(3)
     } catch { throw LabError("\(error) \(complaints)") }
-    wire.ask()
-    laterWire.ask()
   }
 
   /// Where a standby's guest goes on: another standby's has another.
@@ -127,17 +153,17 @@ public final class WholeGuest: Sendable {
   /// The command of a standby, at ports of its own choice or at given ones.
   static func standbysWords(
     _ setup: Setup, _ store: String, _ images: [String], _ place: FailoverPlace,
-    at ports: (migration: Int, disks: Int) = (0, 0), _ more: [String] = []
+    at ports: (migration: Int, disks: Int) = (0, 0), logs: String? = nil, _ more: [String] = []
   ) -> [String] {
     var words = [
       "receive", "--listen", "tcp:127.0.0.1:\(ports.migration)", "--store", store, "--colo",
       "--json", "--progress", "none",
     ]
     words += more
-    if setup.hasEpochs {
+    if setup.hasEpochs, !images.isEmpty {
       words += ["--disks", "tcp:127.0.0.1:\(ports.disks)"]
       for (name, image) in zip(setup.guest.names, images) {
-        words += ["--disk", "\(name)=\(image)"]
+        words += ["--disk", "\(name)=\(image)" + (logs.map { ",log=\($0)/\(name)" } ?? "")]
       }
     }
     if setup.onLoss != .hold { words += ["--on-loss", "failover", "--no-fence"] }
@@ -147,7 +173,7 @@ public final class WholeGuest: Sendable {
   }
 
   private static func ports(
-    _ standby: MultiFDProcess, _ plain: PlainDisks?
+    _ standby: MultiFDProcess, _ plain: PlainDisks?, hasDisks: Bool
   ) throws -> (migration: Int, disks: Int) {
     func port(_ uri: String) throws -> Int {
       guard let port = uri.split(separator: ":").last.flatMap({ Int($0) }) else {
@@ -156,11 +182,11 @@ public final class WholeGuest: Sendable {
       return port
     }
     let migration = try port(try standby.waitListening())
+    guard hasDisks else { return (migration, 0) }
     return (migration, try plain?.port ?? port(try standby.waitServing()))
   }
 
-  private func begin() throws {
-    guard setup.way == .qmp else { return try startProtect() }
+  private func startCOLO() throws {
     _ = try COLOSession(
       primary, to: "tcp:127.0.0.1:\(links[0].port)",
       .colo(.v111, channels: 0, delay: setup.delay))
@@ -183,8 +209,8 @@ public final class WholeGuest: Sendable {
   func startProtect() throws {
     var words = [
       "protect", "--qmp", folder("qmp"), "--oob", folder("oob"), "--standby",
-      "tcp:127.0.0.1:\(links[0].port)", "--all-disks", "--checkpoint", "\(setup.delay)ms",
-      "--retry", "--json",
+      "tcp:127.0.0.1:\(links[0].port)", "--all-disks", "--checkpoint",
+      setup.checkpoint ?? "\(setup.delay)ms", "--linger", "\(setup.linger)", "--retry", "--json",
     ]
     if setup.holdsPackets { words.append("--all-nets") }
     let protect = try MultiFDProcess(words)
@@ -215,7 +241,7 @@ public final class WholeGuest: Sendable {
   }
 
   /// What the processes have said at last.
-  var complaints: String {
+  public var complaints: String {
     func end(_ process: MultiFDProcess?) -> String {
       process.map { "\($0.process.errors.text.suffix(400))" } ?? "-"
     }

@@ -74,6 +74,28 @@ struct ProtectTests {
     #expect(try parts.leftovers() == [])
   }
 
+  @Test("Only the server of its disks stops: writes that wait for it are done, the guest goes on")
+  func disksHang() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    let disks = try Proxy(to: parts.disksPort)
+    let link = try Proxy(to: parts.port, telling: (parts.disksPort, disks.port))
+    defer { for proxy in [disks, link] { proxy.close() } }
+    // So long that no checkpoint comes upon it.
+    let protect = try parts.protect(["--checkpoint", "60s"], through: link.port)
+    try WholeGuestParts.wait(protect, "protection") { $0["state"].string == "protected" }
+    disks.hang()
+    try parts.write(0, 24, at: "0", waits: false)
+    let end = try protect.wait()
+    #expect(end.code == 3 && end.errors.contains("has taken no write"), "\(end)")
+    try parts.write(0, 25, at: "1M")
+    #expect(try parts.byte("a", at: 0) == 24)
+    #expect(try parts.qemu.status() == "running")
+    #expect(try parts.leftovers() == [])
+    _ = try standby.wait()
+  }
+
   @Test("The standby lives, and a checkpoint does not come to its end: the guest goes on")
   func checkpointHangs() throws {
     guard isAvailable() else { return }

@@ -12,7 +12,8 @@ final class WholeGuestParts {
   private var number = 0
   /// Where the standby listens: the same, each time.
   let port: Int
-  private let disksPort: Int
+  /// Where its disks are.
+  let disksPort: Int
 
   /// Bytes of each disk.
   static let diskSize = 8 << 20
@@ -104,8 +105,11 @@ final class WholeGuestParts {
   }
 
   /// Writes a pattern to a disk, as its guest would; returns when QEMU has told the guest.
-  func write(_ disk: Int, _ pattern: Int, at offset: String) throws {
-    let line = "qemu-io -d vd\(disk)/virtio-backend \"write -P \(pattern) \(offset) 64k\""
+  ///
+  /// - Parameter waits: else it returns as soon as the write is begun.
+  func write(_ disk: Int, _ pattern: Int, at offset: String, waits: Bool = true) throws {
+    let write = waits ? "write" : "aio_write"
+    let line = "qemu-io -d vd\(disk)/virtio-backend \"\(write) -P \(pattern) \(offset) 64k\""
     let said = try qemu.qmp.execute("human-monitor-command", ["command-line": .string(line)])
     guard said.string?.contains("wrote") ?? false || said.string?.isEmpty ?? false else {
       throw LabError("the write has failed: \(said.text)")

@@ -141,7 +141,10 @@ final class DiskConnection: Sendable {
       return .none
     } catch {
       switch error {
-      case .full: return .noSpace
+      case .full:
+        // The primary goes on without us before any checkpoint could say so.
+        log("disk '\(disk.name)': no room for a write: its file system is full")
+        return .noSpace
       case .failed(let why):
         log("disk '\(disk.name)': \(why)")
         return .io

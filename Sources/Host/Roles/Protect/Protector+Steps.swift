@@ -26,23 +26,24 @@ extension Protector {
     compared.compare(with: control.status.disks.map { ($0.name, $0.size) })
     if let refusal = compared.refusal { throw .lost(refusal) }
     let takesOver = try takesOver(control)
+    var writes = StandingWrites(limit: .seconds(options.longestWrite))
     if !takesOver {
       guard control.status.phase == .waiting else {
         let phase = control.status.phase.rawValue
         throw .lost(Failure(.refused, "standby", "it is \(phase), and not with this guest"))
       }
-      try copyDisks(control)
+      try copyDisks(control, &writes)
       try putPacketsIn(holding: false)
       try migrate()
     }
     state.watchDisks()
     state.watchMigration()
-    try awaitCOLO()
+    try awaitCOLO(&writes)
     // A standby says when, while the guest stands still: here some would have passed already.
     if !takesOver, holding.read({ $0 }) != attempt { packets.hold() }
     state.protect()
     log("protected by \(options.standby)")
-    try watch(control)
+    try watch(control, &writes)
   }
 
   private func open(_ attempt: Int) throws(ProtectEnd) -> StandbyControl {
@@ -138,7 +139,9 @@ extension Protector {
   // MARK: Disks
 
   /// Until the standby has all that the guest has written, and knows that it has.
-  private func copyDisks(_ control: StandbyControl) throws(ProtectEnd) {
+  private func copyDisks(
+    _ control: StandbyControl, _ writes: inout StandingWrites
+  ) throws(ProtectEnd) {
     guard !assessment.disks.isEmpty else { return }
     state.show { $0.enter(.copying) }
     let server = try server(control.status)
@@ -160,6 +163,10 @@ extension Protector {
         }
       }
       if all.allSatisfy(\.isSynced) { break }
+      // The guest's writes wait for a copy that stands still. For one that has failed they do not.
+      for (mirror, progress) in zip(mirrors, all) where !progress.hasFailed {
+        try expectWrites(of: mirror.disk, progress, &writes)
+      }
       guard all.contains(where: \.hasFailed), resumed.duration(to: .now) > .seconds(1) else {
         continue
       }
@@ -265,7 +272,7 @@ extension Protector {
     try execute("migrate-set-capabilities", ["capabilities": .array(list)])
   }
 
-  private func awaitCOLO() throws(ProtectEnd) {
+  private func awaitCOLO(_ writes: inout StandingWrites) throws(ProtectEnd) {
     while true {
       let answer: QMPValue
       do throws(ProtectEnd) {
@@ -285,6 +292,7 @@ extension Protector {
           line.remaining = ram["remaining"].int
           line.total = ram["total"].int
         }
+        try lookAtDisks(&writes)
       }
     }
   }

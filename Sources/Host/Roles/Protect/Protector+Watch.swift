@@ -7,7 +7,7 @@ extension Protector {
   ///
   /// QEMU is asked, although it tells: one that stands still tells nothing. And it does stand still
   /// where a standby's disks or its connection hang, with the guest.
-  func watch(_ control: StandbyControl) throws(ProtectEnd) {
+  func watch(_ control: StandbyControl, _ writes: inout StandingWrites) throws(ProtectEnd) {
     var standing: ContinuousClock.Instant?
     while true {
       try state.wait(seconds: 0.25)
@@ -15,7 +15,7 @@ extension Protector {
       guard migration == "colo" else {
         throw .lost(explained(Failure(.failed, "qemu", "COLO has ended")))
       }
-      try lookAtDisks()
+      try lookAtDisks(&writes)
       // One that the operator has stopped is `paused`; in a checkpoint it is not.
       let status = try execute("query-status")
       let stands = status["running"].bool == false && status["status"].string != "paused"
@@ -29,17 +29,30 @@ extension Protector {
     }
   }
 
-  private func lookAtDisks() throws(ProtectEnd) {
+  func lookAtDisks(_ writes: inout StandingWrites) throws(ProtectEnd) {
     guard !assessment.disks.isEmpty else { return }
     let jobs = try execute("query-block-jobs")
     for (index, disk) in assessment.disks.enumerated() {
       guard let progress = DiskMirror(disk).progress(jobs), !progress.hasFailed else {
         throw .lost(Failure(.failed, "disk \(disk.name)", "its mirror has failed"))
       }
+      try expectWrites(of: disk, progress, &writes)
       state.show { line in
         (line.disks[index].copied, line.disks[index].total) = (progress.copied, progress.total)
       }
     }
+  }
+
+  /// Makes sure that the guest does not wait for a standby's disk that takes nothing.
+  func expectWrites(
+    of disk: Assessment.Disk, _ progress: DiskMirror.Progress, _ writes: inout StandingWrites
+  ) throws(ProtectEnd) {
+    let copied = progress.copied
+    guard writes.look(disk.name, copied: copied, total: progress.total) != nil else { return }
+    throw .lost(
+      Failure(
+        .unreachable, "disk \(disk.name)",
+        "the standby has taken no write for longer than \(options.longestWrite) s"))
   }
 
   /// Has QEMU take a checkpoint whenever packets wait, until the process ends: it looks at its delay
