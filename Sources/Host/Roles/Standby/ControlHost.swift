@@ -16,6 +16,9 @@ final class ControlHost: Sendable {
     var mark = -1
     var marked = -1
     var released = 0
+    /// When the last mark was set, and how long the last answer took: a guess before the first.
+    var markedAt = ContinuousClock.now
+    var answerTime = Duration.milliseconds(10)
     /// The guest has ended by itself.
     var ended: String?
     var isClosed = false
@@ -117,14 +120,31 @@ final class ControlHost: Sendable {
 
   /// The guest stands still for a checkpoint.
   func mark(_ number: Int) {
-    state.update { $0.mark = number }
+    state.update { ($0.mark, $0.markedAt) = (number, .now) }
     var message = ControlMessage()
     message.mark = number
     send(message)
   }
 
-  /// What is answered now may be released when the checkpoint is committed.
-  var marked: Int { state.read { $0.marked } }
+  /// The checkpoint is committed, and its guest still stands: what may be released, which is what
+  /// has been answered.
+  ///
+  /// An answer that is on its way is waited for, about as long as the last one took, and not where
+  /// that is far: a guest that has little to send is committed sooner than an answer can be here,
+  /// and its packets would wait for the next checkpoint, too.
+  func marked() -> Int {
+    let (answerTime, markedAt) = state.read { ($0.answerTime, $0.markedAt) }
+    let deadline = markedAt + 2 * answerTime
+    if answerTime <= Self.longestAnswer {
+      _ = state.wait(seconds: max(0, (deadline - .now) / .seconds(1))) { state in
+        state.marked == state.mark || state.line == nil ? () : nil
+      }
+    }
+    return state.read { $0.marked }
+  }
+
+  /// From there on a guest had better go on: its packets wait longer then, and not it.
+  private static let longestAnswer = Duration.milliseconds(50)
 
   /// A checkpoint is committed and the primary has been told: what was sent before a mark may
   /// leave.
@@ -188,6 +208,7 @@ final class ControlHost: Sendable {
       // Only of one that was set: nobody can have noted what has not come.
       if let marked = message.marked, marked <= state.mark {
         state.marked = max(state.marked, marked)
+        if marked == state.mark { state.answerTime = state.markedAt.duration(to: .now) }
       }
       if let ended = message.ended { state.ended = String(ended.prefix(200)) }
     }

@@ -162,8 +162,8 @@ final class Standby {
       deviceState: bytes)
     disks?.committed()
     // What is answered after the guest has gone on may have been sent after that, too.
-    let marked = control.marked
     let committed = ContinuousClock.now
+    let marked = control.marked()
     let before = pages
     pages = session.pages
     // It counts, also if the primary does not live to hear of it.
