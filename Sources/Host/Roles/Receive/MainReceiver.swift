@@ -18,10 +18,12 @@ final class MainReceiver {
   let delegate: any ReceptionDelegate
   var input: InputBuffer
   var decoder: StreamDecoder
-  /// One page at a time passes the stage here; these hold its offset in the block and in the
-  /// target.
+  /// Pages that are all in the buffer pass the stage together.
+  var pageRun = PageRun()
+  /// Any other by itself: its offset in the block.
   let one = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1)
-  let slot = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1)
+  /// Offsets of these or of that one in the target.
+  let slots = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: PageRun.capacity)
   let none = UnsafeBufferPointer<UInt64>(start: nil, count: 0)
   var ramIsComplete = false
   var position = (block: 0, offset: UInt64(0))
@@ -54,7 +56,7 @@ final class MainReceiver {
 
   deinit {
     one.deallocate()
-    slot.deallocate()
+    slots.deallocate()
   }
 
   /// The source listens on the return path, so it waits for a verdict.
@@ -93,6 +95,7 @@ final class MainReceiver {
   func decode(while goOn: (StreamDecoder.Element) -> Bool) throws {
     do {
       while true {
+        if try takeRun() { continue }
         switch try decoder.next(input.bytes) {
         case .needMore(let missing):
           guard try arrive(missing) else { return }
