@@ -56,6 +56,8 @@ public final class COLOStage: Sendable {
     public var host: UnsafeMutableRawPointer
     /// Offsets in it; as many as the packet has normal pages, valid as long as the packet's.
     public var normal: UnsafeBufferPointer<UInt64>
+    /// Nobody here will read the pages: neither a mirror's copy nor a checkpoint's.
+    public var staysUnread = false
   }
 
   /// A complete checkpoint in the cache: what a commit has to remember.
@@ -127,6 +129,7 @@ public final class COLOStage: Sendable {
   ) throws(SystemError) -> Target {
     let state = state
     let target: RAMBlock
+    var staysUnread = true
     if state == .colo {
       // What is acknowledged will fit: the guest's memory is got now, and not when it is copied.
       try guest[block].reserve(pagesAt: normal)
@@ -134,7 +137,7 @@ public final class COLOStage: Sendable {
     switch cache {
     case .none: target = guest[block]
     case .mirror(let mirror):
-      target = mirror.blocks[block]
+      (target, staysUnread) = (mirror.blocks[block], false)
       if state == .colo {
         let bitmap = mirror.bitmaps[side.load(ordering: .relaxed)][block]
         let shift = UInt64(target.pageSize.trailingZeroBitCount)
@@ -153,7 +156,7 @@ public final class COLOStage: Sendable {
     }
     try target.reserve(pagesAt: normal)
     try target.clear(pagesAt: zero)
-    return Target(host: target.base, normal: normal)
+    return Target(host: target.base, normal: normal, staysUnread: staysUnread)
   }
 
   /// Finishes a packet whose pages have been received: in precopy the guest gets what a mirror got.

@@ -136,6 +136,10 @@ int clinux_reset_sockets(int pidfd, const int *sockets, int count);
 /* pidfd_send_signal(2) without more. 0, or -1 with errno (ESRCH: it has ended). */
 int clinux_pidfd_send_signal(int pidfd, int signal);
 
+/* Copies `count` bytes, a multiple of 64, to memory whose address is one of 16, and leaves it in no cache: what nobody
+ * reads soon is written without being read first. */
+void clinux_copy_past_caches(void *to, const void *from, int64_t count);
+
 /* ---- process start: start.c ---- */
 
 /* Opens /dev/null for each of the descriptors 0 to 2 that is closed. 0, or -1 with errno. */

@@ -38,9 +38,15 @@ extension MainReceiver {
     let target = try stage.prepare(block: pageRun.block, normal: normal, zero: zero, slots: slots)
     for (offset, place) in zip(target.normal, contents) {
       // The decoder has checked that the page lies inside its block, and its contents in `bytes`,
-      // which are as they were: nothing has been read since.
-      (target.host + Int(truncatingIfNeeded: offset)).copyMemory(
-        from: bytes.baseAddress! + place, byteCount: size)
+      // which are as they were: nothing has been read since. Pages have 1024 bytes at the least.
+      let (page, source) = (
+        target.host + Int(truncatingIfNeeded: offset), bytes.baseAddress! + place
+      )
+      if target.staysUnread {
+        PageCopy.pastCaches(to: page, from: source, count: size)
+      } else {
+        page.copyMemory(from: source, byteCount: size)
+      }
     }
     input.consume(consumed)
     try stage.process(block: pageRun.block, normal: normal, zero: zero)
