@@ -7,6 +7,7 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,6 +103,11 @@ void clinux_set_thread_name(const char *name) {
   strncpy(cut, name, sizeof cut - 1);
   cut[sizeof cut - 1] = 0;
   pthread_setname_np(pthread_self(), cut);
+}
+
+int clinux_usable_processors(void) {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : -1;
 }
 
 int64_t clinux_monotonic(void) {

@@ -104,6 +104,12 @@ public final class COLOStage: Sendable {
     }
   }
 
+  /// The blocks that a guest's pages fill before there is a checkpoint.
+  public var fillingBlocks: [RAMBlock] {
+    if case .mirror(let mirror) = cache { return guest + mirror.blocks }
+    return guest
+  }
+
   /// What the stage does now.
   public var state: State { current.load(ordering: .acquiring) }
 

@@ -64,6 +64,10 @@ int clinux_epoll(const int *fds, int count);
 /* pthread_setname_np(3) for the calling thread; longer names are cut at 15 bytes. */
 void clinux_set_thread_name(const char *name);
 
+/* How many processors sched_getaffinity(2) gives the calling thread; -1 where it does not say, or there are too many for
+ * a cpu_set_t. */
+int clinux_usable_processors(void);
+
 /* clock_gettime(2) of the monotonic clock, in nanoseconds. */
 int64_t clinux_monotonic(void);
 

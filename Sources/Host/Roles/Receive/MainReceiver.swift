@@ -63,6 +63,8 @@ final class MainReceiver {
   var sourceListens: Bool { decoder.returnPathRequested }
   /// Where the pages go; nil before the block list has come.
   var stage: COLOStage?
+  /// Gets memory ahead of the pages, until all are there.
+  var preallocator: Preallocator?
 
   /// The manifest of what has been received.
   func manifest(uuid: VMUUID?) -> Manifest {
@@ -176,6 +178,7 @@ final class MainReceiver {
     case .endOfRAMSection:
       if decoder.syncMode == .perSection { try session.mainReachedMarker(needsChannels: false) }
       ramIsComplete = stopped != nil
+      if ramIsComplete { preallocator?.finish() }
     case .colo(let message): try delegate.coloMessage(message)
     case .deviceState(let size):
       try delegate.deviceState(size: Int(size)) { buffer in
