@@ -7,6 +7,7 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -102,6 +103,11 @@ void clinux_set_thread_name(const char *name) {
   strncpy(cut, name, sizeof cut - 1);
   cut[sizeof cut - 1] = 0;
   pthread_setname_np(pthread_self(), cut);
+}
+
+int clinux_usable_processors(void) {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : -1;
 }
 
 int64_t clinux_monotonic(void) {
@@ -234,4 +240,24 @@ int64_t clinux_peer_user(int fd) {
   socklen_t size = sizeof peer;
   if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.pid == 0) return -1;
   return peer.uid;
+}
+
+typedef long long lane __attribute__((vector_size(16)));
+/* As it may lie anywhere, and whatever it is. */
+typedef long long any_lane __attribute__((vector_size(16), aligned(1), may_alias));
+
+void clinux_copy_past_caches(void *to, const void *from, int64_t count) {
+  lane *target = to;
+  const any_lane *source = from;
+  for (int64_t left = count / 64; left > 0; left--, target += 4, source += 4) {
+    lane a = source[0], b = source[1], c = source[2], d = source[3];
+    __builtin_nontemporal_store(a, target);
+    __builtin_nontemporal_store(b, target + 1);
+    __builtin_nontemporal_store(c, target + 2);
+    __builtin_nontemporal_store(d, target + 3);
+  }
+#ifdef __x86_64__
+  /* Such stores are not in order with others of this thread, a lock's for instance. */
+  __builtin_ia32_sfence();
+#endif
 }

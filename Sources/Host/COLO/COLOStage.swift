@@ -56,6 +56,8 @@ public final class COLOStage: Sendable {
     public var host: UnsafeMutableRawPointer
     /// Offsets in it; as many as the packet has normal pages, valid as long as the packet's.
     public var normal: UnsafeBufferPointer<UInt64>
+    /// Nobody here will read the pages: neither a mirror's copy nor a checkpoint's.
+    public var staysUnread = false
   }
 
   /// A complete checkpoint in the cache: what a commit has to remember.
@@ -102,6 +104,12 @@ public final class COLOStage: Sendable {
     }
   }
 
+  /// The blocks that a guest's pages fill before there is a checkpoint.
+  public var fillingBlocks: [RAMBlock] {
+    if case .mirror(let mirror) = cache { return guest + mirror.blocks }
+    return guest
+  }
+
   /// What the stage does now.
   public var state: State { current.load(ordering: .acquiring) }
 
@@ -127,6 +135,7 @@ public final class COLOStage: Sendable {
   ) throws(SystemError) -> Target {
     let state = state
     let target: RAMBlock
+    var staysUnread = true
     if state == .colo {
       // What is acknowledged will fit: the guest's memory is got now, and not when it is copied.
       try guest[block].reserve(pagesAt: normal)
@@ -134,7 +143,7 @@ public final class COLOStage: Sendable {
     switch cache {
     case .none: target = guest[block]
     case .mirror(let mirror):
-      target = mirror.blocks[block]
+      (target, staysUnread) = (mirror.blocks[block], false)
       if state == .colo {
         let bitmap = mirror.bitmaps[side.load(ordering: .relaxed)][block]
         let shift = UInt64(target.pageSize.trailingZeroBitCount)
@@ -153,7 +162,7 @@ public final class COLOStage: Sendable {
     }
     try target.reserve(pagesAt: normal)
     try target.clear(pagesAt: zero)
-    return Target(host: target.base, normal: normal)
+    return Target(host: target.base, normal: normal, staysUnread: staysUnread)
   }
 
   /// Finishes a packet whose pages have been received: in precopy the guest gets what a mirror got.

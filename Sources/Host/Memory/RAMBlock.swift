@@ -41,9 +41,14 @@ public final class RAMBlock: Sendable {
   private let reservedChunks = Atomic(0)
   /// The file was empty at first, so that what is not reserved is zero.
   private let startedEmpty: Bool
+  /// Chunks with a page of which somebody has said that it is zero.
+  private let zeroes: DirtyBitmap
+  /// Who gets memory ahead of those who write, and which of his blocks this is: asked when a chunk
+  /// is reserved.
+  private let ahead = Mutex<(chunks: ChunksAhead, index: Int)?>(nil)
   /// log2 of a chunk: 1 MiB, or a page of the file or the guest where one is bigger; a page of both
   /// where the file existed before.
-  private let chunkShift: Int
+  let chunkShift: Int
   /// What getting memory has taken, by all threads, in nanoseconds.
   private let reserving = Atomic<Int64>(0)
 
@@ -66,6 +71,7 @@ public final class RAMBlock: Sendable {
     (base, pages) = (mapping.base, FilePages.offered(to: mapping))
     chunkShift = max(20, pageSize.trailingZeroBitCount, pages.size.trailingZeroBitCount)
     reserved = DirtyBitmap(count: length >> chunkShift + 1)
+    zeroes = DirtyBitmap(count: length >> chunkShift + 1)
     startedEmpty = true
     (self.name, self.length, self.pageSize) = (name, length, pageSize)
     self.descriptor = descriptor
@@ -88,6 +94,7 @@ public final class RAMBlock: Sendable {
     let smallest = pages.fileSystem == .hugetlbfs ? pages.size : pageSize
     chunkShift = max(smallest, pageSize).trailingZeroBitCount
     reserved = DirtyBitmap(count: length >> chunkShift + 1)
+    zeroes = DirtyBitmap(count: 0)
     startedEmpty = false
     (self.name, self.length, self.pageSize) = (name, length, pageSize)
     self.descriptor = descriptor
@@ -164,7 +171,11 @@ public final class RAMBlock: Sendable {
   @inline(__always)
   public func clear(pageAt offset: Int) throws(SystemError) {
     if !reserved.contains(offset >> chunkShift) {
-      if startedEmpty || isHole(pageAt: offset) { return }
+      if startedEmpty {
+        zeroes.set(offset >> chunkShift)
+        return
+      }
+      if isHole(pageAt: offset) { return }
       try reserveChunk(of: offset)
     }
     // The page lies inside the mapping (the caller checked the offset) in a reserved chunk.
@@ -194,6 +205,7 @@ public final class RAMBlock: Sendable {
   ///
   /// - Parameter offset: rounded up to a whole chunk.
   public func release(from offset: Int) throws(SystemError) {
+    precondition(ahead.withLock { $0 == nil }, "a block whose memory is got ahead")
     let first = (offset + (1 << chunkShift) - 1) >> chunkShift
     guard let last = reserved.last, last >= first else { return }
     let start = first << chunkShift
@@ -215,10 +227,38 @@ public final class RAMBlock: Sendable {
   public var reservingTime: Double { Double(reserving.load(ordering: .relaxed)) / 1e9 }
 
   private func reserveChunk(of offset: Int) throws(SystemError) {
+    let chunk = offset >> chunkShift
+    if let (chunks, index) = ahead.withLock({ $0 }) {
+      try chunks.take(chunk, of: index)
+    } else {
+      try populate(chunk: chunk)
+    }
+    if reserved.set(chunk) { reservedChunks.wrappingAdd(1, ordering: .relaxed) }
+  }
+
+  // MARK: Memory that is got ahead
+
+  /// What is not reserved is zero.
+  var isFresh: Bool { startedEmpty }
+  /// How many chunks there are; the last one may be short.
+  var chunkCount: Int { (length + chunkSize - 1) >> chunkShift }
+  /// Bytes of a chunk.
+  var chunkSize: Int { 1 << chunkShift }
+
+  /// Whether somebody has said of a page of a chunk that it is zero, before the chunk was reserved.
+  func isKnownZero(chunk: Int) -> Bool { zeroes.contains(chunk) }
+
+  /// From here on chunks that are reserved are taken from there; nil: are got as usual.
+  func getAhead(_ chunks: ChunksAhead?, _ index: Int) {
+    ahead.withLock { $0 = chunks.map { ($0, index) } }
+  }
+
+  /// Makes a chunk memory, without its counting as reserved.
+  func populate(chunk: Int) throws(SystemError) {
     let begin = clinux_monotonic()
     defer { reserving.wrappingAdd(clinux_monotonic() - begin, ordering: .relaxed) }
-    let start = (offset >> chunkShift) << chunkShift
-    let size = min(1 << chunkShift, length - start)
+    let start = chunk << chunkShift
+    let size = min(chunkSize, length - start)
     // Inside the mapping; allocates what is missing and changes no contents, so two threads that
     // come at once do no harm.
     if madvise(base + start, size, Int32(MADV_POPULATE_WRITE)) != 0 {
@@ -233,6 +273,12 @@ public final class RAMBlock: Sendable {
       default: throw error
       }
     }
-    if reserved.set(start >> chunkShift) { reservedChunks.wrappingAdd(1, ordering: .relaxed) }
+  }
+
+  /// Makes a hole of a chunk that is not reserved, and that nobody is about to reserve. Where the
+  /// file system has no holes it stays what it was: zeroes.
+  func punch(chunk: Int) {
+    let start = chunk << chunkShift
+    _ = clinux_punch_hole(descriptor, Int64(start), Int64(min(chunkSize, length - start)))
   }
 }

@@ -47,6 +47,14 @@ public final class Counters: Sendable {
     add(1, to: _normal)
   }
 
+  /// Counts a run of pages of the main channel, and all bytes of it.
+  public func run(bytes: Int, pageSize: Int, normal: Int, zero: Int) {
+    add(bytes, to: _bytes)
+    add(normal * pageSize, to: _payloadBytes)
+    add(normal, to: _normal)
+    add(zero, to: _duplicate)
+  }
+
   /// Counts zero pages of the main channel.
   public func zeroPages(_ count: Int) { add(count, to: _duplicate) }
 

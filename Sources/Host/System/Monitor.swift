@@ -14,7 +14,7 @@ import Glibc
 /// 2. what one of its parts has: `PageSource`, `RedoWorker`, `Store`'s state, `BackendChoice`,
 ///    `PacketHolder`
 /// 3. what all share: `PluginRegistry`
-/// 4. a thing that is handed around: `Child`, `ThreadGroup`, `Gate`
+/// 4. a thing that is handed around: `Child`, `ThreadGroup`, `Gate`, `ChunksAhead`
 ///
 /// A closure given to one of these must not reach for a lock of its own or an earlier row. No call
 /// that can wait for a peer, for storage or for a backend is made under one, with two exceptions,
@@ -50,6 +50,19 @@ public final class Monitor<Value: Sendable>: @unchecked Sendable {
       pthread_mutex_unlock(mutex)
     }
     return body(&value)
+  }
+
+  /// Changes the value, and wakes everybody who waits only where the result says that it is worth
+  /// it: for what is changed often and waited for seldom.
+  @discardableResult
+  public func update<Result>(
+    wakes: (Result) -> Bool, _ body: (inout Value) -> Result
+  ) -> Result {
+    pthread_mutex_lock(mutex)
+    defer { pthread_mutex_unlock(mutex) }
+    let result = body(&value)
+    if wakes(result) { pthread_cond_broadcast(condition) }
+    return result
   }
 
   /// Looks at the value.

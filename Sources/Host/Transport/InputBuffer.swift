@@ -54,13 +54,19 @@ public struct InputBuffer: ~Copyable {
       let got = try socket.read(
         into: UnsafeMutableRawBufferPointer(rebasing: memory[end...]), idle: idle && start == end)
       if got == 0 { return false }
-      if acknowledgesAtOnce { socket.acknowledge() }
-      end += got
+      didRead(got)
     }
     return true
   }
 
+  private mutating func didRead(_ count: Int) {
+    end += count
+    // Where the buffer is full there is more to read, and the kernel acknowledges that by itself.
+    if acknowledgesAtOnce, end < memory.count { socket.acknowledge() }
+  }
+
   /// Moves `destination.count` bytes out: from the buffer first, the rest straight from the socket.
+  /// Where that is little, what follows comes with it.
   public mutating func take(into destination: UnsafeMutableRawBufferPointer) throws(TransportError)
   {
     let buffered = min(destination.count, end - start)
@@ -72,6 +78,11 @@ public struct InputBuffer: ~Copyable {
     }
     guard buffered < destination.count else { return }
     let rest = UnsafeMutableRawBufferPointer(rebasing: destination[buffered...])
+    if rest.count <= memory.count / 8 {
+      // The buffer is empty: all of it is room.
+      didRead(try socket.fill(rest, more: memory))
+      return
+    }
     guard try socket.fill(rest, idle: false) else {
       throw TransportError(.closed, "\(socket.peer) closed the connection inside a page")
     }

@@ -69,6 +69,9 @@ struct ReceiveCommand: ParsableCommand {
   )
   var switchoverAck = false
 
+  // For measurements: `multifd-lab bench ahead`.
+  @Option(help: .hidden) var preallocationThreads: Int?
+
   @Option(help: "Progress on stderr: auto (on a terminal), plain, json, none.")
   var progress: ProgressMode = .auto
 
@@ -85,6 +88,9 @@ struct ReceiveCommand: ParsableCommand {
     }
     try TimeOut.check(timeout, "--timeout")
     if let uuid, VMUUID(uuid) == nil { throw ValidationError("--uuid: '\(uuid)' is no UUID") }
+    if let preallocationThreads, !(0...64).contains(preallocationThreads) {
+      throw ValidationError("--preallocation-threads must be 0 to 64")
+    }
     guard reference == nil || !standby.colo else {
       throw ValidationError(
         "--reference is no help with --colo: a primary is a QEMU, which sends all pages")
@@ -169,6 +175,7 @@ struct ReceiveCommand: ParsableCommand {
       options.timeout = timeout
       options.limits.maxRAM = maxRam.bytes
       options.switchoverAck = switchoverAck
+      options.preallocationThreads = preallocationThreads
       options.uuid = uuid.flatMap { VMUUID($0) }
       options.reference = reference
       return options

@@ -4,6 +4,8 @@ import ArgumentParser
 struct Bench: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Measures multifd next to stock QEMUs.",
-    subcommands: [BenchPage.self, BenchScale.self, BenchStore.self, BenchRelay.self],
+    subcommands: [
+      BenchPage.self, BenchScale.self, BenchStore.self, BenchRelay.self, BenchAhead.self,
+    ],
     defaultSubcommand: BenchPage.self)
 }

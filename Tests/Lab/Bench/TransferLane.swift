@@ -60,14 +60,17 @@ final class TransferLane {
   ///
   /// - Parameters:
   ///   - backend: which one reads the payloads; nil: the compression's own.
+  ///   - arguments: more for `multifd`.
   ///   - watch: is given `multifd` when it listens.
   func receive(
-    _ store: String, backend: String? = nil, watch: (MultiFDProcess) -> Void = { _ in }
+    _ store: String, backend: String? = nil, arguments: [String] = [],
+    watch: (MultiFDProcess) -> Void = { _ in }
   ) throws -> Sample {
     try ready()
     let choice = backend.map { ["--compression", $0] } ?? []
     let multifd = try MultiFDProcess(
-      ["receive", "--listen", "tcp:127.0.0.1:0", "--store", store, "--json"] + choice)
+      ["receive", "--listen", "tcp:127.0.0.1:0", "--store", store, "--json"] + choice
+        + arguments)
     let processor = ProcessorWatch(multifd.process)
     let uri = try multifd.waitListening()
     watch(multifd)

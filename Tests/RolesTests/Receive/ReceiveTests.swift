@@ -53,6 +53,8 @@ struct ReceiveTests {
     let lines = manner.lines(try Line.of(session), seed: 3)
     let reception = try Reception(lines, over: manner == .shuffled ? .unix : .tcp) {
       if manner.tellsChannels { $0.channels = session.channels.count }
+      // Also where there is no processor for them.
+      $0.preallocationThreads = manner == .inOrder || manner == .silentChannels ? 2 : nil
     }
     try reception.expectHeld(script)
     guard case .success(let summary) = reception.result else { return }

@@ -35,6 +35,8 @@ final class LocalStandby {
     uri = "unix:" + folder("socket")
     var options = ReceiveOptions(listen: .unix(path: folder("socket")), store: self.store)
     options.timeout = 20
+    // Also where there is no processor for it.
+    options.preallocationThreads = 1
     var standby = StandbyOptions()
     standby.cache = cache
     standby.checkpointTimeout = checkpointTimeout

@@ -64,6 +64,10 @@ int clinux_epoll(const int *fds, int count);
 /* pthread_setname_np(3) for the calling thread; longer names are cut at 15 bytes. */
 void clinux_set_thread_name(const char *name);
 
+/* How many processors sched_getaffinity(2) gives the calling thread; -1 where it does not say, or there are too many for
+ * a cpu_set_t. */
+int clinux_usable_processors(void);
+
 /* clock_gettime(2) of the monotonic clock, in nanoseconds. */
 int64_t clinux_monotonic(void);
 
@@ -135,6 +139,10 @@ int clinux_reset_sockets(int pidfd, const int *sockets, int count);
 
 /* pidfd_send_signal(2) without more. 0, or -1 with errno (ESRCH: it has ended). */
 int clinux_pidfd_send_signal(int pidfd, int signal);
+
+/* Copies `count` bytes, a multiple of 64, to memory whose address is one of 16, and leaves it in no cache: what nobody
+ * reads soon is written without being read first. */
+void clinux_copy_past_caches(void *to, const void *from, int64_t count);
 
 /* ---- process start: start.c ---- */
 

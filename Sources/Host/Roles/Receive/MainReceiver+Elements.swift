@@ -67,6 +67,8 @@ extension MainReceiver {
     let stage = COLOStage(
       guest: blocks, cache: try delegate.makeCache(store, blocks, pageSize: size))
     self.stage = stage
+    preallocator = Preallocator(
+      stage.fillingBlocks, threads: options.preallocationThreads ?? Preallocator.usefulThreads)
     session.publish(stage)
   }
 

@@ -18,10 +18,12 @@ final class MainReceiver {
   let delegate: any ReceptionDelegate
   var input: InputBuffer
   var decoder: StreamDecoder
-  /// One page at a time passes the stage here; these hold its offset in the block and in the
-  /// target.
+  /// Pages that are all in the buffer pass the stage together.
+  var pageRun = PageRun()
+  /// Any other by itself: its offset in the block.
   let one = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1)
-  let slot = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: 1)
+  /// Offsets of these or of that one in the target.
+  let slots = UnsafeMutableBufferPointer<UInt64>.allocate(capacity: PageRun.capacity)
   let none = UnsafeBufferPointer<UInt64>(start: nil, count: 0)
   var ramIsComplete = false
   var position = (block: 0, offset: UInt64(0))
@@ -54,13 +56,15 @@ final class MainReceiver {
 
   deinit {
     one.deallocate()
-    slot.deallocate()
+    slots.deallocate()
   }
 
   /// The source listens on the return path, so it waits for a verdict.
   var sourceListens: Bool { decoder.returnPathRequested }
   /// Where the pages go; nil before the block list has come.
   var stage: COLOStage?
+  /// Gets memory ahead of the pages, until all are there.
+  var preallocator: Preallocator?
 
   /// The manifest of what has been received.
   func manifest(uuid: VMUUID?) -> Manifest {
@@ -93,6 +97,7 @@ final class MainReceiver {
   func decode(while goOn: (StreamDecoder.Element) -> Bool) throws {
     do {
       while true {
+        if try takeRun() { continue }
         switch try decoder.next(input.bytes) {
         case .needMore(let missing):
           guard try arrive(missing) else { return }
@@ -173,6 +178,7 @@ final class MainReceiver {
     case .endOfRAMSection:
       if decoder.syncMode == .perSection { try session.mainReachedMarker(needsChannels: false) }
       ramIsComplete = stopped != nil
+      if ramIsComplete { preallocator?.finish() }
     case .colo(let message): try delegate.coloMessage(message)
     case .deviceState(let size):
       try delegate.deviceState(size: Int(size)) { buffer in

@@ -20,6 +20,8 @@ public struct ReceiveOptions: Sendable {
   public var uuid: VMUUID?
   /// Tell the source at once that it may switch over, whatever its machine type.
   public var switchoverAck = false
+  /// Threads that get the guest's memory ahead of its pages; nil: as many as help.
+  public var preallocationThreads: Int?
   /// What a stream may make this process hold.
   public var limits = StreamDecoder.Limits()
 

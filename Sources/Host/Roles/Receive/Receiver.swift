@@ -188,6 +188,11 @@ public final class Receiver: Sendable {
     defer {
       held.store(true, ordering: .relaxed)
       reporter.joinAll()
+      // Its threads keep the guest's memory.
+      if main.preallocator?.end(within: Self.patience) == false {
+        left.store(true, ordering: .relaxed)
+      }
+      main.preallocator = nil
     }
     do {
       return try body()
