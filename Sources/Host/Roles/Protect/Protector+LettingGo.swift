@@ -7,11 +7,13 @@ extension Protector {
   /// Lets the guest go on alone: frees what hangs, ends COLO, lets packets through, takes filters
   /// and mirrors out.
   ///
-  /// - Parameter keepsMirrors: they wait for a standby, and remember which blocks it lacks.
-  func letGo(keepsMirrors: Bool) throws(ProtectEnd) {
+  /// - Parameters:
+  ///   - keepsMirrors: they wait for a standby, and remember which blocks it lacks.
+  ///   - hangs: the disks' connections may be there and carry nothing.
+  func letGo(keepsMirrors: Bool, hangs: Bool) throws(ProtectEnd) {
     state.watchNothing()
     packets.letThrough()
-    yank()
+    yank(disks: hangs)
     let deadline = ContinuousClock.now + .seconds(Self.longest)
     var isTold = false
     while true {
@@ -24,8 +26,13 @@ extension Protector {
         if !isTold { log("QEMU does not answer: the guest may stand still") }
         isTold = true
         try state.checkFinal()
-        yank()
+        yank(disks: true)
       }
+    }
+    if !hangs {
+      // Where it was the control connection alone that ended, a write may hang yet, or hang later.
+      state.pause(seconds: 0.5)
+      yank(disks: true)
     }
     do {
       try packets.takeOut(monitor, within: options.silence)
@@ -36,7 +43,12 @@ extension Protector {
   }
 
   /// Cuts QEMU's connections to the standby, past its main loop, which may wait for them.
-  func yank() {
+  ///
+  /// - Parameter disks: the disks' too. Not at the moment at which these break by themselves: a QEMU
+  ///   (11.1) whose request finds its connection broken takes the lock of its NBD node, and then that
+  ///   of all yanks, and a yank takes them the other way round. Both wait for ever then, with all of
+  ///   QEMU: of 100 standbys that were killed one or two ended so.
+  func yank(disks: Bool) {
     let seconds = min(1, options.silence)
     let isOutOfBand = emergency.takesOutOfBand
     guard
@@ -47,7 +59,7 @@ extension Protector {
       switch instance["type"].string {
       case "migration": true
       case "block-node":
-        instance["node-name"].string?.hasPrefix(ProtectNames.prefix) == true
+        disks && instance["node-name"].string?.hasPrefix(ProtectNames.prefix) == true
       default: false
       }
     }
@@ -110,4 +122,10 @@ extension Protector {
     ] where before.parameters[name] != .null { parameters[name] = before.parameters[name] }
     try execute("migrate-set-parameters", .object(parameters))
   }
+}
+
+extension Failure {
+  /// Whether what was lost may be there still and say nothing: then so may its other connections.
+  /// What has ended or has said so has ended those, too.
+  var mayHang: Bool { kind == .unreachable && !peerIsGone }
 }

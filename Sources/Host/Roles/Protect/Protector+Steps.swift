@@ -54,7 +54,7 @@ extension Protector {
       return try StandbyControl(options.standby, silence: silence) { [self] message, line in
         take(message, line, attempt)
       } onEnd: { [self] why in
-        lose(Failure(.unreachable, "standby", why), attempt)
+        lose(why, attempt)
       }
     } catch { throw .lost(error) }
   }
@@ -90,7 +90,7 @@ extension Protector {
   /// The standby is lost. Who acts may be waiting for an answer of a QEMU that stands still because
   /// of it: it is freed at once.
   private func lose(_ failure: Failure, _ attempt: Int) {
-    if state.end(.lost(failure), attempt: attempt) { yank() }
+    if state.end(.lost(failure), attempt: attempt) { yank(disks: failure.mayHang) }
   }
 
   /// Runs a command of the attempt.

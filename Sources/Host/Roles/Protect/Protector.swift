@@ -145,7 +145,7 @@ public final class Protector: Sendable {
     }
     defer { control?.cut() }
     do {
-      try letGo(keepsMirrors: false)
+      try letGo(keepsMirrors: false, hangs: true)
       try HeldPackets.takeAllOut(monitor, within: options.silence)
     } catch let error as ProtectEnd {
       throw error.failure
@@ -165,7 +165,7 @@ public final class Protector: Sendable {
   /// The guest goes on alone.
   private func lost(_ failure: Failure) throws(Failure) {
     let (since, isNew) = state.lose(failure.description)
-    do { try letGo(keepsMirrors: options.retries) } catch {
+    do { try letGo(keepsMirrors: options.retries, hangs: failure.mayHang) } catch {
       // Of a guest that has ended the next attempt says so.
       if case .ended = error {} else { throw error.failure }
     }

@@ -24,22 +24,22 @@ final class StandbyControl: Sendable {
   init(
     _ standby: Endpoint, silence: Double,
     onMessage: @escaping @Sendable (ControlMessage, ControlLine) -> Void,
-    onEnd: @escaping @Sendable (String) -> Void
+    onEnd: @escaping @Sendable (Failure) -> Void
   ) throws(Failure) {
     do {
       socket = try Socket.connect(to: standby, timeout: silence)
       line = try ControlLine(greeting: socket)
       try threads.start("control") { [line, state] in
-        let end: String
+        let end: Failure
         do {
           try line.receive { message in
             if let status = message.status { state.update { $0.status = status } }
             onMessage(message, line)
             return true
           }
-          end = "the standby has closed its control connection"
-        } catch { end = Failure(error, at: "standby").why }
-        state.update { $0.end = end }
+          end = .gone("standby", "the standby has closed its control connection")
+        } catch { end = Failure(error, at: "standby") }
+        state.update { $0.end = end.why }
         onEnd(end)
       }
       try threads.start("alive") { [line, state] in

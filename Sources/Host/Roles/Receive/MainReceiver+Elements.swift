@@ -67,8 +67,10 @@ extension MainReceiver {
     let stage = COLOStage(
       guest: blocks, cache: try delegate.makeCache(store, blocks, pageSize: size))
     self.stage = stage
+    let filling = stage.fillingBlocks
     preallocator = Preallocator(
-      stage.fillingBlocks, threads: options.preallocationThreads ?? Preallocator.usefulThreads)
+      filling,
+      threads: options.preallocationThreads ?? Preallocator.usefulThreads(for: filling))
     session.publish(stage)
   }
 

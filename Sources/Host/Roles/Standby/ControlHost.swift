@@ -134,11 +134,10 @@ final class ControlHost: Sendable {
   /// and its packets would wait for the next checkpoint, too.
   func marked() -> Int {
     let (answerTime, markedAt) = state.read { ($0.answerTime, $0.markedAt) }
-    let deadline = markedAt + 2 * answerTime
+    let deadline = markedAt + answerTime * 2
     if answerTime <= Self.longestAnswer {
-      _ = state.wait(seconds: max(0, (deadline - .now) / .seconds(1))) { state in
-        state.marked == state.mark || state.line == nil ? () : nil
-      }
+      let left = max(0, ContinuousClock.now.duration(to: deadline) / .seconds(1))
+      _ = state.wait(seconds: left) { $0.marked == $0.mark || $0.line == nil ? () : nil }
     }
     return state.read { $0.marked }
   }
