@@ -4,7 +4,7 @@ import Testing
 
 /// `multifd bench checkpoint`, with checkpoints enough to see that it measures; what it measures is
 /// not asked.
-@Suite("bench checkpoint", .serialized)
+@Suite("bench checkpoint", .serialized, .apart)
 struct BenchTests {
   static let version = QEMUVersion.v111
   static let qemu = Lab.executableFolder + "/multifd-lab qemu \(version.rawValue)"

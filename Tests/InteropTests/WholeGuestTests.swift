@@ -5,7 +5,7 @@ import Testing
 extension InteropTests {
   /// Guests with disks and a network under protection, and what they lose. `make kills` does the
   /// same as often as it is told. One at a time: each takes a machine of two processors.
-  @Suite("A guest protected whole", .serialized)
+  @Suite("A guest protected whole", .serialized, .apart)
   struct WholeGuestTests {
     /// How a guest is protected, what happens to it, and what it loses then.
     struct Case: Sendable, CustomTestStringConvertible {
