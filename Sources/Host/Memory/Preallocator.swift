@@ -15,10 +15,13 @@ public final class Preallocator: Sendable {
   /// Bytes that may be ahead of one place: what eight channels write in some milliseconds.
   public static let window = 32 << 20
 
-  /// As many threads as help: none where the channels and their source have all processors.
-  public static var usefulThreads: Int {
+  /// As many threads as help: none where the channels and their source have all processors, and none
+  /// for huge pages, which cost a tenth to get: there helpers took more processor time than they
+  /// saved.
+  public static func usefulThreads(for blocks: [RAMBlock]) -> Int {
     let processors = Processors.usable
-    return processors > 2 ? min(8, max(1, processors / 4)) : 0
+    guard processors > 2, blocks.contains(where: { !$0.pages.isHuge }) else { return 0 }
+    return min(8, max(1, processors / 4))
   }
 
   private let blocks: [RAMBlock]
@@ -32,7 +35,7 @@ public final class Preallocator: Sendable {
   ///   - threads: helpers; with none, or if none can be started, blocks are as without this.
   ///   - window: bytes that may be ahead of one place.
   public init(
-    _ blocks: [RAMBlock], threads count: Int = usefulThreads, window: Int = window
+    _ blocks: [RAMBlock], threads count: Int, window: Int = window
   ) {
     self.blocks = blocks
     chunks = ChunksAhead(blocks, window: window)
