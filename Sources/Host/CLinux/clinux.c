@@ -1,6 +1,9 @@
 #define _GNU_SOURCE
 #include "clinux.h"
 
+#ifdef __x86_64__
+#include <emmintrin.h>
+#endif
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -242,22 +245,21 @@ int64_t clinux_peer_user(int fd) {
   return peer.uid;
 }
 
-typedef long long lane __attribute__((vector_size(16)));
-/* As it may lie anywhere, and whatever it is. */
-typedef long long any_lane __attribute__((vector_size(16), aligned(1), may_alias));
-
 void clinux_copy_past_caches(void *to, const void *from, int64_t count) {
-  lane *target = to;
-  const any_lane *source = from;
-  for (int64_t left = count / 64; left > 0; left--, target += 4, source += 4) {
-    lane a = source[0], b = source[1], c = source[2], d = source[3];
-    __builtin_nontemporal_store(a, target);
-    __builtin_nontemporal_store(b, target + 1);
-    __builtin_nontemporal_store(c, target + 2);
-    __builtin_nontemporal_store(d, target + 3);
-  }
 #ifdef __x86_64__
+  __m128i *target = to;
+  const __m128i *source = from;
+  for (int64_t left = count / 64; left > 0; left--, target += 4, source += 4) {
+    __m128i a = _mm_loadu_si128(source), b = _mm_loadu_si128(source + 1);
+    __m128i c = _mm_loadu_si128(source + 2), d = _mm_loadu_si128(source + 3);
+    _mm_stream_si128(target, a);
+    _mm_stream_si128(target + 1, b);
+    _mm_stream_si128(target + 2, c);
+    _mm_stream_si128(target + 3, d);
+  }
   /* Such stores are not in order with others of this thread, a lock's for instance. */
-  __builtin_ia32_sfence();
+  _mm_sfence();
+#else
+  memcpy(to, from, (size_t)count);
 #endif
 }

@@ -11,9 +11,7 @@ struct QMPMonitorTests {
   /// A script that answers as its arguments say, and writes down what it was asked.
   private func script(_ folder: TemporaryFolder, _ body: String) throws -> QMPCommand {
     let path = folder("monitor")
-    try "#!/bin/sh\necho \"$2\" >>\(folder("asked"))\n\(body)\n"
-      .write(toFile: path, atomically: true, encoding: .utf8)
-    chmod(path, 0o755)
+    try Program.write("#!/bin/sh\necho \"$2\" >>\(folder("asked"))\n\(body)\n", to: path)
     return QMPCommand("\(path) guest1")
   }
 

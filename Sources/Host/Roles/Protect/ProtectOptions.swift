@@ -80,7 +80,7 @@ public struct ProtectOptions: Sendable {
   }
 
   /// How long QEMU, and the standby, may be silent: what is left is for letting go of them.
-  var silence: Double { patience * 0.75 }
+  var silence: Double { patience * 2 / 3 }
 
   /// How long the guest's writes may wait for the standby. Shorter: those that stand still are
   /// noticed a look later, and the guest has waited since the first of them.
