@@ -108,11 +108,26 @@ final class WholeGuestParts {
   ///
   /// - Parameter waits: else it returns as soon as the write is begun.
   func write(_ disk: Int, _ pattern: Int, at offset: String, waits: Bool = true) throws {
+    try awaitCheckpoint()
     let write = waits ? "write" : "aio_write"
     let line = "qemu-io -d vd\(disk)/virtio-backend \"\(write) -P \(pattern) \(offset) 64k\""
     let said = try qemu.qmp.execute("human-monitor-command", ["command-line": .string(line)])
     guard said.string?.contains("wrote") ?? false || said.string?.isEmpty ?? false else {
       throw LabError("the write has failed: \(said.text)")
+    }
+  }
+
+  /// Waits until a checkpoint is done, where there are any: a guest that stands still for one writes
+  /// nothing, and a standby holds it against its primary if it seems to.
+  private func awaitCheckpoint() throws {
+    guard try qemu.qmp.execute("query-migrate")["status"].string == "colo" else { return }
+    let deadline = ContinuousClock.now + .seconds(1)
+    var hasStood = false
+    while ContinuousClock.now < deadline {
+      let runs = try qemu.status() == "running"
+      if runs, hasStood { return }
+      hasStood = !runs
+      usleep(200)
     }
   }
 
