@@ -88,6 +88,10 @@ let package = Package(
     host("PluginLoader", ["PluginAPI", "Digest", "System", "CLinux", "multifd-probe"]),
     host("COLO", ["Memory", "System"]),
     host("Store", ["Memory", "System", "Wire", "CLinux"]),
+    .systemLibrary(
+      name: "CGnuTLS", path: "Sources/Host/CGnuTLS", pkgConfig: "gnutls",
+      providers: [.apt(["libgnutls28-dev"])]),
+    host("TLS", ["CGnuTLS", "System"]),
     host("Transport", ["System", "CLinux"]),
     host("Chart", []),
     host("Version", []),
@@ -135,7 +139,8 @@ let package = Package(
       linkerSettings: [.unsafeFlags(exported)]),
 
     // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
-    .target(name: "TestSupport", dependencies: ["System", "CLinux"], path: "Tests/Support"),
+    .target(
+      name: "TestSupport", dependencies: ["System", "CLinux", "CGnuTLS"], path: "Tests/Support"),
     // What benchmarks have measured, and the page that is made of it.
     .target(name: "Results", dependencies: ["Chart"], path: "Tests/Results"),
     .executableTarget(
@@ -178,6 +183,8 @@ let package = Package(
     .testTarget(
       name: "StoreTests", dependencies: ["Store", "Memory", "TestSupport"],
       path: "Tests/StoreTests"),
+    .testTarget(
+      name: "TLSTests", dependencies: ["TLS", "TestSupport"], path: "Tests/TLSTests"),
     .testTarget(
       name: "TransportTests", dependencies: ["Transport", "System", "TestSupport"],
       path: "Tests/TransportTests"),
