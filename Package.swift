@@ -92,7 +92,7 @@ let package = Package(
       name: "CGnuTLS", path: "Sources/Host/CGnuTLS", pkgConfig: "gnutls",
       providers: [.apt(["libgnutls28-dev"])]),
     host("TLS", ["CGnuTLS", "System"]),
-    host("Transport", ["System", "CLinux"]),
+    host("Transport", ["System", "CLinux", "TLS"]),
     host("Chart", []),
     host("Version", []),
     // What the harness writes beside a library, and a host reads there.
@@ -186,7 +186,7 @@ let package = Package(
     .testTarget(
       name: "TLSTests", dependencies: ["TLS", "TestSupport"], path: "Tests/TLSTests"),
     .testTarget(
-      name: "TransportTests", dependencies: ["Transport", "System", "TestSupport"],
+      name: "TransportTests", dependencies: ["Transport", "System", "TLS", "TestSupport"],
       path: "Tests/TransportTests"),
     .testTarget(
       name: "CertificatesTests", dependencies: ["Certificates", "Digest", "TestSupport"],

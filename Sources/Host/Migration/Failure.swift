@@ -107,6 +107,7 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
       switch error.kind {
       case .timedOut, .unreachable, .lost: self.init(.unreachable, place, error.message)
       case .closed, .reset, .local: self.init(.failed, place, error.message)
+      case .untrusted: self.init(.refused, place, error.message)
       case .badURI: self.init(.usage, place, error.message)
       }
     case let error as SystemError: self.init(.failed, place, error.description)
