@@ -106,20 +106,21 @@ let package = Package(
     host(
       "Migration",
       [
-        "COLO", "Store", "Transport", "Observe", "PluginLoader", "PluginAPI", "Certificates",
+        "COLO", "Store", "Transport", "TLS", "Observe", "PluginLoader", "PluginAPI", "Certificates",
         "Wire", "Memory", "System",
       ]),
     host(
       "Roles",
       [
-        "Migration", "COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "NBD",
+        "Migration", "COLO", "Store", "Transport", "TLS", "Observe", "PluginLoader", "Wire", "NBD",
         "Memory", "System", "CLinux",
       ],
       exclude: ["Bench/loadguest.s"]),
     .executableTarget(
       name: "multifd",
       dependencies: [
-        "Roles", "Migration", "Store", "Transport", "Observe", "PluginLoader", "Wire", "System",
+        "Roles", "Migration", "Store", "Transport", "TLS", "Observe", "PluginLoader", "Wire",
+        "System",
         "Skeletons", "Version", "Certificates", "Chart", "Memory", "CLinux", argumentParser,
       ],
       path: "Sources/Host/multifd"),

@@ -1,6 +1,7 @@
 import PluginLoader
 import Store
 import System
+import TLS
 import Transport
 import Wire
 
@@ -110,6 +111,7 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
       case .untrusted: self.init(.refused, place, error.message)
       case .badURI: self.init(.usage, place, error.message)
       }
+    case let error as TLSError: self.init(.refused, "tls", error.message, hint: error.hint)
     case let error as SystemError: self.init(.failed, place, error.description)
     case let error as PluginError: self.init(plugin: error, at: place)
     case let error as StoreError:

@@ -108,8 +108,7 @@ extension Socket {
   // MARK: Ending
 
   /// From here on the connection may end though the peer has not said so by TLS. Only for what is
-  /// whole anyway, or is not, by what was said before: QEMUs up to 9.2 close data channels so, and
-  /// all of them the main channel.
+  /// whole anyway, or is not, by what was said before. A 7.2 ends all of its connections so (seen).
   public func acceptAbruptEnd() { abruptEnd.accept() }
 
   /// What an error of TLS on it means.
