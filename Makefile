@@ -29,7 +29,7 @@ help:
 	@echo 'make demo       a guest goes from a stock QEMU into a store and out again, told in plain sentences'
 	@echo 'make test       setup, build, all tests (a part of them against stock QEMU 7.2 and 11.1)'
 	@echo 'make arrows     what Package.swift and Support/rooms draw next to what the files use'
-	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination, stores and relays between'
+	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination, stores, relays, TLS between'
 	@echo 'make bench      ten minutes next to stock QEMU, into docs/RESULTS.md: transfers, codecs, checkpoints, failovers;'
 	@echo '                ARGS=--quick for one minute, ARGS="--corpus FILE" for pages of your own'
 	@echo 'make bench-store, bench-relay, bench-checkpoint, bench-protect, bench-scale'

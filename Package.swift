@@ -88,7 +88,11 @@ let package = Package(
     host("PluginLoader", ["PluginAPI", "Digest", "System", "CLinux", "multifd-probe"]),
     host("COLO", ["Memory", "System"]),
     host("Store", ["Memory", "System", "Wire", "CLinux"]),
-    host("Transport", ["System", "CLinux"]),
+    .systemLibrary(
+      name: "CGnuTLS", path: "Sources/Host/CGnuTLS", pkgConfig: "gnutls",
+      providers: [.apt(["libgnutls28-dev"])]),
+    host("TLS", ["CGnuTLS", "System"]),
+    host("Transport", ["System", "CLinux", "TLS"]),
     host("Chart", []),
     host("Version", []),
     // What the harness writes beside a library, and a host reads there.
@@ -102,20 +106,21 @@ let package = Package(
     host(
       "Migration",
       [
-        "COLO", "Store", "Transport", "Observe", "PluginLoader", "PluginAPI", "Certificates",
+        "COLO", "Store", "Transport", "TLS", "Observe", "PluginLoader", "PluginAPI", "Certificates",
         "Wire", "Memory", "System",
       ]),
     host(
       "Roles",
       [
-        "Migration", "COLO", "Store", "Transport", "Observe", "PluginLoader", "Wire", "NBD",
+        "Migration", "COLO", "Store", "Transport", "TLS", "Observe", "PluginLoader", "Wire", "NBD",
         "Memory", "System", "CLinux",
       ],
       exclude: ["Bench/loadguest.s"]),
     .executableTarget(
       name: "multifd",
       dependencies: [
-        "Roles", "Migration", "Store", "Transport", "Observe", "PluginLoader", "Wire", "System",
+        "Roles", "Migration", "Store", "Transport", "TLS", "Observe", "PluginLoader", "Wire",
+        "System",
         "Skeletons", "Version", "Certificates", "Chart", "Memory", "CLinux", argumentParser,
       ],
       path: "Sources/Host/multifd"),
@@ -135,7 +140,8 @@ let package = Package(
       linkerSettings: [.unsafeFlags(exported)]),
 
     // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
-    .target(name: "TestSupport", dependencies: ["System", "CLinux"], path: "Tests/Support"),
+    .target(
+      name: "TestSupport", dependencies: ["System", "CLinux", "CGnuTLS"], path: "Tests/Support"),
     // What benchmarks have measured, and the page that is made of it.
     .target(name: "Results", dependencies: ["Chart"], path: "Tests/Results"),
     .executableTarget(
@@ -179,7 +185,9 @@ let package = Package(
       name: "StoreTests", dependencies: ["Store", "Memory", "TestSupport"],
       path: "Tests/StoreTests"),
     .testTarget(
-      name: "TransportTests", dependencies: ["Transport", "System", "TestSupport"],
+      name: "TLSTests", dependencies: ["TLS", "TestSupport"], path: "Tests/TLSTests"),
+    .testTarget(
+      name: "TransportTests", dependencies: ["Transport", "System", "TLS", "TestSupport"],
       path: "Tests/TransportTests"),
     .testTarget(
       name: "CertificatesTests", dependencies: ["Certificates", "Digest", "TestSupport"],

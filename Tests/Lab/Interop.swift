@@ -16,10 +16,10 @@ struct Interop: ParsableCommand {
 
   /// What is between the two QEMUs.
   enum Part: String, ExpressibleByArgument, CaseIterable {
-    case store, relay
+    case store, relay, tls
   }
 
-  @Option(help: "What is between the QEMUs: store, relay.")
+  @Option(help: "What is between the QEMUs: store, relay; a store by tls.")
   var part = List<Part>(Part.allCases)
 
   @Option(help: "QEMUs that the guest comes from.")
@@ -63,6 +63,13 @@ struct Interop: ParsableCommand {
       let matrix = StoreInterop(self).run(guests)
       say(matrix.table)
       say("through a store: " + matrix.summary)
+      failures += matrix.failures
+      cells += matrix.json.elements
+    }
+    if part.elements.contains(.tls) {
+      let matrix = StoreInterop(self, isTLS: true).run(guests)
+      say(matrix.table)
+      say("through a store by TLS: " + matrix.summary)
       failures += matrix.failures
       cells += matrix.json.elements
     }

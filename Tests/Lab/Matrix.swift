@@ -7,7 +7,17 @@ struct Matrix {
   struct Column: Hashable {
     let channels: Int
     let compression: String
-    var title: String { channels == 0 ? "plain" : "\(compression) x\(channels)" }
+    var tls: Passage.Cell.TLS?
+    var title: String {
+      (channels == 0 ? "plain" : "\(compression) x\(channels)") + (tls.map { " \($0)" } ?? "")
+    }
+
+    /// It, between two QEMUs.
+    func cell(_ source: QEMUVersion, _ destination: QEMUVersion) -> Passage.Cell {
+      var cell = Passage.Cell(source, destination, channels: channels, compression: compression)
+      cell.tls = tls
+      return cell
+    }
   }
 
   /// What became of one cell.
@@ -73,15 +83,14 @@ struct Matrix {
   }
 
   var table: String {
-    let width = 12
+    let width = max(12, (columns.map(\.title.count).max() ?? 0) + 2)
     func pad(_ text: String, _ width: Int) -> String {
       text + String(repeating: " ", count: max(1, width - text.count))
     }
     var lines = [pad("", 14) + columns.map { pad($0.title, width) }.joined()]
     for row in rows {
       let cells = columns.map { column in
-        let cell = Passage.Cell(
-          row.source, row.destination, channels: column.channels, compression: column.compression)
+        let cell = column.cell(row.source, row.destination)
         return pad(results[cell]?.short ?? "-", width)
       }
       lines.append(pad("\(row.source) -> \(row.destination)", 14) + cells.joined())
@@ -93,14 +102,14 @@ struct Matrix {
     .array(
       rows.flatMap { row in
         columns.map { column -> JSON in
-          let cell = Passage.Cell(
-            row.source, row.destination, channels: column.channels, compression: column.compression)
+          let cell = column.cell(row.source, row.destination)
           var object: [String: JSON] = [
             "part": "store", "source": .string("\(row.source)"),
             "destination": .string("\(row.destination)"),
             "channels": .integer(Int64(column.channels)),
             "compression": .string(column.compression),
           ]
+          if let tls = column.tls { object["tls"] = .string(tls.rawValue) }
           (results[cell] ?? .skipped).tell(&object)
           return .object(object)
         }

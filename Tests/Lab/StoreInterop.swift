@@ -5,8 +5,12 @@ struct StoreInterop {
   static let compressions = ["none", "zlib", "zstd"]
 
   private let options: Interop
+  private let isTLS: Bool
 
-  init(_ options: Interop) { self.options = options }
+  /// - Parameter isTLS: by TLS, with certificates and with shared keys.
+  init(_ options: Interop, isTLS: Bool = false) {
+    (self.options, self.isTLS) = (options, isTLS)
+  }
 
   func run(_ guests: SavedGuests) -> Matrix {
     let (sources, destinations) = (options.source.elements, options.destination.elements)
@@ -17,8 +21,7 @@ struct StoreInterop {
       for to in destinations {
         for column in columns {
           number += 1
-          let cell = Passage.Cell(
-            from, to, channels: column.channels, compression: column.compression)
+          let cell = column.cell(from, to)
           let result = measure(cell, guests)
           matrix.set(cell, result)
           note("[\(number)/\(count)] \(cell): \(result)")
@@ -29,6 +32,21 @@ struct StoreInterop {
   }
 
   private var columns: [Matrix.Column] {
+    guard isTLS else { return plainColumns }
+    let all: [(Int, String, [Passage.Cell.TLS])] = [
+      (0, "none", [.x509, .psk]), (1, "none", [.x509]), (4, "none", [.x509, .psk]),
+      (1, "zstd", [.x509, .psk]), (4, "zstd", [.x509]),
+    ]
+    return all.flatMap { channels, compression, ways in
+      ways.map { Matrix.Column(channels: channels, compression: compression, tls: $0) }
+    }.filter { column in
+      (options.channels?.elements.contains(column.channels) ?? true)
+        && (options.compression?.elements.contains(column.compression) ?? true)
+        && (!options.quick || column.channels != 1)
+    }
+  }
+
+  private var plainColumns: [Matrix.Column] {
     let wanted = options.channels?.elements ?? [0, 1, 2, 4]
     let counts = options.quick ? wanted.filter { $0 == 0 || $0 == 2 } : wanted
     let names = options.compression?.elements.filter(Self.compressions.contains)

@@ -16,6 +16,8 @@ public struct MigrationSetup: Sendable {
   public var zeroPageDetection: String?
   /// `x-checkpoint-delay` in milliseconds, and capability `x-colo`; nil: an ordinary migration.
   public var checkpointDelay: Int?
+  /// `tls-creds` of this side; nil: none.
+  public var tls: QEMUCredentials?
   /// Bytes a second; QEMU's own default is far too slow for a test.
   public var maxBandwidth: Int = 100 << 30
 
@@ -52,6 +54,7 @@ public struct MigrationSetup: Sendable {
 
   /// Sets all this in `qemu`. Throws QEMU's refusal.
   public func apply(to qemu: any GuestHost, _ side: Side) throws {
+    try tls?.apply(to: qemu, side)
     var capabilities: [String: Bool] = ["events": true]
     if channels > 0 { capabilities["multifd"] = true }
     if returnPath, side == .source || checkpointDelay != nil { capabilities["return-path"] = true }

@@ -16,6 +16,16 @@ public final class Passage: Sendable {
     public var compression: String
     /// What the `--compression` of `multifd send` says; nil: the same.
     public var asked: String?
+    /// TLS everywhere; nil: nowhere.
+    public var tls: TLS?
+
+    /// What its sides know each other by.
+    public enum TLS: String, Sendable, CaseIterable {
+      /// Certificates.
+      case x509
+      /// Shared keys.
+      case psk
+    }
 
     /// One cell of the matrix.
     public init(
@@ -32,6 +42,7 @@ public final class Passage: Sendable {
       "\(source) -> \(destination), "
         + (channels == 0
           ? "plain" : "\(compression) on \(channels) channel" + (channels == 1 ? "" : "s"))
+        + (tls.map { " by TLS, \($0.rawValue)" } ?? "")
     }
 
     /// The machine type that both sides know.
@@ -74,6 +85,8 @@ public final class Passage: Sendable {
   /// The folder for the store, not yet there at the start.
   public let store: String
   private let folder: TemporaryFolder
+  /// Everybody's credentials.
+  public let credentials: TemporaryFolder?
 
   /// Starts the source with a guest saved earlier, which beats.
   ///
@@ -82,6 +95,14 @@ public final class Passage: Sendable {
     self.cell = cell
     folder = try TemporaryFolder(.memory(bytes: saved.machine.memory << 20))
     store = path ?? folder("store")
+    credentials = cell.tls == nil ? nil : try TemporaryFolder()
+    if let credentials {
+      switch cell.tls {
+      case .x509: try CertificateAuthority().fill(credentials)
+      case .psk: try CertificateAuthority.fillKeys(credentials, ["qemu": "a secret"])
+      case nil: break
+      }
+    }
     source = try saved.start(in: cell.source)
     guard source.console.waitHeartbeat(.seconds(60)) != nil else {
       throw LabError("the guest does not beat in QEMU \(cell.source)")
@@ -108,10 +129,9 @@ public final class Passage: Sendable {
       [
         "receive", "--listen", listen, "--store", store, "--channels", "\(cell.channels)",
         "--timeout", "30", "--json",
-      ] + arguments, passing: descriptors)
+      ] + tlsArguments + arguments, passing: descriptors)
     let uri = try multifd.waitListening()
-    try MigrationSetup(channels: cell.channels, compression: cell.compression)
-      .apply(to: source, .source)
+    try setup.apply(to: source, .source)
     let order = try source.startMigration(to: way ?? uri)
     // The host first: when it gives up, its reason is the better one.
     let receive = try multifd.wait()
@@ -157,10 +177,17 @@ public final class Passage: Sendable {
 
   private func startDeferred() throws -> QEMU {
     let qemu = try QEMU(cell.destination, source.machine, incoming: "defer")
-    try MigrationSetup(channels: cell.channels, compression: cell.compression)
-      .apply(to: qemu, .destination)
+    try setup.apply(to: qemu, .destination)
     return qemu
   }
+
+  private var setup: MigrationSetup {
+    var setup = MigrationSetup(channels: cell.channels, compression: cell.compression)
+    setup.tls = credentials.map { QEMUCredentials($0.path, isShared: cell.tls == .psk) }
+    return setup
+  }
+
+  private var tlsArguments: [String] { credentials.map { ["--tls-creds", $0.path] } ?? [] }
 
   /// The arguments of the `multifd send` of this cell to a port; `timeout` in seconds.
   public func sendArguments(_ port: Int, timeout: Int = 30) -> [String] {
@@ -171,7 +198,7 @@ public final class Passage: Sendable {
     [
       "send", "--store", store, "--to", uri, "--channels", "\(cell.channels)", "--timeout",
       "\(timeout)", "--json",
-    ] + (cell.channels > 0 ? ["--compression", cell.backend] : [])
+    ] + (cell.channels > 0 ? ["--compression", cell.backend] : []) + tlsArguments
   }
 
   /// Hands the guest from the store to `destination`, where it must go on beating from where it

@@ -16,6 +16,8 @@ public struct RelayPassage: Sendable, Hashable, CustomStringConvertible {
   public var relays: [String?]
   /// UNIX sockets instead of TCP.
   public var isLocal = false
+  /// TLS everywhere, with one folder for all: the QEMUs' side; nil: nowhere.
+  public var tls: QEMUCredentials?
   /// QEMU's capability `return-path`.
   public var returnPath = true
 
@@ -36,7 +38,7 @@ public struct RelayPassage: Sendable, Hashable, CustomStringConvertible {
     return "\(source) -> \(destination), \(names) on \(channels) channels over "
       + (isLocal ? "UNIX sockets" : "TCP")
       + (ends ? "" : ", \(sourceMethod) and \(destinationMethod) at the ends")
-      + (returnPath ? "" : ", no return path")
+      + (tls == nil ? "" : " by TLS") + (returnPath ? "" : ", no return path")
   }
 
   /// The machine type that both sides know.
@@ -66,11 +68,13 @@ public struct RelayPassage: Sendable, Hashable, CustomStringConvertible {
     defer { to.terminate() }
     var setup = MigrationSetup(
       channels: channels, compression: destinationMethod, returnPath: returnPath)
+    setup.tls = tls
     try setup.apply(to: to, .destination)
     let folder = try TemporaryFolder()
     defer { folder.remove() }
     let chain = try RelayChain(
-      to: try to.listen(isLocal ? folder : nil), relays, sockets: isLocal ? folder : nil, arguments)
+      to: try to.listen(isLocal ? folder : nil), relays, sockets: isLocal ? folder : nil,
+      arguments + (tls.map { ["--tls-creds", $0.folder] } ?? []))
     setup.compression = sourceMethod
     try setup.apply(to: from, .source)
     let order = try from.startMigration(to: chain.entry)

@@ -1,6 +1,7 @@
 import PluginLoader
 import Store
 import System
+import TLS
 import Transport
 import Wire
 
@@ -107,8 +108,10 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
       switch error.kind {
       case .timedOut, .unreachable, .lost: self.init(.unreachable, place, error.message)
       case .closed, .reset, .local: self.init(.failed, place, error.message)
+      case .untrusted: self.init(.refused, place, error.message)
       case .badURI: self.init(.usage, place, error.message)
       }
+    case let error as TLSError: self.init(.refused, "tls", error.message, hint: error.hint)
     case let error as SystemError: self.init(.failed, place, error.description)
     case let error as PluginError: self.init(plugin: error, at: place)
     case let error as StoreError:

@@ -1,4 +1,5 @@
 import PluginLoader
+import TLS
 import Transport
 import Wire
 
@@ -6,6 +7,7 @@ import Wire
 /// before which nothing else is said (docs/LINK.md).
 public final class LinkCaller: Sendable {
   private let endpoint: Endpoint
+  private let tls: TLSCredentials?
   private let timeout: Double
   private let pageSize: UInt32
   private let session: VMUUID
@@ -13,11 +15,15 @@ public final class LinkCaller: Sendable {
   /// A caller with a session of its own.
   ///
   /// - Parameters:
+  ///   - tls: what is shown and asked for below the link; nil: nothing.
   ///   - timeout: seconds in which a connection is made and answered; and, from then on, seconds of
   ///     silence in the middle of something.
   ///   - pageSize: bytes of the guest's pages.
-  public init(to endpoint: Endpoint, timeout: Double, pageSize: Int) {
+  public init(
+    to endpoint: Endpoint, tls: TLSCredentials? = nil, timeout: Double, pageSize: Int
+  ) {
     self.endpoint = endpoint
+    self.tls = tls
     self.timeout = timeout
     self.pageSize = UInt32(pageSize)
     var random = SystemRandomNumberGenerator()
@@ -61,7 +67,7 @@ public final class LinkCaller: Sendable {
     }
     do {
       let deadline = ContinuousClock.now + .seconds(timeout)
-      let socket = try Socket.connect(to: endpoint, timeout: timeout)
+      let socket = try Socket.connect(to: endpoint, timeout: timeout, tls: tls)
       try socket.write(hello.encode())
       switch try answer(on: socket, to: hello, until: deadline) {
       case .accepted(let formats, let hasReference): return (socket, formats, hasReference)

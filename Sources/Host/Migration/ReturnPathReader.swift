@@ -32,11 +32,17 @@ public struct ReturnPathReader: ~Copyable {
   private func decode() throws -> ReturnPathMessage.Step {
     do { return try ReturnPathMessage.decode(input.bytes, at: offset) } catch {
       guard offset == 0, error.code != .unsupported else { throw error }
+      // An alert of TLS.
+      if input.bytes.starts(with: [0x15, 3]) {
+        throw Failure(
+          .refused, "destination", "\(socket.peer) speaks TLS, and this side does not",
+          hint: "give --tls-creds, or turn off tls-creds at the destination")
+      }
       let first = input.bytes.prefix(12).map { String(format: "%02x", $0) }.joined(separator: " ")
       throw Failure(
         .corrupt, "destination",
         "\(socket.peer) is no QEMU with -incoming: its first bytes are \(first)",
-        hint: "a return path begins with 00 01, 00 02 or 00 07; TLS is not supported")
+        hint: "a return path begins with 00 01, 00 02 or 00 07")
     }
   }
 

@@ -45,6 +45,15 @@ extension Session {
     }
   }
 
+  /// From here on channels with TLS may end though their peers have not said so: sources whose
+  /// machine type is of QEMU 9.2 or older do not.
+  public func acceptAbruptEnds() {
+    state.update { state in
+      state.acceptsAbruptEnds = true
+      for socket in state.others { socket.acceptAbruptEnd() }
+    }
+  }
+
   /// There is a main channel.
   public var hasMain: Bool { state.read { $0.main != nil } }
 
@@ -56,6 +65,7 @@ extension Session {
       // A channel's number is a byte: there cannot be more of them.
       guard state.failure == nil, !state.isOver, state.unnamed.count + state.channels.count < 256
       else { return false }
+      if state.acceptsAbruptEnds { socket.acceptAbruptEnd() }
       state.unnamed.append(socket)
       return true
     }

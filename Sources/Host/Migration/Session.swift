@@ -40,6 +40,8 @@ public final class Session: Sendable {
     /// The guest is held, and what comes now is more than a migration: see
     /// ``hold(patient:judge:)``.
     var isHeld = false
+    /// Channels may end though TLS has not said so.
+    var acceptsAbruptEnds = false
     /// Somebody else watches the clock.
     var isPatient = false
     var judge: Judge?

@@ -33,7 +33,11 @@ public final class StrangerLog: Sendable {
       case .broken(let why): ("broken", "it began like a source's: \(why)")
       // What every TLS connection begins with.
       case .foreign(let bytes) where bytes.starts(with: [0x16, 3]):
-        ("tls", "it speaks TLS, which is not supported: turn off tls-creds at the source")
+        ("tls", "it speaks TLS: give --tls-creds here, or turn off tls-creds at the source")
+      case .plain:
+        ("plain", "it speaks without TLS, which --tls-creds asks for: set tls-creds at the source")
+      // Of a kind by what is ours of the text: names in it are the stranger's.
+      case .untrusted(let why): ("untrusted " + why.prefix { $0 != "'" }, why)
       case .foreign(let bytes):
         (
           "foreign",

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import System
+import TLS
 
 /// A listening socket, or what was passed to this process in place of one.
 public final class Listener: Sendable {
@@ -13,12 +14,20 @@ public final class Listener: Sendable {
   /// The file of a UNIX socket.
   private let file: SocketFile?
   private let passed: PassedListener?
+  /// What its connections must begin with a handshake for; nil: they must not.
+  private let tls: TLSCredentials?
 
   /// Starts to listen. A UNIX socket's file is for this user only.
   ///
-  /// - Parameter timeout: for the sockets that are accepted.
-  public init(on endpoint: Endpoint, timeout: Double) throws(TransportError) {
+  /// - Parameters:
+  ///   - timeout: for the sockets that are accepted.
+  ///   - tls: what is shown and asked for in each connection's handshake, which whoever accepts it
+  ///     has to see to; nil: there is none.
+  public init(
+    on endpoint: Endpoint, timeout: Double, tls: TLSCredentials? = nil
+  ) throws(TransportError) {
     self.timeout = timeout
+    self.tls = tls
     if case .fd(let sockets) = endpoint {
       let passed = try PassedListener(sockets)
       (self.passed, descriptor) = (passed, passed.descriptor)
@@ -81,7 +90,15 @@ public final class Listener: Sendable {
       if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(error.errno) { throw error }
       return nil
     }
-    return Socket(descriptor: accepted, peer: "the source", timeout: timeout)
+    var session: TLSSession?
+    if let tls {
+      do throws(TLSError) { session = try TLSSession(accepted, tls) } catch {
+        // No memory.
+        close(accepted)
+        throw SystemError("accept", errno: ENOMEM)
+      }
+    }
+    return Socket(descriptor: accepted, peer: "the source", timeout: timeout, tls: session)
   }
 
   /// Nothing is accepted any more; who waits for a connection is woken. From any thread.

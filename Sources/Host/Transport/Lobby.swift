@@ -1,5 +1,6 @@
 import Glibc
 import System
+import TLS
 
 /// Accepts connections and keeps each of them until it has introduced itself.
 ///
@@ -10,6 +11,10 @@ import System
 ///
 /// What says by its head alone what it is and how long (a link's hello) may be longer than a kernel
 /// keeps: that is taken, and handed over with the connection, at once and in whatever order.
+///
+/// Where a listener asks for TLS, a connection's handshake comes before that: step by step as its
+/// bytes come, within the same time limit, so that a slow one holds up nobody, and strangers' cost
+/// no more than this one thread has.
 ///
 /// A source connects its main channel first and flushes it last, and opens its multifd channels in
 /// any order. So channels may speak before the main channel does, and wait here for it; and those
@@ -54,6 +59,10 @@ public final class Lobby: Sendable {
     var isChannel = false
     /// What it has brought so far of an introduction of so many bytes, which are being taken.
     var letter: (bytes: [UInt8], size: Int)?
+    /// It has not said a byte that was looked at.
+    var isNew = true
+    /// What its handshake waits for; nil when it is done, or there is none.
+    var handshake: Int16?
     /// When it is worth looking at again: poll(2) speaks of every byte, where not all count.
     var nextLook: ContinuousClock.Instant
   }
@@ -114,9 +123,9 @@ public final class Lobby: Sendable {
       if acceptsAt <= now { polled[0].events = Int16(POLLIN) }
       polled += visitors.map { visitor in
         let looks = !visitor.isChannel && visitor.nextLook <= now
+        let events = looks ? visitor.handshake ?? Int16(POLLIN) : 0
         return pollfd(
-          fd: visitor.socket.descriptor, events: (looks ? Int16(POLLIN) : 0) | Socket.hangUp,
-          revents: 0)
+          fd: visitor.socket.descriptor, events: events | Socket.hangUp, revents: 0)
       }
       let patience = patience(visitors, acceptsAt, now)
       guard poll(&polled, nfds_t(polled.count), patience) >= 0 || errno == EINTR else { return }
@@ -160,7 +169,9 @@ public final class Lobby: Sendable {
           guard let socket = try listener.accept() else { continue }
           let now = ContinuousClock.now
           visitors.append(
-            Visitor(socket: socket, since: now, deadline: now + limit, nextLook: now))
+            Visitor(
+              socket: socket, since: now, deadline: now + limit,
+              handshake: socket.tls == nil ? nil : Int16(POLLIN), nextLook: now))
           onConnect()
           if visitors.count > maxVisitors { leave(.stranger(dismiss(&visitors))) }
         } catch {
@@ -213,12 +224,34 @@ public final class Lobby: Sendable {
       return hasEnded || isLate ? .stranger(.alone) : .channel
     }
     guard events != 0 || isLate else { return .undecided(needs: 0) }
+    if visitor.handshake != nil {
+      if let verdict = shake(&visitor, isLate) { return verdict }
+      // What came with its end is in the record layer, of which poll(2) does not speak: on.
+    }
     if visitor.letter != nil { return take(from: &visitor, hasEnded, isLate) }
     let verdict = peek(at: &visitor, hasEnded, isLate)
     guard case .letter(let size) = verdict else { return verdict }
     visitor.letter = ([], size)
     visitor.socket.setLowWaterMark(1)
     return take(from: &visitor, hasEnded, isLate)
+  }
+
+  /// Goes on with a handshake; nil when it is done.
+  private func shake(_ visitor: inout Visitor, _ isLate: Bool) -> Verdict? {
+    var first: UInt8 = 0
+    if visitor.isNew, recv(visitor.socket.descriptor, &first, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) > 0
+    {
+      // What every handshake begins with.
+      guard first == 0x16 else { return .stranger(.plain) }
+      visitor.isNew = false
+    }
+    do throws(TLSError) {
+      visitor.handshake = try visitor.socket.shake()
+    } catch {
+      return .stranger(error.kind == .ended ? .closed(after: 0) : .untrusted(error.message))
+    }
+    guard visitor.handshake != nil else { return nil }
+    return isLate ? .stranger(.silent(after: 0)) : .undecided(needs: 1)
   }
 
   /// Takes what is here of a letter.
@@ -294,6 +327,10 @@ public enum Stranger: Equatable, Sendable {
   case alone
   /// A source's, where there is one already: said by whoever has that one.
   case second
+  /// It speaks without TLS where that is asked for.
+  case plain
+  /// It has not come through the handshake of TLS: why.
+  case untrusted(String)
   /// It speaks something else: its first bytes, four at the most.
   case foreign([UInt8])
   /// It began like a source's and then was none: why.
@@ -303,6 +340,8 @@ public enum Stranger: Equatable, Sendable {
 extension Socket {
   /// How many bytes must have arrived before poll(2) says so.
   func setLowWaterMark(_ count: Int) {
+    // Records are other bytes than what they mean.
+    guard tls == nil else { return }
     var value = Int32(count)
     setsockopt(descriptor, SOL_SOCKET, SO_RCVLOWAT, &value, socklen_t(MemoryLayout<Int32>.size))
   }

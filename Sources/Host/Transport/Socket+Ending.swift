@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import TLS
 
 /// How a connection ends, and how that shows.
 extension Socket {
@@ -46,7 +47,17 @@ extension Socket {
   public func cutReading() { shutdown(descriptor, Int32(SHUT_RD)) }
 
   /// Nothing more will be written; the peer sees the end of the stream.
-  public func finishWriting() { shutdown(descriptor, Int32(SHUT_WR)) }
+  public func finishWriting() {
+    tls?.sayGoodbye()
+    shutdown(descriptor, Int32(SHUT_WR))
+  }
+
+  /// Nothing more will be written: the end of the stream is passed on as it has come on another
+  /// connection. What that one's peer has not said is not said here.
+  public func finishWriting(as other: Socket) {
+    if !other.abruptEnd.hasCome { tls?.sayGoodbye() }
+    shutdown(descriptor, Int32(SHUT_WR))
+  }
 
   /// Reads and throws away until the peer closes or is silent for `seconds`, so that closing does
   /// not reset the connection under a message that is still on its way.

@@ -15,10 +15,12 @@ extension Socket {
     }
   }
 
-  /// Writes what there is room for.
+  /// Writes what there is room for; of a connection without TLS.
   ///
   /// - Returns: how many bytes; nil when there is no room.
   public func writeNow(_ bytes: UnsafeRawBufferPointer) throws(TransportError) -> Int? {
+    // A record that is half sent is sent: there would be no answer for it.
+    precondition(tls == nil, "records are sent whole")
     while true {
       let count = send(
         descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))

@@ -1,5 +1,6 @@
 import Glibc
 import System
+import TLS
 
 extension Socket {
   /// Waits until a read would not block: something has come, or the connection has ended.
@@ -8,6 +9,7 @@ extension Socket {
   /// - Returns: false when the time is up.
   public func waitReadable(seconds: Double) -> Bool {
     let deadline = ContinuousClock.now + .seconds(seconds.timeLimit)
+    if let tls { return tls.waitReadable(until: deadline) }
     var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
     while true {
       let left = max(0, (deadline - .now) / .milliseconds(1))

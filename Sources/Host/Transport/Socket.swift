@@ -1,22 +1,33 @@
 import CLinux
 import Glibc
+import Synchronization
 import System
+import TLS
 
 /// One connected stream socket, blocking, with a time limit on silence in the middle of something.
 ///
 /// Reading belongs to one thread and writing to one thread; ``cut()`` may come from any thread and
 /// makes both return.
+///
+/// What is read and written is the peer's and ours: where the connection has TLS, that lies below
+/// (`Socket+TLS.swift`), and nobody above knows.
 public final class Socket: Sendable {
   let descriptor: Int32
   /// For messages: who is at the other end.
   public let peer: String
+  /// What it is encrypted by; nil: it is not.
+  let tls: TLSSession?
+  let abruptEnd = AbruptEnd()
 
   /// Takes over a connected descriptor.
   ///
-  /// - Parameter timeout: seconds of silence after which a read or write that has begun fails.
-  init(descriptor: Int32, peer: String, timeout: Double) {
+  /// - Parameters:
+  ///   - timeout: seconds of silence after which a read or write that has begun fails.
+  ///   - tls: a session on the descriptor.
+  init(descriptor: Int32, peer: String, timeout: Double, tls: TLSSession? = nil) {
     self.descriptor = descriptor
     self.peer = peer
+    self.tls = tls
     let timeout = timeout.timeLimit
     setOption(SOL_SOCKET, SO_KEEPALIVE, 1)
     // A peer whose machine died says nothing: keep-alive probes tell it from one that is idle.
@@ -33,12 +44,18 @@ public final class Socket: Sendable {
   deinit { close(descriptor) }
 
   /// Connects, or takes the next connection that was passed to this process.
-  public static func connect(to endpoint: Endpoint, timeout: Double) throws(TransportError)
-    -> Socket
-  {
+  ///
+  /// - Parameters:
+  ///   - timeout: seconds in which it must be connected, and then again in which a handshake must
+  ///     be done; from then on, seconds of silence as above.
+  ///   - tls: what is shown and asked for in a handshake; nil: there is none.
+  public static func connect(
+    to endpoint: Endpoint, timeout: Double, tls: TLSCredentials? = nil
+  ) throws(TransportError) -> Socket {
+    let name = try tls?.name(at: endpoint)
     if case .fd(let sockets) = endpoint {
       let descriptor = try sockets.takeConnected()
-      return Socket(descriptor: descriptor, peer: "fd:\(descriptor)", timeout: timeout)
+      return try Socket.connected(descriptor, "fd:\(descriptor)", timeout, tls, name)
     }
     var failure = SystemError("connect", errno: ECONNREFUSED)
     let descriptor = try endpoint.withAddresses(passive: false) {
@@ -64,7 +81,7 @@ public final class Socket: Sendable {
       let why = isLate ? "no answer within \(timeout) s" : failure.reason
       throw TransportError(.unreachable, "cannot connect to \(endpoint): \(why)")
     }
-    return Socket(descriptor: descriptor, peer: endpoint.description, timeout: timeout)
+    return try Socket.connected(descriptor, endpoint.description, timeout, tls, name)
   }
 
   // MARK: Reading
@@ -76,6 +93,7 @@ public final class Socket: Sendable {
   public func read(
     into buffer: UnsafeMutableRawBufferPointer, idle: Bool
   ) throws(TransportError) -> Int {
+    if let tls { return try read(tls, into: buffer, idle: idle) }
     while true {
       let count = recv(descriptor, buffer.baseAddress, buffer.count, 0)
       if count >= 0 { return count }
@@ -107,6 +125,7 @@ public final class Socket: Sendable {
 
   /// Fills every piece, in order, with as few system calls as possible. The pieces are used up.
   public func fill(pieces: UnsafeMutableBufferPointer<iovec>) throws(TransportError) {
+    if let tls { return try fill(tls, pieces: pieces) }
     var rest = pieces[...]
     while let first = rest.first {
       // To read no bytes would look like the end of the stream.
@@ -129,14 +148,16 @@ public final class Socket: Sendable {
 
   /// Looks at the first bytes without taking them, as many as are there.
   func peek(into buffer: UnsafeMutableRawBufferPointer) -> Int {
-    recv(
+    if let tls { return Self.answer { () throws(TLSError) in try tls.peek(buffer) } }
+    return recv(
       descriptor, buffer.baseAddress, buffer.count,
       Int32(MSG_PEEK) | Int32(MSG_DONTWAIT))
   }
 
   /// Takes what is here, without waiting for more: as recv(2), with errno.
   func take(into buffer: UnsafeMutableRawBufferPointer) -> Int {
-    recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
+    if let tls { return Self.answer { () throws(TLSError) in try tls.receiveNow(buffer) } }
+    return recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT))
   }
 
   /// Acknowledges what has arrived now. The kernel forgets the wish, so it is repeated after reads.
@@ -161,6 +182,7 @@ public final class Socket: Sendable {
 
   /// Writes all of it.
   public func write(_ bytes: UnsafeRawBufferPointer) throws(TransportError) {
+    if let tls { return try write(tls, bytes) }
     var done = 0
     while done < bytes.count {
       let count = send(
@@ -188,6 +210,7 @@ public final class Socket: Sendable {
   public func write(
     pieces: UnsafeMutableBufferPointer<iovec>, more: Bool = false
   ) throws(TransportError) {
+    if let tls { return try write(tls, pieces: pieces) }
     let flags = Int32(MSG_NOSIGNAL) | (more ? Int32(MSG_MORE) : 0)
     var rest = pieces[...]
     while !rest.isEmpty {
@@ -244,8 +267,10 @@ public final class Socket: Sendable {
   }
 
   /// What the error that a system call on it has left behind means.
-  func failure(_ call: String) -> TransportError {
-    let error = SystemError(call)
+  func failure(_ call: String) -> TransportError { failure(SystemError(call)) }
+
+  /// What a failed system call on it means.
+  func failure(_ error: SystemError) -> TransportError {
     switch error.errno {
     case EAGAIN: return TransportError(.timedOut, "\(peer) is silent")
     case EPIPE: return TransportError(.closed, "\(peer) closed the connection (\(error.reason))")

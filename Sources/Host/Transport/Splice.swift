@@ -3,12 +3,15 @@ import Glibc
 import System
 
 /// Moves bytes from one connection to another without looking at them: splice(2) through a pipe, so
-/// the kernel hands its pages on and nothing is copied here. It belongs to one thread.
+/// the kernel hands its pages on and nothing is copied here. Where one of them has TLS, its bytes
+/// are only here what they mean, and are read and written. It belongs to one thread.
 public final class Splice {
   /// Room that is asked for: a packet of pages, and its header.
   private static let room: Int32 = 1 << 20
   private let ends: (read: Int32, write: Int32)
   private let room: Int
+  /// For what is read and written; made when it is needed.
+  private var bytes: UnsafeMutableRawBufferPointer?
 
   /// Opens the pipe.
   public init() throws(SystemError) {
@@ -27,6 +30,7 @@ public final class Splice {
   deinit {
     close(ends.read)
     close(ends.write)
+    bytes?.deallocate()
   }
 
   /// Moves `count` bytes.
@@ -52,6 +56,14 @@ public final class Splice {
   public func some(
     atMost count: Int, from source: Socket, to target: Socket, idle: Bool, more: Bool = false
   ) throws(TransportError) -> Int {
+    guard source.tls == nil, target.tls == nil else {
+      let buffer = bytes ?? .allocate(byteCount: 1 << 17, alignment: 64)
+      bytes = buffer
+      let part = UnsafeMutableRawBufferPointer(rebasing: buffer.prefix(count))
+      let got = try source.read(into: part, idle: idle)
+      try target.write(UnsafeRawBufferPointer(rebasing: part[..<got]))
+      return got
+    }
     var got: Int64
     repeat {
       got = clinux_splice(source.descriptor, ends.write, min(count, room), 0)

@@ -17,6 +17,9 @@ public struct TransportError: Error, Equatable, Sendable, CustomStringConvertibl
     /// A system call failed on an established connection, for a reason of this machine's: memory,
     /// descriptors, a fault. Nothing is known of the peer.
     case local
+    /// The peer is not who it must be, or does not take who this is, or what has come is not from
+    /// it.
+    case untrusted
     /// A URI that cannot be understood, or that names a descriptor which is not what it must be.
     case badURI
   }

@@ -31,6 +31,9 @@ public struct MachineVersion: Comparable, Sendable, CustomStringConvertible {
   /// The last version whose machine types sync multifd at the end of every RAM section.
   public static let lastWithSectionSync = MachineVersion(8, 0)
 
+  /// The last version whose sources end multifd channels with TLS without saying so.
+  public static let lastWithAbruptEnds = MachineVersion(9, 2)
+
   /// The versions whose sources know SWITCHOVER_ACK and expect it without being asked for it. Older
   /// binaries fail the migration when they get one, and so do newer machine types.
   public static let withUnaskedSwitchoverAck = MachineVersion(8, 1)...MachineVersion(11, 0)

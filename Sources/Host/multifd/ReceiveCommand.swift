@@ -78,6 +78,8 @@ struct ReceiveCommand: ParsableCommand {
   @Flag(help: "Print the summary as JSON.")
   var json = false
 
+  @OptionGroup(title: "TLS") var tls: TLSListenArguments
+
   @OptionGroup var plugins: PluginOptions
 
   @OptionGroup(title: "Standby") var standby: StandbyArguments
@@ -170,6 +172,7 @@ struct ReceiveCommand: ParsableCommand {
     do {
       var options = ReceiveOptions(listen: try Endpoint(parsing: listen), store: store)
       try options.listen.passed?.checkListening(channels: channels)
+      options.tls = try tls.credentials()
       options.channels = channels
       options.compression = try compression.map { try CompressionSpec(parsing: $0) }
       options.timeout = timeout

@@ -67,6 +67,8 @@ struct RelayCommand: ParsableCommand {
   @Flag(help: "With auto: say what was chosen how often, and why.")
   var explain = false
 
+  @OptionGroup(title: "TLS") var tls: TLSRelayArguments
+
   @OptionGroup var plugins: PluginOptions
 
   func validate() throws {
@@ -114,6 +116,9 @@ struct RelayCommand: ParsableCommand {
       try near?.checkListening(channels: channels)
       try far?.checkConnected(count: channels.map { $0 + 1 })
       options.compression = try FormatWish(parsing: compression)
+      (options.listenTLS, options.toTLS) = try tls.credentials()
+      // Before anybody has connected.
+      _ = try options.toTLS?.name(at: options.to.endpoint)
       options.channels = channels
       options.timeout = timeout
       options.maxBandwidth = maxBandwidth?.bytes

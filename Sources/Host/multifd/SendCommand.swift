@@ -91,6 +91,8 @@ struct SendCommand: ParsableCommand {
   @Flag(help: "With auto: say what was chosen how often, and why.")
   var explain = false
 
+  @OptionGroup(title: "TLS") var tls: TLSConnectArguments
+
   @OptionGroup var plugins: PluginOptions
 
   func validate() throws {
@@ -127,6 +129,9 @@ struct SendCommand: ParsableCommand {
 
   private func makeOptions() throws -> SendOptions {
     var options = SendOptions(store: store, to: try Destination(parsing: to))
+    options.tls = try tls.credentials()
+    // Before anything is connected.
+    _ = try options.tls?.name(at: options.to.endpoint)
     options.channels = channels
     try options.to.endpoint.passed?.checkConnected(count: channels + 1)
     options.compression = try FormatWish(parsing: compression)

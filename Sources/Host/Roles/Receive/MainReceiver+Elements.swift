@@ -17,6 +17,11 @@ extension MainReceiver {
     if let expected = options.uuid, let uuid = configuration.uuid, uuid != expected {
       throw Failure(.corrupt, "main channel", "the guest's UUID is \(uuid), expected \(expected)")
     }
+    if let version = MachineVersion(machine: configuration.machine),
+      version <= .lastWithAbruptEnds
+    {
+      session.acceptAbruptEnds()
+    }
   }
 
   func answer(_ command: Command) throws {

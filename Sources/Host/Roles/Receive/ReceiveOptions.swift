@@ -1,4 +1,5 @@
 import PluginLoader
+import TLS
 import Transport
 import Wire
 
@@ -6,6 +7,8 @@ import Wire
 public struct ReceiveOptions: Sendable {
   /// Where to listen.
   public var listen: Endpoint
+  /// What is shown to sources, and asked of them; nil: they come without TLS.
+  public var tls: TLSCredentials?
   /// How many multifd channels the source opens; nil: as many as there are at the first sync point.
   public var channels: Int?
   /// The backend that the stream must use; nil: by the stream's own method bits.

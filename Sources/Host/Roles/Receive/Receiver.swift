@@ -129,7 +129,8 @@ public final class Receiver: Sendable {
     let listener: Listener
     do {
       store = try Store.prepare(options.store, connections: options.channels ?? 0)
-      listener = try Listener(on: options.listen, timeout: options.timeout)
+      listener = try Listener(
+        on: options.listen, timeout: options.timeout, tls: options.tls)
     } catch { throw Failure(error, at: "receive") }
     onListening(listener.endpoint)
 
@@ -165,6 +166,7 @@ public final class Receiver: Sendable {
       store.sweep()
       throw error
     }
+    if let encryption = socket.encryption { log("the source comes by \(encryption)") }
     return try body(
       MainReceiver(socket, session, options, store, delegate), socket, store, entrance)
   }

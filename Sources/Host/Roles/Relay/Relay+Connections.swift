@@ -144,8 +144,10 @@ extension Relay {
       let channel = try RelayChannel(
         hello, reader, to: socket, main.plan, traffic, throttle, pageSize: options.pageSize,
         channels: { [session] in session.channelCount })
+      // As the main channel's end: it is passed on as it comes.
+      near.acceptAbruptEnd()
       try channel.run()
-      socket.finishWriting()
+      socket.finishWriting(as: near)
     } catch { throw Failure(error, at: reader.place) }
   }
 }

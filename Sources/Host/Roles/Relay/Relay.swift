@@ -84,7 +84,10 @@ public final class Relay: Sendable {
     try Failure.check(options.timeout, "relay")
     let far = try RelayFar(options, loader)
     let listener: Listener
-    do { listener = try Listener(on: options.listen, timeout: options.timeout) } catch {
+    do {
+      listener = try Listener(
+        on: options.listen, timeout: options.timeout, tls: options.listenTLS)
+    } catch {
       throw Failure(error, at: "relay")
     }
     onListening(listener.endpoint)

@@ -28,7 +28,8 @@ final class RelayFar: Sendable {
     format = nil
     offer = try LinkOffer(options.compression, pageSize: options.pageSize, loader: loader)
     caller = LinkCaller(
-      to: options.to.endpoint, timeout: options.timeout, pageSize: options.pageSize)
+      to: options.to.endpoint, tls: options.toTLS, timeout: options.timeout,
+      pageSize: options.pageSize)
   }
 
   /// Connects for a source that is a QEMU.
@@ -110,7 +111,8 @@ final class RelayFar: Sendable {
 
   private func connect() throws(Failure) -> Socket {
     do {
-      return try Socket.connect(to: options.to.endpoint, timeout: options.timeout)
+      return try Socket.connect(
+        to: options.to.endpoint, timeout: options.timeout, tls: options.toTLS)
     } catch { throw Failure(error, at: "destination") }
   }
 }

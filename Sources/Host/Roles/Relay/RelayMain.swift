@@ -7,6 +7,9 @@ import Wire
 
 /// The main channel of a relay: both ways verbatim, as soon as it comes. What the destination says
 /// is looked at on its way, for its verdict.
+///
+/// So is its end: where TLS was not ended by the one that closed it, it is not ended on the other
+/// side either. Whether that may be is for those at the ends, who know what was to come.
 final class RelayMain: Sendable {
   /// How far the two directions are.
   struct Flow: Sendable {
@@ -41,10 +44,11 @@ final class RelayMain: Sendable {
 
   /// From the source to the destination, to the end.
   func runForth(_ throttle: Throttle?) throws {
+    near.acceptAbruptEnd()
     let splice = try Splice()
-    while case let count = try splice.some(atMost: 1 << 20, from: near, to: far, idle: true),
-      count > 0
-    {
+    while case let count = try next({ () throws(TransportError) in
+      try splice.some(atMost: 1 << 20, from: near, to: far, idle: true)
+    }), count > 0 {
       // Its small messages wait for an acknowledgement, and the guest with them.
       near.acknowledge()
       sent.moved(bytes: count)
@@ -54,14 +58,17 @@ final class RelayMain: Sendable {
       flow.forthHasEnded = true
       flow.sourceWasFirst = !flow.backHasEnded
     }
-    far.finishWriting()
+    far.finishWriting(as: near)
   }
 
   /// From the destination to the source, to the end.
   func runBack() throws {
+    far.acceptAbruptEnd()
     var tap = VerdictTap(referencePages: referencePages)
     try withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { bytes in
-      while case let count = try far.read(into: bytes, idle: true), count > 0 {
+      while case let count = try next({ () throws(TransportError) in
+        try far.read(into: bytes, idle: true)
+      }), count > 0 {
         far.acknowledge()
         // recv(2) has filled so many bytes.
         let part = UnsafeRawBufferPointer(rebasing: bytes[..<count])
@@ -74,6 +81,18 @@ final class RelayMain: Sendable {
       }
     }
     flow.update { $0.backHasEnded = true }
-    near.finishWriting()
+    near.finishWriting(as: far)
+  }
+
+  /// What comes next. Who has all that he waits for closes his connection, and TLS's goodbye to him
+  /// is unread then: the kernel tells that as a reset, and it is no more than the end.
+  private func next(_ body: () throws(TransportError) -> Int) throws(TransportError) -> Int {
+    do throws(TransportError) { return try body() } catch {
+      let isSettled = flow.read { $0.verdict == 0 && !$0.isProtection }
+      guard isSettled, error.kind == .reset, near.encryption != nil || far.encryption != nil else {
+        throw error
+      }
+      return 0
+    }
   }
 }

@@ -1,4 +1,5 @@
 import Migration
+import TLS
 import Transport
 import Wire
 
@@ -8,6 +9,10 @@ public struct RelayOptions: Sendable {
   public var listen: Endpoint
   /// Where the guest goes.
   public var to: Destination
+  /// What is shown to the source, and asked of it; nil: it comes without TLS.
+  public var listenTLS: TLSCredentials?
+  /// What is shown to the destination, and asked of it; nil: no TLS.
+  public var toTLS: TLSCredentials?
   /// How pages travel from here on.
   public var compression = FormatWish.asTheyCome
   /// How many multifd channels the source opens; nil: as many as it likes.

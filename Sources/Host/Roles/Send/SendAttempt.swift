@@ -50,16 +50,24 @@ final class SendAttempt {
       pieceSize: manifest.pageSize * MultiFDPacketHeader.capacity(pageSize: manifest.pageSize),
       workers: max(options.channels, 1), far: far)
     control.adopt(source)
-    let sockets = try (0..<options.channels).map { try connect(channel: $0) }
     let main = MainSender(
       socket, manifest, source, sync: SyncPoints(options.sync, manifest),
       channels: options.channels)
     let numbers = PacketWriter.Numbers()
-    let workers = try sockets.enumerated().map { id, socket in
-      try ChannelSender(
+    var (sockets, workers): ([Socket], [ChannelSender]) = ([], [])
+    for id in 0..<options.channels {
+      let socket = try connect(channel: id)
+      let worker = try ChannelSender(
         id: id, channels: options.channels, socket: socket, source: source,
         formats: route.formats, pageSize: manifest.pageSize,
         verification: verification(id, source), numbers: numbers, deltas: try deltas(id, far))
+      // At once: with TLS a QEMU waits for it, and does no other handshake meanwhile.
+      do { try worker.begin(offer.uuid) } catch {
+        control.fail { offer.failure(error, at: .channel(id), in: $0) }
+        throw control.failure!
+      }
+      sockets.append(socket)
+      workers.append(worker)
     }
     let threads = ThreadGroup()
     // After a failure has cut their connections.
@@ -67,7 +75,7 @@ final class SendAttempt {
     var answers = ReturnPathReader(socket)
     let handOver: HandOver
     do {
-      try begin(main, workers, sockets, &answers)
+      try begin(main, sockets, &answers)
       try sendRAM(main, workers, threads, &answers)
       try expectOpen(sockets, &answers)
       handOver = try beginHandOver()
@@ -84,6 +92,8 @@ final class SendAttempt {
     } catch { throw settle(handOver, failed(error)) }
     // From here on it is known, whatever a backend does when its channels are closed.
     control.settled()
+    // A QEMU from 10.0 on wants to hear it where there is TLS.
+    for socket in sockets { socket.finishWriting() }
     defer { withExtendedLifetime(workers) {} }
     var summary = summary(main, workers, start, unchanged: UInt64(source.unchanged))
     if let far {
@@ -143,22 +153,16 @@ final class SendAttempt {
 
   /// Waits until the destination loads: it has all of its connections then.
   private func begin(
-    _ main: MainSender, _ workers: [ChannelSender], _ sockets: [Socket],
-    _ answers: inout ReturnPathReader
+    _ main: MainSender, _ sockets: [Socket], _ answers: inout ReturnPathReader
   ) throws {
-    func fail(_ error: any Error, _ id: Int) -> any Error {
-      control.fail { offer.failure(error, at: .channel(id), in: $0) }
-      return error
-    }
-    for (id, worker) in workers.enumerated() {
-      do { try worker.begin(offer.uuid) } catch { throw fail(error, id) }
-    }
     try main.begin()
     let deadline = ContinuousClock.now + .seconds(options.timeout)
     // QEMU 7.2 only closes a channel whose UUID is not its own, and waits on.
     while try !answers.hearsPong(MainSender.Ping.begin, within: min(0.25, options.timeout)) {
       if let id = closed(sockets) {
-        throw fail(TransportError(.closed, "\(options.to) closed the connection"), id)
+        let error = TransportError(.closed, "\(options.to) closed the connection")
+        control.fail { offer.failure(error, at: .channel(id), in: $0) }
+        throw error
       }
       guard .now < deadline else { throw TransportError(.timedOut, "\(options.to) is silent") }
     }

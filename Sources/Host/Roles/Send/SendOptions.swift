@@ -1,4 +1,5 @@
 import Migration
+import TLS
 import Wire
 
 /// What an operator decides about handing a held guest to a QEMU.
@@ -18,6 +19,8 @@ public struct SendOptions: Sendable {
   public var store: String
   /// The destination: a QEMU that was started with `-incoming`, or the far side of a link.
   public var to: Destination
+  /// What is shown to the destination, and asked of it; nil: no TLS.
+  public var tls: TLSCredentials?
   /// multifd channels; 0 sends everything on the main channel.
   public var channels = 2
   /// How pages travel on the channels.

@@ -45,7 +45,7 @@ final class SendRoute {
           .filter { $0.capabilities.contains(.reference) }
       offer = try wish.adding(differences, pageSize: pageSize)
       caller = LinkCaller(
-        to: options.to.endpoint, timeout: options.timeout, pageSize: pageSize)
+        to: options.to.endpoint, tls: options.tls, timeout: options.timeout, pageSize: pageSize)
       return
     }
     (caller, offer) = (nil, nil)
@@ -91,7 +91,8 @@ final class SendRoute {
 
   private func connect() throws(Failure) -> Socket {
     do {
-      return try Socket.connect(to: options.to.endpoint, timeout: options.timeout)
+      return try Socket.connect(
+        to: options.to.endpoint, timeout: options.timeout, tls: options.tls)
     } catch { throw Failure(error, at: "send") }
   }
 }
