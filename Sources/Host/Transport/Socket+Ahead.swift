@@ -7,6 +7,13 @@ extension Socket {
   public func fill(
     _ buffer: UnsafeMutableRawBufferPointer, more: UnsafeMutableRawBufferPointer
   ) throws(TransportError) -> Int {
+    if tls != nil {
+      // A record is opened where it is wanted, and no call brings more than that.
+      guard try fill(buffer, idle: false) else {
+        throw TransportError(.closed, "\(peer) closed the connection before \(buffer.count) bytes")
+      }
+      return 0
+    }
     var done = 0
     while done < buffer.count {
       let count = withUnsafeTemporaryAllocation(of: iovec.self, capacity: 2) { pieces in
