@@ -62,7 +62,7 @@ public final class TLSSession: Sendable {
   public func shake(within seconds: Double) throws(TLSError) {
     let deadline = ContinuousClock.now + .seconds(seconds.timeLimit)
     while let events = try shake() {
-      guard Self.wait(descriptor, events, until: deadline) else {
+      guard Poll.wait(for: events, on: descriptor, until: deadline) else {
         throw TLSError(.silent, "no handshake for TLS within \(seconds) s")
       }
     }
@@ -140,7 +140,7 @@ public final class TLSSession: Sendable {
         }
       }
       if isReadable { return true }
-      guard Self.wait(descriptor, Int16(POLLIN), until: deadline) else { return false }
+      guard Poll.wait(for: Int16(POLLIN), on: descriptor, until: deadline) else { return false }
     }
   }
 
@@ -236,21 +236,8 @@ public final class TLSSession: Sendable {
     let seconds = Double(time.tv_sec) + Double(time.tv_usec) / 1e6
     // As the kernel has it: none is for ever.
     let deadline = seconds > 0 ? ContinuousClock.now + .seconds(seconds) : nil
-    guard Self.wait(descriptor, events, until: deadline) else {
+    guard Poll.wait(for: events, on: descriptor, until: deadline) else {
       throw TLSError(.silent, "it is silent")
-    }
-  }
-
-  private static func wait(
-    _ descriptor: Int32, _ events: Int16, until deadline: ContinuousClock.Instant?
-  ) -> Bool {
-    var entry = pollfd(fd: descriptor, events: events, revents: 0)
-    while true {
-      let left = deadline.map { max(0, min(($0 - .now) / .milliseconds(1), 1e9)) }
-      let result = poll(&entry, 1, left.map { Int32($0.rounded(.up)) } ?? -1)
-      // What cannot be waited for shows in what it is waited for.
-      if result > 0 || (result < 0 && errno != EINTR) { return true }
-      if result == 0, let deadline, deadline <= .now { return false }
     }
   }
 }

@@ -10,12 +10,14 @@ extension Socket {
   public func waitReadable(seconds: Double) -> Bool {
     let deadline = ContinuousClock.now + .seconds(seconds.timeLimit)
     if let tls { return tls.waitReadable(until: deadline) }
-    var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-    while true {
-      let left = max(0, (deadline - .now) / .milliseconds(1))
-      let result = poll(&entry, 1, Int32(min(left.rounded(.up), 1e9)))
-      if result != 0 && !(result < 0 && errno == EINTR) { return true }
-      if result == 0 && deadline <= .now { return false }
-    }
+    return Poll.wait(for: Int16(POLLIN), on: descriptor, until: deadline)
+  }
+
+  /// How many bytes must have arrived before poll(2) says so.
+  func setLowWaterMark(_ count: Int) {
+    // Records are other bytes than what they mean.
+    guard tls == nil else { return }
+    var value = Int32(count)
+    setsockopt(descriptor, SOL_SOCKET, SO_RCVLOWAT, &value, socklen_t(MemoryLayout<Int32>.size))
   }
 }
