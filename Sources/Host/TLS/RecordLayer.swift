@@ -23,13 +23,13 @@ final class RecordLayer: @unchecked Sendable {
     case waits(Int16)
   }
 
-  private let session: gnutls_session_t
+  let session: gnutls_session_t
   private let descriptor: Int32
-  private let credentials: TLSCredentials
+  let credentials: TLSCredentials
   /// What must stay where it is as long as the session does: GnuTLS keeps no copy.
   private let asked: UnsafeMutablePointer<gnutls_typed_vdata_st>
   private let texts: [UnsafeMutablePointer<CChar>]
-  private let name: String?
+  let name: String?
   /// The head of the next record, as far as it is here: see ``pull(_:_:)``.
   private var head: UInt64 = 0
   private var headCount = 0
@@ -39,7 +39,7 @@ final class RecordLayer: @unchecked Sendable {
   /// Something of the other side's has come, behind its handshake.
   private(set) var isHeard = false
   /// Of a user whom there is no key of.
-  private var unknownUser: String?
+  var unknownUser: String?
 
   /// - Parameters:
   ///   - descriptor: a connected socket, which outlives this.
@@ -129,64 +129,6 @@ final class RecordLayer: @unchecked Sendable {
     throw TLSError(.refused, String(cString: gnutls_strerror(result)))
   }
 
-  // MARK: The handshake
-
-  /// Goes on with it. `done` when it is.
-  func handshake() throws(TLSError) -> Step {
-    let result = gnutls_handshake(session)
-    if result >= 0 {
-      try checkSubject()
-      return .done(0)
-    }
-    if let step = try waiting(result, reads: gnutls_record_get_direction(session) == 0) {
-      return step
-    }
-    if result == GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR {
-      let status = gnutls_session_get_verify_cert_status(session)
-      throw refuse(
-        result, "its certificate is not accepted: \(Certificate.faults(status, name: name))")
-    }
-    if let unknownUser {
-      throw refuse(result, "keys.psk has no key of '\(unknownUser)', as whom it comes")
-    }
-    if credentials.side == .listening,
-      result == GNUTLS_E_NO_CERTIFICATE_FOUND
-        || result == GNUTLS_E_CERTIFICATE_REQUIRED
-    {
-      throw refuse(result, "it has shown no certificate")
-    }
-    throw refuse(result, text(result))
-  }
-
-  /// Looks for a subject among those that may come. Behind the handshake, as QEMU does.
-  private func checkSubject() throws(TLSError) {
-    guard !credentials.wishes.subjects.isEmpty else { return }
-    var count: UInt32 = 0
-    // The session's own memory, the peer's certificate first.
-    guard let chain = gnutls_certificate_get_peers(session, &count), count > 0 else {
-      throw refuse(GNUTLS_A_CERTIFICATE_REQUIRED, "it has shown no certificate")
-    }
-    let subject = try Certificate.subject(chain)
-    guard credentials.wishes.subjects.contains(subject) else {
-      throw refuse(GNUTLS_A_ACCESS_DENIED, "its subject '\(subject)' is none that may come")
-    }
-  }
-
-  /// For GnuTLS: the key of a user.
-  func find(_ name: UnsafePointer<CChar>?, _ key: UnsafeMutablePointer<gnutls_datum_t>?) -> Int32 {
-    guard case .listeningPSK(_, let keys) = credentials.kind, let name, let key else { return -1 }
-    let text = String(cString: name)
-    guard let found = keys[text], let memory = multifd_gnutls_alloc(found.count) else {
-      unknownUser = text
-      return -1
-    }
-    // As many bytes as were asked for, GnuTLS's from now on.
-    memory.copyMemory(from: found, byteCount: found.count)
-    key.pointee.data = memory.assumingMemoryBound(to: UInt8.self)
-    key.pointee.size = UInt32(found.count)
-    return 0
-  }
-
   // MARK: Records
 
   /// Takes what has come, at least a byte of it and at most what fits.
@@ -251,7 +193,7 @@ final class RecordLayer: @unchecked Sendable {
   static let recordSize = 16384
 
   /// What an answer that is no failure of TLS's means; nil of one that is.
-  private func waiting(_ result: Int32, reads: Bool) throws(TLSError) -> Step? {
+  func waiting(_ result: Int32, reads: Bool) throws(TLSError) -> Step? {
     guard result == GNUTLS_E_AGAIN || result == GNUTLS_E_INTERRUPTED else { return nil }
     switch reads ? readError : writeError {
     case nil: return .waits(Int16(reads ? POLLIN : POLLOUT))
@@ -261,17 +203,17 @@ final class RecordLayer: @unchecked Sendable {
   }
 
   /// Tells the peer, as far as that goes without waiting, that this is the end.
-  private func refuse(_ result: Int32, _ why: String) -> TLSError {
+  func refuse(_ result: Int32, _ why: String) -> TLSError {
     gnutls_alert_send_appropriate(session, result)
     return TLSError(.refused, why)
   }
 
-  private func refuse(_ alert: gnutls_alert_description_t, _ why: String) -> TLSError {
+  func refuse(_ alert: gnutls_alert_description_t, _ why: String) -> TLSError {
     gnutls_alert_send(session, GNUTLS_AL_FATAL, alert)
     return TLSError(.refused, why)
   }
 
-  private func text(_ result: Int32) -> String {
+  func text(_ result: Int32) -> String {
     switch result {
     case GNUTLS_E_FATAL_ALERT_RECEIVED:
       let alert = gnutls_alert_get(session)
