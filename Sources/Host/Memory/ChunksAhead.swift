@@ -56,7 +56,7 @@ final class ChunksAhead: Sendable {
   /// - Parameter window: bytes ahead of one place; twice as many in all.
   init(_ blocks: [RAMBlock], window: Int) {
     self.blocks = blocks
-    windows = blocks.map { $0.isFresh ? window >> $0.chunkShift : 0 }
+    windows = blocks.map { $0.startedEmpty ? window >> $0.chunkShift : 0 }
     most = 2 * window
     state = Monitor(State(chunks: blocks.map { Array(repeating: .none, count: $0.chunkCount) }))
   }

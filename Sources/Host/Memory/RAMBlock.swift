@@ -40,7 +40,7 @@ public final class RAMBlock: Sendable {
   /// How many of its bits are set: a standby asks in each checkpoint.
   private let reservedChunks = Atomic(0)
   /// The file was empty at first, so that what is not reserved is zero.
-  private let startedEmpty: Bool
+  let startedEmpty: Bool
   /// Chunks with a page of which somebody has said that it is zero.
   private let zeroes: DirtyBitmap
   /// Who gets memory ahead of those who write, and which of his blocks this is: asked when a chunk
@@ -238,8 +238,6 @@ public final class RAMBlock: Sendable {
 
   // MARK: Memory that is got ahead
 
-  /// What is not reserved is zero.
-  var isFresh: Bool { startedEmpty }
   /// How many chunks there are; the last one may be short.
   var chunkCount: Int { (length + chunkSize - 1) >> chunkShift }
   /// Bytes of a chunk.

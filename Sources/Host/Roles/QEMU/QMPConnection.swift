@@ -46,19 +46,27 @@ final class QMPConnection {
   /// Runs a command and waits for its answer.
   @discardableResult
   func execute(_ command: String, _ arguments: QMPValue = .null) throws(Failure) -> QMPValue {
-    defer { for event in state.update({ exchange(&$0.events, with: []) }) { onEvent(event) } }
-    do { return try socket.execute(command, arguments, within: timeout) } catch {
-      throw error.kind == .closed ? Self.closed : error.failure
+    try ask { () throws(MonitorError) in
+      try socket.execute(command, arguments, within: timeout)
     }
   }
 
   /// Runs a line of the human monitor, and gives what it prints.
   func human(_ line: String) throws(Failure) -> String {
-    try execute("human-monitor-command", ["command-line": .string(line)]).string ?? ""
+    try ask { () throws(MonitorError) in try socket.human(line, within: timeout) }
   }
 
-  /// Waits for events until `match` turns one into a value; what it
-  /// does not want is told all the same.
+  private func ask<Answer>(
+    _ body: () throws(MonitorError) -> Answer
+  ) throws(Failure) -> Answer {
+    defer { for event in state.update({ exchange(&$0.events, with: []) }) { onEvent(event) } }
+    do throws(MonitorError) { return try body() } catch {
+      throw error.kind == .closed ? Self.closed : error.failure
+    }
+  }
+
+  /// Waits for events until `match` turns one into a value; what it does not want is told all the
+  /// same.
   ///
   /// - Returns: nil when nothing has been told for so long.
   func waitEvent<Value>(_ match: (QMPEvent) -> Value?) throws(Failure) -> Value? {
