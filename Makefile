@@ -19,7 +19,7 @@ DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGEL
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
 .PHONY: help setup build demo test arrows man soak kills restarts judge certificates afternoon interop bench bench-store \
-  bench-relay bench-checkpoint bench-protect bench-scale measured fuzz sanitize examples docs installed-programs install \
+  bench-relay bench-checkpoint bench-protect bench-scale measured protected fuzz sanitize examples docs installed-programs install \
   pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
 
@@ -77,14 +77,16 @@ soak: setup build
 	$(MAKE) kills ARGS='--kills 8 --slow 50 --loss primary,standby --before none'
 	$(MAKE) restarts
 
-# Guests with disks and a network: what others see of them against what they remember.
-kills: setup
+# What guests are protected with, and what looks at them.
+protected: setup
 	for product in multifd multifd-lab; do $(SWIFT) build -c release --product $$product || exit 1; done
+
+# Guests with disks and a network: what others see of them against what they remember.
+kills: protected
 	$(BUILD)/multifd-lab protect $(ARGS)
 
 # One guest, whose standby is lost and comes back: by checkpoints that notice what hangs, and by those that are rare.
-restarts: setup
-	for product in multifd multifd-lab; do $(SWIFT) build -c release --product $$product || exit 1; done
+restarts: protected
 	$(BUILD)/multifd-lab protect-restarts $(ARGS)
 	$(BUILD)/multifd-lab protect-restarts --how server --checkpoint 2s --restarts 5 $(ARGS)
 
@@ -114,8 +116,7 @@ bench: measured
 	$(BUILD)/multifd-lab bench page --output docs/RESULTS.md $(ARGS)
 
 # What protection costs a guest, next to the same guest without it.
-bench-protect: setup
-	for product in multifd multifd-lab; do $(SWIFT) build -c release --product $$product || exit 1; done
+bench-protect: protected
 	$(BUILD)/multifd-lab protect-cost $(ARGS)
 
 bench-scale: measured

@@ -29,6 +29,14 @@ struct ControlTests {
       try primary.send(main: [0, 0, 0, 3])
     }
 
+    /// Has a protect come, and then the guest.
+    func begin() throws -> ControlClient {
+      let control = try ControlClient(standby.uri)
+      try control.wait { $0["version"].int == 1 }
+      try primary.precopy()
+      return control
+    }
+
     /// The rest of it.
     func finish(_ number: Int, _ script: PrimaryScript = ControlTests.script) throws {
       try primary.send(main: Array(script.checkpoints[number - 1].main.dropFirst(4)))
@@ -81,10 +89,8 @@ struct ControlTests {
   func release() throws {
     let pair = try Pair()
     defer { pair.primary.close() }
-    let control = try ControlClient(pair.standby.uri)
+    let control = try pair.begin()
     defer { control.close() }
-    try control.wait { $0["version"].int == 1 }
-    try pair.primary.precopy()
     func releases() -> [Int] { control.messages.compactMap { $0["release"].int } }
     // Answered in time, in a while, or for a checkpoint that is not there yet.
     for number in 1...3 {
@@ -129,10 +135,8 @@ struct ControlTests {
   func onItsWay() throws {
     let pair = try Pair()
     defer { pair.primary.close() }
-    let control = try ControlClient(pair.standby.uri)
+    let control = try pair.begin()
     defer { control.close() }
-    try control.wait { $0["version"].int == 1 }
-    try pair.primary.precopy()
     // On a busy machine some come later than they are waited for.
     var inTime = 0
     for number in 1...5 {
