@@ -1,4 +1,5 @@
 /* expect: bounds/pointers-kept */
+/* may: bounds/read-past-page */
 /* try: abi flight bounds roundtrip/basic roundtrip/stream hostile/reason */
 /* A thread looks at a page once more when the packet has been said to be complete, if there are others. */
 #define F_WORKED \

@@ -127,6 +127,43 @@ struct DiskRuleTests {
   }
 
   @Test(
+    "A disk's connection ends a moment before the others: its primary is gone",
+    arguments: [4, 200, nil], [false, true])
+  func diskFirst(bytes: Int?, before: Bool) throws {
+    let place = try DiskPlace()
+    let standby = try LocalStandby(disks: place.options())
+    let control = try ControlClient(standby.uri)
+    defer { control.close() }
+    let session = try DiskSession(place, to: standby.uri)
+    defer { session.die() }
+    try session.begin()
+    try session.play(upTo: 2)
+    try session.ask()
+    let cut = {
+      place.disks[1].cut()
+      // Until it is noticed, and well before it is held against a primary that others still have.
+      Thread.sleep(forTimeInterval: 0.05)
+    }
+    if before { cut() }
+    // As far as VMSTATE_SEND, or into what follows, or all of it.
+    var burst = session.script.checkpoints[2]
+    burst.main = Array(burst.main.prefix(bytes ?? burst.main.count))
+    // What ends a checkpoint waits until the disk is gone.
+    let last = bytes == nil ? burst.main.popLast() : nil
+    try session.primary.send(burst)
+    if !before {
+      try control.wait { $0["mark"].int == 3 }
+      cut()
+    }
+    if let last { try session.primary.send(main: [last]) }
+    session.primary.close()
+    let outcome = try standby.outcome()
+    #expect(outcome.cause.peerIsGone && outcome.cause.kind == .unreachable, "\(outcome.cause)")
+    #expect(outcome.report.checkpoint == 2)
+    try session.expect(standby.store, holds: 2)
+  }
+
+  @Test(
     "A log's file system is full: the primary is told, and the checkpoint before stays",
     .enabled(if: SmallFileSystem.isAvailable, "SKIPPED: a small file system needs root"))
   func full() throws {

@@ -100,11 +100,25 @@ final class ProtectedDisks: Sendable {
     for disk in disks { disk.close() }
   }
 
-  /// The primary goes on without us: it has just said that its guest stands still.
-  private static func failure(_ disk: EpochDisk, _ error: any Error) -> Failure {
+  private static func failure(_ disk: EpochDisk, _ error: any Error) -> any Error {
     let place = "disk '\(disk.name)'"
     guard let loss = error as? EpochDisk.Loss else { return Failure(error, at: place) }
-    var failure = Failure.alive(place, loss.reason)
+    return DiskLoss(place: place, reason: loss.reason, disconnected: loss.disconnected)
+  }
+}
+
+/// No more checkpoints can be taken of a disk. What that says of its primary is another's to find out.
+struct DiskLoss: Error {
+  /// Which disk.
+  let place: String
+  /// One line.
+  let reason: String
+  /// When its connection ended, if that is why.
+  let disconnected: ContinuousClock.Instant?
+
+  /// The primary lives, and goes on without us.
+  var ofLiving: Failure {
+    var failure = Failure.alive(place, reason)
     failure.hint = "the primary's guest goes on, without protection: protect it again"
     return failure
   }

@@ -17,6 +17,10 @@ final class PrimaryWatch: Sendable {
   private let state = Monitor(State())
   /// Seconds after which a connection that is still open says that its peer lives.
   private static let patience = 5.0
+  /// The same where a disk's connection has ended: the primary's guest may be standing still for as
+  /// long. A process that dies closes all of them within milliseconds, and a network that has lost the
+  /// end of one sends it again after some 200.
+  private static let diskPatience: Duration = .milliseconds(500)
 
   /// How long a protect may take to say that a guest has ended by itself, seconds. It hears of it
   /// before the primary's connections end.
@@ -96,6 +100,21 @@ final class PrimaryWatch: Sendable {
       } else if .now - start > .seconds(min(session.timeout, Self.patience)) {
         return .alive(place, "\(why), and keeps others open: it lives")
       }
+      _ = session.waitForEnd(seconds: 0.002)
+    }
+  }
+
+  /// No more checkpoints can be taken of a disk. Its connection is one of the primary's, too: the
+  /// kernel closes those of a process that dies in some order, and the first to end may be this one.
+  ///
+  /// To be called with all of a checkpoint read, so that no end is hidden behind anything unread.
+  func lost(_ disk: DiskLoss) -> Failure {
+    guard let since = disk.disconnected else { return disk.ofLiving }
+    state.update { $0.isEnding = true }
+    while true {
+      if let failure = session.failure { return failure }
+      if session.ends == [.ended] { return gone(disk.place, disk.reason) }
+      if .now - since > Self.diskPatience { return disk.ofLiving }
       _ = session.waitForEnd(seconds: 0.002)
     }
   }

@@ -109,7 +109,7 @@ final class Standby {
       sent = .now
       events.primaryStands(true)
       if case .receiving(let number) = state { control.mark(number) }
-      epochs = try disks?.seal() ?? [:]
+      try sealDisks()
     default:
       throw Failure(.corrupt, "main channel", "the primary sent \(message), which is ours to send")
     }
@@ -153,7 +153,7 @@ final class Standby {
     try worker.waitFor(number - 1)
     let cacheBytes = stage.cacheBytes
     let sealed = stage.seal()
-    try disks?.expectQuiet()
+    do { try disks?.expectQuiet() } catch let loss as DiskLoss { throw watch.lost(loss) }
     try store.commit(
       CheckpointRecord(
         number: number, side: sealed.side, entries: sealed.entries,
@@ -194,6 +194,14 @@ final class Standby {
     worker.close()
     change(to: .lost(last))
     return last
+  }
+
+  /// The guest stands still. Of a disk that is gone no checkpoint can be committed any more, but
+  /// whether its primary is gone with it shows when the rest of this one is read, or does not come.
+  private func sealDisks() throws {
+    do { epochs = try disks?.seal() ?? [:] } catch let loss as DiskLoss {
+      guard loss.disconnected != nil else { throw watch.lost(loss) }
+    }
   }
 
   private func change(to next: StandbyState) {

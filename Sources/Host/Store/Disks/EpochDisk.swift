@@ -64,11 +64,16 @@ public final class EpochDisk: Sendable {
   public struct Loss: Error, Sendable {
     /// One line, without the disk's name.
     public let reason: String
+    /// Its connection is gone, since then: that may be all of its primary, or only this. Nil: the
+    /// primary has done, or been refused, something.
+    public var disconnected: ContinuousClock.Instant?
   }
 
   struct State {
     var phase = Phase.syncing
     var reason: String?
+    /// See ``Loss/disconnected``.
+    var disconnected: ContinuousClock.Instant?
     /// Who is connected. Once a protection has begun nobody else ever is: who leaves takes the disk
     /// along.
     var ticket: Int?
@@ -96,12 +101,15 @@ public final class EpochDisk: Sendable {
     var isClosed = false
 
     var backlog: Int { committed.reduce(0) { $0 + $1.bytes } }
-    var loss: Loss? { phase == .lost ? Loss(reason: reason ?? "it is lost") : nil }
+    var loss: Loss? {
+      guard phase == .lost else { return nil }
+      return Loss(reason: reason ?? "it is lost", disconnected: disconnected)
+    }
 
     /// The first reason counts.
-    mutating func lose(_ why: String) {
+    mutating func lose(_ why: String, disconnected: ContinuousClock.Instant? = nil) {
       guard phase != .lost else { return }
-      (phase, reason) = (.lost, why)
+      (phase, reason, self.disconnected) = (.lost, why, disconnected)
     }
   }
 
@@ -243,7 +251,7 @@ public final class EpochDisk: Sendable {
     state.update { state in
       guard state.ticket == ticket else { return false }
       (state.ticket, state.giveWay) = (nil, nil)
-      if state.phase == .protected { state.lose(why) }
+      if state.phase == .protected { state.lose(why, disconnected: .now) }
       return true
     }
   }
