@@ -47,7 +47,7 @@ public struct Level: Sendable, Equatable {
       4, quick: true, fuzz: 0, groups: [.load, .abi, .options, .lifecycle, .roundtrip, .bounds]),
     Level(5, quick: true, fuzz: 0.1),
     Level(6, fuzz: 1),
-    Level(7, fuzz: 4),
+    Level(7, fuzz: 2),
     Level(8, fuzz: 60, seeds: 3),
     Level(9, fuzz: 300, seeds: 5),
     Level(10, fuzz: 1800, seeds: 10),
