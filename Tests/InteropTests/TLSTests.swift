@@ -7,7 +7,7 @@ extension InteropTests {
   @Suite("Guests travel by TLS")
   struct TLSTests {
     static let cells: [Passage.Cell] = [
-      (QEMUVersion.v72, QEMUVersion.v111, 2, "zstd", Passage.Cell.TLS.x509),
+      (QEMUVersion.v72, QEMUVersion.v111, 2, "zstd", Credentials.Kind.x509),
       (.v111, .v111, 2, "none", .x509), (.v111, .v72, 0, "none", .psk),
     ].map { source, destination, channels, compression, tls in
       var cell = Passage.Cell(
@@ -135,12 +135,12 @@ extension InteropTests {
       let (wrong, none) = (try TemporaryFolder(), try TemporaryFolder())
       try CertificateAuthority().fill(wrong)
       try FileManager.default.copyItem(
-        atPath: passage.credentials!("ca-cert.pem"), toPath: none("ca-cert.pem"))
+        atPath: passage.credentials!.folder("ca-cert.pem"), toPath: none("ca-cert.pem"))
       // What a QEMU does not accept it closes without a word.
       for (arguments, code, says) in [
         (["--tls-creds", wrong.path], 2, "no CA of ca-cert.pem has signed it"),
         (
-          ["--tls-creds", passage.credentials!.path, "--tls-hostname", "other.example"], 2,
+          ["--tls-creds", passage.credentials!.folder.path, "--tls-hostname", "other.example"], 2,
           "it is not for 'other.example'"
         ),
         (["--tls-creds", none.path], 1, "perhaps since there is no client-cert.pem"),

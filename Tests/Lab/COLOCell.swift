@@ -21,6 +21,8 @@ struct COLOCell: Sendable, CustomStringConvertible {
   /// `--compression` of a relay beside the primary, between which and the standby is a link;
   /// `none`: a relay that is told nothing; `direct`: no relay.
   var link = "direct"
+  /// Between primary and standby.
+  var tls: Credentials.Kind?
   /// Instead of our standby: a second relay and a stock secondary.
   var pair = false
   /// Protect the guest again after the failover, fail over again, and migrate it away.
@@ -34,6 +36,7 @@ struct COLOCell: Sendable, CustomStringConvertible {
     words += ["\(delay) ms", "\(rate) MiB/s", cache, onLoss.rawValue]
     if memory != 256 { words.append("\(memory) MiB") }
     if link != "direct" { words.append("link \(link)") }
+    if let tls { words.append("TLS \(tls)") }
     if pair { words.append("stock pair") }
     if andBack { words.append("and back") }
     if compare { words[words.count - 1] = "compare" }
@@ -136,8 +139,12 @@ struct COLOCell: Sendable, CustomStringConvertible {
   private func protect(
     _ primary: any GuestHost, _ random: inout some RandomNumberGenerator
   ) throws -> (outcome: Outcome, survivor: FailedOverQEMU) {
+    let credentials = try tls.map(Credentials.init)
+    var setup = setup
+    setup.tls = credentials?.qemu
     let protection = try Protection(
-      primary, setup, cache: cache, onLoss: onLoss, relays: relays)
+      primary, setup, cache: cache, onLoss: onLoss, arguments: credentials?.arguments ?? [],
+      relays: relays)
     defer { protection.end() }
     primary.setLoad(rate: rate)
     try protection.waitSpare()

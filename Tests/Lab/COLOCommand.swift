@@ -44,6 +44,9 @@ struct COLOCommand: ParsableCommand {
       """)
   var link: List<String>?
 
+  @Option(help: "TLS between primary and standby: none, x509, psk.")
+  var tls: List<String>?
+
   @Flag(help: "A stock secondary instead of the standby: behind two relays, or direct; see --link.")
   var pair = false
 
@@ -85,6 +88,13 @@ struct COLOCommand: ParsableCommand {
     let links = ["direct", "none", "nocomp", "zlib", "zstd", "lz4", "pool", "auto"]
     for name in link?.elements ?? [] where !links.contains(name) {
       throw ValidationError("Unknown link '\(name)': \(links.joined(separator: ", ")).")
+    }
+    for name in tls?.elements ?? [] where name != "none" && Credentials.Kind(rawValue: name) == nil
+    {
+      throw ValidationError("Unknown --tls '\(name)': none, x509, psk.")
+    }
+    if tls != nil, pair || compare || link != nil {
+      throw ValidationError("--tls goes without --link, --pair and --compare.")
     }
     if pair, link == nil {
       throw ValidationError("--pair goes with --link.")
@@ -149,7 +159,7 @@ struct COLOCommand: ParsableCommand {
   private var cells: [COLOCell] {
     let axes =
       source != nil || channels != nil || compression != nil || delay != nil || rate != nil
-      || cache != nil || onLoss != nil || link != nil
+      || cache != nil || onLoss != nil || link != nil || tls != nil
     var cells = axes ? product : quick ? COLOCell.quick : COLOCell.representative
     if relayed { cells.removeAll { $0.link == "direct" } }
     if andBack { cells = axes ? cells : [COLOCell(delay: 100)] }
@@ -178,10 +188,13 @@ struct COLOCommand: ParsableCommand {
               for cache in cache?.elements ?? ["sparse"] {
                 for onLoss in onLoss?.elements ?? [.hold] {
                   for link in link?.elements ?? ["direct"] {
-                    cells.append(
-                      COLOCell(
-                        source: source, channels: channels, compression: compression, delay: delay,
-                        rate: rate, cache: cache, onLoss: onLoss, link: link))
+                    for tls in tls?.elements ?? ["none"] {
+                      cells.append(
+                        COLOCell(
+                          source: source, channels: channels, compression: compression,
+                          delay: delay, rate: rate, cache: cache, onLoss: onLoss, link: link,
+                          tls: Credentials.Kind(rawValue: tls)))
+                    }
                   }
                 }
               }

@@ -7,7 +7,7 @@ struct Matrix {
   struct Column: Hashable {
     let channels: Int
     let compression: String
-    var tls: Passage.Cell.TLS?
+    var tls: Credentials.Kind?
     var title: String {
       (channels == 0 ? "plain" : "\(compression) x\(channels)") + (tls.map { " \($0)" } ?? "")
     }

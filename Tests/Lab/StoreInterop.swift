@@ -33,7 +33,7 @@ struct StoreInterop {
 
   private var columns: [Matrix.Column] {
     guard isTLS else { return plainColumns }
-    let all: [(Int, String, [Passage.Cell.TLS])] = [
+    let all: [(Int, String, [Credentials.Kind])] = [
       (0, "none", [.x509, .psk]), (1, "none", [.x509]), (4, "none", [.x509, .psk]),
       (1, "zstd", [.x509, .psk]), (4, "zstd", [.x509]),
     ]

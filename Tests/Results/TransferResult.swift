@@ -32,6 +32,8 @@ public struct TransferResult: Sendable {
     public var memory: Int
     /// The store is on what systems have for a tmpfs, where that is not huge pages.
     public var isOnSmallPages: Bool
+    /// Every connection is TLS's.
+    public var isTLS: Bool
     /// Bytes of pages with contents.
     public var contents = 0
     /// Stock to stock: seconds.
@@ -52,18 +54,18 @@ public struct TransferResult: Sendable {
     /// A row without rounds.
     public init(
       compression: String, backend: String, channels: Int, memory: Int,
-      isOnSmallPages: Bool = false
+      isOnSmallPages: Bool = false, isTLS: Bool = false
     ) {
       (self.compression, self.backend) = (compression, backend)
       (self.channels, self.memory) = (channels, memory)
-      self.isOnSmallPages = isOnSmallPages
+      (self.isOnSmallPages, self.isTLS) = (isOnSmallPages, isTLS)
     }
 
     /// `zlib by igzip`, where the backend is not the compression's own.
     var title: String {
       (["nocomp", compression].contains(backend)
         ? compression : "\(compression) by \(backend)")
-        + (isOnSmallPages ? ", store on small pages" : "")
+        + (isTLS ? ", TLS" : "") + (isOnSmallPages ? ", store on small pages" : "")
     }
 
     /// CPU seconds for a GiB of pages with contents.
@@ -97,7 +99,8 @@ public struct TransferResult: Sendable {
   private static let text = """
     A stopped guest full of text-like pages goes from a stock QEMU to another (*stock*), from a stock QEMU into a store \
     (`multifd receive`), from that store into a stock QEMU (`multifd send`), and from stock to stock through two \
-    `multifd relay`s, which do the compressing on the link between them, while both QEMUs have none. All over loopback, with \
+    `multifd relay`s, which do the compressing on the link between them, while both QEMUs have none; where it says so, all of them by TLS. \
+    All over loopback, with \
     return-path, the same source again in each round. Time and CPU are ratios: to the time of stock to stock; to the CPU of the \
     QEMU in whose place `multifd` stands. Stores are on a tmpfs with huge pages (`multifd store mount`), where it does not say \
     otherwise; a stock destination has them, too. `send` decodes what it sends, as it does by default: a sample of what \
@@ -151,7 +154,7 @@ public struct TransferResult: Sendable {
         return BarChart.Bar(ratio.median, whisker: ratio.high, note: ratio.text())
       }
       let name = row.backend == "nocomp" ? row.compression : row.backend
-      chart.groups.append(("\(name) ×\(row.channels)", bars))
+      chart.groups.append(("\(name)\(row.isTLS ? ", TLS" : "") ×\(row.channels)", bars))
     }
     return chart
   }

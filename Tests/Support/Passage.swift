@@ -17,15 +17,7 @@ public final class Passage: Sendable {
     /// What the `--compression` of `multifd send` says; nil: the same.
     public var asked: String?
     /// TLS everywhere; nil: nowhere.
-    public var tls: TLS?
-
-    /// What its sides know each other by.
-    public enum TLS: String, Sendable, CaseIterable {
-      /// Certificates.
-      case x509
-      /// Shared keys.
-      case psk
-    }
+    public var tls: Credentials.Kind?
 
     /// One cell of the matrix.
     public init(
@@ -86,7 +78,7 @@ public final class Passage: Sendable {
   public let store: String
   private let folder: TemporaryFolder
   /// Everybody's credentials.
-  public let credentials: TemporaryFolder?
+  public let credentials: Credentials?
 
   /// Starts the source with a guest saved earlier, which beats.
   ///
@@ -95,14 +87,7 @@ public final class Passage: Sendable {
     self.cell = cell
     folder = try TemporaryFolder(.memory(bytes: saved.machine.memory << 20))
     store = path ?? folder("store")
-    credentials = cell.tls == nil ? nil : try TemporaryFolder()
-    if let credentials {
-      switch cell.tls {
-      case .x509: try CertificateAuthority().fill(credentials)
-      case .psk: try CertificateAuthority.fillKeys(credentials, ["qemu": "a secret"])
-      case nil: break
-      }
-    }
+    credentials = try cell.tls.map(Credentials.init)
     source = try saved.start(in: cell.source)
     guard source.console.waitHeartbeat(.seconds(60)) != nil else {
       throw LabError("the guest does not beat in QEMU \(cell.source)")
@@ -183,11 +168,11 @@ public final class Passage: Sendable {
 
   private var setup: MigrationSetup {
     var setup = MigrationSetup(channels: cell.channels, compression: cell.compression)
-    setup.tls = credentials.map { QEMUCredentials($0.path, isShared: cell.tls == .psk) }
+    setup.tls = credentials?.qemu
     return setup
   }
 
-  private var tlsArguments: [String] { credentials.map { ["--tls-creds", $0.path] } ?? [] }
+  private var tlsArguments: [String] { credentials?.arguments ?? [] }
 
   /// The arguments of the `multifd send` of this cell to a port; `timeout` in seconds.
   public func sendArguments(_ port: Int, timeout: Int = 30) -> [String] {

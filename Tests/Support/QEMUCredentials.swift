@@ -34,3 +34,34 @@ public struct QEMUCredentials: Sendable, Hashable {
       ["tls-creds": .string(id), "tls-hostname": .string(hostname ?? "")])
   }
 }
+
+/// Credentials of all sides of a migration, in one folder.
+public struct Credentials: Sendable {
+  /// What the sides know each other by.
+  public enum Kind: String, Sendable, CaseIterable {
+    /// Certificates.
+    case x509
+    /// Shared keys.
+    case psk
+  }
+
+  /// Where they are; goes with the last who has it.
+  public let folder: TemporaryFolder
+  private let kind: Kind
+
+  /// Makes them.
+  public init(_ kind: Kind) throws {
+    self.kind = kind
+    folder = try TemporaryFolder()
+    switch kind {
+    case .x509: try CertificateAuthority().fill(folder)
+    case .psk: try CertificateAuthority.fillKeys(folder, ["qemu": "a secret"])
+    }
+  }
+
+  /// What `multifd` is told.
+  public var arguments: [String] { ["--tls-creds", folder.path] }
+
+  /// What a QEMU is told.
+  public var qemu: QEMUCredentials { QEMUCredentials(folder.path, isShared: kind == .psk) }
+}

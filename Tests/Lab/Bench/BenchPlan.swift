@@ -9,6 +9,8 @@ struct BenchPlan {
     let memory: Int
     /// The store is on what systems have, and not on huge pages.
     var isOnSmallPages = false
+    /// All of it by TLS.
+    var isTLS = false
   }
 
   /// What is moved, smaller where it is slower; and for how many seconds in all.
@@ -31,6 +33,7 @@ struct BenchPlan {
     lanes: [
       Lane(compression: "none", channels: [1, 2, 4, 8], memory: 1024),
       Lane(compression: "none", channels: [2], memory: 1024, isOnSmallPages: true),
+      Lane(compression: "none", channels: [1, 4], memory: 1024, isTLS: true),
       Lane(compression: "zstd", channels: [1, 2, 4, 8], memory: 512),
       Lane(compression: "zlib", channels: [2, 8], memory: 256),
     ],

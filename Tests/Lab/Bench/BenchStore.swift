@@ -25,6 +25,9 @@ struct BenchStore: ParsableCommand {
   @Option(help: "The guest's memory in MiB (zlib: half of it).")
   var memory = 1024
 
+  @Flag(help: "All of it by TLS, with certificates.")
+  var tls = false
+
   @Option(help: "Rounds of A, B, C.")
   var rounds = 3
 
@@ -53,7 +56,7 @@ struct BenchStore: ParsableCommand {
       rows.append(try measure(version, name))
     }
     say(
-      "Stock QEMU \(version), \(channels) channels, guest stopped, median of \(rounds) (spread), GB/s of guest RAM"
+      "Stock QEMU \(version), \(channels) channels\(tls ? ", TLS" : ""), guest stopped, median of \(rounds) (spread), GB/s of guest RAM"
     )
     say(BenchRow.head)
     for row in rows { for line in row.lines { say(line) } }
@@ -70,7 +73,7 @@ struct BenchStore: ParsableCommand {
       heartbeat: 1000)
     note("\(name): booting a guest of \(mebibytes) MiB")
     let saved = try SavedGuest(version, machine)
-    let lane = try TransferLane(version, saved, channels: channels, compression: name)
+    let lane = try TransferLane(version, saved, channels: channels, compression: name, isTLS: tls)
     defer { lane.end() }
     var row = BenchRow(compression: name, bytes: mebibytes << 20)
     for round in 1...rounds {

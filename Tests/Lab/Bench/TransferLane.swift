@@ -26,17 +26,23 @@ final class TransferLane {
   private let version: QEMUVersion
   private let machine: QEMU.Machine
   private let setup: MigrationSetup
+  private let credentials: Credentials?
   private let source: QEMU
 
   /// Starts the source.
   ///
   /// - Parameters:
   ///   - compression: QEMU's: none, zlib, zstd.
+  ///   - isTLS: all of it by TLS, with certificates.
   init(
-    _ version: QEMUVersion, _ saved: SavedGuest, channels: Int, compression: String
+    _ version: QEMUVersion, _ saved: SavedGuest, channels: Int, compression: String,
+    isTLS: Bool = false
   ) throws {
     (self.version, machine) = (version, saved.machine)
-    setup = MigrationSetup(channels: channels, compression: compression)
+    credentials = isTLS ? try Credentials(.x509) : nil
+    var setup = MigrationSetup(channels: channels, compression: compression)
+    setup.tls = credentials?.qemu
+    self.setup = setup
     source = try saved.start(in: version)
     try source.qmp.execute("stop")
   }
@@ -70,7 +76,7 @@ final class TransferLane {
     let choice = backend.map { ["--compression", $0] } ?? []
     let multifd = try MultiFDProcess(
       ["receive", "--listen", "tcp:127.0.0.1:0", "--store", store, "--json"] + choice
-        + arguments)
+        + (credentials?.arguments ?? []) + arguments)
     let processor = ProcessorWatch(multifd.process)
     let uri = try multifd.waitListening()
     watch(multifd)
@@ -95,7 +101,7 @@ final class TransferLane {
       [
         "send", "--store", store, "--to", "tcp:127.0.0.1:\(port)", "--channels",
         "\(setup.channels)", "--compression", backend, "--json", "--force",
-      ])
+      ] + (credentials?.arguments ?? []))
     let processor = ProcessorWatch(multifd.process)
     let result = try multifd.wait()
     let wall = start.duration(to: .now)
@@ -110,12 +116,13 @@ final class TransferLane {
     try ready()
     let destination = try QEMU(version, machine, incoming: "defer")
     defer { destination.terminate() }
-    let plain = MigrationSetup(channels: setup.channels)
+    var plain = MigrationSetup(channels: setup.channels)
+    plain.tls = setup.tls
     try plain.apply(to: source, .source)
     try plain.apply(to: destination, .destination)
     let uri = "tcp:127.0.0.1:\(try destination.listen())"
     let wish = backend == "nocomp" ? nil : backend
-    let chain = try RelayChain(to: uri, [wish, nil])
+    let chain = try RelayChain(to: uri, [wish, nil], credentials?.arguments ?? [])
     defer { chain.end() }
     let processors = chain.relays.map { ProcessorWatch($0.process) }
     let outcome = try source.migrate(to: chain.entry)

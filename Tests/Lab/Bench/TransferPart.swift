@@ -37,10 +37,10 @@ struct TransferPart {
     var rows = names.map {
       TransferResult.Row(
         compression: lane.compression, backend: $0, channels: channels, memory: lane.memory,
-        isOnSmallPages: lane.isOnSmallPages)
+        isOnSmallPages: lane.isOnSmallPages, isTLS: lane.isTLS)
     }
     let transfer = try TransferLane(
-      version, saved, channels: channels, compression: lane.compression)
+      version, saved, channels: channels, compression: lane.compression, isTLS: lane.isTLS)
     defer { transfer.end() }
     var rounds = Rounds(seconds: time, most: plan.rounds)
     while rounds.next() {
