@@ -40,7 +40,8 @@ help:
 	@echo 'make restarts   one such guest, whose standby is lost 20 times and comes back: ARGS="--restarts 100"'
 	@echo 'make afternoon  an installation, and what an author of a backend does with it first, in a root folder of its own'
 	@echo 'make judge      every wrong backend of Tests/BadBackends against all of the harness'
-	@echo 'make fuzz       random mutations of recorded streams'
+	@echo 'make fuzz       random mutations of recorded streams, then libFuzzer over every parser and whole sessions:'
+	@echo '                TIME=3600 for an hour each'
 	@echo 'make sanitize   the harness over the built-in backends under ASan and TSan'
 	@echo 'make examples   build the example backends and run the harness on each; ARGS=--quick for the short form'
 	@echo 'make certificates  what the harness says of the backends, beside them in the build'
@@ -142,8 +143,11 @@ bench-checkpoint:
 	$(CHECKPOINT)
 	Support/quickack $(CHECKPOINT)
 
+# Seconds for each of libFuzzer's targets.
+TIME ?= 60
 fuzz: setup build
 	$(BUILD)/multifd-fuzz $(ARGS)
+	SWIFT='$(SWIFT)' Support/fuzz $(TIME)
 
 # dlopen()ed libraries need what the sanitizer's runtime, linked into the executable, has not been asked for. And
 # multifd-probe, which has nothing else of Swift's, finds no library of the toolchain by itself. The backends get

@@ -28,6 +28,15 @@ func host(_ name: String, _ dependencies: [Target.Dependency], exclude: [String]
 let exported = ["__sanitizer_cov_8bit_counters_init", "__sanitizer_cov_pcs_init", "mallopt"]
   .flatMap { ["-Xlinker", "--export-dynamic-symbol=\($0)"] }
 
+/// The runtime that Support/fuzz names. multifd-fuzz looks its driver up by name, so that it is the
+/// same program without it.
+let libFuzzer = Context.environment["MULTIFD_FUZZER"].map { runtime -> [LinkerSetting] in
+  let driver = ["-u", "LLVMFuzzerRunDriver", "--export-dynamic-symbol=LLVMFuzzerRunDriver"]
+  return [
+    .unsafeFlags((driver + [runtime]).flatMap { ["-Xlinker", $0] }), .linkedLibrary("stdc++"),
+  ]
+}
+
 let argumentParser = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -151,8 +160,13 @@ let package = Package(
       ],
       path: "Tests/Lab"),
     .executableTarget(
-      name: "multifd-fuzz", dependencies: ["TestSupport", "Wire", argumentParser],
-      path: "Tests/Fuzz"),
+      name: "multifd-fuzz",
+      dependencies: [
+        "TestSupport", "SessionReplay", "Roles", "Migration", "Store", "Transport", "Wire", "NBD",
+        "Certificates", argumentParser,
+      ],
+      path: "Tests/Fuzz",
+      linkerSettings: libFuzzer),
     // Plays recorded migrations through decoders, backends and stage: what the roles' results are
     // compared with.
     .target(

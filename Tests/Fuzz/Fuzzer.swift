@@ -55,11 +55,18 @@ struct Fuzzer {
   }
 
   private func decode(_ bytes: UnsafeRawBufferPointer, _ decoding: inout Decoding) -> Outcome {
-    switch input.kind {
+    input.decode(bytes, &decoding)
+  }
+}
+
+extension Input {
+  /// Decodes bytes as what the file is.
+  func decode(_ bytes: UnsafeRawBufferPointer, _ decoding: inout Decoding) -> Outcome {
+    switch kind {
     case .main: decoding.main(bytes)
     case .channel: decoding.channel(bytes)
     case .linkChannel: decoding.channel(bytes, LinkFrames.dialect)
-    case .returnPath: decoding.returnPath(bytes, framed: input.framed)
+    case .returnPath: decoding.returnPath(bytes, framed: framed)
     case .linkHello: decoding.linkHello(bytes)
     case .linkAnswer: decoding.linkAnswer(bytes)
     case .linkReference: decoding.linkReference(bytes)
