@@ -125,6 +125,8 @@ int clinux_wait_until(void *condition, void *mutex, int64_t deadline) {
 }
 
 int clinux_join_within(unsigned long thread, double seconds) {
+  /* A deadline that has passed is slept on all the same, for as long as a timer may be late: some 50 us. */
+  if (seconds <= 0) return pthread_tryjoin_np((pthread_t)thread, NULL);
   struct timespec end;
   clock_gettime(CLOCK_MONOTONIC, &end);
   time_t whole = (time_t)seconds;

@@ -75,7 +75,8 @@ int64_t clinux_monotonic(void);
  * ETIMEDOUT, or another error number. */
 int clinux_wait_until(void *condition, void *mutex, int64_t deadline);
 
-/* pthread_clockjoin_np(3) on the monotonic clock: 0, ETIMEDOUT after `seconds`, or another error number. */
+/* pthread_clockjoin_np(3) on the monotonic clock: 0, ETIMEDOUT after `seconds`, or another error number. Of 0 seconds
+ * pthread_tryjoin_np(3): a look, and EBUSY where it runs. */
 int clinux_join_within(unsigned long thread, double seconds);
 
 /* pipe2(2), close-on-exec; the reading end, the first, does not block. 0, or -1 with errno. */
