@@ -88,6 +88,11 @@ int clinux_wide_pipe(int ends[2], int size) {
 
 int clinux_accept(int fd) { return accept4(fd, NULL, NULL, SOCK_CLOEXEC); }
 
+int clinux_accept_from(int fd, void *address, size_t size) {
+  socklen_t length = (socklen_t)size;
+  return accept4(fd, address, &length, SOCK_CLOEXEC);
+}
+
 int clinux_epoll(const int *fds, int count) {
   const int set = epoll_create1(EPOLL_CLOEXEC);
   for (int i = 0; i < count && set >= 0; i++) {

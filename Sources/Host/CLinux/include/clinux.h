@@ -58,6 +58,9 @@ int clinux_wide_pipe(int ends[2], int size);
 /* accept4(2) with SOCK_CLOEXEC. A descriptor, or -1 with errno. */
 int clinux_accept(int fd);
 
+/* The same; `address` has room for `size` bytes, all zero, and gets the peer's. */
+int clinux_accept_from(int fd, void *address, size_t size);
+
 /* epoll_create1(2), close-on-exec: readable while one of these descriptors is. A descriptor, or -1 with errno. */
 int clinux_epoll(const int *fds, int count);
 

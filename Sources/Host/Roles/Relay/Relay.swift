@@ -97,7 +97,7 @@ public final class Relay: Sendable {
     do {
       try door.start("lobby") { [self] in
         let host = LinkHost(pageSize: options.pageSize)
-        lobby.run(onConnect: {}) { admit($0, host, far, threads) }
+        lobby.run { admit($0, host, far, threads) }
         // As in a reception: there was one connection, or none can come any more.
         if state.read({ $0.source == nil }) {
           session.fail(
