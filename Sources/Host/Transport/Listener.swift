@@ -29,9 +29,12 @@ public final class Listener: Sendable {
   ///   - timeout: for the sockets that are accepted.
   ///   - tls: what is shown and asked for in each connection's handshake, which whoever accepts it
   ///     has to see to; nil: there is none.
+  ///   - insecure: without TLS others than this machine may connect all the same.
+  /// - Throws: `exposed` where they could and may not. What it is really bound to decides.
   public init(
-    on endpoint: Endpoint, timeout: Double, tls: TLSCredentials? = nil
+    on endpoint: Endpoint, timeout: Double, tls: TLSCredentials? = nil, insecure: Bool = false
   ) throws(TransportError) {
+    try Self.check(endpoint, tls: tls, insecure: insecure)
     self.timeout = timeout
     self.tls = tls
     if case .fd(let sockets) = endpoint {
@@ -50,6 +53,7 @@ public final class Listener: Sendable {
       throw TransportError(.unreachable, "\(what): \(obstacle)")
     }
     var failure = SystemError("bind", errno: EADDRNOTAVAIL)
+    var isRefused = false
     let descriptor = try endpoint.withAddresses(passive: true) {
       family, address, length -> Int32? in
       let descriptor = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
@@ -62,11 +66,14 @@ public final class Listener: Sendable {
       // bind(2) makes the file with the socket's own mode: there is no moment in which others can
       // connect.
       if (family != AF_UNIX || fchmod(descriptor, 0o600) == 0),
-        bind(descriptor, address, length) == 0, listen(descriptor, Int32(Self.backlog)) == 0
+        bind(descriptor, address, length) == 0
       {
-        // poll(2) may speak of a connection that is gone when it is accepted.
-        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
-        return descriptor
+        isRefused = tls == nil && !insecure && Reach.isOpen(descriptor)
+        if isRefused || listen(descriptor, Int32(Self.backlog)) == 0 {
+          // poll(2) may speak of a connection that is gone when it is accepted.
+          _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+          return descriptor
+        }
       }
       failure = SystemError("bind")
       close(descriptor)
@@ -74,6 +81,10 @@ public final class Listener: Sendable {
     }
     guard let descriptor else {
       throw TransportError(.unreachable, "\(what): \(failure.reason)")
+    }
+    guard !isRefused else {
+      close(descriptor)
+      throw Reach.refusal(endpoint)
     }
     self.descriptor = descriptor
     self.endpoint = Self.resolved(endpoint, descriptor)

@@ -21,10 +21,10 @@ final class DiskServer: Sendable {
 
   /// Begins to serve.
   init(
-    _ disks: [EpochDisk], on endpoint: Endpoint, timeout: Double,
+    _ disks: [EpochDisk], on endpoint: Endpoint, timeout: Double, insecure: Bool,
     log: @escaping @Sendable (String) -> Void
   ) throws {
-    listener = try Listener(on: endpoint, timeout: timeout)
+    listener = try Listener(on: endpoint, timeout: timeout, insecure: insecure)
     (self.disks, self.timeout, self.log) = (disks, timeout, log)
     try threads.start("nbd") { [self] in accept() }
   }

@@ -130,7 +130,8 @@ public final class Receiver: Sendable {
     do {
       store = try Store.prepare(options.store, connections: options.channels ?? 0)
       listener = try Listener(
-        on: options.listen, timeout: options.timeout, tls: options.tls)
+        on: options.listen, timeout: options.timeout, tls: options.tls,
+        insecure: options.insecure)
     } catch { throw Failure(error, at: "receive") }
     onListening(listener.endpoint)
 

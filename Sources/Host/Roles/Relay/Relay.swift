@@ -86,7 +86,8 @@ public final class Relay: Sendable {
     let listener: Listener
     do {
       listener = try Listener(
-        on: options.listen, timeout: options.timeout, tls: options.listenTLS)
+        on: options.listen, timeout: options.timeout, tls: options.listenTLS,
+        insecure: options.insecure)
     } catch {
       throw Failure(error, at: "relay")
     }
