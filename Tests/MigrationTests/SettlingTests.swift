@@ -15,6 +15,16 @@ struct SettlingTests {
     #expect(asked.load(ordering: .relaxed) == 4)
   }
 
+  @Test("Others who come without end are not waited for: a whole pass of the lobby suffices")
+  func endless() throws {
+    let session = Session(timeout: 1000)
+    let asked = Atomic(0)
+    session.listen(
+      isKnocked: { true }, passes: { asked.add(1, ordering: .relaxed).newValue })
+    try session.mainReachedMarker(needsChannels: false)
+    #expect(asked.load(ordering: .relaxed) > 2)
+  }
+
   @Test("One that is never accepted holds nobody up for ever")
   func never() throws {
     let session = Session(timeout: 0.2)

@@ -37,19 +37,42 @@ public enum Sockets {
   }
 
   /// A connected TCP socket to an IPv4 address, without Nagle's delay, or nil when nobody listens.
-  public static func connect(host: String = "127.0.0.1", port: Int) -> Int32? {
+  ///
+  /// - Parameter source: an address to come from: all of 127.0.0.0/8 are this machine's.
+  public static func connect(
+    host: String = "127.0.0.1", port: Int, from source: String? = nil
+  ) -> Int32? {
     var address = loopback(port)
     guard inet_pton(AF_INET, host, &address.sin_addr) == 1 else { return nil }
-    guard let descriptor = connect(AF_INET, &address, MemoryLayout<sockaddr_in>.size) else {
-      return nil
+    var own: sockaddr_in?
+    if let source {
+      var place = loopback(0)
+      guard inet_pton(AF_INET, source, &place.sin_addr) == 1 else { return nil }
+      own = place
     }
+    guard let descriptor = connect(AF_INET, &address, MemoryLayout<sockaddr_in>.size, from: own)
+    else { return nil }
     setNoDelay(descriptor)
     return descriptor
   }
 
-  private static func connect<A>(_ family: Int32, _ address: inout A, _ size: Int) -> Int32? {
+  private static func connect<A>(
+    _ family: Int32, _ address: inout A, _ size: Int, from own: A? = nil
+  ) -> Int32? {
     let descriptor = socket(family, streamType, 0)
     guard descriptor >= 0 else { return nil }
+    if var own {
+      // As below: one live address of the stated size.
+      let result = withUnsafePointer(to: &own) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          bind(descriptor, $0, socklen_t(size))
+        }
+      }
+      guard result == 0 else {
+        close(descriptor)
+        return nil
+      }
+    }
     // The address lives on this frame for the whole call, and `size` is its own size.
     let result = withUnsafePointer(to: &address) {
       $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {

@@ -20,7 +20,7 @@ struct ListenerTests {
   @Test("IPv6: what it says can be connected to", arguments: ["tcp:[::1]:0", "tcp:[::]:0"])
   func ipv6(uri: String) throws {
     let listener: Listener
-    do { listener = try Listener(on: Endpoint(parsing: uri), timeout: 1) } catch {
+    do { listener = try Listener(on: Endpoint(parsing: uri), timeout: 1, insecure: true) } catch {
       SkipReason("this machine has no IPv6 (\(error))").announce("listening on \(uri)")
       return
     }

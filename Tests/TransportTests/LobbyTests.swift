@@ -192,7 +192,7 @@ struct LobbyTests {
   }
 
   /// Whether the lobby has closed it, or does within 20 s.
-  private static func isClosed(_ visitor: Int32) -> Bool {
+  static func isClosed(_ visitor: Int32) -> Bool {
     var entry = pollfd(fd: visitor, events: Int16(POLLIN), revents: 0)
     var byte: [UInt8] = [0]
     return poll(&entry, 1, 20_000) == 1 && Sockets.read(visitor, &byte) == 0
@@ -229,7 +229,7 @@ struct LobbyTests {
   }
 
   /// A lobby at work, and its visitors.
-  private final class Hall {
+  final class Hall {
     enum Said: Equatable {
       case main, channel, trouble, letter([UInt8]), stranger(Stranger)
     }
@@ -243,15 +243,16 @@ struct LobbyTests {
     private let folder: TemporaryFolder
 
     init(
-      _ over: Connection.Kind, timeout: Double = 10, mostLead: Duration = .seconds(3)
+      _ over: Connection.Kind, timeout: Double = 10, mostLead: Duration = .seconds(3),
+      places: Int? = nil
     ) throws {
       folder = try TemporaryFolder()
       let endpoint =
         over == .tcp ? Endpoint.tcp(host: "127.0.0.1", port: 0) : .unix(path: folder("lobby"))
       listener = try Listener(on: endpoint, timeout: timeout)
-      lobby = Lobby(listener, mostLead: mostLead, examine: Self.examine)
+      lobby = Lobby(listener, mostLead: mostLead, places: places, examine: Self.examine)
       try threads.start("lobby") { [lobby, state] in
-        lobby.run {
+        lobby.run { _ in
           state.update { $0.connections += 1 }
         } onArrival: { arrival in
           state.update { $0.arrivals.append(arrival) }
@@ -269,10 +270,11 @@ struct LobbyTests {
       threads.joinAll()
     }
 
-    func connect() throws -> Int32 {
+    /// - Parameter source: the address of 127.0.0.0/8 to come from.
+    func connect(from source: String? = nil) throws -> Int32 {
       let descriptor =
         switch listener.endpoint {
-        case .tcp(_, let port): Sockets.connect(port: Int(port))
+        case .tcp(_, let port): Sockets.connect(port: Int(port), from: source)
         case .unix(let path): Sockets.connect(unix: path)
         case .fd: nil as Int32?
         }
@@ -293,16 +295,28 @@ struct LobbyTests {
       taken += 1
       let count = taken
       return state.wait(seconds: 20) { $0.arrivals.count >= count ? $0.arrivals[count - 1] : nil }
-        .map { arrival in
-          switch arrival {
-          case .main: .main
-          case .channel: .channel
-          case .letter(_, let letter): .letter(letter)
-          case .stranger(let stranger): .stranger(stranger)
-          case .trouble: .trouble
-          }
-        }
+        .map(Self.said)
     }
+
+    private static func said(_ arrival: Lobby.Arrival) -> Said {
+      switch arrival {
+      case .main: .main
+      case .channel: .channel
+      case .letter(_, let letter): .letter(letter)
+      case .stranger(let stranger, _): .stranger(stranger)
+      case .trouble: .trouble
+      }
+    }
+
+    /// Whether one such has arrived, whatever came before, or does within 20 s.
+    func waits(for said: Said, _ seconds: Double = 20) -> Bool {
+      state.wait(seconds: seconds) { state in
+        state.arrivals.contains { Self.said($0) == said } ? true : nil
+      } ?? false
+    }
+
+    /// Whether one such has arrived.
+    func has(_ said: Said) -> Bool { waits(for: said, 0) }
 
     /// Those that have arrived and are somebody, in order.
     var sockets: [Socket] {

@@ -129,7 +129,7 @@ struct PassedListenerTests {
       self.endpoint = listener.endpoint
       lobby = Lobby(listener) { $0.isEmpty ? .undecided(needs: 1) : .main }
       try threads.start("lobby") { [lobby, state] in
-        lobby.run(onConnect: {}) { arrival in state.update { $0.arrivals.append(arrival) } }
+        lobby.run { arrival in state.update { $0.arrivals.append(arrival) } }
         state.update { $0.isOver = true }
       }
     }
@@ -157,7 +157,7 @@ struct PassedListenerTests {
 
     var strangers: [Stranger] {
       state.read { $0.arrivals }.compactMap { arrival in
-        if case .stranger(let stranger) = arrival { stranger } else { nil }
+        if case .stranger(let stranger, _) = arrival { stranger } else { nil }
       }
     }
   }

@@ -47,8 +47,7 @@ struct TLSTests {
         }
       }
       try threads.start("lobby") { [lobby, state] in
-        lobby.run {
-        } onArrival: { arrival in
+        lobby.run { arrival in
           state.update { $0.append(arrival) }
         }
       }
@@ -63,6 +62,13 @@ struct TLSTests {
       taken += 1
       let count = taken
       return state.wait(seconds: 20) { $0.count >= count ? $0[count - 1] : nil }
+    }
+
+    /// Whether a main channel has arrived, or does within 20 s, whatever else comes.
+    func waitForMain() -> Bool {
+      state.wait(seconds: 20) { arrivals in
+        arrivals.contains { if case .main = $0 { true } else { false } } ? true : nil
+      } ?? false
     }
 
     func connect(_ client: TLSCredentials, timeout: Double = 10) throws(TransportError) -> Socket {
@@ -118,19 +124,82 @@ struct TLSTests {
     for one in half { Sockets.write(one, [0x16, 3, 1, 0, 200, 1]) }
     let plain = try #require(Sockets.connect(port: hall.port))
     Sockets.write(plain, LobbyTests.main)
-    guard case .stranger(.plain) = hall.next() else { throw LabError("it was not told") }
+    guard case .stranger(.plain, _) = hall.next() else { throw LabError("it was not told") }
     let start = ContinuousClock.now
     _ = try hall.pair(sides.client)
     #expect(start.duration(to: .now) < .seconds(1), "nobody was waited for")
     let error = #expect(throws: TransportError.self) { try hall.connect(others.client) }
     #expect(error?.kind == .untrusted)
-    guard case .stranger(.untrusted(let why)) = hall.next() else { throw LabError("not told") }
+    guard case .stranger(.untrusted(let why), _) = hall.next() else { throw LabError("not told") }
     #expect(why.hasPrefix("it does not accept this side: "), "\(why)")
     for _ in 0..<40 {
-      guard case .stranger(let stranger) = hall.next() else { throw LabError("one is missing") }
+      guard case .stranger(let stranger, _) = hall.next() else { throw LabError("one is missing") }
       #expect([.silent(after: 0), .early].contains(stranger), "\(stranger)")
     }
     for one in silent + half + [plain] { Glibc.close(one) }
+  }
+
+  @Test(
+    "Another host's handshakes, begun by the hundred, broken off or a byte at a time, cost it alone"
+  )
+  func crowd() throws {
+    let sides = try Sides()
+    let hall = try Hall(sides.server, timeout: 60)
+    let hello = try Self.clientHello(sides.client)
+    let other = "127.0.0.2"
+    var visitors: [Int32] = []
+    defer { for visitor in visitors { Glibc.close(visitor) } }
+    func come(_ bytes: some Collection<UInt8>) throws {
+      let visitor = try #require(Sockets.connect(port: hall.port, from: other))
+      visitors.append(visitor)
+      Sockets.write(visitor, bytes)
+    }
+    // One that has come through it and says nothing.
+    let quiet = try hall.connect(sides.client)
+    for _ in 0..<50 { try come([]) }
+    for count in 0..<50 { try come(hello.prefix(count * hello.count / 50)) }
+    let start = ContinuousClock.now
+    let whole = visitors.count..<visitors.count + 400
+    for _ in whole { try come(hello) }
+    let dribbling = visitors[..<50]
+    let slow = ThreadGroup()
+    try slow.start("slow") {
+      for index in 0..<20 {
+        for visitor in dribbling { Sockets.write(visitor, [hello[index]]) }
+        usleep(10_000)
+      }
+    }
+    // The source does not wait for them.
+    let socket = try hall.connect(sides.client)
+    try socket.write(LobbyTests.main)
+    #expect(hall.waitForMain())
+    // Who has been answered has cost a signature.
+    let answered = visitors[whole].count { visitor in
+      var entry = pollfd(fd: visitor, events: Int16(POLLIN), revents: 0)
+      return poll(&entry, 1, 0) == 1
+    }
+    let seconds = start.duration(to: .now) / .seconds(1)
+    #expect(Double(answered) <= 300 + 30 * seconds + 1, "\(answered) in \(seconds) s")
+    slow.joinAll()
+    withExtendedLifetime(quiet) {}
+  }
+
+  /// What a client says first.
+  private static func clientHello(_ client: TLSCredentials) throws -> [UInt8] {
+    let (listener, port) = try Sockets.listen()
+    defer { Glibc.close(listener) }
+    let threads = ThreadGroup()
+    try threads.start("client") {
+      _ = try? Socket.connect(
+        to: .tcp(host: "127.0.0.1", port: UInt16(port)), timeout: 10, tls: client)
+    }
+    let accepted = Sockets.accept(listener)
+    var bytes = [UInt8](repeating: 0, count: 1 << 14)
+    let count = Sockets.read(accepted, &bytes)
+    Glibc.close(accepted)
+    threads.joinAll()
+    try #require(count > 100 && bytes[0] == 0x16)
+    return Array(bytes[..<count])
   }
 
   @Test("Pieces come out as they went in, however they lie and however long they are")

@@ -88,6 +88,11 @@ int clinux_wide_pipe(int ends[2], int size) {
 
 int clinux_accept(int fd) { return accept4(fd, NULL, NULL, SOCK_CLOEXEC); }
 
+int clinux_accept_from(int fd, void *address, size_t size) {
+  socklen_t length = (socklen_t)size;
+  return accept4(fd, address, &length, SOCK_CLOEXEC);
+}
+
 int clinux_epoll(const int *fds, int count) {
   const int set = epoll_create1(EPOLL_CLOEXEC);
   for (int i = 0; i < count && set >= 0; i++) {
@@ -125,6 +130,8 @@ int clinux_wait_until(void *condition, void *mutex, int64_t deadline) {
 }
 
 int clinux_join_within(unsigned long thread, double seconds) {
+  /* A deadline that has passed is slept on all the same, for as long as a timer may be late: some 50 us. */
+  if (seconds <= 0) return pthread_tryjoin_np((pthread_t)thread, NULL);
   struct timespec end;
   clock_gettime(CLOCK_MONOTONIC, &end);
   time_t whole = (time_t)seconds;

@@ -109,6 +109,10 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
       case .timedOut, .unreachable, .lost: self.init(.unreachable, place, error.message)
       case .closed, .reset, .local: self.init(.failed, place, error.message)
       case .untrusted: self.init(.refused, place, error.message)
+      case .exposed:
+        self.init(
+          .usage, place, error.message,
+          hint: "--tls-creds DIR, or --insecure where the network is trusted")
       case .badURI: self.init(.usage, place, error.message)
       }
     case let error as TLSError: self.init(.refused, "tls", error.message, hint: error.hint)

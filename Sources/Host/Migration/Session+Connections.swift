@@ -7,21 +7,33 @@ import Wire
 extension Session {
   /// Has this asked at the first sync point, too, whether a connection waits to be accepted: on a
   /// busy machine it may have been there for a while.
-  public func listen(isKnocked: @escaping @Sendable () -> Bool) {
-    state.update { $0.isKnocked = isKnocked }
+  ///
+  /// - Parameter passes: how often all were let in who had connected at some moment: where others
+  ///   connect without end, that suffices.
+  public func listen(
+    isKnocked: @escaping @Sendable () -> Bool, passes: @escaping @Sendable () -> Int = { 0 }
+  ) {
+    state.update { ($0.isKnocked, $0.passes) = (isKnocked, passes) }
   }
 
   /// Somebody has connected.
-  public func connected() { state.update { $0.anonymous += 1 } }
+  public func connected(from origin: Origin) {
+    state.update { $0.waiting[origin, default: 0] += 1 }
+  }
 
   /// A connection has said what it is, or has gone.
-  public func identified() { state.update { $0.anonymous -= 1 } }
+  public func identified(from origin: Origin) {
+    state.update { state in
+      state.waiting[origin, default: 0] -= 1
+      if state.waiting[origin] == 0 { state.waiting[origin] = nil }
+    }
+  }
 
-  /// A connection was none of the source's. One that has only said nothing may have been a channel
-  /// all the same.
-  public func turnedAway(_ stranger: Stranger) {
+  /// A connection was none of the source's. One from its host that has only said nothing may have
+  /// been a channel all the same.
+  public func turnedAway(_ stranger: Stranger, from origin: Origin) {
     guard case .silent = stranger else { return }
-    state.update { if $0.main != nil { $0.mute += 1 } }
+    state.update { if let main = $0.main, main.origin ?? origin == origin { $0.mute += 1 } }
   }
 
   /// A connection that is cut with the others from now on.

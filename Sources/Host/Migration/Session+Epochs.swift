@@ -85,13 +85,19 @@ extension Session {
     }
     let settle = settlingTime
     var count = -1
-    let (isKnocked, deadline) = (
-      state.read { $0.isKnocked }, ContinuousClock.now + .seconds(timeout)
-    )
+    let (isKnocked, passes) = state.read { ($0.isKnocked, $0.passes) }
+    let deadline = ContinuousClock.now + .seconds(timeout)
+    /// The pass that begins after this has been asked has ended.
+    var wholePass: Int?
     while true {
       let now = state.read { $0.unnamed.count + $0.channels.count }
-      // Nor is a channel less a channel because we have not found the time to let it in.
-      if now == count, !isKnocked() || .now > deadline { break }
+      if now == count {
+        // Nor is a channel less a channel because we have not found the time to let it in.
+        if !isKnocked() || .now > deadline || wholePass.map({ passes() >= $0 }) == true { break }
+        wholePass = wholePass ?? passes() + 2
+      } else {
+        wholePass = nil
+      }
       count = now
       _ = state.wait(seconds: settle) { $0.failure != nil ? () : nil }
     }

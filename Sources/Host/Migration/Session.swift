@@ -21,10 +21,17 @@ public final class Session: Sendable {
 
   struct State {
     var failure: Failure?
-    /// Connections that have not said what they are.
-    var anonymous = 0
+    /// Connections that have not said what they are, by the hosts that they come from.
+    var waiting: [Origin: Int] = [:]
+    /// Those of them that may be channels: who comes from another host than the main channel is
+    /// none of its.
+    var anonymous: Int {
+      if let origin = main?.origin { waiting[origin] ?? 0 } else { waiting.values.reduce(0, +) }
+    }
     /// Whether somebody has connected whom nobody has let in yet.
     var isKnocked: @Sendable () -> Bool = { false }
+    /// How often all were let in who had connected at some moment.
+    var passes: @Sendable () -> Int = { 0 }
     /// Connections that came with the main channel and were closed because they have said nothing
     /// in time.
     var mute = 0

@@ -20,7 +20,9 @@ public final class StrangerLog: Sendable {
   public init(_ log: @escaping @Sendable (String) -> Void) { self.log = log }
 
   /// A connection was closed.
-  public func note(_ stranger: Stranger) {
+  ///
+  /// - Parameter origin: where it came from, if that is known.
+  public func note(_ stranger: Stranger, from origin: Origin? = nil) {
     let (kind, why) =
       switch stranger {
       case .closed(0): ("closed", "it came and went without a word")
@@ -30,6 +32,9 @@ public final class StrangerLog: Sendable {
       case .early: ("early", "it was here before the source, and has said nothing")
       case .alone: ("alone", "it is a multifd channel, and no main channel came with it")
       case .second: ("second", "it is a source's, and this one has its source")
+      case .elsewhere:
+        ("elsewhere", "it is a multifd channel, and comes from another host than the source")
+      case .crowd: ("crowd", "more come from its host than are looked at")
       case .broken(let why): ("broken", "it began like a source's: \(why)")
       // What every TLS connection begins with.
       case .foreign(let bytes) where bytes.starts(with: [0x16, 3]):
@@ -45,7 +50,8 @@ public final class StrangerLog: Sendable {
             + bytes.map { String(format: "%02x", $0) }.joined(separator: " ")
         )
       }
-    tell(kind, "a connection has been turned away: \(why)")
+    let place = origin.flatMap { $0.isLocal ? nil : " (from \($0))" } ?? ""
+    tell(kind, "a connection has been turned away: \(why)\(place)")
   }
 
   /// A connection could not be accepted.

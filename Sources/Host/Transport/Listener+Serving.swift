@@ -4,7 +4,8 @@ import System
 extension Listener {
   /// Waits for the next connection.
   ///
-  /// - Returns: nil when nothing has come for so long, or one could not be accepted now.
+  /// - Returns: nil when nothing has come for so long, or one could not be accepted now, or its
+  ///   host has made too many.
   /// - Throws: when it has ended.
   public func next(within seconds: Double) throws(TransportError) -> Socket? {
     var entry = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
@@ -13,7 +14,10 @@ extension Listener {
       entry.revents & Int16(POLLHUP | POLLERR | POLLNVAL) == 0
     else { throw TransportError(.closed, "\(endpoint) is not listened on any more") }
     guard entry.revents & Int16(POLLIN) != 0 else { return nil }
-    do { return try accept() } catch {
+    do {
+      guard case .socket(let socket) = try accept() else { return nil }
+      return socket
+    } catch {
       // No descriptor, no memory: it waits, and so do we.
       usleep(100_000)
       return nil

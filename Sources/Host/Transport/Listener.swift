@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Synchronization
 import System
 import TLS
 
@@ -16,6 +17,11 @@ public final class Listener: Sendable {
   private let passed: PassedListener?
   /// What its connections must begin with a handshake for; nil: they must not.
   private let tls: TLSCredentials?
+  /// How many connections of a host are looked at: as many at once as several sources make, with
+  /// all the channels that there can be.
+  private let allowance = Mutex(Allowance(burst: 1000, perSecond: 200))
+  /// How many may wait to be accepted, if the system gives as much room: a moment's flood.
+  static let backlog = 1024
 
   /// Starts to listen. A UNIX socket's file is for this user only.
   ///
@@ -23,9 +29,12 @@ public final class Listener: Sendable {
   ///   - timeout: for the sockets that are accepted.
   ///   - tls: what is shown and asked for in each connection's handshake, which whoever accepts it
   ///     has to see to; nil: there is none.
+  ///   - insecure: without TLS others than this machine may connect all the same.
+  /// - Throws: `exposed` where they could and may not. What it is really bound to decides.
   public init(
-    on endpoint: Endpoint, timeout: Double, tls: TLSCredentials? = nil
+    on endpoint: Endpoint, timeout: Double, tls: TLSCredentials? = nil, insecure: Bool = false
   ) throws(TransportError) {
+    try Self.check(endpoint, tls: tls, insecure: insecure)
     self.timeout = timeout
     self.tls = tls
     if case .fd(let sockets) = endpoint {
@@ -44,6 +53,7 @@ public final class Listener: Sendable {
       throw TransportError(.unreachable, "\(what): \(obstacle)")
     }
     var failure = SystemError("bind", errno: EADDRNOTAVAIL)
+    var isRefused = false
     let descriptor = try endpoint.withAddresses(passive: true) {
       family, address, length -> Int32? in
       let descriptor = socket(family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
@@ -56,11 +66,14 @@ public final class Listener: Sendable {
       // bind(2) makes the file with the socket's own mode: there is no moment in which others can
       // connect.
       if (family != AF_UNIX || fchmod(descriptor, 0o600) == 0),
-        bind(descriptor, address, length) == 0, listen(descriptor, 64) == 0
+        bind(descriptor, address, length) == 0
       {
-        // poll(2) may speak of a connection that is gone when it is accepted.
-        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
-        return descriptor
+        isRefused = tls == nil && !insecure && Reach.isOpen(descriptor)
+        if isRefused || listen(descriptor, Int32(Self.backlog)) == 0 {
+          // poll(2) may speak of a connection that is gone when it is accepted.
+          _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+          return descriptor
+        }
       }
       failure = SystemError("bind")
       close(descriptor)
@@ -68,6 +81,10 @@ public final class Listener: Sendable {
     }
     guard let descriptor else {
       throw TransportError(.unreachable, "\(what): \(failure.reason)")
+    }
+    guard !isRefused else {
+      close(descriptor)
+      throw Reach.refusal(endpoint)
     }
     self.descriptor = descriptor
     self.endpoint = Self.resolved(endpoint, descriptor)
@@ -80,15 +97,31 @@ public final class Listener: Sendable {
     if passed == nil { close(descriptor) }
   }
 
+  /// What has come of accepting.
+  enum Accepted {
+    case socket(Socket)
+    /// It was closed: its host has made more of them than are looked at.
+    case crowd(Origin)
+  }
+
   /// Accepts one connection that is there already; nil if none is any more.
   ///
   /// - Throws: when there is one and it cannot be accepted now: no descriptor, no memory.
-  func accept() throws(SystemError) -> Socket? {
-    let accepted = passed?.accept() ?? clinux_accept(descriptor)
+  func accept() throws(SystemError) -> Accepted? {
+    var peer = sockaddr_storage()
+    let accepted =
+      passed?.accept(&peer)
+      ?? clinux_accept_from(descriptor, &peer, MemoryLayout<sockaddr_storage>.size)
     guard accepted >= 0 else {
       let error = SystemError("accept")
       if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(error.errno) { throw error }
       return nil
+    }
+    let origin = Origin(peer)
+    // Before anything is made for it: to accept and to close is all that it costs.
+    guard allowance.withLock({ $0.take(origin) }) else {
+      close(accepted)
+      return .crowd(origin)
     }
     var session: TLSSession?
     if let tls {
@@ -98,7 +131,9 @@ public final class Listener: Sendable {
         throw SystemError("accept", errno: ENOMEM)
       }
     }
-    return Socket(descriptor: accepted, peer: "the source", timeout: timeout, tls: session)
+    return .socket(
+      Socket(
+        descriptor: accepted, peer: "the source", timeout: timeout, tls: session, origin: origin))
   }
 
   /// Nothing is accepted any more; who waits for a connection is woken. From any thread.

@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 import System
 import TLS
 
@@ -16,9 +17,14 @@ import TLS
 /// bytes come, within the same time limit, so that a slow one holds up nobody, and strangers' cost
 /// no more than this one thread has.
 ///
+/// A host that makes many connections makes them at its own cost. Who makes room for another is of
+/// the host that has the most here; of each host's handshakes one step is done in turn, and so many
+/// are begun a second; and what comes faster than anybody migrates is closed unseen (``Listener``).
+///
 /// A source connects its main channel first and flushes it last, and opens its multifd channels in
-/// any order. So channels may speak before the main channel does, and wait here for it; and those
-/// that were here long before the main channel connected are none of its.
+/// any order, from the host from which the main channel comes. So channels may speak before the main
+/// channel does, and wait here for it; those that were here long before the main channel connected
+/// are none of its, and neither is who comes from another host, whatever he says or does not say.
 public final class Lobby: Sendable {
   /// What the first bytes of a connection say.
   public enum Verdict: Equatable, Sendable {
@@ -43,13 +49,14 @@ public final class Lobby: Sendable {
     /// It has brought an introduction, of the size that was told.
     case letter(Socket, [UInt8])
     /// It was closed.
-    case stranger(Stranger)
+    case stranger(Stranger, from: Origin)
     /// A connection cannot be accepted: it waits, and it is tried again.
     case trouble(SystemError)
   }
 
   private struct Visitor {
     let socket: Socket
+    let origin: Origin
     let since: ContinuousClock.Instant
     /// When it must have introduced itself.
     var deadline: ContinuousClock.Instant
@@ -68,12 +75,19 @@ public final class Lobby: Sendable {
   }
 
   private let listener: Listener
+  private let counted = Atomic(0)
   private let examine: @Sendable (UnsafeRawBufferPointer) -> Verdict
   /// An introduction is a few hundred bytes. They stay in the kernel's buffer until then.
   private static let maxIntroduction = 1 << 16
   /// How much earlier than its main channel a source's other channel can be accepted: a handshake's
   /// last packet may have to be sent again, after one second and after two more.
   private let mostLead: Duration
+  /// How many may be here at once.
+  private let places: Int
+  /// How soon one that was looked at in vain is worth another look.
+  private static let pause = Duration.milliseconds(10)
+  /// How many connections are accepted before those that are here are looked at again.
+  private static let batch = 64
   /// How long one that connected before the main channel, and so is hardly its source's, may stay
   /// silent.
   private static let grace = Duration.seconds(1)
@@ -89,11 +103,12 @@ public final class Lobby: Sendable {
   }
 
   package init(
-    _ listener: Listener, mostLead: Duration,
+    _ listener: Listener, mostLead: Duration, places: Int? = nil,
     examine: @escaping @Sendable (UnsafeRawBufferPointer) -> Verdict
   ) {
     self.listener = listener
     self.mostLead = mostLead
+    self.places = places ?? Self.maxVisitors
     self.examine = examine
   }
 
@@ -101,21 +116,33 @@ public final class Lobby: Sendable {
   /// Runs in a thread of its own.
   ///
   /// - Parameters:
-  ///   - onConnect: called for every connection, before it is identified.
+  ///   - onConnect: called for every connection that is let in, before it is identified.
   ///   - onLeave: called once for each of them, when it is not anonymous any more: after
   ///     `onArrival`.
   ///   - onArrival: called once for every connection, and when none can be accepted.
   public func run(
-    onConnect: () -> Void, onLeave: () -> Void = {}, onArrival: (Arrival) -> Void
+    onConnect: (Origin) -> Void = { _ in }, onLeave: (Origin) -> Void = { _ in },
+    onArrival: (Arrival) -> Void
   ) {
     var visitors: [Visitor] = []
-    var mainHasCome = false
+    /// Where the main channel has come from.
+    var source: Origin?
     var acceptsAt = ContinuousClock.now
-    let maxVisitors = Self.maxVisitors
+    /// How many have been accepted since the queue was empty.
+    var inRow = 0
+    var handshakes = Handshakes()
     let limit = Duration.seconds(listener.timeout.timeLimit)
-    func leave(_ arrival: Arrival) {
+    func leave(_ visitor: Visitor, _ arrival: Arrival) {
       onArrival(arrival)
-      onLeave()
+      onLeave(visitor.origin)
+    }
+    func turnAway(_ visitor: Visitor, _ stranger: Stranger) {
+      leave(visitor, .stranger(stranger, from: visitor.origin))
+    }
+    func dismiss() {
+      guard let index = Origin.surplus(of: visitors.lazy.map(\.origin)) else { return }
+      let visitor = visitors.remove(at: index)
+      turnAway(visitor, visitor.isChannel ? .alone : .silent(after: 0))
     }
     while !(listener.isExhausted && visitors.isEmpty) {
       var polled = [pollfd(fd: listener.descriptor, events: 0, revents: 0)]
@@ -134,17 +161,18 @@ public final class Lobby: Sendable {
 
       var staying: [Visitor] = []
       var main: Visitor?
+      handshakes.beginRound()
       for (var visitor, entry) in zip(visitors, polled.dropFirst()) {
-        switch look(at: &visitor, entry.revents) {
+        switch look(at: &visitor, entry.revents, &handshakes) {
         case .undecided: staying.append(visitor)
-        case .channel where !mainHasCome: staying.append(visitor)
-        case .channel: leave(.channel(visitor.socket))
-        case .letter: leave(.letter(visitor.socket, visitor.letter?.bytes ?? []))
-        case .stranger(let stranger): leave(.stranger(stranger))
+        case .channel where source == nil: staying.append(visitor)
+        case .channel where visitor.origin != source: turnAway(visitor, .elsewhere)
+        case .channel: leave(visitor, .channel(visitor.socket))
+        case .letter: leave(visitor, .letter(visitor.socket, visitor.letter?.bytes ?? []))
+        case .stranger(let stranger): turnAway(visitor, stranger)
         case .main:
-          leave(.main(visitor.socket))
-          if !mainHasCome { main = visitor }
-          mainHasCome = true
+          leave(visitor, .main(visitor.socket))
+          if source == nil { (main, source) = (visitor, visitor.origin) }
         }
       }
       visitors = staying
@@ -152,8 +180,13 @@ public final class Lobby: Sendable {
         visitors = []
         for var visitor in staying {
           if visitor.isChannel {
-            leave(
-              main.since - visitor.since > mostLead ? .stranger(.alone) : .channel(visitor.socket))
+            if visitor.origin != main.origin {
+              turnAway(visitor, .elsewhere)
+            } else if main.since - visitor.since > mostLead {
+              turnAway(visitor, .alone)
+            } else {
+              leave(visitor, .channel(visitor.socket))
+            }
             continue
           }
           if visitor.since < main.since {
@@ -164,22 +197,30 @@ public final class Lobby: Sendable {
         }
       }
 
-      if polled[0].revents & Int16(POLLIN) != 0 {
-        do {
-          guard let socket = try listener.accept() else { continue }
+      guard polled[0].revents & Int16(POLLIN) != 0 else { continue }
+      do throws(SystemError) {
+        for _ in 0..<Self.batch {
+          let accepted = try listener.accept()
+          inRow = accepted == nil ? 0 : (inRow + 1) % Listener.backlog
+          if inRow == 0 { counted.add(1, ordering: .relaxed) }
+          guard let accepted else { break }
+          guard case .socket(let socket) = accepted, let origin = socket.origin else {
+            if case .crowd(let origin) = accepted { onArrival(.stranger(.crowd, from: origin)) }
+            continue
+          }
           let now = ContinuousClock.now
           visitors.append(
             Visitor(
-              socket: socket, since: now, deadline: now + limit,
+              socket: socket, origin: origin, since: now, deadline: now + limit,
               handshake: socket.tls == nil ? nil : Int16(POLLIN), nextLook: now))
-          onConnect()
-          if visitors.count > maxVisitors { leave(.stranger(dismiss(&visitors))) }
-        } catch {
-          // The oldest makes room; whether that is enough shows in a moment.
-          if !visitors.isEmpty { leave(.stranger(dismiss(&visitors))) }
-          onArrival(.trouble(error))
-          acceptsAt = .now + .milliseconds(100)
+          onConnect(origin)
+          if visitors.count > places { dismiss() }
         }
+      } catch {
+        // Somebody makes room; whether that is enough shows in a moment.
+        dismiss()
+        onArrival(.trouble(error))
+        acceptsAt = .now + .milliseconds(100)
       }
     }
   }
@@ -190,13 +231,12 @@ public final class Lobby: Sendable {
     return poll(&entry, 1, 0) > 0 && entry.revents & Int16(POLLIN) != 0
   }
 
+  /// How often all were let in who were there at some moment. It rises where ``isKnocked`` has no
+  /// end, too.
+  public var passes: Int { counted.load(ordering: .relaxed) }
+
   /// Ends ``run(onConnect:onLeave:onArrival:)``; connections that are still here are closed.
   public func close() { listener.end() }
-
-  /// The oldest visitor goes.
-  private func dismiss(_ visitors: inout [Visitor]) -> Stranger {
-    visitors.removeFirst().isChannel ? .alone : .silent(after: 0)
-  }
 
   /// Milliseconds until something is due without anybody's word.
   private func patience(
@@ -211,13 +251,17 @@ public final class Lobby: Sendable {
   }
 
   /// Connections that say nothing must not use up the descriptors that a source and its guest need.
+  /// Half of them is what a source with all the channels that there can be has here, and what it is
+  /// left beside a host that takes all it can get.
   private static var maxVisitors: Int {
     var limit = rlimit()
     getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-    return max(16, Int(clamping: min(limit.rlim_cur / 4, 300)))
+    return max(16, Int(clamping: min(limit.rlim_cur / 4, 600)))
   }
 
-  private func look(at visitor: inout Visitor, _ events: Int16) -> Verdict {
+  private func look(
+    at visitor: inout Visitor, _ events: Int16, _ handshakes: inout Handshakes
+  ) -> Verdict {
     let hasEnded = events & (Socket.hangUp | Int16(POLLHUP | POLLERR | POLLNVAL)) != 0
     let isLate = ContinuousClock.now >= visitor.deadline
     if visitor.isChannel {
@@ -225,7 +269,7 @@ public final class Lobby: Sendable {
     }
     guard events != 0 || isLate else { return .undecided(needs: 0) }
     if visitor.handshake != nil {
-      if let verdict = shake(&visitor, isLate) { return verdict }
+      if let verdict = shake(&visitor, hasEnded, isLate, &handshakes) { return verdict }
       // What came with its end is in the record layer, of which poll(2) does not speak: on.
     }
     if visitor.letter != nil { return take(from: &visitor, hasEnded, isLate) }
@@ -237,21 +281,33 @@ public final class Lobby: Sendable {
   }
 
   /// Goes on with a handshake; nil when it is done.
-  private func shake(_ visitor: inout Visitor, _ isLate: Bool) -> Verdict? {
+  private func shake(
+    _ visitor: inout Visitor, _ hasEnded: Bool, _ isLate: Bool, _ handshakes: inout Handshakes
+  ) -> Verdict? {
+    guard !isLate else { return .stranger(.silent(after: 0)) }
     var first: UInt8 = 0
     if visitor.isNew, recv(visitor.socket.descriptor, &first, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) > 0
     {
       // What every handshake begins with.
       guard first == 0x16 else { return .stranger(.plain) }
+      // Nobody is there any more to answer.
+      guard !hasEnded else { return .stranger(.closed(after: 0)) }
+      guard handshakes.begin(visitor.origin) else {
+        visitor.nextLook = .now + Self.pause * 10
+        return .undecided(needs: 1)
+      }
       visitor.isNew = false
     }
+    guard handshakes.isItsTurn(visitor.origin) else { return .undecided(needs: 1) }
     do throws(TLSError) {
       visitor.handshake = try visitor.socket.shake()
     } catch {
       return .stranger(error.kind == .ended ? .closed(after: 0) : .untrusted(error.message))
     }
     guard visitor.handshake != nil else { return nil }
-    return isLate ? .stranger(.silent(after: 0)) : .undecided(needs: 1)
+    // A record may come byte by byte.
+    visitor.nextLook = .now + Self.pause
+    return .undecided(needs: 1)
   }
 
   /// Takes what is here of a letter.
@@ -302,7 +358,7 @@ public final class Lobby: Sendable {
         // poll(2) now speaks when they are there. A UNIX socket has no such mark: not a busy loop
         // for three bytes.
         visitor.socket.setLowWaterMark(needs)
-        visitor.nextLook = .now + .milliseconds(10)
+        visitor.nextLook = .now + Self.pause
       case .channel:
         visitor.isChannel = true
         visitor.socket.setLowWaterMark(1)

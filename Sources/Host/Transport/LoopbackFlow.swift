@@ -18,7 +18,11 @@ package enum LoopbackFlow {
       return UInt32(bigEndian: host) >> 24 == 127
     case AF_INET6:
       var host = bytes.loadUnaligned(as: sockaddr_in6.self).sin6_addr
-      return withUnsafeBytes(of: &host) { $0.dropLast().allSatisfy { $0 == 0 } && $0.last == 1 }
+      return withUnsafeBytes(of: &host) { bytes in
+        // ::1, and ::ffff:127.0.0.0/104, which is IPv4's.
+        bytes.dropLast().allSatisfy { $0 == 0 } && bytes.last == 1
+          || bytes.prefix(13).elementsEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127])
+      }
     default: return false
     }
   }

@@ -44,9 +44,11 @@ final class PassedListener: Sendable {
   }
 
   /// As accept(2), with errno. For one thread.
-  func accept() -> Int32 {
+  ///
+  /// - Parameter peer: gets the address at the other end.
+  func accept(_ peer: inout sockaddr_storage) -> Int32 {
     if listens {
-      let accepted = clinux_accept(socket)
+      let accepted = clinux_accept_from(socket, &peer, MemoryLayout<sockaddr_storage>.size)
       // Somebody else has shut it down.
       if accepted < 0, errno == EINVAL { isOver.store(true, ordering: .relaxed) }
       return accepted

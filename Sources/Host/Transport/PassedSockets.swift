@@ -86,6 +86,11 @@ public final class PassedSockets: Equatable, Sendable {
     throw bad("descriptor \(number) is one of \(others?.uri ?? "") too")
   }
 
+  /// Whether one of them listens where others than this machine can connect.
+  func isOpen() throws(TransportError) -> Bool {
+    zip(numbers, try look()).contains { $1 && Reach.isOpen($0) }
+  }
+
   /// Whether each of them listens. The first look settles it, and makes them as they have to be.
   private func look() throws(TransportError) -> [Bool] {
     try state.withLock { state throws(TransportError) in

@@ -18,14 +18,19 @@ public final class Socket: Sendable {
   /// What it is encrypted by; nil: it is not.
   let tls: TLSSession?
   let abruptEnd = AbruptEnd()
+  /// Where it comes from, if it was accepted.
+  public let origin: Origin?
 
   /// Takes over a connected descriptor.
   ///
   /// - Parameters:
   ///   - timeout: seconds of silence after which a read or write that has begun fails.
   ///   - tls: a session on the descriptor.
-  init(descriptor: Int32, peer: String, timeout: Double, tls: TLSSession? = nil) {
+  init(
+    descriptor: Int32, peer: String, timeout: Double, tls: TLSSession? = nil, origin: Origin? = nil
+  ) {
     self.descriptor = descriptor
+    self.origin = origin
     self.peer = peer
     self.tls = tls
     let timeout = timeout.timeLimit

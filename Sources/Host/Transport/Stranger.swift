@@ -11,6 +11,10 @@ public enum Stranger: Equatable, Sendable {
   case alone
   /// A source's, where there is one already: said by whoever has that one.
   case second
+  /// It is a multifd channel, and comes from another host than the main channel.
+  case elsewhere
+  /// Its host has made more connections than are looked at.
+  case crowd
   /// It speaks without TLS where that is asked for.
   case plain
   /// It has not come through the handshake of TLS: why.

@@ -20,6 +20,8 @@ public struct TransportError: Error, Equatable, Sendable, CustomStringConvertibl
     /// The peer is not who it must be, or does not take who this is, or what has come is not from
     /// it.
     case untrusted
+    /// Others than this machine could connect, without TLS, and nobody has said that they may.
+    case exposed
     /// A URI that cannot be understood, or that names a descriptor which is not what it must be.
     case badURI
   }

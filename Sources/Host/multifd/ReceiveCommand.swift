@@ -132,7 +132,7 @@ struct ReceiveCommand: ParsableCommand {
   private func protect(_ options: ReceiveOptions, _ worker: Worker) -> WorkerEnd {
     work(options, worker) { (receiver, line, end) throws(Failure) in
       let outcome = try receiver.runStandby(
-        try standby.options(),
+        try standby.options(insecure: options.insecure),
         onListening: { Console.note("listening on \($0)") }, onProgress: line.show,
         onReady: {
           line.finish()
@@ -173,6 +173,12 @@ struct ReceiveCommand: ParsableCommand {
       var options = ReceiveOptions(listen: try Endpoint(parsing: listen), store: store)
       try options.listen.passed?.checkListening(channels: channels)
       options.tls = try tls.credentials()
+      options.insecure = tls.peers.insecure
+      try Listener.check(options.listen, tls: options.tls, insecure: options.insecure)
+      // --adopt gives up what the store has before they are served.
+      if let disks = try standby.options(insecure: options.insecure).disks {
+        try Listener.check(disks.listen, tls: nil, insecure: disks.insecure)
+      }
       options.channels = channels
       options.compression = try compression.map { try CompressionSpec(parsing: $0) }
       options.timeout = timeout

@@ -15,8 +15,9 @@ struct RelayCommand: ParsableCommand {
       Between two relays is a link, on which pages travel in any backend's format:
 
         destination  qemu-system-x86_64 … -incoming unix:/run/vm.sock
-                     multifd relay --listen tcp:0.0.0.0:4450 --to unix:/run/vm.sock
-        source       multifd relay --listen unix:/run/out.sock --to link:tcp:DEST:4450 --compression lz4
+                     multifd relay --listen tcp:0.0.0.0:4450 --to unix:/run/vm.sock --tls-creds-listen DIR
+        source       multifd relay --listen unix:/run/out.sock --to link:tcp:DEST:4450 --compression lz4 \
+                       --tls-creds-to DIR
                      (qemu) migrate unix:/run/out.sock
 
       Both QEMUs have multifd on, multifd-compression none, and as many multifd-channels; with \
@@ -117,6 +118,7 @@ struct RelayCommand: ParsableCommand {
       try far?.checkConnected(count: channels.map { $0 + 1 })
       options.compression = try FormatWish(parsing: compression)
       (options.listenTLS, options.toTLS) = try tls.credentials()
+      options.insecure = tls.peers.insecure
       // Before anybody has connected.
       _ = try options.toTLS?.name(at: options.to.endpoint)
       options.channels = channels

@@ -99,7 +99,9 @@ struct StandbyArguments: ParsableArguments {
   }
 
   /// For the receiver.
-  func options() throws(Failure) -> StandbyOptions {
+  ///
+  /// - Parameter insecure: see ``DiskOptions/insecure``.
+  func options(insecure: Bool) throws(Failure) -> StandbyOptions {
     var options = StandbyOptions()
     if let disks {
       let listen: Endpoint
@@ -108,6 +110,7 @@ struct StandbyArguments: ParsableArguments {
         throw Failure(.usage, "disks", "--disks takes tcp: or unix:")
       }
       var wanted = DiskOptions(listen: listen, disks: disk.compactMap(DiskOptions.Disk.init))
+      wanted.insecure = insecure
       wanted.adopts = adopt
       wanted.mostBacklog = Int(clamping: diskBacklog.bytes)
       options.disks = wanted

@@ -91,6 +91,15 @@ struct TLSPeerArguments: ParsableArguments {
   @Flag(help: "A source need not have a certificate: QEMU's verify-peer=no.")
   var tlsNoVerifyPeer = false
 
+  @Flag(
+    help: ArgumentHelp(
+      "Where there is no TLS, listen on addresses that others than this machine reach, too.",
+      discussion: """
+        Whoever reaches such a port can bring a guest, and whoever is on the way can read and change one. \
+        Without this option and --tls-creds only loopback addresses and UNIX sockets are listened on.
+        """))
+  var insecure = false
+
   var wishes: TLSCredentials.Wishes {
     var wishes = TLSCredentials.Wishes()
     (wishes.subjects, wishes.takesAnybody) = (tlsAuthz, tlsNoVerifyPeer)

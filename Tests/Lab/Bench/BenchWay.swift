@@ -75,7 +75,7 @@ struct BenchWay {
   /// The one next to the source first.
   private func relays(to uri: String, _ format: String) throws -> [MultiFDProcess] {
     let far = try MultiFDProcess(
-      ["relay", "--listen", "tcp:\(cable.address):0", "--to", uri, "--json"],
+      ["relay", "--listen", "tcp:\(cable.address):0", "--insecure", "--to", uri, "--json"],
       wrapper: cable.far)
     let compression = format == "raw" ? [] : ["--compression", format]
     let near = try MultiFDProcess(

@@ -18,11 +18,15 @@ final class DiskPlace {
   /// - Parameters:
   ///   - count: how many.
   ///   - size: bytes of each.
+  ///   - endpoint: where they are served; nil: at a socket in their folder.
   ///   - logs: a folder for the logs of the last of them; nil: beside its image.
-  init(_ count: Int = 2, size: Int = 256 << 10, logs: String? = nil, seed: UInt64 = 1) throws {
+  init(
+    _ count: Int = 2, size: Int = 256 << 10, over endpoint: String? = nil, logs: String? = nil,
+    seed: UInt64 = 1
+  ) throws {
     let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
     (self.folder, self.logs) = (folder, logs)
-    let uri = "unix:" + folder("nbd")
+    let uri = endpoint ?? "unix:" + folder("nbd")
     self.uri = uri
     disks = try (0..<count).map { number in
       try MirroredDisk(

@@ -49,7 +49,7 @@ final class WholeGuestParts {
     let standby = try MultiFDProcess(
       [
         "receive", "--colo", "--listen", "tcp:127.0.0.1:\(port)", "--store",
-        stores("store\(number)"), "--disks", "tcp:0.0.0.0:\(disksPort)", "--disk",
+        stores("store\(number)"), "--disks", "tcp:0.0.0.0:\(disksPort)", "--insecure", "--disk",
         "disk0=\(folder("disk0"))", "--disk", "disk1=\(folder("disk1"))", "--json", "--progress",
         "none",
       ] + arguments)

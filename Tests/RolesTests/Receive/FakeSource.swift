@@ -25,6 +25,8 @@ struct Line: Sendable {
   var bytes: [UInt8]
   /// Seconds before it connects, after the one before.
   var connectAfter = 0.0
+  /// The address of 127.0.0.0/8 that it comes from.
+  var from: String?
   /// Seconds between connecting and writing.
   var writeAfter = 0.0
   /// Bytes of one write.
@@ -79,7 +81,7 @@ final class FakeSource: Sendable {
       var connected: [(index: Int, descriptor: Int32)] = []
       for (index, line) in lines.enumerated() {
         if line.connectAfter > 0 { Thread.sleep(forTimeInterval: line.connectAfter) }
-        guard let descriptor = Self.connect(endpoint) else {
+        guard let descriptor = Self.connect(endpoint, from: line.from) else {
           state.update { $0.heard[index].closed = true }
           continue
         }
@@ -107,9 +109,9 @@ final class FakeSource: Sendable {
     }
   }
 
-  private static func connect(_ endpoint: Endpoint) -> Int32? {
+  private static func connect(_ endpoint: Endpoint, from source: String?) -> Int32? {
     switch endpoint {
-    case .tcp(_, let port): Sockets.connect(port: Int(port))
+    case .tcp(let host, let port): Sockets.connect(host: host, port: Int(port), from: source)
     case .unix(let path): Sockets.connect(unix: path)
     case .fd: nil
     }
@@ -163,11 +165,13 @@ final class FakeSource: Sendable {
 
   /// Ends whatever is still going on.
   ///
+  /// - Parameter seconds: how long the other side's end of each connection is waited for.
   /// - Returns: by connection, what was heard.
-  func end() -> [Heard] {
+  @discardableResult
+  func end(within seconds: Double = 2) -> [Heard] {
     // What the receiver has said before it closed is heard to its end first.
     for index in state.read({ $0.heard.indices }) {
-      _ = state.wait(seconds: 2) { $0.heard[index].closed ? true : nil }
+      _ = state.wait(seconds: seconds) { $0.heard[index].closed ? true : nil }
     }
     let heard = state.read { $0.heard }
     for descriptor in state.read({ $0.open.values }) { shutdown(descriptor, Int32(SHUT_RDWR)) }

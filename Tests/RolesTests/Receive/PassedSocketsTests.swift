@@ -21,7 +21,7 @@ struct PassedSocketsTests {
         ["receive", "--listen", "fd:3", "--store", folder("store"), "--timeout", "10"],
         passing: [listener])
       #expect(try multifd.waitListening() == "fd:3")
-      let source = FakeSource(session.lines, to: .tcp(host: "", port: UInt16(port)))
+      let source = FakeSource(session.lines, to: .tcp(host: "127.0.0.1", port: UInt16(port)))
       let result = try multifd.wait(.seconds(60))
       let heard = source.end()
       #expect(result.code == 0, "\(result)")
@@ -197,7 +197,7 @@ struct PassedSocketsTests {
       passing: [listener] + connections)
     for connection in connections { close(connection) }
     #expect(try relay.waitListening() == "fd:3")
-    let source = FakeSource(session.lines, to: .tcp(host: "", port: UInt16(port)))
+    let source = FakeSource(session.lines, to: .tcp(host: "127.0.0.1", port: UInt16(port)))
     let (relayed, received) = (try relay.wait(.seconds(60)), try receiver.wait(.seconds(60)))
     let heard = source.end()
     #expect(relayed.code == 0, "\(relayed)")
@@ -220,7 +220,7 @@ struct PassedSocketsTests {
     // Who connects after the relay has ended is not to wait for us.
     close(listener)
     _ = try relay.waitListening()
-    let source = FakeSource(session.lines, to: .tcp(host: "", port: UInt16(port)))
+    let source = FakeSource(session.lines, to: .tcp(host: "127.0.0.1", port: UInt16(port)))
     let result = try relay.wait(.seconds(60))
     #expect(source.end().allSatisfy { $0.closed })
     #expect(result.code == 64, "\(result)")

@@ -2,15 +2,22 @@ import Foundation
 import SessionReplay
 import TestSupport
 import Testing
+import Transport
 
 /// A network namespace with a cable to this one, for a peer that is to vanish without a word.
 struct Cable: ~Copyable {
   private static let ip = ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"]
     .first { FileManager.default.isExecutableFile(atPath: $0) }
-  private let name = "mfd-\(getpid())"
-  private var link: String { "mfd\(getpid())" }
+  /// A namespace that was deleted takes a moment to go, and its cable with it.
+  private static let count = Monitor(0)
+  private let number = Self.count.update { count in
+    count += 1
+    return count
+  }
+  private var name: String { "mfd-\(getpid())-\(number)" }
+  private var link: String { "mfd\(getpid()).\(number)" }
   /// The address at the far end.
-  let address = "10.213.\(getpid() % 250).2"
+  var address: String { "10.\(213 + number).\(getpid() % 250).2" }
 
   /// Why there can be none; nil when there can.
   static let unavailable: SkipReason? = {
@@ -67,6 +74,7 @@ struct LostMachineTests {
     let standby = try MultiFDProcess(
       [
         "receive", "--colo", "--store", folder("store"), "--listen", "tcp:\(cable.address):0",
+        "--insecure",
         "--timeout", "3", "--on-loss", "failover", "--no-fence", "--", qemu,
       ], wrapper: cable.wrapper)
     let primary = try Primary(Self.script, to: try standby.waitListening())
@@ -77,5 +85,64 @@ struct LostMachineTests {
     #expect(result.errors.contains("the primary is lost"), "\(result)")
     #expect(FileManager.default.fileExists(atPath: qemu + ".started"), "\(result)")
     try StoreCheck.expect(folder("store"), holds: 2, Self.script)
+  }
+
+  /// Every role that waits for a peer finds out, each by itself.
+  @Test("A reception, a relay, a mirror and a protect whose machine is gone are noticed in time")
+  func roles() throws {
+    let cable = try Cable()
+    let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+    defer { folder.remove() }
+    let here = ["--listen", "tcp:\(cable.address):0", "--insecure", "--timeout", "3"]
+    func start(_ arguments: [String]) throws -> MultiFDProcess {
+      try MultiFDProcess(arguments + here, wrapper: cable.wrapper)
+    }
+    // The relay's destination takes all and says nothing.
+    let sink = try Sockets.listen(unix: folder("sink"))
+    defer { close(sink) }
+    Thread.detachNewThread {
+      while case let taken = Sockets.accept(sink), taken >= 0 {
+        Thread.detachNewThread {
+          var buffer = [UInt8](repeating: 0, count: 1 << 16)
+          while Sockets.read(taken, &buffer) > 0 {}
+          close(taken)
+        }
+      }
+    }
+    let place = try DiskPlace(1, over: "tcp:\(cable.address):10809")
+    let standby = try start(
+      ["receive", "--colo", "--store", folder("standby")] + place.arguments())
+    let receive = try start(["receive", "--store", folder("held")])
+    let relay = try start(["relay", "--to", "unix:" + folder("sink")])
+    var lines = try Tampered("bios-72-zlib-2ch").lines
+    for index in lines.indices { lines[index].bytes.removeLast(lines[index].bytes.count / 2) }
+    let sources = try [receive, relay].map {
+      FakeSource(lines, to: try Endpoint(parsing: $0.waitListening()))
+    }
+    _ = try standby.waitServing()
+    try place.disks[0].connect()
+    try place.disks[0].copy(0..<0.5)
+    let control = try ControlClient(standby.waitListening())
+    try control.wait { $0["status"]["phase"].string == "waiting" }
+    // All that can come has come.
+    Thread.sleep(forTimeInterval: 0.3)
+    try cable.pull()
+    for (process, name) in [(receive, "receive"), (relay, "relay")] {
+      let result = try process.wait(.seconds(60))
+      #expect(result.code == 3, "\(name): \(result)")
+    }
+    for told in ["disk 'disk0': its connection has", "control: "] {
+      let line = standby.process.errors.wait(.seconds(60)) {
+        $0.text.contains(told) ? $0.text : nil
+      }
+      #expect(line != nil, "\(standby.process.errors.text)")
+    }
+    // Nobody was there to protect: it waits on.
+    standby.process.kill(SIGTERM)
+    #expect(try standby.wait().code == 128 + SIGTERM)
+    shutdown(sink, Int32(SHUT_RDWR))
+    for source in sources { source.end(within: 0) }
+    control.close()
+    place.disks[0].cut()
   }
 }

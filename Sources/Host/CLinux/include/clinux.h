@@ -58,6 +58,9 @@ int clinux_wide_pipe(int ends[2], int size);
 /* accept4(2) with SOCK_CLOEXEC. A descriptor, or -1 with errno. */
 int clinux_accept(int fd);
 
+/* The same; `address` has room for `size` bytes, all zero, and gets the peer's. */
+int clinux_accept_from(int fd, void *address, size_t size);
+
 /* epoll_create1(2), close-on-exec: readable while one of these descriptors is. A descriptor, or -1 with errno. */
 int clinux_epoll(const int *fds, int count);
 
@@ -75,7 +78,8 @@ int64_t clinux_monotonic(void);
  * ETIMEDOUT, or another error number. */
 int clinux_wait_until(void *condition, void *mutex, int64_t deadline);
 
-/* pthread_clockjoin_np(3) on the monotonic clock: 0, ETIMEDOUT after `seconds`, or another error number. */
+/* pthread_clockjoin_np(3) on the monotonic clock: 0, ETIMEDOUT after `seconds`, or another error number. Of 0 seconds
+ * pthread_tryjoin_np(3): a look, and EBUSY where it runs. */
 int clinux_join_within(unsigned long thread, double seconds);
 
 /* pipe2(2), close-on-exec; the reading end, the first, does not block. 0, or -1 with errno. */

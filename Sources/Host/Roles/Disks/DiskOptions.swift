@@ -43,6 +43,8 @@ public struct DiskOptions: Sendable {
 
   /// Where their exports are served.
   public var listen: Endpoint
+  /// Others than this machine may connect all the same.
+  public var insecure = false
   /// All of them.
   public var disks: [Disk]
   /// A standby has died and its primary has gone on: what that was told is written counts.

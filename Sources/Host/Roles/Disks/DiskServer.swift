@@ -21,10 +21,10 @@ final class DiskServer: Sendable {
 
   /// Begins to serve.
   init(
-    _ disks: [EpochDisk], on endpoint: Endpoint, timeout: Double,
+    _ disks: [EpochDisk], on endpoint: Endpoint, timeout: Double, insecure: Bool,
     log: @escaping @Sendable (String) -> Void
   ) throws {
-    listener = try Listener(on: endpoint, timeout: timeout)
+    listener = try Listener(on: endpoint, timeout: timeout, insecure: insecure)
     (self.disks, self.timeout, self.log) = (disks, timeout, log)
     try threads.start("nbd") { [self] in accept() }
   }
@@ -48,6 +48,8 @@ final class DiskServer: Sendable {
       dismissSilent()
       clients.joinEnded()
       guard let socket = next else { continue }
+      // Who was cut needs a moment to go, and has a thread until then.
+      _ = connections.wait(seconds: 1) { $0.count < 2 * Self.mostConnections ? () : nil }
       let connection = DiskConnection(socket, disks, log: log)
       let id = ObjectIdentifier(connection)
       connections.update { $0[id] = connection }
@@ -60,13 +62,16 @@ final class DiskServer: Sendable {
     }
   }
 
-  /// Clients that have chosen no disk in time go; and the oldest of them where there are too many.
+  /// Clients that have chosen no disk in time go; and where there are too many, the oldest of the
+  /// host that has the most of them.
   private func dismissSilent() {
     let all = connections.read { Array($0.values) }
-    let silent = all.filter { !$0.isServing }.sorted { $0.since < $1.since }
-    let surplus = max(0, all.count - Self.mostConnections)
-    for (place, connection) in silent.enumerated()
-    where place < surplus || .now - connection.since > .seconds(timeout) {
+    var silent = all.filter { !$0.isServing }.sorted { $0.since < $1.since }
+    for _ in 0..<max(0, all.count - Self.mostConnections) {
+      guard let index = Origin.surplus(of: silent.lazy.compactMap(\.socket.origin)) else { break }
+      silent.remove(at: index).socket.cut()
+    }
+    for connection in silent where .now - connection.since > .seconds(timeout) {
       connection.socket.cut()
     }
   }

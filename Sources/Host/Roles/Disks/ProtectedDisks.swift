@@ -36,7 +36,8 @@ final class ProtectedDisks: Sendable {
         disks.append(opened)
       }
       self.disks = disks
-      server = try DiskServer(disks, on: options.listen, timeout: timeout, log: log)
+      server = try DiskServer(
+        disks, on: options.listen, timeout: timeout, insecure: options.insecure, log: log)
     } catch { throw Failure(error, at: "disks") }
   }
 

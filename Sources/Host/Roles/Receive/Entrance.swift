@@ -55,11 +55,11 @@ final class Entrance: Sendable {
     case .main(let socket):
       guard !session.admitMain(socket) else { break }
       // A second source is turned away, and the first does not notice.
-      strangers.note(.second)
+      strangers.note(.second, from: socket.origin)
       socket.cut()
     case .channel(let socket):
       guard link.withLock({ $0 == nil }), session.admitUnnamed(socket) else {
-        strangers.note(.second)
+        strangers.note(.second, from: socket.origin)
         return socket.cut()
       }
       start(threads, ChannelReceiver(socket, session, .qemu, choice, pageSize: pageSize))
@@ -69,9 +69,9 @@ final class Entrance: Sendable {
       } else {
         admit(socket, letter, host, threads)
       }
-    case .stranger(let stranger):
-      session.turnedAway(stranger)
-      strangers.note(stranger)
+    case .stranger(let stranger, let origin):
+      session.turnedAway(stranger, from: origin)
+      strangers.note(stranger, from: origin)
     case .trouble(let error): strangers.note(error)
     }
   }

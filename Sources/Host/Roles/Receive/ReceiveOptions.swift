@@ -9,6 +9,8 @@ public struct ReceiveOptions: Sendable {
   public var listen: Endpoint
   /// What is shown to sources, and asked of them; nil: they come without TLS.
   public var tls: TLSCredentials?
+  /// Without TLS others than this machine may connect all the same.
+  public var insecure = false
   /// How many multifd channels the source opens; nil: as many as there are at the first sync point.
   public var channels: Int?
   /// The backend that the stream must use; nil: by the stream's own method bits.

@@ -130,20 +130,21 @@ public final class Receiver: Sendable {
     do {
       store = try Store.prepare(options.store, connections: options.channels ?? 0)
       listener = try Listener(
-        on: options.listen, timeout: options.timeout, tls: options.tls)
+        on: options.listen, timeout: options.timeout, tls: options.tls,
+        insecure: options.insecure)
     } catch { throw Failure(error, at: "receive") }
     onListening(listener.endpoint)
 
     let introduction = Introduction(limits: options.limits, takesControl: onControl != nil)
     let lobby = Lobby(listener, examine: introduction.examine)
-    session.listen { lobby.isKnocked }
+    session.listen(isKnocked: { lobby.isKnocked }, passes: { lobby.passes })
     let threads = ThreadGroup()
     do {
       try threads.start("lobby") { [self] in
         let channels = ThreadGroup()
         let host = LinkHost(pageSize: options.limits.pageSize)
-        lobby.run(onConnect: session.connected, onLeave: session.identified) {
-          entrance.admit($0, host, channels)
+        lobby.run(onConnect: session.connected, onLeave: session.identified) { arrival in
+          entrance.admit(arrival, host, channels)
         }
         // Ended from within: what was passed to us in place of a listening socket has no more.
         if !session.hasMain {

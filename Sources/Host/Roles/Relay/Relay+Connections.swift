@@ -13,7 +13,7 @@ extension Relay {
     switch arrival {
     case .main(let near):
       guard take(.qemu) else {
-        strangers.note(.second)
+        strangers.note(.second, from: near.origin)
         return near.cut()
       }
       start("main", threads, at: "main channel") { [self] in
@@ -23,7 +23,7 @@ extension Relay {
       }
     case .channel(let near):
       guard state.read({ $0.source == .qemu }) else {
-        strangers.note(.second)
+        strangers.note(.second, from: near.origin)
         return near.cut()
       }
       start("channel", threads, at: "multifd channel") { [self] in
@@ -31,7 +31,7 @@ extension Relay {
         try passChannel(near) { id throws(Failure) in try far.channel(id) }
       }
     case .letter(let near, let letter): admit(near, letter, host, far, threads)
-    case .stranger(let stranger): strangers.note(stranger)
+    case .stranger(let stranger, let origin): strangers.note(stranger, from: origin)
     case .trouble(let error): strangers.note(error)
     }
   }

@@ -86,7 +86,8 @@ public final class Relay: Sendable {
     let listener: Listener
     do {
       listener = try Listener(
-        on: options.listen, timeout: options.timeout, tls: options.listenTLS)
+        on: options.listen, timeout: options.timeout, tls: options.listenTLS,
+        insecure: options.insecure)
     } catch {
       throw Failure(error, at: "relay")
     }
@@ -97,7 +98,7 @@ public final class Relay: Sendable {
     do {
       try door.start("lobby") { [self] in
         let host = LinkHost(pageSize: options.pageSize)
-        lobby.run(onConnect: {}) { admit($0, host, far, threads) }
+        lobby.run { admit($0, host, far, threads) }
         // As in a reception: there was one connection, or none can come any more.
         if state.read({ $0.source == nil }) {
           session.fail(

@@ -11,6 +11,8 @@ public struct RelayOptions: Sendable {
   public var to: Destination
   /// What is shown to the source, and asked of it; nil: it comes without TLS.
   public var listenTLS: TLSCredentials?
+  /// Without TLS others than this machine may connect all the same.
+  public var insecure = false
   /// What is shown to the destination, and asked of it; nil: no TLS.
   public var toTLS: TLSCredentials?
   /// How pages travel from here on.
