@@ -58,6 +58,21 @@ struct HandshakeTests {
     #expect(throws: Never.self) { try Handshake(open.client, open.server).listening.get() }
   }
 
+  @Test(
+    "Of one that has left in the middle what it has said is read, though nothing can be sent to it")
+  func left() throws {
+    let (client, server) = try credentials()
+    let pair = try Pair()
+    let leaving = try TLSSession(pair.ends.0, client)
+    #expect(try leaving.shake() != nil)
+    // It has said hello and goes, and what is sent meets nobody.
+    for end in [pair.ends.0, pair.ends.1] { shutdown(end, Int32(SHUT_WR)) }
+    let error = #expect(throws: TLSError.self) {
+      try TLSSession(pair.ends.1, server).shake(within: 10)
+    }
+    #expect(error?.kind == .ended, "\(String(describing: error))")
+  }
+
   @Test("A revoked certificate, and one of the other side's, are not accepted")
   func revoked() throws {
     let (folder, theirs) = (try TemporaryFolder(), try TemporaryFolder())

@@ -6,6 +6,7 @@ extension RecordLayer {
   func handshake() throws(TLSError) -> Step {
     let result = gnutls_handshake(session)
     if result >= 0 {
+      hasShaken = true
       try checkSubject()
       return .done(0)
     }

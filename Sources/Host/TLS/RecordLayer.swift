@@ -36,6 +36,8 @@ final class RecordLayer: @unchecked Sendable {
   /// What the socket has said: how reading has failed, with 0 for its end, and how writing has.
   private var readError: Int32?
   private var writeError: Int32?
+  /// The handshake is done.
+  var hasShaken = false
   /// Something of the other side's has come, behind its handshake.
   private(set) var isHeard = false
   /// Of a user whom there is no key of.
@@ -263,7 +265,10 @@ final class RecordLayer: @unchecked Sendable {
 
   private func push(_ data: UnsafeRawPointer, _ size: Int) -> Int {
     let count = Glibc.send(descriptor, data, size, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
-    if count < 0, errno != EAGAIN, errno != EINTR { writeError = errno }
+    guard count < 0, errno != EAGAIN, errno != EINTR else { return count }
+    // Who leaves in the middle of a handshake may have said why: that is to be read.
+    if !hasShaken, errno == EPIPE || errno == ECONNRESET { return size }
+    writeError = errno
     return count
   }
 
