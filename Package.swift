@@ -219,8 +219,8 @@ let package = Package(
     .testTarget(
       name: "RolesTests",
       dependencies: [
-        "Roles", "Migration", "COLO", "Store", "Transport", "PluginLoader", "PluginAPI", "Wire",
-        "Memory", "System", "Observe", "SessionReplay", "TestSupport",
+        "Roles", "Migration", "COLO", "Store", "Transport", "TLS", "PluginLoader", "PluginAPI",
+        "Wire", "Memory", "System", "Observe", "SessionReplay", "TestSupport",
       ],
       path: "Tests/RolesTests"),
     .testTarget(

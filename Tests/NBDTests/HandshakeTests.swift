@@ -26,9 +26,10 @@ struct HandshakeTests {
 
   /// What a server says to a client that says all of this at once, and what the client has chosen.
   static func talk(
-    _ said: [UInt8], piece: Int = .max, refuse: NBDHandshake.Refusal? = nil
+    _ said: [UInt8], piece: Int = .max, refuse: NBDHandshake.Refusal? = nil,
+    requiresTLS: Bool = false
   ) throws -> (answers: [UInt8], chosen: String?, rest: [UInt8], ended: Bool) {
-    var handshake = NBDHandshake(exports: [export])
+    var handshake = NBDHandshake(exports: [export], requiresTLS: requiresTLS)
     var (come, waiting, answers) = ([UInt8](), said[...], [UInt8]())
     while true {
       switch try come.withUnsafeBytes({ try handshake.next($0) }) {
@@ -43,6 +44,11 @@ struct HandshakeTests {
       case .end(let answer, let consumed):
         come.removeFirst(consumed)
         return (answers + answer, nil, come, true)
+      // As if what follows had come by TLS.
+      case .startTLS(let answer, let consumed):
+        answers += answer
+        come.removeFirst(consumed)
+        #expect(come.isEmpty)
       case .choose(let name, let consumed):
         come.removeFirst(consumed)
         if name == export.name, refuse == nil {

@@ -36,9 +36,9 @@ public final class StrangerLog: Sendable {
         ("elsewhere", "it is a multifd channel, and comes from another host than the source")
       case .crowd: ("crowd", "more come from its host than are looked at")
       case .broken(let why): ("broken", "it began like a source's: \(why)")
+      case .encrypted: ("tls", Self.speaksTLS)
       // What every TLS connection begins with.
-      case .foreign(let bytes) where bytes.starts(with: [0x16, 3]):
-        ("tls", "it speaks TLS: give --tls-creds here, or turn off tls-creds at the source")
+      case .foreign(let bytes) where bytes.starts(with: [0x16, 3]): ("tls", Self.speaksTLS)
       case .plain:
         ("plain", "it speaks without TLS, which --tls-creds asks for: set tls-creds at the source")
       // Of a kind by what is ours of the text: names in it are the stranger's.
@@ -53,6 +53,9 @@ public final class StrangerLog: Sendable {
     let place = origin.flatMap { $0.isLocal ? nil : " (from \($0))" } ?? ""
     tell(kind, "a connection has been turned away: \(why)\(place)")
   }
+
+  private static let speaksTLS =
+    "it speaks TLS: give --tls-creds here, or turn off tls-creds at the source"
 
   /// A connection could not be accepted.
   public func note(_ trouble: SystemError) {

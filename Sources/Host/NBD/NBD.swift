@@ -49,6 +49,7 @@ public enum NBD {
     case exportName = 1
     case abort = 2
     case list = 3
+    case startTLS = 5
     case info = 6
     case go = 7
   }
@@ -61,6 +62,7 @@ public enum NBD {
     case unsupported = 0x8000_0001
     case policy = 0x8000_0002
     case invalid = 0x8000_0003
+    case tlsRequired = 0x8000_0005
     case unknown = 0x8000_0006
     case shutdown = 0x8000_0007
     case tooBig = 0x8000_0009

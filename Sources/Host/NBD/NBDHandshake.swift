@@ -6,7 +6,11 @@
 ///     server   reply magic:64 option:32 type:32 length:32 data     …
 ///
 /// Fed with what has come, it says what to answer and how many bytes it has used up. Structured
-/// replies, TLS and contexts are told to be unknown, which every client has an answer to.
+/// replies and contexts are told to be unknown, which every client has an answer to.
+///
+/// Where TLS is asked for, a client may ask for nothing before it: STARTTLS, and in TLS the options
+/// begin anew. What was said in clear counts no more, and what has come behind STARTTLS was said by
+/// whoever can write into a connection: it is an end, and never taken for what TLS has brought.
 public struct NBDHandshake: Sendable {
   /// What is to be done.
   public enum Step: Equatable, Sendable {
@@ -18,6 +22,28 @@ public struct NBDHandshake: Sendable {
     case choose(name: String, consumed: Int)
     /// The client has had enough: after this answer the connection ends.
     case end([UInt8], consumed: Int)
+    /// TLS begins behind this answer, and nothing else may be said before it has.
+    case startTLS([UInt8], consumed: Int)
+  }
+
+  /// What has to be between the two.
+  public enum Security: Sendable {
+    /// Nothing, and there is no TLS to be had.
+    case none
+    /// TLS, before anything else.
+    case required
+    /// It is TLS.
+    case encrypted
+  }
+
+  /// What the two do not agree about.
+  public enum Mismatch: Sendable {
+    /// The client has asked for something in clear, where TLS is asked for.
+    case plain
+    /// It has asked for TLS, where there is none.
+    case wantsTLS
+    /// Something has come in clear behind STARTTLS.
+    case clearBehindTLS
   }
 
   /// Why a client does not get an export.
@@ -35,7 +61,10 @@ public struct NBDHandshake: Sendable {
     case info(NBD.Option)
   }
 
+  /// See ``Mismatch``; nil while they have not met one, or once they have got over it.
+  public private(set) var mismatch: Mismatch?
   private let exports: [NBD.Export]
+  private var security: Security
   private var hasFlags = false
   private var noZeroes = false
   private var asked = Asked.exportName
@@ -45,7 +74,12 @@ public struct NBDHandshake: Sendable {
   private static let longestOption = NBD.longestName + 4 + 2 + 2 * 64
 
   /// A handshake over these exports.
-  public init(exports: [NBD.Export]) { self.exports = exports }
+  ///
+  /// - Parameter requiresTLS: whoever has not begun TLS gets nothing.
+  public init(exports: [NBD.Export], requiresTLS: Bool = false) {
+    self.exports = exports
+    security = requiresTLS ? .required : .none
+  }
 
   /// What a server says first.
   public static var greeting: [UInt8] {
@@ -79,10 +113,17 @@ public struct NBDHandshake: Sendable {
     }
     let data = UnsafeRawBufferPointer(rebasing: bytes[16..<16 + length])
     let consumed = 16 + length
-    guard let option = NBD.Option(rawValue: kind) else {
-      return .answer(reply(kind, .unsupported), consumed: consumed)
+    let option = NBD.Option(rawValue: kind)
+    if security == .required, option != .startTLS, option != .abort {
+      mismatch = .plain
+      // It has no answer but an export.
+      guard option != .exportName else { throw NBDError("it asks for an export in clear") }
+      return .answer(reply(kind, .tlsRequired), consumed: consumed)
     }
+    guard let option else { return .answer(reply(kind, .unsupported), consumed: consumed) }
     switch option {
+    case .startTLS:
+      return try startTLS(length, consumed: consumed, of: bytes.count)
     case .exportName:
       asked = .exportName
       guard let name = Self.name(data) else { throw NBDError("a name that is no UTF-8") }
@@ -146,6 +187,27 @@ public struct NBDHandshake: Sendable {
       case .shutdown: .shutdown
       }
     return reply(option.rawValue, type)
+  }
+
+  private mutating func startTLS(
+    _ length: Int, consumed: Int, of count: Int
+  ) throws(NBDError) -> Step {
+    let kind = NBD.Option.startTLS.rawValue
+    switch security {
+    case .none:
+      mismatch = .wantsTLS
+      return .answer(reply(kind, .unsupported), consumed: consumed)
+    case .encrypted: return .answer(reply(kind, .invalid), consumed: consumed)
+    case .required:
+      guard length == 0 else { return .answer(reply(kind, .invalid), consumed: consumed) }
+      // A client waits for the answer before it says more.
+      guard consumed == count else {
+        mismatch = .clearBehindTLS
+        throw NBDError("it goes on in clear behind STARTTLS")
+      }
+      (security, mismatch, options, asked) = (.encrypted, nil, 0, .exportName)
+      return .startTLS(reply(kind, .ack), consumed: consumed)
+    }
   }
 
   private mutating func flags(_ bytes: UnsafeRawBufferPointer) throws(NBDError) -> Step {

@@ -15,6 +15,8 @@ public final class Listener: Sendable {
   /// The file of a UNIX socket.
   private let file: SocketFile?
   private let passed: PassedListener?
+  /// For messages: who is at the other end of each.
+  private let peer: String
   /// What its connections must begin with a handshake for; nil: they must not.
   private let tls: TLSCredentials?
   /// How many connections of a host are looked at: as many at once as several sources make, with
@@ -30,13 +32,16 @@ public final class Listener: Sendable {
   ///   - tls: what is shown and asked for in each connection's handshake, which whoever accepts it
   ///     has to see to; nil: there is none.
   ///   - insecure: without TLS others than this machine may connect all the same.
+  ///   - peer: who they are, for messages.
   /// - Throws: `exposed` where they could and may not. What it is really bound to decides.
   public init(
-    on endpoint: Endpoint, timeout: Double, tls: TLSCredentials? = nil, insecure: Bool = false
+    on endpoint: Endpoint, timeout: Double, tls: TLSCredentials? = nil, insecure: Bool = false,
+    peer: String = "the source"
   ) throws(TransportError) {
     try Self.check(endpoint, tls: tls, insecure: insecure)
     self.timeout = timeout
     self.tls = tls
+    self.peer = peer
     if case .fd(let sockets) = endpoint {
       let passed = try PassedListener(sockets)
       (self.passed, descriptor) = (passed, passed.descriptor)
@@ -133,7 +138,7 @@ public final class Listener: Sendable {
     }
     return .socket(
       Socket(
-        descriptor: accepted, peer: "the source", timeout: timeout, tls: session, origin: origin))
+        descriptor: accepted, peer: self.peer, timeout: timeout, tls: session, origin: origin))
   }
 
   /// Nothing is accepted any more; who waits for a connection is woken. From any thread.

@@ -23,6 +23,20 @@ extension Socket {
     return socket
   }
 
+  /// The same connection by TLS, from the place where both sides have come to. What has been taken
+  /// from it already was said in clear: its owner sees to it that there is nothing left.
+  ///
+  /// - Parameter seconds: in which the handshake must be done; then, of silence as in ``connect``.
+  /// - Returns: what is to be read from and written to from here on. This one can only be cut.
+  public func encrypted(
+    by credentials: TLSCredentials, within seconds: Double
+  ) throws(TLSError) -> Socket {
+    let session = try TLSSession(descriptor, credentials)
+    try session.shake(within: seconds)
+    return Socket(
+      descriptor: descriptor, peer: peer, timeout: seconds, tls: session, origin: origin, of: self)
+  }
+
   /// Goes on with the handshake without waiting; of a connection that was accepted.
   ///
   /// - Returns: what it waits for; nil when it is done, or there is none.

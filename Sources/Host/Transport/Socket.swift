@@ -17,6 +17,8 @@ public final class Socket: Sendable {
   public let peer: String
   /// What it is encrypted by; nil: it is not.
   let tls: TLSSession?
+  /// The same connection without TLS, whose descriptor this is.
+  private let plain: Socket?
   let abruptEnd = AbruptEnd()
   /// Where it comes from, if it was accepted.
   public let origin: Origin?
@@ -26,13 +28,16 @@ public final class Socket: Sendable {
   /// - Parameters:
   ///   - timeout: seconds of silence after which a read or write that has begun fails.
   ///   - tls: a session on the descriptor.
+  ///   - plain: whose the descriptor stays; nil: it is closed with this.
   init(
-    descriptor: Int32, peer: String, timeout: Double, tls: TLSSession? = nil, origin: Origin? = nil
+    descriptor: Int32, peer: String, timeout: Double, tls: TLSSession? = nil,
+    origin: Origin? = nil, of plain: Socket? = nil
   ) {
     self.descriptor = descriptor
     self.origin = origin
     self.peer = peer
     self.tls = tls
+    self.plain = plain
     let timeout = timeout.timeLimit
     setOption(SOL_SOCKET, SO_KEEPALIVE, 1)
     // A peer whose machine died says nothing: keep-alive probes tell it from one that is idle.
@@ -46,7 +51,7 @@ public final class Socket: Sendable {
     setTimeout(timeout)
   }
 
-  deinit { close(descriptor) }
+  deinit { if plain == nil { close(descriptor) } }
 
   /// Connects, or takes the next connection that was passed to this process.
   ///

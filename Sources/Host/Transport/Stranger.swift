@@ -17,6 +17,8 @@ public enum Stranger: Equatable, Sendable {
   case crowd
   /// It speaks without TLS where that is asked for.
   case plain
+  /// It wants to speak by TLS where there is none.
+  case encrypted
   /// It has not come through the handshake of TLS: why.
   case untrusted(String)
   /// It speaks something else: its first bytes, four at the most.

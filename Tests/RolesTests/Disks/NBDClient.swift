@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TLS
 import TestSupport
 
 /// A client of an NBD server, as the other side of the tests: what it says is its caller's to
@@ -19,17 +20,17 @@ final class NBDClient {
 
   /// Kinds of an option.
   enum Option {
-    static let (exportName, abort, list, info, go): (UInt32, UInt32, UInt32, UInt32, UInt32) = (
-      1, 2, 3, 6, 7
-    )
+    static let (exportName, abort, list, startTLS, info, go):
+      (UInt32, UInt32, UInt32, UInt32, UInt32, UInt32) = (1, 2, 3, 5, 6, 7)
   }
   /// Kinds of a request.
   enum Kind: UInt16 { case read, write, disconnect, flush, trim, writeZeroes = 6 }
   /// Errors.
   enum Code {
-    static let (policy, unknown, shutdown): (UInt32, UInt32, UInt32) = (
-      0x8000_0002, 0x8000_0006, 0x8000_0007
-    )
+    static let (policy, invalid, tlsRequired, unknown, shutdown):
+      (UInt32, UInt32, UInt32, UInt32, UInt32) = (
+        0x8000_0002, 0x8000_0003, 0x8000_0005, 0x8000_0006, 0x8000_0007
+      )
   }
 
   /// The connection.
@@ -37,6 +38,8 @@ final class NBDClient {
   /// What the server has said of the export.
   private(set) var size: UInt64 = 0
   private(set) var flags: UInt16 = 0
+  /// What it has come to speak by.
+  private var tls: TLSSession?
   private var cookie: UInt64 = 0x1000
   private var open = true
 
@@ -44,10 +47,11 @@ final class NBDClient {
   init(_ uri: String) throws { socket = try Primary.connect(uri) }
 
   /// Connects, and takes an export by GO.
-  convenience init(_ uri: String, export: String) throws {
+  convenience init(_ uri: String, export: String, by tls: TLSCredentials? = nil) throws {
     try self.init(uri)
     do {
       try greet()
+      if let tls { try startTLS(tls) }
       try go(export)
     } catch {
       close()
@@ -73,6 +77,19 @@ final class NBDClient {
       throw Ended.unexpected("greeting \(greeting)")
     }
     try send(flags.big)
+  }
+
+  /// Goes on by TLS.
+  func startTLS(_ credentials: TLSCredentials) throws {
+    _ = try ask(Option.startTLS)
+    try shake(credentials)
+  }
+
+  /// The handshake of TLS, whatever was said before.
+  func shake(_ credentials: TLSCredentials) throws {
+    let session = try TLSSession(socket, credentials)
+    try session.shake(within: 20)
+    tls = session
   }
 
   /// Takes an export by GO.
@@ -165,6 +182,7 @@ final class NBDClient {
 
   /// Sends bytes as they are.
   func send(_ bytes: [UInt8]) throws {
+    if let tls { return try bytes.withUnsafeBytes { try tls.send($0) } }
     guard Sockets.write(socket, bytes) else { throw Ended.gone }
   }
 
@@ -173,12 +191,29 @@ final class NBDClient {
     var bytes: [UInt8] = []
     while bytes.count < count {
       var buffer = [UInt8](repeating: 0, count: count - bytes.count)
-      let got = recv(socket, &buffer, buffer.count, 0)
+      let got = tls == nil ? recv(socket, &buffer, buffer.count, 0) : receive(&buffer)
       if got < 0, errno == EAGAIN { throw Ended.silence }
       guard got > 0 else { throw Ended.gone }
       bytes += buffer[..<got]
     }
     return bytes
+  }
+
+  /// What it says until it closes.
+  func rest() -> [UInt8] {
+    var all: [UInt8] = []
+    while let byte = try? read(1) { all += byte }
+    return all
+  }
+
+  /// As recv(2).
+  private func receive(_ buffer: inout [UInt8]) -> Int {
+    buffer.withUnsafeMutableBytes { bytes in
+      do throws(TLSError) { return try tls?.receive(bytes) ?? 0 } catch {
+        errno = error.kind == .silent ? EAGAIN : 0
+        return error.kind == .silent ? -1 : 0
+      }
+    }
   }
 
   /// Waits until the server has closed the connection; false if it does not within 20 s.

@@ -24,10 +24,12 @@ final class LocalStandby {
   ///   - store: nil makes one.
   ///   - isStandby: if not, it is a plain reception.
   ///   - disks: that it serves; nil: none.
+  ///   - lines: gets what it says.
   ///   - adjust: changes the options.
   init(
     store: String? = nil, cache: Manifest.Cache = .sparse, isStandby: Bool = true,
     checkpointTimeout: Double? = nil, disks: DiskOptions? = nil,
+    lines: Monitor<[String]>? = nil,
     _ adjust: (inout ReceiveOptions) -> Void = { _ in }
   ) throws {
     folder = try TemporaryFolder(.memory(bytes: 256 << 20))
@@ -42,7 +44,9 @@ final class LocalStandby {
     standby.checkpointTimeout = checkpointTimeout
     standby.disks = disks
     adjust(&options)
-    let receiver = Receiver(options, loader: TestBackends.loader)
+    let receiver = Receiver(options, loader: TestBackends.loader) { line in
+      lines?.update { $0.append(line) }
+    }
     self.receiver = receiver
     let listening = Monitor(false)
     let result = result

@@ -1,6 +1,7 @@
 import Migration
 import Store
 import System
+import TLS
 import Transport
 
 /// Serves disks over NBD, until it is closed.
@@ -11,6 +12,8 @@ final class DiskServer: Sendable {
   private let listener: Listener
   private let disks: [EpochDisk]
   private let timeout: Double
+  private let tls: TLSCredentials?
+  private let strangers: StrangerLog
   private let connections = Monitor<[ObjectIdentifier: DiskConnection]>([:])
   private let threads = ThreadGroup()
   private let clients = ThreadGroup()
@@ -20,12 +23,17 @@ final class DiskServer: Sendable {
   var endpoint: Endpoint { listener.endpoint }
 
   /// Begins to serve.
+  ///
+  /// - Parameter tls: what each client has to come by; nil: none can.
   init(
-    _ disks: [EpochDisk], on endpoint: Endpoint, timeout: Double, insecure: Bool,
-    log: @escaping @Sendable (String) -> Void
+    _ disks: [EpochDisk], on endpoint: Endpoint, timeout: Double, tls: TLSCredentials?,
+    insecure: Bool, log: @escaping @Sendable (String) -> Void
   ) throws {
-    listener = try Listener(on: endpoint, timeout: timeout, insecure: insecure)
-    (self.disks, self.timeout, self.log) = (disks, timeout, log)
+    // Its handshake comes later: the first words of the protocol are in clear.
+    listener = try Listener(
+      on: endpoint, timeout: timeout, insecure: insecure || tls != nil, peer: "the client")
+    (self.disks, self.timeout, self.tls, self.log) = (disks, timeout, tls, log)
+    strangers = StrangerLog { log("disks: \($0)") }
     try threads.start("nbd") { [self] in accept() }
   }
 
@@ -50,7 +58,8 @@ final class DiskServer: Sendable {
       guard let socket = next else { continue }
       // Who was cut needs a moment to go, and has a thread until then.
       _ = connections.wait(seconds: 1) { $0.count < 2 * Self.mostConnections ? () : nil }
-      let connection = DiskConnection(socket, disks, log: log)
+      let connection = DiskConnection(
+        socket, disks, tls: tls, within: timeout, strangers: strangers, log: log)
       let id = ObjectIdentifier(connection)
       connections.update { $0[id] = connection }
       do {

@@ -1,6 +1,7 @@
 import Glibc
 import Migration
 import Store
+import TLS
 import Transport
 
 /// The disks of one guest at its standby, and their server.
@@ -14,9 +15,10 @@ final class ProtectedDisks: Sendable {
   ///
   /// - Parameters:
   ///   - store: the path of the store that will hold the guest.
+  ///   - tls: what mirrors have to come by; nil: none can.
   ///   - log: gets a line when a mirror comes or goes.
   init(
-    _ options: DiskOptions, store: String, timeout: Double,
+    _ options: DiskOptions, store: String, timeout: Double, tls: TLSCredentials?,
     log: @escaping @Sendable (String) -> Void
   ) throws(Failure) {
     do {
@@ -37,7 +39,7 @@ final class ProtectedDisks: Sendable {
       }
       self.disks = disks
       server = try DiskServer(
-        disks, on: options.listen, timeout: timeout, insecure: options.insecure, log: log)
+        disks, on: options.listen, timeout: timeout, tls: tls, insecure: options.insecure, log: log)
     } catch { throw Failure(error, at: "disks") }
   }
 

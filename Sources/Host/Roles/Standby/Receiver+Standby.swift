@@ -26,7 +26,7 @@ extension Receiver {
       } catch { throw Failure(error, at: "receive") }
     }
     let disks = try ProtectedDisks(
-      wanted, store: options.store, timeout: options.timeout, log: log)
+      wanted, store: options.store, timeout: options.timeout, tls: options.tls, log: log)
     log("disks on \(disks.endpoint)")
     return disks
   }
