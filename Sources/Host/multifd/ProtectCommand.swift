@@ -95,6 +95,8 @@ struct ProtectCommand: ParsableCommand {
   @Flag(help: "Lines of JSON instead of text.")
   var json = false
 
+  @OptionGroup(title: "TLS") var tls: TLSProtectArguments
+
   func validate() throws {
     guard (0...255).contains(channels) else {
       throw ValidationError("--channels must be 0 to 255")
@@ -167,6 +169,7 @@ struct ProtectCommand: ParsableCommand {
         }
       var options = ProtectOptions(monitor: monitor, standby: try Endpoint(parsing: standby))
       options.outOfBand = try oob.map(socket)
+      options.tls = try tls.options()
       if allDisks { options.disks = .all }
       if !disk.isEmpty { options.disks = .named(disk.map(ProtectOptions.Disks.Pair.init)) }
       if allNets { options.nets = .all }

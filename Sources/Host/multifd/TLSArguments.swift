@@ -1,12 +1,14 @@
 import ArgumentParser
+import Foundation
 import Migration
+import Roles
 import TLS
 
 /// TLS where a command listens.
 struct TLSListenArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Sources come by TLS; a folder of credentials, as QEMU has them.",
+      "Whoever connects comes by TLS; a folder of credentials, as QEMU has them.",
       discussion: """
         ca-cert.pem, server-cert.pem, server-key.pem and perhaps ca-crl.pem; or keys.psk. See docs/tls.md.
         """, valueName: "dir"))
@@ -38,6 +40,42 @@ struct TLSConnectArguments: ParsableArguments {
   func credentials() throws -> TLSCredentials? {
     try host.check(isUsed: tlsCreds != nil)
     return try tlsCreds.map { try TLSCredentials(in: $0, for: .connecting, host.wishes) }
+  }
+}
+
+/// TLS where a command connects, and so does the QEMU beside it.
+struct TLSProtectArguments: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "To the standby by TLS, this command and QEMU; a folder of credentials, as QEMU has them.",
+      discussion: """
+        ca-cert.pem, client-cert.pem, client-key.pem and perhaps ca-crl.pem; or keys.psk. QEMU is given an object \
+        of the same folder, under the same path, and has to be able to read it. See docs/tls.md.
+        """, valueName: "dir"))
+  var tlsCreds: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Credentials that QEMU has already: the id of a tls-creds object with endpoint=client.",
+      valueName: "id"))
+  var qemuTlsCreds: String?
+
+  @OptionGroup var host: TLSHostArguments
+
+  /// What they come to; nil: no TLS.
+  func options() throws -> ProtectTLS? {
+    try host.check(isUsed: tlsCreds != nil)
+    guard let tlsCreds else {
+      guard qemuTlsCreds == nil else {
+        throw Failure(.usage, "tls", "--qemu-tls-creds belongs to --tls-creds")
+      }
+      return nil
+    }
+    // QEMU may have been started anywhere.
+    let folder =
+      tlsCreds.hasPrefix("/")
+      ? tlsCreds : "\(FileManager.default.currentDirectoryPath)/\(tlsCreds)"
+    return ProtectTLS(folder: folder, host.wishes, object: qemuTlsCreds)
   }
 }
 
@@ -121,7 +159,7 @@ struct TLSPeerArguments: ParsableArguments {
 struct TLSHostArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "The name that the destination's certificate must have; by default the host of its URI.",
+      "The name that the other side's certificate must have; by default the host of its URI.",
       valueName: "name"))
   var tlsHostname: String?
 

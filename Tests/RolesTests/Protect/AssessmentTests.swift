@@ -1,4 +1,5 @@
 import Roles
+import TLS
 import TestSupport
 import Testing
 import Transport
@@ -124,8 +125,13 @@ struct AssessmentTests {
     #expect(
       assessment.findings.filter { $0.verdict == .impossible }.compactMap(\.change) == [
         "migrate_set_capability x-ignore-shared off", "migrate_set_capability xbzrle off",
-        "set tls-creds to an empty string; use a tunnel",
+        "--tls-creds DIR, or set tls-creds to an empty string",
       ])
+    // With TLS of its own it does not matter what others have.
+    var wanted = try options()
+    wanted.tls = ProtectTLS(folder: "/etc/pki/qemu", .init())
+    let other = try facts("plain", ["query-migrate-parameters": ["tls-creds": "tls0"]])
+    #expect(Assessment(other, wanted).isPossible)
   }
 
   @Test("Another migration, and COLO that goes on already")

@@ -20,6 +20,8 @@ final class ControlLine: Sendable {
   /// Over a connection on which the hello has been said.
   init(_ socket: Socket) {
     socket.limitWriting(seconds: Self.patience)
+    // Whatever ends it, the other side is gone: there is nothing whose end could be cut off.
+    socket.acceptAbruptEnd()
     self.socket = socket
   }
 

@@ -55,7 +55,7 @@ public struct Assessment: Sendable, Encodable {
   package init(_ facts: GuestFacts, _ options: ProtectOptions) {
     judgeQEMU(facts)
     judgeState(facts)
-    judgeSettings(facts)
+    judgeSettings(facts, hasTLS: options.tls != nil)
     for reason in facts.blockers {
       add("migration", .impossible, reason, change: Self.change(blocker: reason))
     }
@@ -92,6 +92,11 @@ public struct Assessment: Sendable, Encodable {
   /// Adds that the standby could not be asked.
   mutating func missStandby(_ failure: Failure) {
     add("standby", .impossible, failure.why, change: failure.hint)
+  }
+
+  /// Adds that QEMU cannot go by TLS.
+  mutating func missCredentials(_ failure: Failure) {
+    add("TLS", .impossible, failure.why, change: failure.hint)
   }
 
   private mutating func add(
@@ -143,7 +148,7 @@ public struct Assessment: Sendable, Encodable {
   }
 
   /// Capabilities and parameters that somebody has set for other migrations.
-  private mutating func judgeSettings(_ facts: GuestFacts) {
+  private mutating func judgeSettings(_ facts: GuestFacts, hasTLS: Bool) {
     let unfit = [
       "x-ignore-shared": "shared memory would not be sent",
       "xbzrle": "a standby does not take XBZRLE", "postcopy-ram": "COLO goes by precopy",
@@ -157,10 +162,11 @@ public struct Assessment: Sendable, Encodable {
         "migration", .impossible, "the capability \(name) is on: \(why)",
         change: "migrate_set_capability \(name) off")
     }
-    if let credentials = facts.parameters["tls-creds"].string, !credentials.isEmpty {
+    if !hasTLS, let credentials = facts.parameters["tls-creds"].string, !credentials.isEmpty {
       add(
-        "migration", .impossible, "tls-creds is set, and a standby takes no TLS",
-        change: "set tls-creds to an empty string; use a tunnel")
+        "migration", .impossible,
+        "tls-creds is '\(credentials)': its migrations go by TLS, and this one would not",
+        change: "--tls-creds DIR, or set tls-creds to an empty string")
     }
   }
 

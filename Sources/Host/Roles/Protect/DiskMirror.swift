@@ -48,7 +48,7 @@ struct DiskMirror {
   /// Begins a first copy.
   ///
   /// - Parameter server: where the standby has its disks.
-  func start(_ monitor: some GuestMonitor, server: Endpoint, within seconds: Double)
+  func start(_ monitor: some GuestMonitor, server: StandbyDisks, within seconds: Double)
     throws(MonitorError)
   {
     let leg = try connect(monitor, server, within: seconds)
@@ -76,7 +76,7 @@ struct DiskMirror {
   /// job remembers.
   ///
   /// - Returns: false where the standby takes no other connection while it has the one of before.
-  func resume(_ monitor: some GuestMonitor, server: Endpoint, within seconds: Double)
+  func resume(_ monitor: some GuestMonitor, server: StandbyDisks, within seconds: Double)
     throws(MonitorError) -> Bool
   {
     let leg: QMPValue
@@ -134,17 +134,17 @@ struct DiskMirror {
 
   /// Makes a connection to the standby's disk: a block node, whose name is the result.
   private func connect(
-    _ monitor: some GuestMonitor, _ server: Endpoint, within seconds: Double
+    _ monitor: some GuestMonitor, _ server: StandbyDisks, within seconds: Double
   ) throws(MonitorError) -> QMPValue {
     let taken = Set(try Self.nodes(monitor, within: seconds).compactMap(\.["node-name"].string))
     let number = (1...).first { !taken.contains(ProtectNames.leg(disk.name, $0)) } ?? 1
     let leg: QMPValue = .string(ProtectNames.leg(disk.name, number))
-    try monitor.execute(
-      "blockdev-add",
-      [
-        "driver": "nbd", "node-name": leg, "export": .string(disk.name),
-        "server": Self.address(server),
-      ], within: seconds)
+    var node: [String: QMPValue] = [
+      "driver": "nbd", "node-name": leg, "export": .string(disk.name),
+      "server": Self.address(server.endpoint),
+    ]
+    node.merge(server.tls?.options ?? [:]) { $1 }
+    try monitor.execute("blockdev-add", .object(node), within: seconds)
     return leg
   }
 

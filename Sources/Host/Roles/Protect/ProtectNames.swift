@@ -11,6 +11,8 @@ package enum ProtectNames {
   package static func leg(_ disk: String, _ number: Int) -> String {
     "\(prefix)\(number)-\(fitting(disk, 22))"
   }
+  /// QEMU's credentials for its connections to the standby.
+  package static let credentials = prefix + "credentials"
   /// Whether a node is one of a disk's.
   package static func isLeg(_ node: String, of disk: String) -> Bool {
     guard node.hasPrefix(prefix) else { return false }

@@ -1,4 +1,5 @@
 import Foundation
+import Migration
 import Transport
 
 /// What a `protect` is to do.
@@ -52,6 +53,8 @@ public struct ProtectOptions: Sendable {
   public var outOfBand: Endpoint?
   /// Where its standby listens.
   public var standby: Endpoint
+  /// By what it is reached; nil: in clear.
+  public var tls: ProtectTLS?
   /// See ``Disks``.
   public var disks = Disks.none
   /// See ``Nets``.
@@ -77,6 +80,12 @@ public struct ProtectOptions: Sendable {
   public init(monitor: Monitor, standby: Endpoint) {
     self.monitor = monitor
     self.standby = standby
+  }
+
+  /// TLS to the standby, by what is in its folder now; nil: in clear.
+  func standbyTLS() throws(Failure) -> StandbyTLS? {
+    guard let tls else { return nil }
+    return try StandbyTLS(tls, of: standby)
   }
 
   /// How long QEMU, and the standby, may be silent: what is left is for letting go of them.

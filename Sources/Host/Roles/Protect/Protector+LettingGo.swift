@@ -40,6 +40,10 @@ extension Protector {
       try DiskMirror.removeAll(monitor, within: 10)
     } catch { throw ProtectEnd(error) }
     try restoreSettings()
+    // Nothing names them any more.
+    do { try StandbyTLS.takeOut(of: monitor, within: options.silence) } catch {
+      throw ProtectEnd(error)
+    }
   }
 
   /// Cuts QEMU's connections to the standby, past its main loop, which may wait for them.
@@ -114,12 +118,18 @@ extension Protector {
       capabilities[name] = isKnown && before.capabilities[name] == true
     }
     try set(capabilities)
-    guard isKnown else { return }
     var parameters: [String: QMPValue] = [:]
-    for name in [
-      "x-checkpoint-delay", "max-bandwidth", "downtime-limit", "multifd-channels",
-      "multifd-compression",
-    ] where before.parameters[name] != .null { parameters[name] = before.parameters[name] }
+    if isKnown {
+      for name in [
+        "x-checkpoint-delay", "max-bandwidth", "downtime-limit", "multifd-channels",
+        "multifd-compression", "tls-creds", "tls-hostname",
+      ] where before.parameters[name] != .null { parameters[name] = before.parameters[name] }
+    }
+    if before.parameters["tls-creds"].string == ProtectNames.credentials {
+      // An earlier process's, and they are about to go.
+      (parameters["tls-creds"], parameters["tls-hostname"]) = ("", "")
+    }
+    guard !parameters.isEmpty else { return }
     try execute("migrate-set-parameters", .object(parameters))
   }
 }

@@ -3,25 +3,29 @@ import System
 import Transport
 
 extension Protector {
-  private var silence: Double { options.silence }
+  var silence: Double { options.silence }
 
   /// From the control connection to the end of it. Returns never: it ends by what ends it.
   func attempt() throws(ProtectEnd) {
     let number = try state.begin()
-    let control = try open(number)
+    let tls: StandbyTLS?
+    do throws(Failure) { tls = try options.standbyTLS() } catch { throw .lost(error) }
+    let control = try open(number, tls)
     defer {
       state.onShutdown { _ in }
       control.cut()
     }
     state.onShutdown { control.sendEnded($0) }
-    do throws(ProtectEnd) { try protect(control, number) } catch {
+    do throws(ProtectEnd) { try protect(control, tls, number) } catch {
       // Before the connection's end, which is ours then, is taken for the reason.
       state.end(error, attempt: number)
       throw error
     }
   }
 
-  private func protect(_ control: StandbyControl, _ attempt: Int) throws(ProtectEnd) {
+  private func protect(
+    _ control: StandbyControl, _ tls: StandbyTLS?, _ attempt: Int
+  ) throws(ProtectEnd) {
     var compared = assessment
     compared.compare(with: control.status.disks.map { ($0.name, $0.size) })
     if let refusal = compared.refusal { throw .lost(refusal) }
@@ -32,9 +36,13 @@ extension Protector {
         let phase = control.status.phase.rawValue
         throw .lost(Failure(.refused, "standby", "it is \(phase), and not with this guest"))
       }
-      try copyDisks(control, &writes)
+      do throws(Failure) { try tls?.put(in: monitor, within: silence) } catch {
+        try state.check()
+        throw .lost(error)
+      }
+      try copyDisks(control, tls, &writes)
       try putPacketsIn(holding: false)
-      try migrate()
+      try migrate(tls)
     }
     state.watchDisks()
     state.watchMigration()
@@ -46,12 +54,14 @@ extension Protector {
     try watch(control, &writes)
   }
 
-  private func open(_ attempt: Int) throws(ProtectEnd) -> StandbyControl {
+  private func open(_ attempt: Int, _ tls: StandbyTLS?) throws(ProtectEnd) -> StandbyControl {
     state.show { line in
       if line.state != .unprotected { line.enter(.connecting) }
     }
     do {
-      return try StandbyControl(options.standby, silence: silence) { [self] message, line in
+      return try StandbyControl(
+        options.standby, tls: tls?.credentials, silence: silence
+      ) { [self] message, line in
         take(message, line, attempt)
       } onEnd: { [self] why in
         lose(why, attempt)
@@ -136,115 +146,9 @@ extension Protector {
     }
   }
 
-  // MARK: Disks
-
-  /// Until the standby has all that the guest has written, and knows that it has.
-  private func copyDisks(
-    _ control: StandbyControl, _ writes: inout StandingWrites
-  ) throws(ProtectEnd) {
-    guard !assessment.disks.isEmpty else { return }
-    state.show { $0.enter(.copying) }
-    let server = try server(control.status)
-    let mirrors = assessment.disks.map(DiskMirror.init)
-    for mirror in mirrors { try begin(mirror, server, control.status) }
-    var resumed = ContinuousClock.now
-    while true {
-      try state.wait(seconds: 0.1)
-      let jobs = try execute("query-block-jobs")
-      let all = try mirrors.map { mirror throws(ProtectEnd) in
-        guard let progress = mirror.progress(jobs) else {
-          throw .lost(Failure(.failed, "disk \(mirror.disk.name)", "its mirror has ended"))
-        }
-        return progress
-      }
-      state.show { line in
-        for (index, progress) in all.enumerated() {
-          (line.disks[index].copied, line.disks[index].total) = (progress.copied, progress.total)
-        }
-      }
-      if all.allSatisfy(\.isSynced) { break }
-      // The guest's writes wait for a copy that stands still. For one that has failed they do not.
-      for (mirror, progress) in zip(mirrors, all) where !progress.hasFailed {
-        try expectWrites(of: mirror.disk, progress, &writes)
-      }
-      guard all.contains(where: \.hasFailed), resumed.duration(to: .now) > .seconds(1) else {
-        continue
-      }
-      resumed = .now
-      do throws(MonitorError) {
-        for (mirror, progress) in zip(mirrors, all) where progress.hasFailed {
-          guard try !mirror.resume(monitor, server: server, within: silence) else { continue }
-          try mirror.cut(monitor, within: silence)
-        }
-      } catch { throw ProtectEnd(error) }
-    }
-    let names = mirrors.map(\.disk.name)
-    control.sendSynced(names)
-    let isSynced: Void? = control.wait(seconds: 10) { status in
-      let there = status.disks.filter { names.contains($0.name) }
-      return there.allSatisfy { $0.state == .synced || $0.state == .protected } ? () : nil
-    }
-    try state.check()
-    guard isSynced != nil else {
-      throw .lost(Failure(.failed, "standby", "its disks are mirrored, and it says they are not"))
-    }
-  }
-
-  /// Copies a disk, or goes on with a copy: from the blocks that are behind where the standby has
-  /// the others, from the beginning where it has not.
-  private func begin(
-    _ mirror: DiskMirror, _ server: Endpoint, _ status: ControlStatus
-  ) throws(ProtectEnd) {
-    let theirs = status.disks.first { $0.name == mirror.disk.name }
-    let jobs = try execute("query-block-jobs")
-    if let progress = mirror.progress(jobs) {
-      let hasOthers = theirs?.state == .synced || theirs?.state == .protected
-      // Of a first copy that goes on.
-      let isGoingOn = !progress.hasFailed && (theirs?.covered ?? 0) > 0
-      do {
-        if hasOthers || isGoingOn, try mirror.leads(to: server, monitor, within: silence) {
-          if hasOthers, try mirror.resume(monitor, server: server, within: silence) {
-            log("disk \(mirror.disk.name): copying what has changed")
-          }
-          return
-        }
-        try mirror.remove(monitor, within: 10)
-      } catch { throw ProtectEnd(error) }
-    }
-    log("disk \(mirror.disk.name): copying all of it")
-    do { try mirror.start(monitor, server: server, within: silence) } catch {
-      throw ProtectEnd(error)
-    }
-  }
-
-  /// Where the standby has its disks, as seen from here.
-  private func server(_ status: ControlStatus) throws(ProtectEnd) -> Endpoint {
-    do {
-      guard let uri = status.disksURI else {
-        throw Failure(.refused, "standby", "it has no disks", hint: "start it with --disks")
-      }
-      return try Self.server(uri, of: options.standby)
-    } catch { throw .lost(Failure(error, at: "standby")) }
-  }
-
-  /// The endpoint at which a standby's disks are reached.
-  ///
-  /// - Parameters:
-  ///   - uri: as it listens: on all of its addresses, say.
-  ///   - standby: how it was reached itself.
-  package static func server(_ uri: String, of standby: Endpoint) throws(TransportError) -> Endpoint
-  {
-    let endpoint = try Endpoint(parsing: uri)
-    guard case .tcp(let host, let port) = endpoint, ["", "0.0.0.0", "::"].contains(host) else {
-      return endpoint
-    }
-    guard case .tcp(let reached, _) = standby else { return .tcp(host: "127.0.0.1", port: port) }
-    return .tcp(host: reached, port: port)
-  }
-
   // MARK: Memory
 
-  private func migrate() throws(ProtectEnd) {
+  private func migrate(_ tls: StandbyTLS?) throws(ProtectEnd) {
     state.show { $0.enter(.precopy) }
     var capabilities: [String: Bool] = ["x-colo": true, "return-path": true, "events": true]
     capabilities["multifd"] = options.channels > 0
@@ -260,6 +164,7 @@ extension Protector {
       parameters["multifd-channels"] = .integer(Int64(options.channels))
       parameters["multifd-compression"] = .string(options.compression ?? "none")
     }
+    parameters.merge(tls?.parameters ?? [:]) { $1 }
     try execute("migrate-set-parameters", .object(parameters))
     state.watchDisks()
     try execute("migrate", ["uri": .string(options.standby.description)])

@@ -45,6 +45,8 @@ public final class Protector: Sendable {
   ) throws(Failure) {
     self.options = options
     self.log = log
+    // Before anything is asked of anybody.
+    _ = try options.standbyTLS()
     // The line needs the disks, which the monitor tells; its events come before.
     let early = Mutex<ProtectState?>(nil)
     let handle: @Sendable (QMPEvent) -> Void = { event in
@@ -83,8 +85,13 @@ public final class Protector: Sendable {
   public func compared() -> Assessment {
     var assessment = assessment
     do {
+      let tls = try options.standbyTLS()
+      do throws(Failure) { try tls?.look(monitor, within: options.silence) } catch {
+        assessment.missCredentials(error)
+      }
       let control = try StandbyControl(
-        options.standby, silence: options.silence, onMessage: { _, _ in }, onEnd: { _ in })
+        options.standby, tls: tls?.credentials, silence: options.silence, onMessage: { _, _ in },
+        onEnd: { _ in })
       defer { control.cut() }
       assessment.compare(with: control.status.disks.map { ($0.name, $0.size) })
     } catch { assessment.missStandby(error) }
@@ -137,7 +144,8 @@ public final class Protector: Sendable {
   /// nobody, and the guest goes on alone. What is not there need not be.
   public func stop() throws(Failure) {
     let control = try? StandbyControl(
-      options.standby, silence: options.silence, onMessage: { _, _ in }, onEnd: { _ in })
+      options.standby, tls: options.standbyTLS()?.credentials, silence: options.silence,
+      onMessage: { _, _ in }, onEnd: { _ in })
     if let control {
       control.sendEnded("its protection was ended")
     } else {

@@ -1,5 +1,6 @@
 import Migration
 import System
+import TLS
 import Transport
 
 /// The connection to a standby: what it says last, and whether it says anything.
@@ -7,7 +8,7 @@ final class StandbyControl: Sendable {
   private struct State {
     var status: ControlStatus?
     /// Why nothing will come any more.
-    var end: String?
+    var end: Failure?
   }
 
   private let socket: Socket
@@ -18,16 +19,17 @@ final class StandbyControl: Sendable {
   /// Connects, says hello, and waits for the first word.
   ///
   /// - Parameters:
+  ///   - tls: what it is reached by; nil: in clear.
   ///   - silence: seconds after which a standby that says nothing is lost.
   ///   - onMessage: gets each message, on a thread of its own.
   ///   - onEnd: called once, with the reason, when no more will come.
   init(
-    _ standby: Endpoint, silence: Double,
+    _ standby: Endpoint, tls: TLSCredentials?, silence: Double,
     onMessage: @escaping @Sendable (ControlMessage, ControlLine) -> Void,
     onEnd: @escaping @Sendable (Failure) -> Void
   ) throws(Failure) {
     do {
-      socket = try Socket.connect(to: standby, timeout: silence)
+      socket = try Socket.connect(to: standby, timeout: silence, tls: tls)
       line = try ControlLine(greeting: socket)
       try threads.start("control") { [line, state] in
         let end: Failure
@@ -39,8 +41,12 @@ final class StandbyControl: Sendable {
           }
           end = .gone("standby", "the standby has closed its control connection")
         } catch { end = Failure(error, at: "standby") }
-        state.update { $0.end = end.why }
-        onEnd(end)
+        let isHeard = state.update { state in
+          state.end = end
+          return state.status != nil
+        }
+        // Else whoever waits for the first word is told.
+        if isHeard { onEnd(end) }
       }
       try threads.start("alive") { [line, state] in
         var alive = ControlMessage()
@@ -57,11 +63,14 @@ final class StandbyControl: Sendable {
       state.status.map { .some($0) } ?? (state.end == nil ? nil : .some(nil))
     }
     guard let first, first != nil else {
-      let why = state.read { $0.end } ?? "it does not answer as a standby"
+      var failure =
+        state.read { $0.end }
+        ?? Failure(.unreachable, "standby", "\(standby): it does not answer as a standby")
       cut()
-      throw Failure(
-        .unreachable, "standby", "\(standby): \(why)",
-        hint: "'multifd receive --colo' of the same version listens there?")
+      failure.hint =
+        "'multifd receive --colo' of the same version listens there, "
+        + (tls == nil ? "without --tls-creds?" : "with --tls-creds?")
+      throw failure
     }
   }
 

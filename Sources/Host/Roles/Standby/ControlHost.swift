@@ -68,7 +68,8 @@ final class ControlHost: Sendable {
     lines.joinEnded()
     do {
       try lines.start("control line") { [self] in
-        log("a protect has connected")
+        let by = socket.encryption.map { " by \($0)" } ?? ""
+        log("a protect has connected\(by)")
         do {
           try line.receive { message in
             take(message, from: line)
