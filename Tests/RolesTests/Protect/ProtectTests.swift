@@ -96,6 +96,23 @@ struct ProtectTests {
     _ = try standby.wait()
   }
 
+  @Test(
+    "The server of its disks says nothing: QEMU, whose guest would wait for it, is not sent there")
+  func disksSilent() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    let disks = try Proxy(to: parts.disksPort)
+    let link = try Proxy(to: parts.port, telling: (parts.disksPort, disks.port))
+    defer { for proxy in [disks, link] { proxy.close() } }
+    disks.hang()
+    let end = try parts.protect(["--checkpoint", "200ms"], through: link.port).wait()
+    #expect(end.code == 3 && end.errors.contains("disks: "), "\(end)")
+    #expect(try parts.qemu.status() == "running")
+    #expect(try parts.leftovers() == [])
+    #expect(standby.process.isRunning)
+  }
+
   @Test("The standby lives, and a checkpoint does not come to its end: the guest goes on")
   func checkpointHangs() throws {
     guard isAvailable() else { return }

@@ -9,6 +9,10 @@ extension Protector {
     guard !assessment.disks.isEmpty else { return }
     state.show { $0.enter(.copying) }
     let server = StandbyDisks(endpoint: try server(control.status), tls: tls)
+    do throws(Failure) { try server.expectAnswer(within: silence) } catch {
+      try state.check()
+      throw .lost(error)
+    }
     let mirrors = assessment.disks.map(DiskMirror.init)
     for mirror in mirrors { try begin(mirror, server, control.status) }
     var resumed = ContinuousClock.now
