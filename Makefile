@@ -76,6 +76,7 @@ soak: setup build
 	  --filter 'RolesTests.(StockPrimary|DyingPrimary|SyntheticSession|KilledStandby)'
 	$(MAKE) kills ARGS='--kills 200'
 	$(MAKE) kills ARGS='--kills 8 --slow 50 --loss primary,standby --before none'
+	$(MAKE) kills ARGS='--kills 40 --tls'
 	$(MAKE) restarts
 
 # What guests are protected with, and what looks at them.

@@ -13,15 +13,18 @@ extension InteropTests {
       var prelude = WholeGuest.Prelude.none
       let loss: WholeGuest.Loss
       var onLoss = Protection.OnLoss.hold
+      var tls: Credentials.Kind?
 
-      var testDescription: String { "\(way), \(prelude), \(loss), \(onLoss)" }
+      var testDescription: String {
+        "\(way), \(prelude), \(loss), \(onLoss)" + (tls.map { ", \($0)" } ?? "")
+      }
     }
 
     static let cases = [
       Case(way: .qmp, loss: .primary),
-      Case(way: .protect, loss: .primary, onLoss: .spare),
+      Case(way: .protect, loss: .primary, onLoss: .spare, tls: .x509),
       Case(way: .protect, prelude: .takeover, loss: .both),
-      Case(way: .protect, prelude: .adopt, loss: .link),
+      Case(way: .protect, prelude: .adopt, loss: .link, tls: .psk),
       Case(way: .protect, loss: .server),
       Case(way: .protect, loss: .full),
     ]
@@ -32,6 +35,7 @@ extension InteropTests {
     func goesOn(_ one: Case) throws {
       var setup = WholeGuest.Setup()
       (setup.way, setup.onLoss) = (one.way, one.onLoss)
+      setup.tls = WholeGuest.canTLS ? one.tls : nil
       if one.loss == .full {
         guard SmallFileSystem.isAvailable else { return }
         setup.room = WholeGuest.smallRoom

@@ -62,6 +62,9 @@ struct ProtectCommand: ParsableCommand {
   @Flag(help: "No packet waits for its checkpoint.")
   var noHold = false
 
+  @Flag(help: "All connections go by TLS, by certificates or by keys; --way protect.")
+  var tls = false
+
   @Option(help: "Seed of the random moments; default: another one each time.")
   var seed: UInt64?
 
@@ -78,6 +81,9 @@ struct ProtectCommand: ParsableCommand {
       throw ValidationError(
         "--no-epochs goes with --way qmp: multifd protect wants a standby's disks.")
     }
+    guard !tls || way == .protect else {
+      throw ValidationError("--tls goes with --way protect.")
+    }
     guard (1...8).contains(disks) else { throw ValidationError("--disks: 1 to 8.") }
     for milliseconds in delay.elements where !(5...10_000).contains(milliseconds) {
       throw ValidationError("--delay: 5 to 10000.")
@@ -88,6 +94,7 @@ struct ProtectCommand: ParsableCommand {
     if let reason = MultiFDProcess.unavailable { throw LabError(reason.description) }
     guard QEMUVersion.v111.isAvailableElseAnnounce("protect") else { throw ExitCode(1) }
     if let reason = Lab.diskGuestUnavailable { throw LabError(reason.description) }
+    guard !tls || WholeGuest.canTLS else { throw ExitCode(1) }
     let seed = seed ?? UInt64.random(in: 1...999_999)
     note("seed \(seed)")
     var random = SeededGenerator(seed: seed)
@@ -112,6 +119,7 @@ struct ProtectCommand: ParsableCommand {
       setup.distance.disks = .milliseconds(slow) / 2
       setup.room = loss == .full ? WholeGuest.smallRoom : nil
       (setup.hasEpochs, setup.holdsPackets) = (!noEpochs, !noHold)
+      setup.tls = tls ? Credentials.Kind.allCases.randomElement(using: &random) : nil
       if loss == .primary {
         setup.onLoss = onLoss.elements[primaries % onLoss.elements.count]
         primaries += 1

@@ -8,7 +8,7 @@ struct ProtectTable {
   private var inconsistent = 0
   private var rows = 0
 
-  private static let widths = [5, 9, 9, 10, 7, 7, 40, 26, 18, 12]
+  private static let widths = [5, 9, 9, 10, 9, 7, 40, 26, 18, 12]
 
   /// What the columns are. `offline` is sectors of all disks before the guest went on: bad ones,
   /// and of writes that were being made those that had arrived and those that had not; `packets` the
@@ -31,7 +31,8 @@ struct ProtectTable {
   ) -> String {
     rows += 1
     var columns = [
-      "\(rows)", prelude.rawValue, loss.rawValue, setup.onLoss.rawValue, "\(setup.delay)",
+      "\(rows)", prelude.rawValue, loss.rawValue, setup.onLoss.rawValue,
+      "\(setup.delay)" + (setup.tls.map { " \($0)" } ?? ""),
     ]
     switch result {
     case .success(let outcome): columns += Self.columns(outcome)

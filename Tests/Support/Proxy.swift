@@ -64,12 +64,13 @@ public final class Proxy: Sendable {
   /// A proxy to `target`, a port of 127.0.0.1. With `record`, a folder, connection N's bytes go to
   /// `connN.c2s` and `connN.s2c` in it. With `telling`, what the server says of the first port, as
   /// `:PORT`, is said of the second, which has as many digits; what it says comes in whole lines.
-  /// With `latency` all arrives so much later, each way.
+  /// With `latency` all arrives so much later, each way. With `onSix` it listens at that port of
+  /// [::1], 0 for any.
   public init(
     to target: Int, record: String? = nil, cuts: [Cut] = [], telling: (Int, Int)? = nil,
-    latency: Duration? = nil
+    latency: Duration? = nil, onSix six: Int? = nil
   ) throws {
-    (listener, port) = try Sockets.listen()
+    (listener, port) = try six.map(Sockets.listenOnSix) ?? Sockets.listen()
     self.target = target
     self.record = record
     self.cuts = cuts

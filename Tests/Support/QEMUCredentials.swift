@@ -55,7 +55,8 @@ public struct Credentials: Sendable {
     folder = try TemporaryFolder()
     switch kind {
     case .x509: try CertificateAuthority().fill(folder)
-    case .psk: try CertificateAuthority.fillKeys(folder, ["qemu": "a secret"])
+    case .psk:
+      try CertificateAuthority.fillKeys(folder, ["qemu": "a secret", "guest": "another one"])
     }
   }
 

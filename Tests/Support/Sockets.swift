@@ -111,6 +111,35 @@ public enum Sockets {
     return (descriptor, Int(UInt16(bigEndian: address.sin_port)))
   }
 
+  /// A socket that listens on [::1] alone: an IPv4 socket may have the same port.
+  public static func listenOnSix(port: Int = 0) throws -> (descriptor: Int32, port: Int) {
+    let descriptor = socket(AF_INET6, streamType, 0)
+    var address = sockaddr_in6()
+    address.sin6_family = sa_family_t(AF_INET6)
+    address.sin6_port = UInt16(truncatingIfNeeded: port).bigEndian
+    address.sin6_addr = in6addr_loopback
+    var size = socklen_t(MemoryLayout<sockaddr_in6>.size)
+    var one: Int32 = 1
+    for (level, option) in [(SOL_SOCKET, SO_REUSEADDR), (Int32(IPPROTO_IPV6), IPV6_V6ONLY)] {
+      setsockopt(descriptor, level, option, &one, socklen_t(MemoryLayout<Int32>.size))
+    }
+    // As above.
+    let result = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer -> Int32 in
+        guard bind(descriptor, pointer, size) == 0, Glibc.listen(descriptor, 64) == 0 else {
+          return -1
+        }
+        return getsockname(descriptor, pointer, &size)
+      }
+    }
+    guard result == 0 else {
+      let reason = String(cString: strerror(errno))
+      close(descriptor)
+      throw LabError("listening on [::1]:\(port): \(reason)")
+    }
+    return (descriptor, Int(UInt16(bigEndian: address.sin6_port)))
+  }
+
   /// A TCP port of 127.0.0.1 that was free a moment ago.
   public static func freePort() throws -> Int {
     let (descriptor, port) = try listen()

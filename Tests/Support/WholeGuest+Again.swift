@@ -56,7 +56,8 @@ extension WholeGuest {
     }
     let place = try Self.place(setup, images, laterWire)
     let words = Self.standbysWords(
-      setup, store, images, place, at: ports, logs: room?.path, adopting ? ["--adopt"] : [])
+      setup, store, images, place, at: ports, logs: room?.path,
+      (credentials?.arguments ?? []) + (adopting ? ["--adopt"] : []))
     let next = try MultiFDProcess(words)
     processes.update { ($0.standby, $0.place) = (next, place) }
     let ready = next.process.errors.wait(.seconds(60)) {

@@ -12,6 +12,17 @@ public final class WholeGuest: Sendable {
     case protect
   }
 
+  /// Whether there can be links in the middle of connections that nobody can look into: with the
+  /// standby at a port of 127.0.0.1, they are at the same port of [::1].
+  public static let canTLS: Bool = {
+    guard let (descriptor, _) = try? Sockets.listenOnSix() else {
+      SkipReason("there is no [::1]").announce("whole guests by TLS: they go in clear")
+      return false
+    }
+    close(descriptor)
+    return true
+  }()
+
   /// How it is protected.
   public struct Setup: Sendable {
     /// The guest.
@@ -37,6 +48,9 @@ public final class WholeGuest: Sendable {
     /// MiB for the logs of the standby's disks, on a file system of their own, which takes root; nil:
     /// enough, beside the images.
     public var room: Int?
+    /// Its connections to the standby go by TLS; of `multifd protect`, and where
+    /// ``WholeGuest/canTLS``.
+    public var tls: Credentials.Kind?
     /// It is protected as soon as it has booted; else by ``WholeGuest/begin()``.
     public var begins = true
 
@@ -80,6 +94,8 @@ public final class WholeGuest: Sendable {
   /// Between primary and standby: the migration, with what `multifd protect` says, and the disks.
   let links: [Proxy]
   let plain: PlainDisks?
+  /// What both sides show, where they go by TLS.
+  let credentials: Credentials?
   /// Where the logs of the standby's disks are, where that has an end.
   let room: SmallFileSystem?
 
@@ -96,13 +112,18 @@ public final class WholeGuest: Sendable {
     let own = try setup.guest.makeImages(in: folder("primary"))
     let place = try Self.place(setup, images, laterWire)
     plain = setup.hasEpochs ? nil : try PlainDisks(images, setup.guest.names)
+    credentials = try setup.tls.map(Credentials.init)
     let standby = try MultiFDProcess(
-      Self.standbysWords(setup, store, images, place, logs: room?.path))
+      Self.standbysWords(
+        setup, store, images, place, logs: room?.path, credentials?.arguments ?? []))
     processes = Monitor(Processes(standby: standby, place: place))
     ports = try Self.ports(standby, plain, hasDisks: setup.guest.disks > 0)
     func latency(_ time: Duration) -> Duration? { time > .zero ? time : nil }
+    // By TLS nobody can tell another port: it is the same one, of another address.
+    let hidden = setup.tls != nil
     let disksLink = try Proxy(
-      to: ports.disks, latency: latency(setup.distance.all + setup.distance.disks))
+      to: ports.disks, latency: latency(setup.distance.all + setup.distance.disks),
+      onSix: hidden ? ports.disks : nil)
     // So that `multifd protect`, which is told where the disks are, comes to them by the link, too.
     let record = setup.records ? memory("record") : nil
     if let record {
@@ -111,8 +132,8 @@ public final class WholeGuest: Sendable {
     links = [
       try Proxy(
         to: ports.migration, record: record,
-        telling: ports.disks > 0 ? (ports.disks, disksLink.port) : nil,
-        latency: latency(setup.distance.all)), disksLink,
+        telling: ports.disks > 0 && !hidden ? (ports.disks, disksLink.port) : nil,
+        latency: latency(setup.distance.all), onSix: hidden ? 0 : nil), disksLink,
     ]
     let monitors = [folder("qmp"), folder("oob")]
     primary = try QEMU(
@@ -161,7 +182,9 @@ public final class WholeGuest: Sendable {
     ]
     words += more
     if setup.hasEpochs, !images.isEmpty {
-      words += ["--disks", "tcp:127.0.0.1:\(ports.disks)"]
+      // With TLS a protect takes the host that it has come by: that of the link.
+      let host = setup.tls == nil ? "127.0.0.1" : "0.0.0.0"
+      words += ["--disks", "tcp:\(host):\(ports.disks)"]
       for (name, image) in zip(setup.guest.names, images) {
         words += ["--disk", "\(name)=\(image)" + (logs.map { ",log=\($0)/\(name)" } ?? "")]
       }
@@ -207,12 +230,19 @@ public final class WholeGuest: Sendable {
 
   /// Starts `multifd protect`.
   func startProtect() throws {
+    let host = setup.tls == nil ? "127.0.0.1" : "[::1]"
     var words = [
       "protect", "--qmp", folder("qmp"), "--oob", folder("oob"), "--standby",
-      "tcp:127.0.0.1:\(links[0].port)", "--all-disks", "--checkpoint",
+      "tcp:\(host):\(links[0].port)", "--all-disks", "--checkpoint",
       setup.checkpoint ?? "\(setup.delay)ms", "--linger", "\(setup.linger)", "--retry", "--json",
     ]
     if setup.holdsPackets { words.append("--all-nets") }
+    words += credentials?.arguments ?? []
+    switch setup.tls {
+    case .x509: words += ["--tls-hostname", "localhost"]
+    case .psk: words += ["--tls-psk-username", "guest"]
+    case nil: break
+    }
     let protect = try MultiFDProcess(words)
     processes.update { $0.protect = protect }
   }
@@ -275,6 +305,7 @@ public final class WholeGuest: Sendable {
     wire.end()
     laterWire.end()
     folder.remove()
+    credentials?.folder.remove()
     memory.remove()
   }
 }
