@@ -113,16 +113,16 @@ public final class Listener: Sendable {
   ///
   /// - Throws: when there is one and it cannot be accepted now: no descriptor, no memory.
   func accept() throws(SystemError) -> Accepted? {
-    var peer = sockaddr_storage()
+    var address = sockaddr_storage()
     let accepted =
-      passed?.accept(&peer)
-      ?? clinux_accept_from(descriptor, &peer, MemoryLayout<sockaddr_storage>.size)
+      passed?.accept(&address)
+      ?? clinux_accept_from(descriptor, &address, MemoryLayout<sockaddr_storage>.size)
     guard accepted >= 0 else {
       let error = SystemError("accept")
       if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(error.errno) { throw error }
       return nil
     }
-    let origin = Origin(peer)
+    let origin = Origin(address)
     // Before anything is made for it: to accept and to close is all that it costs.
     guard allowance.withLock({ $0.take(origin) }) else {
       close(accepted)
@@ -138,7 +138,7 @@ public final class Listener: Sendable {
     }
     return .socket(
       Socket(
-        descriptor: accepted, peer: self.peer, timeout: timeout, tls: session, origin: origin))
+        descriptor: accepted, peer: peer, timeout: timeout, tls: session, origin: origin))
   }
 
   /// Nothing is accepted any more; who waits for a connection is woken. From any thread.
