@@ -177,7 +177,7 @@ struct ReceiveCommand: ParsableCommand {
       try Listener.check(options.listen, tls: options.tls, insecure: options.insecure)
       // --adopt gives up what the store has before they are served.
       if let disks = try standby.options(insecure: options.insecure).disks {
-        try Listener.check(disks.listen, tls: nil, insecure: disks.insecure)
+        try Listener.check(disks.listen, tls: options.tls, insecure: disks.insecure)
       }
       options.channels = channels
       options.compression = try compression.map { try CompressionSpec(parsing: $0) }
