@@ -262,9 +262,3 @@ for target in package.targets where target.type != .system {
       .enableUpcomingFeature("MemberImportVisibility")
     ]
 }
-
-// What is tested is what is shipped, optimized. The tests themselves are called once each: optimizing
-// them takes most of a build's time.
-for target in package.targets where target.type == .test {
-  target.swiftSettings?.append(.unsafeFlags(["-Onone"]))
-}

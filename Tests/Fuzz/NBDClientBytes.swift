@@ -23,7 +23,12 @@ enum NBDClientBytes {
   }
 
   static func check(_ all: UnsafeRawBufferPointer) {
-    var handshake = NBDHandshake(exports: [export])
+    check(all, requiresTLS: false)
+    check(all, requiresTLS: true)
+  }
+
+  private static func check(_ all: UnsafeRawBufferPointer, requiresTLS: Bool) {
+    var handshake = NBDHandshake(exports: [export], requiresTLS: requiresTLS)
     var start = 0
     while true {
       let rest = UnsafeRawBufferPointer(rebasing: all[start...])
@@ -35,7 +40,12 @@ enum NBDClientBytes {
       }
       if case .answer(_, let consumed) = step { used = consumed }
       if case .end(_, let consumed) = step { used = consumed }
+      if case .startTLS(_, let consumed) = step {
+        if !requiresTLS || consumed != rest.count { breach("TLS begins where it may not") }
+        return
+      }
       if case .choose(let name, let consumed) = step {
+        if requiresTLS { breach("an export in clear") }
         used = consumed
         guard name != export.name else {
           if handshake.accept(export).count < 10 { breach("an export without a size") }
