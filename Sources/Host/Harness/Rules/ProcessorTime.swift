@@ -55,7 +55,8 @@ enum ProcessorTime {
         .text("recv() reads a packet of \(shape.text) in \(reads) calls: few large ones cost less"))
     }
     for (callback, times) in zip(["send_prepare", "recv"], asleep) {
-      let time = median(times)
+      // Of the better ones: a backend's own threads wait for processors, too, on a busy machine.
+      let time = times.sorted()[times.count / 4]
       context.check(
         time < mostSleep,
         "\(callback)() waits for \(time / 1000) us in a packet of \(shape.text), with no processor "
