@@ -54,38 +54,14 @@ public final class Lobby: Sendable {
     case trouble(SystemError)
   }
 
-  private struct Visitor {
-    let socket: Socket
-    let origin: Origin
-    let since: ContinuousClock.Instant
-    /// When it must have introduced itself.
-    var deadline: ContinuousClock.Instant
-    /// It had said nothing when a main channel came that had connected later.
-    var isEarly = false
-    /// It has said that it is a multifd channel.
-    var isChannel = false
-    /// What it has brought so far of an introduction of so many bytes, which are being taken.
-    var letter: (bytes: [UInt8], size: Int)?
-    /// It has not said a byte that was looked at.
-    var isNew = true
-    /// What its handshake waits for; nil when it is done, or there is none.
-    var handshake: Int16?
-    /// When it is worth looking at again: poll(2) speaks of every byte, where not all count.
-    var nextLook: ContinuousClock.Instant
-  }
-
   private let listener: Listener
   private let counted = Atomic(0)
   private let examine: @Sendable (UnsafeRawBufferPointer) -> Verdict
-  /// An introduction is a few hundred bytes. They stay in the kernel's buffer until then.
-  private static let maxIntroduction = 1 << 16
   /// How much earlier than its main channel a source's other channel can be accepted: a handshake's
   /// last packet may have to be sent again, after one second and after two more.
   private let mostLead: Duration
   /// How many may be here at once.
   private let places: Int
-  /// How soon one that was looked at in vain is worth another look.
-  private static let pause = Duration.milliseconds(10)
   /// How many connections are accepted before those that are here are looked at again.
   private static let batch = 64
   /// How long one that connected before the main channel, and so is hardly its source's, may stay
@@ -163,7 +139,7 @@ public final class Lobby: Sendable {
       var main: Visitor?
       handshakes.beginRound()
       for (var visitor, entry) in zip(visitors, polled.dropFirst()) {
-        switch look(at: &visitor, entry.revents, &handshakes) {
+        switch visitor.look(entry.revents, &handshakes, examine) {
         case .undecided: staying.append(visitor)
         case .channel where source == nil: staying.append(visitor)
         case .channel where visitor.origin != source: turnAway(visitor, .elsewhere)
@@ -208,11 +184,7 @@ public final class Lobby: Sendable {
             if case .crowd(let origin) = accepted { onArrival(.stranger(.crowd, from: origin)) }
             continue
           }
-          let now = ContinuousClock.now
-          visitors.append(
-            Visitor(
-              socket: socket, origin: origin, since: now, deadline: now + limit,
-              handshake: socket.tls == nil ? nil : Int16(POLLIN), nextLook: now))
+          visitors.append(Visitor(socket, from: origin, within: limit))
           onConnect(origin)
           if visitors.count > places { dismiss() }
         }
@@ -257,115 +229,5 @@ public final class Lobby: Sendable {
     var limit = rlimit()
     getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     return max(16, Int(clamping: min(limit.rlim_cur / 4, 600)))
-  }
-
-  private func look(
-    at visitor: inout Visitor, _ events: Int16, _ handshakes: inout Handshakes
-  ) -> Verdict {
-    let hasEnded = events & (Socket.hangUp | Int16(POLLHUP | POLLERR | POLLNVAL)) != 0
-    let isLate = ContinuousClock.now >= visitor.deadline
-    if visitor.isChannel {
-      return hasEnded || isLate ? .stranger(.alone) : .channel
-    }
-    guard events != 0 || isLate else { return .undecided(needs: 0) }
-    if visitor.handshake != nil {
-      if let verdict = shake(&visitor, hasEnded, isLate, &handshakes) { return verdict }
-      // What came with its end is in the record layer, of which poll(2) does not speak: on.
-    }
-    if visitor.letter != nil { return take(from: &visitor, hasEnded, isLate) }
-    let verdict = peek(at: &visitor, hasEnded, isLate)
-    guard case .letter(let size) = verdict else { return verdict }
-    visitor.letter = ([], size)
-    visitor.socket.setLowWaterMark(1)
-    return take(from: &visitor, hasEnded, isLate)
-  }
-
-  /// Goes on with a handshake; nil when it is done.
-  private func shake(
-    _ visitor: inout Visitor, _ hasEnded: Bool, _ isLate: Bool, _ handshakes: inout Handshakes
-  ) -> Verdict? {
-    guard !isLate else { return .stranger(.silent(after: 0)) }
-    var first: UInt8 = 0
-    if visitor.isNew, recv(visitor.socket.descriptor, &first, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) > 0
-    {
-      // What every handshake begins with.
-      guard first == 0x16 else { return .stranger(.plain) }
-      // Nobody is there any more to answer.
-      guard !hasEnded else { return .stranger(.closed(after: 0)) }
-      guard handshakes.begin(visitor.origin) else {
-        visitor.nextLook = .now + Self.pause * 10
-        return .undecided(needs: 1)
-      }
-      visitor.isNew = false
-    }
-    guard handshakes.isItsTurn(visitor.origin) else { return .undecided(needs: 1) }
-    do throws(TLSError) {
-      visitor.handshake = try visitor.socket.shake()
-    } catch {
-      return .stranger(error.kind == .ended ? .closed(after: 0) : .untrusted(error.message))
-    }
-    guard visitor.handshake != nil else { return nil }
-    // A record may come byte by byte.
-    visitor.nextLook = .now + Self.pause
-    return .undecided(needs: 1)
-  }
-
-  /// Takes what is here of a letter.
-  private func take(from visitor: inout Visitor, _ hasEnded: Bool, _ isLate: Bool) -> Verdict {
-    guard let letter = visitor.letter else { return .undecided(needs: 0) }
-    let size = letter.size
-    var bytes = letter.bytes
-    visitor.letter = nil
-    defer { visitor.letter = (bytes, size) }
-    return withUnsafeTemporaryAllocation(byteCount: 1 << 12, alignment: 8) { buffer in
-      while bytes.count < size {
-        let part = UnsafeMutableRawBufferPointer(rebasing: buffer.prefix(size - bytes.count))
-        let count = visitor.socket.take(into: part)
-        if count > 0 {
-          // recv(2) has filled so many bytes of the buffer.
-          bytes += part[..<count]
-          continue
-        }
-        if count < 0, errno == EINTR { continue }
-        guard count < 0, errno == EAGAIN, !hasEnded else {
-          return .stranger(.closed(after: bytes.count))
-        }
-        return isLate ? .stranger(.silent(after: bytes.count)) : .undecided(needs: 0)
-      }
-      return .letter(size: size)
-    }
-  }
-
-  private func peek(at visitor: inout Visitor, _ hasEnded: Bool, _ isLate: Bool) -> Verdict {
-    withUnsafeTemporaryAllocation(byteCount: Self.maxIntroduction, alignment: 8) { buffer in
-      let count = visitor.socket.peek(into: buffer)
-      guard count > 0 else {
-        guard count < 0, errno == EAGAIN || errno == EINTR else {
-          return .stranger(.closed(after: 0))
-        }
-        guard isLate else { return .undecided(needs: 1) }
-        return .stranger(visitor.isEarly ? .early : .silent(after: 0))
-      }
-      // recv(2) has filled so many bytes of the buffer.
-      let verdict = examine(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-      switch verdict {
-      case .undecided(let needs):
-        if hasEnded { return .stranger(.closed(after: count)) }
-        if isLate { return .stranger(visitor.isEarly ? .early : .silent(after: count)) }
-        guard needs <= Self.maxIntroduction else {
-          return .stranger(.broken("it does not introduce itself"))
-        }
-        // poll(2) now speaks when they are there. A UNIX socket has no such mark: not a busy loop
-        // for three bytes.
-        visitor.socket.setLowWaterMark(needs)
-        visitor.nextLook = .now + Self.pause
-      case .channel:
-        visitor.isChannel = true
-        visitor.socket.setLowWaterMark(1)
-      case .main: visitor.socket.setLowWaterMark(1)
-      case .letter, .stranger: break
-      }
-      return verdict
-    }
   }
 }
