@@ -154,18 +154,10 @@ public final class Listener: Sendable {
 
   private static func resolved(_ endpoint: Endpoint, _ descriptor: Int32) -> Endpoint {
     guard case .tcp(let host, 0) = endpoint else { return endpoint }
-    var storage = sockaddr_storage()
-    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-    let port = withUnsafeMutablePointer(to: &storage) { pointer in
-      // sockaddr_storage is made to be looked at as any address; the port is at the same place in
-      // IPv4 and IPv6.
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        _ = getsockname(descriptor, $0, &length)
-      }
-      return pointer.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
-        UInt16(bigEndian: $0.pointee.sin_port)
-      }
+    let port = withOwnAddress(descriptor) { address in
+      // The port is at the same place in IPv4 and IPv6.
+      UInt16(bigEndian: UnsafeRawPointer(address).loadUnaligned(as: sockaddr_in.self).sin_port)
     }
-    return .tcp(host: host, port: port)
+    return .tcp(host: host, port: port ?? 0)
   }
 }

@@ -11,14 +11,7 @@ enum Reach {
 
   /// The same of what a socket is bound to, whatever it was asked for by.
   static func isOpen(_ descriptor: Int32) -> Bool {
-    var storage = sockaddr_storage()
-    var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-    return withUnsafeMutablePointer(to: &storage) { pointer in
-      // sockaddr_storage is made to be looked at as any address, and lives as long as this closure.
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        getsockname(descriptor, $0, &length) != 0 || isOpen($0)
-      }
-    }
+    withOwnAddress(descriptor) { isOpen($0) } ?? true
   }
 
   /// What is said of one that is not to listen there without TLS.

@@ -25,11 +25,7 @@ extension Socket {
   /// Whether the end would have come, if there were one: it stands behind all data, but for a UNIX
   /// socket's, and data come for as long as there is room for them. A window is half the buffer.
   private var hasRoom: Bool {
-    var address = sockaddr()
-    var length = socklen_t(MemoryLayout<sockaddr>.size)
-    if getsockname(descriptor, &address, &length) == 0, Int32(address.sa_family) == AF_UNIX {
-      return true
-    }
+    if withOwnAddress(descriptor, { Int32($0.pointee.sa_family) }) == AF_UNIX { return true }
     var size: Int32 = 0
     var count = socklen_t(MemoryLayout<Int32>.size)
     let isKnown = getsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, &count) == 0
