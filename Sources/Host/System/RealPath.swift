@@ -7,3 +7,11 @@ public func realPath(_ path: String) throws(SystemError) -> String {
   defer { free(real) }
   return String(cString: real)
 }
+
+/// A path as others will need it, who run elsewhere: from the root, with its links.
+public func wholePath(_ path: String) -> String {
+  guard !path.hasPrefix("/"), let folder = getcwd(nil, 0) else { return path }
+  // It is ours, and a C string.
+  defer { free(folder) }
+  return String(cString: folder) + "/" + path
+}

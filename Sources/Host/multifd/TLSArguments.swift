@@ -1,7 +1,7 @@
 import ArgumentParser
-import Foundation
 import Migration
 import Roles
+import System
 import TLS
 
 /// TLS where a command listens.
@@ -72,10 +72,7 @@ struct TLSProtectArguments: ParsableArguments {
       return nil
     }
     // QEMU may have been started anywhere.
-    let folder =
-      tlsCreds.hasPrefix("/")
-      ? tlsCreds : "\(FileManager.default.currentDirectoryPath)/\(tlsCreds)"
-    return ProtectTLS(folder: folder, host.wishes, object: qemuTlsCreds)
+    return ProtectTLS(folder: wholePath(tlsCreds), host.wishes, object: qemuTlsCreds)
   }
 }
 

@@ -23,7 +23,7 @@ public final class DiskFolder: Sendable {
   /// - Parameter create: makes it if it is not there.
   /// - Throws: `.busy` where another process has it.
   public init(_ path: String, create: Bool) throws(StoreError) {
-    folder = try StoreFolder(Self.absolute(path), create: create)
+    folder = try StoreFolder(wholePath(path), create: create)
     // Another process may be ending just now.
     for attempt in 0... {
       guard flock(folder.descriptor, LOCK_EX | LOCK_NB) != 0 else { break }
@@ -34,11 +34,6 @@ public final class DiskFolder: Sendable {
       }
       usleep(5000)
     }
-  }
-
-  /// A path as others will need it, who run elsewhere.
-  static func absolute(_ path: String) -> String {
-    path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
   }
 
   // Explicitly: a child that another thread is just starting still has a copy of the descriptor.

@@ -177,7 +177,7 @@ public final class EpochDisk: Sendable {
     try self.folder.redo(through: keeps ? nil : 0, to: self.image)
     session = UUID().uuidString
     var now = DiskState(session: session)
-    now.store = DiskFolder.absolute(store)
+    now.store = wholePath(store)
     try self.folder.write(now)
     coverage = try self.folder.coverage(size: self.image.size, keep: keeps)
     if start == .trusted {
