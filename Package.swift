@@ -150,7 +150,8 @@ let package = Package(
 
     // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
     .target(
-      name: "TestSupport", dependencies: ["System", "CLinux", "CGnuTLS"], path: "Tests/Support"),
+      name: "TestSupport", dependencies: ["System", "CLinux", "CGnuTLS", "TLS"],
+      path: "Tests/Support"),
     // What benchmarks have measured, and the page that is made of it.
     .target(name: "Results", dependencies: ["Chart"], path: "Tests/Results"),
     .executableTarget(

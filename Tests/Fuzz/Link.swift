@@ -1,3 +1,4 @@
+import SessionReplay
 import Wire
 
 extension Input {
@@ -51,13 +52,7 @@ enum LinkFrames {
       flags: flags, pagesAllocated: 128, normalCount: normal, nextPacketSize: payload,
       packetNumber: 7, zeroCount: zero)
     let offsets = (0..<UInt64(normal + zero)).map { $0 * 4096 }
-    var bytes = [UInt8](repeating: 0, count: MultiFDPacketHeader.size(pageSize: 4096))
-    bytes.withUnsafeMutableBytes { bytes in
-      offsets.withUnsafeBufferPointer {
-        header.encode(into: bytes, blockName: "pc.ram", offsets: $0, pageSize: 4096)
-      }
-    }
-    return bytes + [UInt8](repeating: 0x5a, count: Int(payload))
+    return header.bytes("pc.ram", offsets) + [UInt8](repeating: 0x5a, count: Int(payload))
   }
 
   /// Two blocks, with runs of both kinds.

@@ -1,3 +1,4 @@
+import SessionReplay
 import Wire
 
 /// Whole sessions of a guest of a few pages, valid to the last byte.
@@ -108,13 +109,7 @@ struct SessionSeeds {
       nextPacketSize: UInt32(normal.count * 4096), packetNumber: packetNumber,
       zeroCount: UInt32(zero.count))
     let offsets = (normal + zero).map { UInt64($0 * 4096) }
-    var bytes = [UInt8](repeating: 0, count: MultiFDPacketHeader.size(pageSize: 4096))
-    bytes.withUnsafeMutableBytes { bytes in
-      offsets.withUnsafeBufferPointer {
-        header.encode(into: bytes, blockName: name, offsets: $0, pageSize: 4096)
-      }
-    }
-    session.send(channel + 1, bytes + normal.flatMap(contents))
+    session.send(channel + 1, header.bytes(name, offsets) + normal.flatMap(contents))
   }
 
   /// The section of a device that does not exist, and the closing 00.

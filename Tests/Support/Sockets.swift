@@ -89,55 +89,49 @@ public enum Sockets {
 
   /// A socket that listens on 127.0.0.1 (`port` 0: any) and the port it got.
   public static func listen(port: Int = 0) throws -> (descriptor: Int32, port: Int) {
-    let descriptor = socket(AF_INET, streamType, 0)
     var address = loopback(port)
-    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-    var one: Int32 = 1
-    setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
-    // As above: one live address of the stated size for each call.
-    let result = withUnsafeMutablePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer -> Int32 in
-        guard bind(descriptor, pointer, size) == 0, Glibc.listen(descriptor, 64) == 0 else {
-          return -1
-        }
-        return getsockname(descriptor, pointer, &size)
-      }
-    }
-    guard result == 0 else {
-      let reason = String(cString: strerror(errno))
-      close(descriptor)
-      throw LabError("listening on 127.0.0.1:\(port): \(reason)")
-    }
+    let descriptor = try listen(&address, on: "127.0.0.1:\(port)") { _ in }
     return (descriptor, Int(UInt16(bigEndian: address.sin_port)))
   }
 
   /// A socket that listens on [::1] alone: an IPv4 socket may have the same port.
   public static func listenOnSix(port: Int = 0) throws -> (descriptor: Int32, port: Int) {
-    let descriptor = socket(AF_INET6, streamType, 0)
     var address = sockaddr_in6()
     address.sin6_family = sa_family_t(AF_INET6)
     address.sin6_port = UInt16(truncatingIfNeeded: port).bigEndian
     address.sin6_addr = in6addr_loopback
-    var size = socklen_t(MemoryLayout<sockaddr_in6>.size)
-    var one: Int32 = 1
-    for (level, option) in [(SOL_SOCKET, SO_REUSEADDR), (Int32(IPPROTO_IPV6), IPV6_V6ONLY)] {
-      setsockopt(descriptor, level, option, &one, socklen_t(MemoryLayout<Int32>.size))
+    let descriptor = try listen(&address, on: "[::1]:\(port)") { descriptor in
+      var one: Int32 = 1
+      setsockopt(
+        descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &one, socklen_t(MemoryLayout<Int32>.size))
     }
-    // As above.
-    let result = withUnsafeMutablePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer -> Int32 in
+    return (descriptor, Int(UInt16(bigEndian: address.sin6_port)))
+  }
+
+  /// Listens at an address, which then has its port.
+  private static func listen<Address>(
+    _ address: inout Address, on place: String, prepare: (Int32) -> Void
+  ) throws -> Int32 {
+    var size = socklen_t(MemoryLayout<Address>.size)
+    // As above: one live address of the stated size for each call.
+    let (descriptor, result) = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer -> (Int32, Int32) in
+        let descriptor = socket(Int32(pointer.pointee.sa_family), streamType, 0)
+        var one: Int32 = 1
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &one, socklen_t(MemoryLayout<Int32>.size))
+        prepare(descriptor)
         guard bind(descriptor, pointer, size) == 0, Glibc.listen(descriptor, 64) == 0 else {
-          return -1
+          return (descriptor, -1)
         }
-        return getsockname(descriptor, pointer, &size)
+        return (descriptor, getsockname(descriptor, pointer, &size))
       }
     }
     guard result == 0 else {
       let reason = String(cString: strerror(errno))
       close(descriptor)
-      throw LabError("listening on [::1]:\(port): \(reason)")
+      throw LabError("listening on \(place): \(reason)")
     }
-    return (descriptor, Int(UInt16(bigEndian: address.sin6_port)))
+    return descriptor
   }
 
   /// A TCP port of 127.0.0.1 that was free a moment ago.

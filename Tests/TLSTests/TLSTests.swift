@@ -71,41 +71,6 @@ struct Handshake: Sendable {
   }
 }
 
-extension TLSSession {
-  func send(_ bytes: [UInt8]) throws {
-    var result: Result<Void, TLSError> = .success(())
-    bytes.withUnsafeBytes { buffer in
-      result = Result { () throws(TLSError) in try send(buffer) }
-    }
-    try result.get()
-  }
-
-  /// Reads so many bytes, or as many as come before the end.
-  func bytes(_ count: Int) throws -> [UInt8] {
-    var all = [UInt8](repeating: 0, count: count)
-    var done = 0
-    while done < count {
-      let got = try take(into: &all, from: done) { buffer throws(TLSError) in try receive(buffer) }
-      if got == 0 { break }
-      done += got
-    }
-    return Array(all.prefix(done))
-  }
-}
-
-/// Fills an array, from a place on, by what takes a buffer.
-func take<Count>(
-  into bytes: inout [UInt8], from start: Int = 0,
-  _ body: (UnsafeMutableRawBufferPointer) throws(TLSError) -> Count
-) throws -> Count {
-  var result: Result<Count, TLSError>?
-  bytes.withUnsafeMutableBytes { buffer in
-    let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[start...])
-    result = Result { () throws(TLSError) in try body(rest) }
-  }
-  return try result!.get()
-}
-
 /// Credentials for both sides from one authority.
 func credentials(
   server: CertificateAuthority.Subject? = .init("server"),

@@ -56,18 +56,26 @@ struct DiskRuleTests {
     try session.expect(standby.store, holds: 0)
   }
 
+  /// A guest with two disks, after its second checkpoint.
+  private static func protected() throws -> (
+    DiskPlace, LocalStandby, ControlClient, DiskSession
+  ) {
+    let place = try DiskPlace()
+    let standby = try LocalStandby(disks: place.options())
+    let control = try ControlClient(standby.uri)
+    let session = try DiskSession(place, to: standby.uri)
+    try session.begin()
+    try session.play(upTo: 2)
+    return (place, standby, control, session)
+  }
+
   @Test(
     "One that breaks the rule does not count, and the one before it is whole",
     arguments: Fault.allCases)
   func broken(fault: Fault) throws {
-    let place = try DiskPlace()
-    let standby = try LocalStandby(disks: place.options())
-    let control = try ControlClient(standby.uri)
+    let (place, standby, control, session) = try Self.protected()
     defer { control.close() }
-    let session = try DiskSession(place, to: standby.uri)
     defer { session.die() }
-    try session.begin()
-    try session.play(upTo: 2)
     let disk = place.disks[1]
     switch fault {
     case .noFlush:
@@ -130,14 +138,9 @@ struct DiskRuleTests {
     "A disk's connection ends a moment before the others: its primary is gone",
     arguments: [4, 200, nil], [false, true])
   func diskFirst(bytes: Int?, before: Bool) throws {
-    let place = try DiskPlace()
-    let standby = try LocalStandby(disks: place.options())
-    let control = try ControlClient(standby.uri)
+    let (place, standby, control, session) = try Self.protected()
     defer { control.close() }
-    let session = try DiskSession(place, to: standby.uri)
     defer { session.die() }
-    try session.begin()
-    try session.play(upTo: 2)
     try session.ask()
     let cut = {
       place.disks[1].cut()

@@ -131,29 +131,3 @@ struct LongMainChannelTests {
     }
   }
 }
-
-extension TLSSession {
-  fileprivate func send(_ bytes: [UInt8]) throws {
-    // Lent for the call, which copies them.
-    let result = bytes.withUnsafeBytes { bytes in
-      Result { () throws(TLSError) in try send(bytes) }
-    }
-    try result.get()
-  }
-
-  /// Reads so many, or what comes before the end.
-  fileprivate func bytes(_ count: Int) throws -> [UInt8] {
-    var (all, done) = ([UInt8](repeating: 0, count: count), 0)
-    while done < count {
-      // Lent for the call, and filled from `done` on, which is below the count.
-      let result = all.withUnsafeMutableBytes { buffer in
-        Result { () throws(TLSError) in
-          try receive(UnsafeMutableRawBufferPointer(rebasing: buffer[done...]))
-        }
-      }
-      guard case let got = try result.get(), got > 0 else { break }
-      done += got
-    }
-    return Array(all.prefix(done))
-  }
-}

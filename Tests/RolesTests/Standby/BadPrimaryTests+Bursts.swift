@@ -1,4 +1,5 @@
 import Testing
+import SessionReplay
 import Wire
 
 /// Checkpoints as they should not be.
@@ -29,18 +30,11 @@ extension BadPrimaryTests {
     let header = MultiFDPacketHeader(
       flags: flags, pagesAllocated: allocated, normalCount: UInt32(normal.count),
       nextPacketSize: 4096, packetNumber: 1, zeroCount: UInt32(zero.count))
-    let size = MultiFDPacketHeader.size(pageSize: 4096)
-    let bytes = [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
-      (normal + zero).withUnsafeBufferPointer {
-        header.encode(
-          into: UnsafeMutableRawBufferPointer(buffer), blockName: block, offsets: $0,
-          pageSize: 4096)
-      }
-      count = size
-    }
     return PrimaryScript.Burst(
       main: COLOMessage.vmstateSend.encode(),
-      channels: [bytes + [UInt8](repeating: 1, count: 4096 * normal.count), []])
+      channels: [
+        header.bytes(block, normal + zero) + [UInt8](repeating: 1, count: 4096 * normal.count), [],
+      ])
   }
 
   /// VMSTATE_SEND, and one page of a plain migration.

@@ -1,3 +1,4 @@
+import SessionReplay
 import Wire
 
 /// What a synthetic guest's primary writes for an epoch: packets, or records on the main channel,
@@ -6,10 +7,10 @@ extension SyntheticGuest {
   mutating func endEpoch() {
     for channel in channels.indices {
       packetNumber += 1
-      append(
-        MultiFDPacketHeader(
-          flags: .sync, pagesAllocated: 0, normalCount: 0, nextPacketSize: 0,
-          packetNumber: packetNumber, zeroCount: 0), name: "", offsets: [], to: channel)
+      channels[channel] += MultiFDPacketHeader(
+        flags: .sync, pagesAllocated: 0, normalCount: 0, nextPacketSize: 0,
+        packetNumber: packetNumber, zeroCount: 0
+      ).bytes("", [])
     }
     if style.flush, style.channels > 0 { main.multifdFlush() }
   }
@@ -47,29 +48,13 @@ extension SyntheticGuest {
     guard normal.count + zero.count > 0 else { return }
     let channel = Int.random(in: 0..<style.channels, using: &generator)
     packetNumber += 1
-    append(
-      MultiFDPacketHeader(
-        flags: [], pagesAllocated: 128, normalCount: UInt32(normal.count),
-        nextPacketSize: UInt32(normal.count * Self.page), packetNumber: packetNumber,
-        zeroCount: UInt32(zero.count)),
-      name: blocks[block].name, offsets: (normal + zero).map { UInt64($0 * Self.page) },
-      to: channel)
+    channels[channel] += MultiFDPacketHeader(
+      flags: [], pagesAllocated: 128, normalCount: UInt32(normal.count),
+      nextPacketSize: UInt32(normal.count * Self.page), packetNumber: packetNumber,
+      zeroCount: UInt32(zero.count)
+    ).bytes(blocks[block].name, (normal + zero).map { UInt64($0 * Self.page) })
     for page in normal {
       channels[channel] += Self.contents(seed, block, page, versions[block][page])
-    }
-  }
-
-  private mutating func append(
-    _ header: MultiFDPacketHeader, name: String, offsets: [UInt64], to channel: Int
-  ) {
-    let size = MultiFDPacketHeader.size(pageSize: Self.page)
-    channels[channel] += [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
-      offsets.withUnsafeBufferPointer {
-        header.encode(
-          into: UnsafeMutableRawBufferPointer(buffer), blockName: name, offsets: $0,
-          pageSize: Self.page)
-      }
-      count = size
     }
   }
 }
