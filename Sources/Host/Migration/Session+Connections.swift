@@ -39,7 +39,7 @@ extension Session {
   /// A connection that is cut with the others from now on.
   public func adopt(_ socket: Socket) throws(Failure) {
     let failure = state.update { state in
-      state.unnamed.append(socket)
+      state.adopted.append(socket)
       return state.failure
     }
     guard let failure else { return }
@@ -73,7 +73,7 @@ extension Session {
   public func admitUnnamed(_ socket: Socket) -> Bool {
     state.update { state in
       // From the first sync point on all channels are there: this is another source's, or nobody's.
-      guard state.epochs.passed == 0 else { return false }
+      guard state.epochs.passed == 0, !state.isComplete else { return false }
       // A channel's number is a byte: there cannot be more of them.
       guard state.failure == nil, !state.isOver, state.unnamed.count + state.channels.count < 256
       else { return false }
@@ -82,6 +82,9 @@ extension Session {
       return true
     }
   }
+
+  /// All channels have come: who says now that it is one is another source's, or nobody's.
+  public func closeToChannels() { state.update { $0.isComplete = true } }
 
   /// A channel has told its number and its guest.
   ///

@@ -26,7 +26,7 @@ extension Session {
       // A source has opened all its channels by now. One too many is to be told, not cut off later:
       // let whoever has connected say what it is.
       _ = state.wait(seconds: min(1, timeout)) { state in
-        state.failure != nil || (state.unnamed.isEmpty && state.anonymous == 0) ? () : nil
+        state.failure != nil || state.isSettled ? () : nil
       }
     }
     var moved = bytesMoved
@@ -58,6 +58,21 @@ extension Session {
     }
   }
 
+  /// The main channel of a migration that is only passed on has met its first marker: waits until
+  /// who has connected has said what it is. One that says nothing is closed in the end, and its
+  /// source notices.
+  ///
+  /// - Returns: how many channels there are.
+  public func countChannels() throws(Failure) -> Int {
+    if fixedChannels == nil { settle { _ in } }
+    if let failure { throw failure }
+    return state.update { state in
+      let count = state.epochs.expected ?? state.epochs.countWithGaps
+      state.epochs.expected = count
+      return count
+    }
+  }
+
   /// A checkpoint is asked for and answered: its pages may come.
   public func openEpoch() { gate.open() }
 
@@ -83,32 +98,8 @@ extension Session {
         state.failure != nil || !state.channels.isEmpty ? () : nil
       }
     }
-    let settle = settlingTime
-    var count = -1
-    let (isKnocked, passes) = state.read { ($0.isKnocked, $0.passes) }
-    let deadline = ContinuousClock.now + .seconds(timeout)
-    /// The pass that begins after this has been asked has ended.
-    var wholePass: Int?
-    while true {
-      let now = state.read { $0.unnamed.count + $0.channels.count }
-      if now == count {
-        // Nor is a channel less a channel because we have not found the time to let it in.
-        if !isKnocked() || .now > deadline || wholePass.map({ passes() >= $0 }) == true { break }
-        wholePass = wholePass ?? passes() + 2
-      } else {
-        wholePass = nil
-      }
-      count = now
-      _ = state.wait(seconds: settle) { $0.failure != nil ? () : nil }
-    }
-    // A connection that has not said what it is yet may be a channel: without it, pages would be
-    // missing and nobody would notice.
-    _ = state.take(seconds: timeout) { state -> Void? in
-      guard state.failure != nil || (state.unnamed.isEmpty && state.anonymous == 0) else {
-        return nil
-      }
+    settle { state in
       if state.mute == 0 { state.epochs.expected = state.epochs.countWithGaps }
-      return ()
     }
     if let failure { throw failure }
     let silent = state.update { state in
@@ -126,6 +117,36 @@ extension Session {
       throw Failure(
         .unreachable, "multifd",
         "the source uses it, but no channel has connected within \(timeout.formatted) s")
+    }
+  }
+
+  /// Waits until nobody comes any more, and everybody has said what it is, or the time-out is over.
+  ///
+  /// - Parameter body: what is done at that very moment; not after the time-out.
+  private func settle(_ body: (inout State) -> Void) {
+    let settlingTime = settlingTime
+    var count = -1
+    let (isKnocked, passes) = state.read { ($0.isKnocked, $0.passes) }
+    let deadline = ContinuousClock.now + .seconds(timeout)
+    /// The pass that begins after this has been asked has ended.
+    var wholePass: Int?
+    while true {
+      let now = state.read { $0.unnamed.count + $0.channels.count }
+      if now == count {
+        // Nor is a channel less a channel because we have not found the time to let it in.
+        if !isKnocked() || .now > deadline || wholePass.map({ passes() >= $0 }) == true { break }
+        wholePass = wholePass ?? passes() + 2
+      } else {
+        wholePass = nil
+      }
+      count = now
+      _ = state.wait(seconds: settlingTime) { $0.failure != nil ? () : nil }
+    }
+    // A connection that has not said what it is yet may be a channel: without it, pages would be
+    // missing and nobody would notice.
+    _ = state.take(seconds: timeout) { state -> Void? in
+      guard state.failure != nil || state.isSettled else { return nil }
+      return body(&state)
     }
   }
 

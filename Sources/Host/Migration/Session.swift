@@ -36,8 +36,12 @@ public final class Session: Sendable {
     /// in time.
     var mute = 0
     var main: Socket?
-    /// Connections that are cut with the others, and have no number, or none yet.
+    /// Channels that have told no number yet.
     var unnamed: [Socket] = []
+    /// No channel is let in any more.
+    var isComplete = false
+    /// Connections that are cut with the others, and are no channels of the source's.
+    var adopted: [Socket] = []
     var channels: [Int: Channel] = [:]
     var uuid: VMUUID?
     var epochs = Epochs()
@@ -53,8 +57,10 @@ public final class Session: Sendable {
     var isPatient = false
     var judge: Judge?
 
+    /// Everybody has said what it is.
+    var isSettled: Bool { unnamed.isEmpty && anonymous == 0 }
     /// Every connection but the main channel's.
-    var others: [Socket] { channels.values.map(\.socket) + unnamed }
+    var others: [Socket] { channels.values.map(\.socket) + unnamed + adopted }
     /// The main channel's, and those of the channels that have told their numbers.
     var known: [Socket] { [main].compactMap(\.self) + channels.values.map(\.socket) }
   }

@@ -28,8 +28,8 @@ struct InFlightRelayTests {
   func relays(name: String, way: [String?]) throws {
     let session = try Tampered(name)
     let passed = try RelayedReception(session.lines, way, loader: loader)
-    try Reception.expectHeld(passed.store, session.script)
     let summary = try passed.reception.get()
+    try Reception.expectHeld(passed.store, session.script)
     for relay in passed.relays {
       let said = try #require(relay).get()
       #expect(said.result == "migrated")

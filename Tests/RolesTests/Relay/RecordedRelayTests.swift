@@ -29,8 +29,8 @@ struct RecordedRelayTests {
   func whole(session: Fixtures.Session, way: [String?]) throws {
     let session = try Tampered(session.name)
     let passed = try RelayedReception(session.lines, way)
-    try Reception.expectHeld(passed.store, session.script)
     let summary = try passed.reception.get()
+    try Reception.expectHeld(passed.store, session.script)
     #expect(summary.channels.map(\.id) == Array(0..<session.script.channels.count))
     for relay in passed.relays {
       let said = try #require(relay).get()
@@ -43,10 +43,22 @@ struct RecordedRelayTests {
     #expect(passed.heard[0].messages.last == .shut(0))
   }
 
+  @Test("A channel that is long on its way is waited for", arguments: [[nil], [nil, "lz4", nil]])
+  func late(way: [String?]) throws {
+    let session = try Tampered("bios-111-zstd-2ch")
+    var lines = session.lines
+    // Its main channel goes through at once.
+    lines[2].writeAfter = 0.3
+    let passed = try RelayedReception(lines, way)
+    #expect(try passed.reception.get().channels.map(\.id) == [0, 1])
+    try Reception.expectHeld(passed.store, session.script)
+  }
+
   @Test("What is slowed down comes in whole all the same")
   func slow() throws {
     let session = try Tampered("bios-111-zstd-2ch")
     let passed = try RelayedReception(session.lines, ["lz4"]) { $0.maxBandwidth = 4 << 20 }
+    _ = try passed.reception.get()
     try Reception.expectHeld(passed.store, session.script)
     let said = try #require(passed.relays[0]).get()
     // The rate cannot have been higher, less what the last packets owe.

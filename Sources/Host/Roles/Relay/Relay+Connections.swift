@@ -17,17 +17,16 @@ extension Relay {
         return near.cut()
       }
       start("main", threads, at: "main channel") { [self] in
-        try session.adopt(near)
+        try adopt(main: near)
         let (socket, plan) = try far.main()
         try passMain(near, socket, plan, threads)
       }
     case .channel(let near):
-      guard state.read({ $0.source == .qemu }) else {
+      guard state.read({ $0.source == .qemu }), session.admitUnnamed(near) else {
         strangers.note(.second, from: near.origin)
         return near.cut()
       }
       start("channel", threads, at: "multifd channel") { [self] in
-        try session.adopt(near)
         try passChannel(near) { id throws(Failure) in try far.channel(id) }
       }
     case .letter(let near, let letter): admit(near, letter, host, far, threads)
@@ -42,7 +41,11 @@ extension Relay {
     let hello: LinkHello
     do throws(LinkRefusal) {
       hello = try host.read(letter)
-      if hello.role == .main, !take(.link) { throw .taken }
+      switch hello.role {
+      case .main: if !take(.link) { throw .taken }
+      case .channel(let id):
+        if !session.admitUnnamed(near) { throw LinkRefusal("channel \(id) comes too late") }
+      }
     } catch {
       strangers.note(error)
       return near.refuse(error)
@@ -52,13 +55,12 @@ extension Relay {
     case .main:
       start("main", threads, at: "main channel") { [self] in
         guard let (socket, plan, formats) = connect(near, hello, host, far) else { return }
-        try session.adopt(near)
+        try adopt(main: near)
         try near.write(LinkAnswer.accepted(formats, reference: plan.hasReference).encode())
         try passMain(near, socket, plan, threads)
       }
     case .channel(let id):
       start("channel", threads, at: "channel \(id)") { [self] in
-        try session.adopt(near)
         let socket: Socket
         do throws(Failure) { socket = try far.channel(Int(id)) } catch {
           near.refuse(LinkRefusal("\(error)"))
@@ -97,6 +99,12 @@ extension Relay {
     }
   }
 
+  /// It is the source's main channel; cut like all others, for nothing is told on it.
+  private func adopt(main near: Socket) throws(Failure) {
+    _ = session.admitMain(near)
+    try session.adopt(near)
+  }
+
   /// Starts a thread whose error ends everything.
   private func start(
     _ name: String, _ threads: ThreadGroup, at place: String,
@@ -119,7 +127,7 @@ extension Relay {
     let main = RelayMain(near, far, plan.hasReference ? options.pageSize : nil)
     state.update { $0.main = Main(plan: plan, main: main, start: .now) }
     start("back", threads, at: "main channel") { try main.runBack() }
-    try main.runForth(throttle)
+    try main.runForth(throttle) { [self] () throws(Failure) in try waitForChannels() }
   }
 
   private func passChannel(
@@ -144,6 +152,7 @@ extension Relay {
       let channel = try RelayChannel(
         hello, reader, to: socket, main.plan, traffic, throttle, pageSize: options.pageSize,
         channels: { [session] in session.channelCount })
+      state.update { $0.begun += 1 }
       // As the main channel's end: it is passed on as it comes.
       near.acceptAbruptEnd()
       try channel.run()

@@ -30,6 +30,8 @@ public final class Relay: Sendable {
   struct State: Sendable {
     var main: Main?
     var channels: [Int: RelayTraffic] = [:]
+    /// How many channels have begun on the far side.
+    var begun = 0
     /// Whose main connection has come.
     var source: Source?
     /// Threads that pass something on.
@@ -94,11 +96,14 @@ public final class Relay: Sendable {
     onListening(listener.endpoint)
     let lobby = Lobby(
       listener, examine: Introduction(limits: StreamDecoder.Limits()).examine)
+    session.listen(isKnocked: { lobby.isKnocked }, passes: { lobby.passes })
     let (door, threads) = (ThreadGroup(), ThreadGroup())
     do {
       try door.start("lobby") { [self] in
         let host = LinkHost(pageSize: options.pageSize)
-        lobby.run { admit($0, host, far, threads) }
+        lobby.run(onConnect: session.connected, onLeave: session.identified) { arrival in
+          admit(arrival, host, far, threads)
+        }
         // As in a reception: there was one connection, or none can come any more.
         if state.read({ $0.source == nil }) {
           session.fail(
@@ -131,6 +136,19 @@ public final class Relay: Sendable {
       return state.main.map { .success($0) }
     }
     return try main!.get()
+  }
+
+  /// The main channel is at its first sync point: whoever counts the channels behind it is to find
+  /// all of them.
+  func waitForChannels() throws(Failure) {
+    let count = try session.countChannels()
+    // One that does not come, or does not get through, ends everything in its own time.
+    let all = state.wait(seconds: nil) { [session] state -> Result<Void, Failure>? in
+      if let failure = session.failure { return .failure(failure) }
+      return state.begun >= count ? .success(()) : nil
+    }
+    try all!.get()
+    session.closeToChannels()
   }
 
   /// Waits for the end of all connections.

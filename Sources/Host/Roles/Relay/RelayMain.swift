@@ -8,6 +8,10 @@ import Wire
 /// The main channel of a relay: both ways verbatim, as soon as it comes. What the destination says
 /// is looked at on its way, for its verdict.
 ///
+/// One thing waits: the first sync point, until all channels are on their way. Whoever counts the
+/// channels on the other side does so there, for a source has all of them by then (``Session``); on
+/// the way through here they would be overtaken.
+///
 /// So is its end: where TLS was not ended by the one that closed it, it is not ended on the other
 /// side either. Whether that may be is for those at the ends, who know what was to come.
 final class RelayMain: Sendable {
@@ -43,8 +47,12 @@ final class RelayMain: Sendable {
   }
 
   /// From the source to the destination, to the end.
-  func runForth(_ throttle: Throttle?) throws {
+  ///
+  /// - Parameter onSyncPoint: waits for the channels; called once, before the first sync point is
+  ///   passed on.
+  func runForth(_ throttle: Throttle?, onSyncPoint: () throws(Failure) -> Void) throws {
     near.acceptAbruptEnd()
+    try passOpening(throttle, onSyncPoint)
     let splice = try Splice()
     while case let count = try next({ () throws(TransportError) in
       try splice.some(atMost: 1 << 20, from: near, to: far, idle: true)
@@ -59,6 +67,30 @@ final class RelayMain: Sendable {
       flow.sourceWasFirst = !flow.backHasEnded
     }
     far.finishWriting(as: near)
+  }
+
+  /// What a source says before its first sync point, and that.
+  private func passOpening(_ throttle: Throttle?, _ onSyncPoint: () throws(Failure) -> Void) throws
+  {
+    var opening = StreamOpening()
+    try withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { bytes in
+      func pass(_ part: [UInt8]) throws {
+        try part.withUnsafeBytes { part throws in try far.write(part) }
+        sent.moved(bytes: part.count)
+        throttle?.pay(part.count)
+      }
+      while !opening.isOver,
+        case let count = try next({ () throws(TransportError) in
+          try near.read(into: bytes, idle: true)
+        }), count > 0
+      {
+        near.acknowledge()
+        // recv(2) has filled so many bytes.
+        try pass(opening.take(UnsafeRawBufferPointer(rebasing: bytes[..<count])))
+      }
+      if opening.isOver { try onSyncPoint() }
+      try pass(opening.rest)
+    }
   }
 
   /// From the destination to the source, to the end.
