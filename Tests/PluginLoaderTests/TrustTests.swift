@@ -227,12 +227,9 @@ struct TrustTests {
     let other = try #require(loadError(loader(folder.path, program: "/bin/true")))
     #expect(other.why == "cannot be tried in a child process: multifd-probe does not answer")
     // One that dies before it comes to the library, whatever of.
-    let place = try folder.folder("probe"), script = place + "/multifd-probe"
-    try #require(chmod(place, 0o755) == 0)
-    for end in ["exit 127", "kill -9 $$"] {
-      try "#!/bin/sh\necho no such libc\n\(end)\n".write(
-        toFile: script, atomically: false, encoding: .utf8)
-      try #require(chmod(script, 0o755) == 0)
+    for (index, end) in ["exit 127", "kill -9 $$"].enumerated() {
+      let script = try folder.folder("probe-\(index)") + "/multifd-probe"
+      try Program.write("#!/bin/sh\necho no such libc\n\(end)\n", to: script)
       let dead = try #require(loadError(loader(folder.path, program: script)))
       #expect(dead.kind == .internalFault && dead.why.contains("no such libc"), "\(dead)")
     }
