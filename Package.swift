@@ -223,7 +223,9 @@ let package = Package(
         "Roles", "Migration", "COLO", "Store", "Transport", "TLS", "PluginLoader", "PluginAPI",
         "Wire", "Memory", "System", "Observe", "SessionReplay", "TestSupport",
       ],
-      path: "Tests/RolesTests"),
+      path: "Tests/RolesTests",
+      // They wait more than they compute, and to optimize them takes minutes of one processor.
+      swiftSettings: [.unsafeFlags(["-Onone"])]),
     .testTarget(
       name: "MultifdTests", dependencies: ["TestSupport"], path: "Tests/MultifdTests"),
     .testTarget(

@@ -1,5 +1,6 @@
 import Foundation
 import Roles
+import SessionReplay
 import TestSupport
 import Testing
 

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import SessionReplay
 import TestSupport
 import Wire
 

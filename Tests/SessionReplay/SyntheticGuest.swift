@@ -1,4 +1,3 @@
-import SessionReplay
 import TestSupport
 import Wire
 
@@ -8,45 +7,55 @@ import Wire
 /// It does what recordings do not show: large checkpoints directly before tiny ones and before
 /// empty ones, the same page in several epochs of a checkpoint, now with contents and now zero,
 /// pages that become zero and come back, epochs in which a channel has nothing to say.
-struct SyntheticGuest {
+package struct SyntheticGuest {
   /// How its primary speaks.
-  struct Style: Sendable, CustomStringConvertible {
+  package struct Style: Sendable, CustomStringConvertible {
     /// 0: plain.
-    var channels = 2
+    package var channels = 2
     /// A MULTIFD_FLUSH record is the sync point; otherwise every section's end (and zero pages go
     /// over main).
-    var flush = true
+    package var flush = true
     /// 11.x; otherwise ENABLE_COLO.
-    var listens = true
+    package var listens = true
 
-    var description: String {
+    package var description: String {
       (channels == 0 ? "plain" : "\(channels) channels, " + (flush ? "flush" : "section"))
         + (listens ? ", return path" : ", ENABLE_COLO")
     }
 
-    static let plain = Style(channels: 0)
-    static let oldPlain = Style(channels: 0, listens: false)
-    static let old = Style(channels: 2, flush: false, listens: false)
-    static let oldFlush = Style(channels: 3, flush: true, listens: false)
-    static let all = [Style(), Style(channels: 4), .plain, .oldPlain, .old, .oldFlush]
+    /// As many channels as these, in this dialect.
+    package init(channels: Int = 2, flush: Bool = true, listens: Bool = true) {
+      (self.channels, self.flush, self.listens) = (channels, flush, listens)
+    }
+
+    /// Without channels.
+    package static let plain = Style(channels: 0)
+    /// The same, up to 10.2.
+    package static let oldPlain = Style(channels: 0, listens: false)
+    /// Up to 8.0.
+    package static let old = Style(channels: 2, flush: false, listens: false)
+    /// Up to 10.2, with more of them.
+    package static let oldFlush = Style(channels: 3, flush: true, listens: false)
+    /// All of these.
+    package static let all = [Style(), Style(channels: 4), .plain, .oldPlain, .old, .oldFlush]
   }
 
-  static let page = 4096
-  static let ramSection: UInt32 = 2
-  let style: Style
-  let blocks: [RAMBlockDescription]
+  package static let page = 4096
+  package static let ramSection: UInt32 = 2
+  package let style: Style
+  package let blocks: [RAMBlockDescription]
 
-  let seed: UInt64
+  package let seed: UInt64
   private var counts: [Int]?
   private var number = 0
   private var blank = false
-  var generator: SeededGenerator
-  var main = StreamEncoder()
-  var channels: [[UInt8]]
-  var packetNumber: UInt64 = 0
+  package var generator: SeededGenerator
+  package var main = StreamEncoder()
+  package var channels: [[UInt8]]
+  package var packetNumber: UInt64 = 0
   private var version: UInt32 = 0
   /// By block and page: what it holds; 0 is a zero page.
-  var versions: [[UInt32]]
+  package var versions: [[UInt32]]
 
   /// Makes a whole session.
   ///
@@ -57,7 +66,7 @@ struct SyntheticGuest {
   ///   - counts: pages in each epoch of the first checkpoint, the second, … and again; nil: by
   ///     chance. More than there are means every page, with contents.
   ///   - blank: precopy has zero pages only, but for one.
-  static func script(
+  package static func script(
     _ style: Style = Style(), seed: UInt64, checkpoints: Int, pages: [Int] = [1500, 37, 1],
     blobSizes: [Int] = [5000], counts: [Int]? = nil, blank: Bool = false
   ) -> PrimaryScript {
@@ -100,7 +109,9 @@ struct SyntheticGuest {
   }
 
   /// What a page holds: random, and only this page at this version holds it.
-  static func contents(_ seed: UInt64, _ block: Int, _ page: Int, _ version: UInt32) -> [UInt8] {
+  package static func contents(_ seed: UInt64, _ block: Int, _ page: Int, _ version: UInt32)
+    -> [UInt8]
+  {
     var generator = SeededGenerator(
       seed: seed &* 31 &+ UInt64(version) << 32 &+ UInt64(block) << 24 &+ UInt64(page))
     return [UInt8](unsafeUninitializedCapacity: Self.page) { buffer, count in

@@ -1,10 +1,9 @@
-import SessionReplay
 import Wire
 
 /// What a synthetic guest's primary writes for an epoch: packets, or records on the main channel,
 /// and what ends it.
 extension SyntheticGuest {
-  mutating func endEpoch() {
+  package mutating func endEpoch() {
     for channel in channels.indices {
       packetNumber += 1
       channels[channel] += MultiFDPacketHeader(
@@ -15,12 +14,12 @@ extension SyntheticGuest {
     if style.flush, style.channels > 0 { main.multifdFlush() }
   }
 
-  mutating func endSection() {
+  package mutating func endSection() {
     main.endOfRAMSection()
     main.footer(id: Self.ramSection)
   }
 
-  mutating func send(pages: [[Int]]) {
+  package mutating func send(pages: [[Int]]) {
     for (block, pages) in pages.enumerated() {
       var rest = pages[...]
       while !rest.isEmpty {

@@ -14,41 +14,9 @@
 import SessionReplay
 import Testing
 
-/// All that a COLO primary says in a session.
-struct PrimaryScript: Sendable {
-  /// What it says before it waits.
-  struct Burst: Sendable {
-    var main: [UInt8] = []
-    /// By number; they may come in any order beside the main channel's bytes.
-    var channels: [[UInt8]]
-  }
-
-  /// PONG, SHUT and switchover-ack are awaited: a primary of 11.x.
-  var listens: Bool
-  /// From the first byte to the end of the migration.
-  var precopy: Burst
-  /// From VMSTATE_SEND to the last byte of device state. REQUEST goes before each of them.
-  var checkpoints: [Burst]
-  /// The devices' state at the end of precopy (index 0) and in each checkpoint.
-  var deviceStates: [[UInt8]]
-  /// The guest at the end of precopy (0) and at each checkpoint.
-  var image: @Sendable (Int) -> GuestImage
-
-  var channelCount: Int { precopy.channels.count }
-
-  /// Bytes of a connection up to and including a checkpoint; 0 is the main channel.
-  func length(of connection: Int, upTo checkpoint: Int) -> Int {
-    let bursts = [precopy] + checkpoints.prefix(checkpoint)
-    guard connection > 0 else {
-      return bursts.reduce(0) { $0 + $1.main.count } + 4 * checkpoint
-    }
-    return bursts.reduce(0) { $0 + $1.channels[connection - 1].count }
-  }
-}
-
 /// As a test's argument: a session is megabytes, and each would be printed.
 extension PrimaryScript: CustomTestStringConvertible {
-  var testDescription: String {
+  package var testDescription: String {
     let bytes = (0...channelCount).map { length(of: $0, upTo: checkpoints.count) }
     return "\(channelCount) channels, \(checkpoints.count) checkpoints, bytes \(bytes)"
       + (listens ? ", listens" : "")
@@ -56,7 +24,7 @@ extension PrimaryScript: CustomTestStringConvertible {
 }
 
 extension PrimaryScript.Burst: CustomTestStringConvertible {
-  var testDescription: String {
+  package var testDescription: String {
     "\(main.count) bytes on main, on channels \(channels.map(\.count))"
   }
 }
