@@ -50,27 +50,16 @@ final class ControlLine: Sendable {
   func receive(_ body: (ControlMessage) throws -> Bool) throws {
     var input = InputBuffer(socket, capacity: 1 << 12)
     while true {
-      var seen = 0
-      while true {
-        let bytes = input.bytes
-        if let end = bytes[seen...].firstIndex(of: UInt8(ascii: "\n")) {
-          guard let message = ControlMessage(bytes[..<end]) else {
-            throw Failure(.corrupt, "control", "\(socket.peer) says what is no message")
-          }
-          input.consume(end + 1)
-          guard try body(message) else { return }
-          break
+      switch try input.line(atMost: Self.longest) {
+      case .line(let line):
+        guard let message = ControlMessage(line) else {
+          throw Failure(.corrupt, "control", "\(socket.peer) says what is no message")
         }
-        seen = bytes.count
-        guard seen < Self.longest else {
-          throw Failure(.corrupt, "control", "\(socket.peer) says no end of a line")
-        }
-        guard try input.require(seen + 1, idle: false) else {
-          guard seen == 0 else {
-            throw Failure(.corrupt, "control", "\(socket.peer) closed inside a line")
-          }
-          return
-        }
+        guard try body(message) else { return }
+      case .tooLong: throw Failure(.corrupt, "control", "\(socket.peer) says no end of a line")
+      case .end(inside: true):
+        throw Failure(.corrupt, "control", "\(socket.peer) closed inside a line")
+      case .end: return
       }
     }
   }

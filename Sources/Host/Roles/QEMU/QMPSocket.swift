@@ -128,24 +128,19 @@ package final class QMPSocket: GuestMonitor {
     _ socket: Socket, _ state: Monitor<State>, _ onEvent: (QMPEvent) -> Void
   ) -> String {
     var input = InputBuffer(socket, capacity: 1 << 16)
-    var seen = 0
     while true {
-      let bytes = input.bytes
-      guard let end = bytes[seen...].firstIndex(of: UInt8(ascii: "\n")) else {
-        seen = bytes.count
-        guard seen < longest else { return "its monitor says no end of a line" }
-        do {
-          guard try input.require(seen + 1, idle: false) else { return closed }
-        } catch {
-          // One that has not read all that it was told ends with a reset.
-          return error.kind == .reset ? closed : error.message
+      let bytes: [UInt8]
+      do {
+        switch try input.line(atMost: longest) {
+        case .line(let line): bytes = line
+        case .tooLong: return "its monitor says no end of a line"
+        case .end: return closed
         }
-        continue
+      } catch {
+        // One that has not read all that it was told ends with a reset.
+        return error.kind == .reset ? closed : error.message
       }
-      let line = QMPValue(parsing: bytes[..<end])
-      input.consume(end + 1)
-      seen = 0
-      guard let line else { return "its monitor does not speak QMP" }
+      guard let line = QMPValue(parsing: bytes) else { return "its monitor does not speak QMP" }
       if let event = QMPEvent(line) {
         onEvent(event)
       } else if let id = line["id"].int.map(Int64.init) {
