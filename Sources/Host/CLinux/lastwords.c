@@ -62,12 +62,28 @@ void clinux_leave_last_words(clinux_last_words *shared) {
 
 uint64_t clinux_thread(void) { return (uint64_t)pthread_self(); }
 
-int clinux_fork(void) {
+typedef struct {
+  void (*work)(void *);
+  void *context;
+} task;
+
+static void *perform(void *argument) {
+  const task *it = argument;
+  it->work(it->context);
+  return NULL;
+}
+
+int clinux_fork(const char *name, void (*work)(void *), void *context) {
   const int parent = getpid();
   const int pid = fork();
-  if (pid == 0) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) _exit(0); /* it died before we could ask */
-  }
-  return pid;
+  if (pid != 0) return pid;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(0); /* it died before we could ask */
+  prctl(PR_SET_NAME, name);
+  /* On this thread's stack, which it does not leave any more. */
+  task it = {work, context};
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, perform, &it) != 0) _exit(71);
+  pthread_join(thread, NULL);
+  _exit(0);
 }

@@ -1,4 +1,3 @@
-import CLinux
 import Foundation
 import Migration
 import System
@@ -15,9 +14,9 @@ enum Keeper {
   /// So many in a row that lived for less: there is no help.
   private static let mostShort = 3
 
-  /// Returns in the process that does the work. In the one that was started it does not return: it
-  /// ends with the other one's exit code. Call it before there is a second thread.
-  static func start() throws(Failure) {
+  /// Does the work in another process, and ends with its exit code. Call it before there is a second
+  /// thread.
+  static func run(_ work: () throws -> Void) throws(Failure) -> Never {
     Signals.block()
     var waited = sigset_t()
     sigemptyset(&waited)
@@ -27,9 +26,13 @@ enum Keeper {
     var short = 0
     while true {
       let started = ContinuousClock.now
-      let pid = clinux_fork()
-      guard pid >= 0 else { throw Failure(SystemError("fork"), at: "protect") }
-      guard pid != 0 else { return enterChild() }
+      let pid: pid_t
+      do {
+        pid = try Fork.start("multifd") {
+          enterChild()
+          Main.finish(work)
+        }
+      } catch { throw Failure(error, at: "protect") }
       let status = wait(for: pid, waited)
       if let code = status.code { exit(code) }
       short = ContinuousClock.now - started < shortest ? short + 1 : 0

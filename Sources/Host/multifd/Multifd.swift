@@ -44,8 +44,14 @@ enum Main {
       Console.error("usage", Multifd.message(for: error), hint: "multifd --help")
       exit(ExitCode.usage.rawValue)
     }
+    finish { try command.run() }
+  }
+
+  /// Does what a command does, says what has become of it, and ends the process.
+  static func finish(_ body: () throws -> Void) -> Never {
     do {
-      try command.run()
+      try body()
+      exit(0)
     } catch let failure as Failure {
       Console.error(failure.what, failure.why, hint: failure.hint)
       exit(ExitCode(failure.kind).rawValue)

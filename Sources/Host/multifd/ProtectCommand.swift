@@ -122,7 +122,11 @@ struct ProtectCommand: ParsableCommand {
   }
 
   func run() throws {
-    if !dryRun, !stop { try Keeper.start() }
+    if !dryRun, !stop { try Keeper.run(protect) }
+    try protect()
+  }
+
+  private func protect() throws {
     Signals.block()
     let protector = try Protector(try makeOptions(), log: Console.note)
     Signals.watch { kind, why in protector.cancel(kind, why) }

@@ -35,6 +35,31 @@ struct ProcessStartTests {
     #expect(try multifd.wait().code == 128 + SIGTERM)
   }
 
+  /// Swift's locks have their holder by a number that a forked process's first thread has of its
+  /// parent: where two threads wanted one at once, both asked for it for ever.
+  @Test("What a worker does it does in no thread that was forked")
+  func workerThread() throws {
+    let folder = try TemporaryFolder()
+    let multifd = try MultiFDProcess([
+      "receive", "--listen", "unix:" + folder("socket"), "--store", folder("store"),
+    ])
+    _ = try multifd.waitListening()
+    let guardian = multifd.process.pid
+    let children = try String(
+      contentsOfFile: "/proc/\(guardian)/task/\(guardian)/children", encoding: .utf8)
+    let worker = try #require(Int(children.split(separator: " ").first ?? ""))
+    let threads = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(worker)/task")
+    // The first one waits for another to end, in futex(2): by that one's number.
+    let call = try String(
+      contentsOfFile: "/proc/\(worker)/task/\(worker)/syscall", encoding: .utf8)
+    let words = call.split(separator: " ").map(String.init)
+    try #require(words.count > 3, "\(call)")
+    let awaited = try #require(Int(words[3].dropFirst(2), radix: 16))
+    #expect(awaited != worker && threads.contains("\(awaited)"), "\(call)")
+    multifd.process.kill(SIGTERM)
+    #expect(try multifd.wait().code == 128 + SIGTERM)
+  }
+
   @Test("A limit on the length of files is an error, and nothing stays")
   func fileSize() throws {
     let script = SyntheticGuest.script(seed: 71, checkpoints: 1)

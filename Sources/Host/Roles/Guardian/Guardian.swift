@@ -64,30 +64,27 @@ public final class Guardian: Sendable {
     do { page = try WorkerPage() } catch { throw Failure(error, at: "starting the worker") }
     // Made now, so that both have it.
     _ = BackendCalls.shared
-    var ends: [Int32] = [0, 0]
-    guard clinux_datagram_pair(&ends) == 0 else {
+    var pair: [Int32] = [0, 0]
+    guard clinux_datagram_pair(&pair) == 0 else {
       throw Failure(SystemError("socketpair"), at: "starting the worker")
     }
-    pid = clinux_fork()
-    guard pid >= 0 else {
-      let error = SystemError("fork")
+    let (page, ends) = (page, pair)
+    do {
+      pid = try Fork.start("multifd-worker") {
+        close(ends[1])
+        clinux_leave_last_words(page.words)
+        let worker = Worker(WorkerLine(ends[0]), page)
+        worker.end(work(worker))
+      }
+    } catch {
       close(ends[0])
       close(ends[1])
       throw Failure(error, at: "starting the worker")
     }
-    guard pid == 0 else {
-      close(ends[1])
-      line = WorkerLine(ends[0])
-      // Whoever is at their other ends sees it when the worker is gone.
-      for sockets in sockets { sockets.leave() }
-      return
-    }
     close(ends[0])
     line = WorkerLine(ends[1])
-    clinux_leave_last_words(page.words)
-    clinux_set_thread_name("multifd-worker")
-    let worker = Worker(line, page)
-    worker.end(work(worker))
+    // Whoever is at their other ends sees it when the worker is gone.
+    for sockets in sockets { sockets.leave() }
   }
 
   /// A primary's guest stands still for a checkpoint, and has not been told to go on: if the worker
