@@ -227,6 +227,10 @@ let package = Package(
       // They wait more than they compute, and to optimize them takes minutes of one processor.
       swiftSettings: [.unsafeFlags(["-Onone"])]),
     .testTarget(
+      name: "FiguresTests",
+      dependencies: ["Roles", "Migration", "Observe", "Transport", "TestSupport"],
+      path: "Tests/FiguresTests"),
+    .testTarget(
       name: "MultifdTests", dependencies: ["TestSupport"], path: "Tests/MultifdTests"),
     .testTarget(
       name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),

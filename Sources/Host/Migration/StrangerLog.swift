@@ -15,14 +15,19 @@ public final class StrangerLog: Sendable {
 
   private let log: @Sendable (String) -> Void
   private let kinds = Mutex<[String: Kind]>([:])
+  private let all = Atomic(0)
 
   /// Nobody has come yet.
   public init(_ log: @escaping @Sendable (String) -> Void) { self.log = log }
+
+  /// How many connections were turned away, or refused.
+  public var count: Int { all.load(ordering: .relaxed) }
 
   /// A connection was closed.
   ///
   /// - Parameter origin: where it came from, if that is known.
   public func note(_ stranger: Stranger, from origin: Origin? = nil) {
+    all.add(1, ordering: .relaxed)
     let (kind, why) =
       switch stranger {
       case .closed(0): ("closed", "it came and went without a word")
@@ -64,6 +69,7 @@ public final class StrangerLog: Sendable {
 
   /// A link's connection was refused.
   public func note(_ refusal: LinkRefusal) {
+    all.add(1, ordering: .relaxed)
     tell("link", "a connection of a link has been refused: \(refusal)")
   }
 

@@ -50,6 +50,10 @@ public final class Store: Sendable {
     return Set(files + files.map { $0 + ".new" } + ["ram", "cache"])
   }()
 
+  /// The control socket of the process that serves the store, or of one that was ended. No part of a
+  /// guest: another process than the one that has the lock puts it there, and takes it away.
+  static let control = "control"
+
   /// Opens a folder for a guest to come; makes it if it is not there, sweeps what an interrupted
   /// migration left. If nothing comes of it, the folder is as it was, or gone, when the store is
   /// let go.
@@ -173,6 +177,7 @@ public final class Store: Sendable {
     // First what would make a guest of the rest.
     folder.remove("manifest.json")
     for name in Self.fileNames.subtracting(["ram", "cache"]) { folder.remove(name) }
+    folder.remove(Self.control)
     folder.removeFolder("ram")
     folder.removeFolder("cache")
     says.withLock { $0 = Says(state: .receiving) }

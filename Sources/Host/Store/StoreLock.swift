@@ -150,8 +150,12 @@ final class StoreLock: Sendable {
     guard fstat(folder.descriptor, &mine) == 0, lstat(folder.path, &named) == 0,
       mine.st_ino == named.st_ino, mine.st_dev == named.st_dev
     else { return }
-    // Only if it is empty; whoever has put something into it keeps it.
-    rmdir(folder.path)
+    // Only if it is empty; whoever has put something into it keeps it. But for the socket, which may
+    // be made this very moment, once.
+    for _ in 0..<2 {
+      folder.remove(Store.control)
+      if rmdir(folder.path) == 0 { return }
+    }
   }
 
   /// Whether a process has the store locked, without locking it for longer than a look.

@@ -23,7 +23,8 @@ struct Multifd: ParsableCommand {
     subcommands: [
       ReceiveCommand.self, ProtectCommand.self, SendCommand.self, RelayCommand.self,
       FailoverCommand.self,
-      StatusCommand.self, StoreCommand.self, InspectCommand.self, PluginsCommand.self,
+      StatusCommand.self, ControlCommand.self, StoreCommand.self, InspectCommand.self,
+      PluginsCommand.self,
       BenchCommand.self,
     ])
 }

@@ -95,6 +95,8 @@ struct ProtectCommand: ParsableCommand {
   @Flag(help: "Lines of JSON instead of text.")
   var json = false
 
+  @OptionGroup(title: "FIGURES") var figures: FiguresArguments
+
   @OptionGroup(title: "TLS") var tls: TLSProtectArguments
 
   func validate() throws {
@@ -122,11 +124,12 @@ struct ProtectCommand: ParsableCommand {
   }
 
   func run() throws {
-    if !dryRun, !stop { try Keeper.run(protect) }
-    try protect()
+    let told = try figures.options()
+    if !dryRun, !stop { try Keeper.run { try protect(told) } }
+    try protect(told)
   }
 
-  private func protect() throws {
+  private func protect(_ told: FiguresOptions) throws {
     Signals.block()
     let protector = try Protector(try makeOptions(), log: Console.note)
     Signals.watch { kind, why in protector.cancel(kind, why) }
@@ -139,11 +142,32 @@ struct ProtectCommand: ParsableCommand {
     where finding.verdict == .unprotected || finding.verdict == .impossible {
       Console.note("\(finding)")
     }
-    let reason = try protector.run { [json] line in
-      print(json ? Self.line(json: line) : line.description)
-      fflush(nil)
+    let checkpoint: ControlSocket.Order = { _ in
+      protector.askForCheckpoint()
+      return [:]
     }
-    Console.note("the guest has ended by itself (\(reason))")
+    let desk = figures.desk(told, orders: ["x-checkpoint": checkpoint])
+    try desk.open()
+    defer { desk.close() }
+    do throws(Failure) {
+      let reason = try protector.run { [json] line in
+        desk.update(protector.status)
+        print(json ? Self.line(json: line) : line.description)
+        fflush(nil)
+      }
+      Self.tell(desk, protector, nil)
+      Console.note("the guest has ended by itself (\(reason))")
+    } catch {
+      Self.tell(desk, protector, error)
+      throw error
+    }
+  }
+
+  /// How it has ended.
+  private static func tell(_ desk: FiguresDesk, _ protector: Protector, _ failure: Failure?) {
+    var last = protector.status
+    (last.phase, last.error) = ("ended", failure?.description)
+    desk.update(last)
   }
 
   private func look(_ protector: Protector) throws {

@@ -78,6 +78,8 @@ struct ReceiveCommand: ParsableCommand {
   @Flag(help: "Print the summary as JSON.")
   var json = false
 
+  @OptionGroup(title: "FIGURES") var figures: FiguresArguments
+
   @OptionGroup(title: "TLS") var tls: TLSListenArguments
 
   @OptionGroup var plugins: PluginOptions
@@ -101,6 +103,7 @@ struct ReceiveCommand: ParsableCommand {
 
   func run() throws {
     let options = try makeOptions()
+    let told = try figures.options()
     if let warning = standby.warning { Console.note(warning) }
     // What waits for the guest that is given up holds what the next one needs.
     if standby.adopt { try Failover.endSpare(of: store, log: Console.note) }
@@ -111,9 +114,11 @@ struct ReceiveCommand: ParsableCommand {
       standby.colo ? protect(options, worker) : receive(options, worker)
     }
     if standby.colo {
-      return try standby.run(guardian, leftovers, store: store, json: json, timeout: timeout)
+      let desk = figures.desk(told, store: store, orders: Workers.standbyOrders(guardian))
+      return try standby.run(
+        guardian, desk, leftovers, store: store, json: json, timeout: timeout)
     }
-    let end = Workers.wait(guardian)
+    let end = Workers.wait(guardian, figures.desk(told, store: store))
     try Workers.finish(
       guardian, end, leftovers,
       after: .reception(isSettled: guardian.isSettled, isArrived: guardian.isArrived))
@@ -123,7 +128,10 @@ struct ReceiveCommand: ParsableCommand {
   private func receive(_ options: ReceiveOptions, _ worker: Worker) -> WorkerEnd {
     work(options, worker) { (receiver, line, end) throws(Failure) in
       let summary = try receiver.run(
-        onListening: { Console.note("listening on \($0)") }, onProgress: line.show)
+        onListening: {
+          Console.note("listening on \($0)")
+          worker.publish { receiver.status }
+        }, onProgress: line.show)
       end.output = json ? Console.text(json: summary) : Console.printable(summary.description)
     }
   }
@@ -133,7 +141,10 @@ struct ReceiveCommand: ParsableCommand {
     work(options, worker) { (receiver, line, end) throws(Failure) in
       let outcome = try receiver.runStandby(
         try standby.options(insecure: options.insecure),
-        onListening: { Console.note("listening on \($0)") }, onProgress: line.show,
+        onListening: {
+          Console.note("listening on \($0)")
+          worker.publish { receiver.status }
+        }, onProgress: line.show,
         onReady: {
           line.finish()
           worker.ready()

@@ -68,6 +68,8 @@ struct RelayCommand: ParsableCommand {
   @Flag(help: "With auto: say what was chosen how often, and why.")
   var explain = false
 
+  @OptionGroup(title: "FIGURES") var figures: FiguresArguments
+
   @OptionGroup(title: "TLS") var tls: TLSRelayArguments
 
   @OptionGroup var plugins: PluginOptions
@@ -82,17 +84,21 @@ struct RelayCommand: ParsableCommand {
 
   func run() throws {
     let options = try makeOptions()
+    let told = try figures.options()
     let guardian = try Workers.start(
       "relay", callLimit: timeout, passing: [options.listen.passed, options.to.endpoint.passed]
     ) { worker in
       let line = ProgressLine(progress)
       let relay = Relay(
         options, loader: plugins.loader, onFailure: worker.failing, log: Console.note)
-      worker.onCancel(relay.cancel)
+      worker.onCancel(relay.cancel, limit: relay.limit)
       var end = WorkerEnd()
       do throws(Failure) {
         let summary = try relay.run(
-          onListening: { Console.note("listening on \($0)") }, onProgress: line.show)
+          onListening: {
+            Console.note("listening on \($0)")
+            worker.publish { relay.status }
+          }, onProgress: line.show)
         end.output =
           json
           ? Console.text(json: summary)
@@ -103,7 +109,8 @@ struct RelayCommand: ParsableCommand {
       end.isOrderly = !relay.hasLeftThreads
       return end
     }
-    let end = Workers.wait(guardian)
+    let end = Workers.wait(
+      guardian, figures.desk(told, orders: ["migrate-set-parameters": Workers.limit(guardian)]))
     if !end.output.isEmpty { print(end.output) }
     if let failure = end.failure { throw failure }
   }

@@ -91,6 +91,8 @@ struct SendCommand: ParsableCommand {
   @Flag(help: "With auto: say what was chosen how often, and why.")
   var explain = false
 
+  @OptionGroup(title: "FIGURES") var figures: FiguresArguments
+
   @OptionGroup(title: "TLS") var tls: TLSConnectArguments
 
   @OptionGroup var plugins: PluginOptions
@@ -104,6 +106,7 @@ struct SendCommand: ParsableCommand {
   func run() throws {
     let options: SendOptions
     do { options = try makeOptions() } catch { throw Failure(error, at: "send") }
+    let told = try figures.options()
     let leftovers = Leftovers(in: store)
     let guardian = try Workers.start(
       "send", callLimit: timeout, passing: [options.to.endpoint.passed]
@@ -111,6 +114,7 @@ struct SendCommand: ParsableCommand {
       let sender = Sender(
         options, loader: plugins.loader, onFailure: worker.failing, settled: worker.isSettled)
       worker.onCancel(sender.cancel)
+      worker.publish { sender.status }
       var end = WorkerEnd()
       do throws(Failure) {
         let summary = try sender.run()
@@ -123,7 +127,7 @@ struct SendCommand: ParsableCommand {
       end.isOrderly = !sender.hasLeftThreads
       return end
     }
-    let end = Workers.wait(guardian)
+    let end = Workers.wait(guardian, figures.desk(told, store: store))
     try Workers.finish(guardian, end, leftovers, after: .handOver(isSettled: guardian.isSettled))
   }
 

@@ -122,7 +122,8 @@ struct StandbyArguments: ParsableArguments {
 
   /// Waits until the worker's primary is lost, then does what --on-loss says.
   func run(
-    _ guardian: Guardian, _ leftovers: Leftovers, store: String, json: Bool, timeout: Double
+    _ guardian: Guardian, _ desk: FiguresDesk, _ leftovers: Leftovers, store: String, json: Bool,
+    timeout: Double
   ) throws {
     let policy = LossPolicy(
       onLoss, failover.options(store: store, timeout: timeout), wantsSpare: spare,
@@ -136,12 +137,15 @@ struct StandbyArguments: ParsableArguments {
       guardian.cancel($0, $1)
       policy.cancel($0, $1)
     }
+    Workers.open(desk, for: guardian)
+    defer { desk.close() }
     var wasReady = false
-    let end = guardian.wait {
-      wasReady = true
-      Console.note("ready: the guest can be continued from \(store)")
-      policy.ready()
-    }
+    let end = guardian.wait(
+      onReady: {
+        wasReady = true
+        Console.note("ready: the guest can be continued from \(store)")
+        policy.ready()
+      }, onStatus: desk.update)
     // What could not be said in order counts from the moment in which the primary could know.
     guard end.isOrderly ? wasReady : guardian.isStandby, var cause = end.failure else {
       return try Workers.finish(guardian, end, leftovers, after: .precopy)

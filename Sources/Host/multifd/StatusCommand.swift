@@ -10,10 +10,23 @@ struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "status",
     abstract: "What a store holds, and what the process that serves it is doing.",
-    discussion: "Exit code 0: there is a guest that can be continued from here; 1: there is none.")
+    usage: "multifd status (--store DIR | --control PATH) [--watch] [--json]",
+    discussion: """
+      Exit code 0: there is a guest that can be continued from here; 1: there is none. With --control: 0 where \
+      somebody answers.
+      """)
 
   @Option(help: ArgumentHelp("The folder.", valueName: "dir"))
-  var store: String
+  var store: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The control socket of a process that has no store, as it was told by --control.",
+      valueName: "path"))
+  var control: String?
+
+  @Flag(help: "Once a second, until it is ended.")
+  var watch = false
 
   @Flag(help: "Print JSON.")
   var json = false
@@ -33,6 +46,7 @@ struct StatusCommand: ParsableCommand {
     var rehearsal: Rehearsal?
     var memory: Memory?
     var disks: [DiskReport]?
+    var process: RoleStatus?
 
     /// What the RAM takes, and lies on.
     struct Memory: Encodable {
@@ -61,12 +75,50 @@ struct StatusCommand: ParsableCommand {
 
     enum CodingKeys: String, CodingKey {
       case store, guest, machine, ram, checkpoint, age, activity, stale, rehearsal, memory, disks
+      case process
       case inUse = "in-use"
       case handedOverTo = "handed-over-to"
     }
   }
 
+  func validate() throws {
+    guard (store == nil) != (control == nil) else {
+      throw ValidationError("--store or --control: one of them")
+    }
+  }
+
   func run() throws {
+    while watch {
+      let text = (try? look().text) ?? "nobody answers"
+      // On a terminal in place of what was there.
+      print(isatty(STDOUT_FILENO) == 1 ? "\u{1b}[H\u{1b}[J\(text)" : text)
+      fflush(nil)
+      sleep(1)
+    }
+    let (text, isFine) = try look()
+    print(text)
+    guard isFine else { throw ExitCode(1) }
+  }
+
+  /// Looks once.
+  ///
+  /// - Returns: what is to be shown, and whether there is what was asked for.
+  private func look() throws -> (text: String, isFine: Bool) {
+    if let store { return try look(atStore: store) }
+    let status = try Self.process(control ?? "")
+    return (json ? Console.text(json: status) : Self.text(status.lines), true)
+  }
+
+  /// What a process says of itself.
+  private static func process(_ path: String) throws(Failure) -> RoleStatus {
+    let answer = try ControlCommand.ask(path, "query-status")
+    guard let status = answer.decoded(RoleStatus.self) else {
+      throw Failure(.failed, "control", "\(path) says nothing of a role yet")
+    }
+    return status
+  }
+
+  private func look(atStore store: String) throws -> (text: String, isFine: Bool) {
     let status: Store.Status
     do { status = try Store.status(of: store) } catch { throw Failure(error, at: "status") }
     let manifest = status.manifest
@@ -83,11 +135,17 @@ struct StatusCommand: ParsableCommand {
         manifest.state == .held || isStandby ? Rehearsal.last(of: store, manifest) : nil
       }, memory: status.memory.flatMap(Report.Memory.init),
       // They are a process's: what one has left says nothing of now.
-      disks: status.inUse ? DiskReport.read(from: store) : nil)
-    if json { Console.json(report) } else { print(text(report)) }
-    guard manifest?.state == .held || isStandby, !report.stale else {
-      throw ExitCode(1)
-    }
+      disks: status.inUse ? DiskReport.read(from: store) : nil,
+      process: status.inUse ? try? Self.process(store + "/control") : nil)
+    return (
+      json ? Console.text(json: report) : text(report),
+      (manifest?.state == .held || isStandby) && !report.stale
+    )
+  }
+
+  /// Whatever is told may be somebody else's word.
+  private static func text(_ lines: [String]) -> String {
+    lines.map { Console.printable($0.replacing("\n", with: " ")) }.joined(separator: "\n")
   }
 
   private func text(_ disk: DiskReport) -> String {
@@ -130,7 +188,7 @@ struct StatusCommand: ParsableCommand {
       lines.append("note        from before this machine was started: it may be torn")
     }
     if let to = report.handedOverTo { lines.append("handed to   \(to)") }
-    // The store may be somebody else's.
-    return lines.map { Console.printable($0.replacing("\n", with: " ")) }.joined(separator: "\n")
+    lines += report.process?.lines ?? []
+    return Self.text(lines)
   }
 }

@@ -18,12 +18,48 @@ enum Workers {
   }
 
   /// Waits for a worker. Signals end it, and only then this process.
-  static func wait(_ guardian: Guardian) -> WorkerEnd {
+  ///
+  /// - Parameter desk: where its figures are told meanwhile; nil: nowhere.
+  static func wait(_ guardian: Guardian, _ desk: FiguresDesk? = nil) -> WorkerEnd {
     Signals.watch(onSecond: guardian.kill, guardian.cancel)
-    let end = guardian.wait()
+    if let desk { open(desk, for: guardian) }
+    defer { desk?.close() }
+    let end = guardian.wait(onStatus: { desk?.update($0) })
     // What it has used counts as ours when it has been waited for.
     guardian.awaitEnd(within: 0.2)
     return end
+  }
+
+  /// Figures that nobody can have were asked for: then nothing is begun.
+  static func open(_ desk: FiguresDesk, for guardian: Guardian) {
+    do throws(Failure) { try desk.open() } catch { guardian.cancel(error) }
+  }
+
+  /// What a standby's operator can have: `x-colo-lost-heartbeat`, as of a QEMU that is a secondary.
+  static func standbyOrders(_ guardian: Guardian) -> [String: ControlSocket.Order] {
+    let order: ControlSocket.Order = { _ throws(Failure) in
+      guard guardian.isStandby else {
+        throw Failure(.refused, "standby", "no primary is protected by it yet")
+      }
+      var failure = Failure(.unreachable, "primary", "the operator has declared it lost")
+      failure.cause = .peerIsGone
+      guardian.cancel(failure)
+      return [:]
+    }
+    return ["x-colo-lost-heartbeat": order]
+  }
+
+  /// `migrate-set-parameters` with `max-bandwidth`, as of a QEMU; 0: no limit.
+  static func limit(_ guardian: Guardian) -> ControlSocket.Order {
+    { arguments throws(Failure) in
+      let names = arguments.keys
+      guard names == ["max-bandwidth"], let rate = arguments["max-bandwidth"].int, rate >= 0 else {
+        throw Failure(
+          .usage, "migrate-set-parameters", "it takes 'max-bandwidth', bytes a second from 0 on")
+      }
+      guardian.limit(bytesPerSecond: UInt64(rate))
+      return [:]
+    }
   }
 
   /// Says how a worker ended.

@@ -12,7 +12,7 @@ import Transport
 ///
 ///     guardian (the process that was started)        worker (its fork)
 ///     signals, --on-loss, spare QEMU, exit code      connections, backends, stage, store and its lock
-///              <- ready, failing, ended -
+///              <- status, ready, failing, ended -
 ///              - cancel ->
 ///
 /// A backend is foreign code: it may crash, call exit(), or never come back. It does so in the
@@ -29,6 +29,8 @@ public final class Guardian: Sendable {
     /// Why it is ending, as far as is known.
     var failure: Failure?
     var isOver = false
+    /// What the worker has published last.
+    var status: RoleStatus?
   }
 
   private let role: String
@@ -102,6 +104,9 @@ public final class Guardian: Sendable {
   /// source knows; or it runs at its destination, which has said so.
   public var isSettled: Bool { page[.isSettled] }
 
+  /// What the worker is doing, as it has said last; nil: it has not said anything yet.
+  public var status: RoleStatus? { state.read { $0.status } }
+
   /// The worker is gone, with its lock of the store.
   public var isGone: Bool { state.read { $0.isOver } }
 
@@ -119,12 +124,17 @@ public final class Guardian: Sendable {
   /// Has the worker end for a reason of this side's: a signal.
   public func cancel(_ kind: Failure.Kind, _ why: String) { cancel(Failure(kind, role, why)) }
 
+  /// Has the worker send no more than so many bytes a second, where that is its role's; 0: as many
+  /// as go.
+  public func limit(bytesPerSecond: UInt64) { line.send(GuardianMessage.limit(bytesPerSecond)) }
+
   /// Ends the worker at once: whoever asks twice does not want to wait.
   public func kill() {
     state.read { if !$0.isOver { Glibc.kill(pid, SIGKILL) } }
   }
 
-  private func cancel(_ failure: Failure) {
+  /// Has the worker end for a reason.
+  public func cancel(_ failure: Failure) {
     line.send(GuardianMessage.cancel(failure))
     expectEnd(within: Self.grace, failure)
   }
@@ -145,8 +155,11 @@ public final class Guardian: Sendable {
   ///
   /// - Parameters:
   ///   - onReady: called once, when a standby holds the guest; is to return at once.
+  ///   - onStatus: called whenever the worker has said what it is doing; is to return soon.
   /// - Returns: how it ended, in its own words or, if it could not say it, in ours.
-  public func wait(onReady: () -> Void = {}) -> WorkerEnd {
+  public func wait(
+    onReady: () -> Void = {}, onStatus: (RoleStatus) -> Void = { _ in }
+  ) -> WorkerEnd {
     var calls = CallWatch(limit: callLimit)
     var stalls = StallWatch(pid: pid, limit: callLimit)
     var status: Int32?
@@ -157,6 +170,9 @@ public final class Guardian: Sendable {
         milliseconds: status == nil ? 100 : 0)
       switch received {
       case .message(.ready): onReady()
+      case .message(.status(let status)):
+        state.update { $0.status = status }
+        onStatus(status)
       case .message(.failing(let failure)):
         expectEnd(within: Self.grace, cause(of: failure, calls, stalls))
       case .message(.ended(let end)):

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Migration
+import Synchronization
 import System
 import Transport
 
@@ -9,14 +10,21 @@ public final class Worker: Sendable {
   private let line: WorkerLine
   private let page: WorkerPage
   private let threads = ThreadGroup()
+  private let status = Mutex<(@Sendable () -> RoleStatus)?>(nil)
+  /// Seconds between figures.
+  private static let beat = 0.5
 
   init(_ line: WorkerLine, _ page: WorkerPage) {
     self.line = line
     self.page = page
   }
 
-  /// Calls `cancel` when the guardian wants this process to end.
-  public func onCancel(_ cancel: @escaping @Sendable (Failure) -> Void) {
+  /// Calls `cancel` when the guardian wants this process to end, and `limit` when it wants it to send
+  /// no more than so many bytes a second.
+  public func onCancel(
+    _ cancel: @escaping @Sendable (Failure) -> Void,
+    limit: @escaping @Sendable (UInt64) -> Void = { _ in }
+  ) {
     let line = line
     // Without it the guardian waits for a while, and then ends this process.
     try? threads.start("guardian") {
@@ -24,6 +32,7 @@ public final class Worker: Sendable {
         let received: WorkerLine.Received<GuardianMessage> = line.receive(milliseconds: -1)
         switch received {
         case .message(.cancel(let failure)): cancel(failure)
+        case .message(.limit(let rate)): limit(rate)
         case .nothing: continue
         case .closed: return
         }
@@ -50,8 +59,27 @@ public final class Worker: Sendable {
   /// Where the guest is has been decided, and the peer knows: see ``Guardian/isSettled``.
   public func isSettled() { page[.isSettled] = true }
 
+  /// Tells the guardian from here on, twice a second, what the role is doing, and at the end once
+  /// more.
+  public func publish(_ status: @escaping @Sendable () -> RoleStatus) {
+    self.status.withLock { $0 = status }
+    let line = line
+    // Without it the figures stay what they are.
+    try? threads.start("figures") {
+      while true {
+        line.sendIfRead(WorkerMessage.status(status()))
+        usleep(UInt32(Self.beat * 1e6))
+      }
+    }
+  }
+
   /// Ends the process. Nothing that is still running is waited for.
   func end(_ end: WorkerEnd) -> Never {
+    if let status = status.withLock({ $0 }) {
+      var last = status()
+      (last.phase, last.error) = ("ended", end.failure?.description)
+      line.sendIfRead(WorkerMessage.status(last))
+    }
     line.send(WorkerMessage.ended(end))
     _exit(0)
   }

@@ -8,6 +8,8 @@ import Transport
 enum WorkerMessage: Codable, Sendable {
   /// A standby holds the guest as of the end of precopy.
   case ready
+  /// What it is doing.
+  case status(RoleStatus)
   /// Something has failed, and the worker is about to end because of it.
   case failing(Failure)
   /// How it ended: the last message.
@@ -18,6 +20,8 @@ enum WorkerMessage: Codable, Sendable {
 enum GuardianMessage: Codable, Sendable {
   /// End, for this reason, and leave everything in order.
   case cancel(Failure)
+  /// Send no more than so many bytes a second; 0: as many as go.
+  case limit(UInt64)
 }
 
 /// How a worker ended.
@@ -60,6 +64,17 @@ final class WorkerLine: Sendable {
         errno == EINTR
       {}
     }
+  }
+
+  /// Sends a message that another will replace soon, unless the other side is behind: those that
+  /// matter are to have room.
+  func sendIfRead(_ message: some Encodable) {
+    var waiting: Int32 = 0
+    // SIOCOUTQ: bytes that the other side has not read.
+    guard ioctl(descriptor, UInt(TIOCOUTQ), &waiting) == 0, waiting < Self.longest / 2 else {
+      return
+    }
+    send(message)
   }
 
   /// What became of waiting for a message.

@@ -41,6 +41,8 @@ final class ProtectState: Sendable {
     /// Since when the guest has been alone, in seconds since 1970; nil while it is not.
     var alone: Double?
     var lastReason: String?
+    /// How often it has become alone.
+    var losses = 0
   }
 
   private let value: Monitor<Value>
@@ -184,12 +186,16 @@ final class ProtectState: Sendable {
   func lose(_ reason: String) -> (since: Double, isNew: Bool) {
     value.update { value in
       let isNew = value.lastReason != reason || value.alone == nil
+      if value.alone == nil { value.losses += 1 }
       value.line.enter(.unprotected, reason: reason)
       let since = value.alone ?? value.line.since
       (value.alone, value.line.since, value.lastReason) = (since, since, reason)
       return (since, isNew)
     }
   }
+
+  /// How often protection was lost.
+  var losses: Int { value.read { $0.losses } }
 
   /// What is shown.
   var line: ProtectLine { value.read { $0.line } }

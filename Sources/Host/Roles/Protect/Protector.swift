@@ -34,6 +34,7 @@ public final class Protector: Sendable {
   let wishes = Monitor(CheckpointWish.none)
   private let threads = ThreadGroup()
   private let isDone = Monitor(false)
+  private let started = Date().timeIntervalSince1970
 
   /// Connects to the guest's monitor and looks at it. Changes nothing.
   ///
@@ -80,6 +81,25 @@ public final class Protector: Sendable {
       }
     early.withLock { $0 = state }
   }
+
+  /// What it is doing now.
+  public var status: RoleStatus {
+    let line = state.line
+    var status = RoleStatus(.protect, phase: line.state.rawValue, started: started)
+    status.ram = line.total.map { UInt64(clamping: $0) }
+    status.remaining = line.remaining.map { UInt64(clamping: $0) }
+    status.failoverReady = line.state == .protected
+    status.nets = packets.lines.map { net in
+      RoleStatus.Net(
+        id: net.id, held: net.held, bytes: net.bytes, released: net.released, dropped: net.dropped)
+    }
+    status.losses = state.losses
+    status.error = line.reason
+    return status
+  }
+
+  /// Has QEMU take a checkpoint soon.
+  public func askForCheckpoint() { wishes.update { if $0 == .none { $0 = .checkpoint } } }
 
   /// Looks at the standby too, without beginning anything.
   public func compared() -> Assessment {

@@ -114,3 +114,15 @@ extension QMPValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral,
     self = .object(Dictionary(elements) { $1 })
   }
 }
+
+extension QMPValue {
+  /// What a value encodes to; null where that cannot be.
+  package init(encoding value: some Encodable) {
+    self = (try? JSONEncoder().encode(value)).flatMap { QMPValue(parsing: $0) } ?? .null
+  }
+
+  /// Decodes a value; nil where this is none.
+  package func decoded<Value: Decodable>(_ type: Value.Type = Value.self) -> Value? {
+    try? JSONDecoder().decode(type, from: Data(text.utf8))
+  }
+}

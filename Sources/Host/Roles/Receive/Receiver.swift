@@ -23,10 +23,11 @@ import Wire
 public final class Receiver: Sendable {
   let options: ReceiveOptions
   private let loader: PluginLoader
-  private let strangers: StrangerLog
+  let strangers: StrangerLog
   let log: @Sendable (String) -> Void
   let session: Session
   let events: ReceiverEvents
+  let figures = Mutex(ReceptionFigures())
 
   /// Seconds that threads may take to end once their connections have been cut. One that takes
   /// longer is inside a backend that does not come back, or waits for storage that does not answer.
@@ -125,6 +126,11 @@ public final class Receiver: Sendable {
   ) throws(Failure) -> Result {
     try Failure.check(options.timeout, "receive")
     let entrance = try Entrance(session, options, loader, strangers, onControl: onControl)
+    figures.withLock { $0.backends = { entrance.backends.map(\.name) } }
+    defer {
+      let last = entrance.backends.map(\.name)
+      figures.withLock { $0.backends = { last } }
+    }
     let store: Store
     let listener: Listener
     do {
@@ -215,6 +221,7 @@ public final class Receiver: Sendable {
   func hold(
     _ main: MainReceiver, _ manifest: Manifest, _ store: Store, as state: Manifest.State
   ) throws {
+    figures.withLock { $0.machine = manifest.machine }
     try store.hold(
       manifest, as: state, blocks: main.stage?.guest ?? [], earlyState: main.earlyState,
       deviceState: main.deviceState, vmDescription: main.vmDescription,

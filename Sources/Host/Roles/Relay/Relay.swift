@@ -1,5 +1,6 @@
 // Relay: a guest passes through, and its pages may change their format on the way.
 
+import Foundation
 import Migration
 import Observe
 import PluginLoader
@@ -43,8 +44,9 @@ public final class Relay: Sendable {
   let strangers: StrangerLog
   let session: Session
   let state: Monitor<State>
-  let throttle: Throttle?
+  let throttle: Throttle
   private let left = Atomic(false)
+  private let started = Date().timeIntervalSince1970
 
   /// A relay that nobody has connected to.
   ///
@@ -61,7 +63,7 @@ public final class Relay: Sendable {
     strangers = StrangerLog(log)
     let state = Monitor(State())
     self.state = state
-    throttle = options.maxBandwidth.map { Throttle(bytesPerSecond: $0) }
+    throttle = Throttle(bytesPerSecond: options.maxBandwidth ?? 0)
     session = Session(timeout: options.timeout, channels: options.channels) { failure in
       onFailure(failure)
       // Whoever waits here is woken.
@@ -71,6 +73,9 @@ public final class Relay: Sendable {
 
   /// Ends it from outside: a signal.
   public func cancel(_ failure: Failure) { session.fail(failure) }
+
+  /// Sends on no more than so many bytes a second from now on; 0: as many as go.
+  public func limit(bytesPerSecond: UInt64) { throttle.limit(bytesPerSecond: bytesPerSecond) }
 
   /// Threads were left behind when it ended: see ``Receiver/hasLeftThreads``.
   public var hasLeftThreads: Bool { left.load(ordering: .relaxed) }
@@ -148,7 +153,8 @@ public final class Relay: Sendable {
       return state.begun >= count ? .success(()) : nil
     }
     try all!.get()
-    session.closeToChannels()
+    // Of one more than were told it is to be said, whenever it comes.
+    if options.channels == nil { session.closeToChannels() }
   }
 
   /// Waits for the end of all connections.
@@ -212,6 +218,29 @@ public final class Relay: Sendable {
   }
 
   // MARK: Telling
+
+  /// What it is doing now.
+  public var status: RoleStatus {
+    let (main, channels) = state.read { ($0.main, $0.channels) }
+    let flow = main?.main.flow.read { $0 }
+    let phase =
+      session.failure != nil
+      ? "failing"
+      : main == nil
+        ? "listening"
+        : session.isOver ? "ended" : flow?.isProtection == true ? "protecting" : "relaying"
+    var status = RoleStatus(.relay, phase: phase, started: started)
+    if let main {
+      // Verbatim: what comes in goes out.
+      status.channels = [RoleStatus.Channel("main", received: main.main.sent, sent: main.main.sent)]
+      status.backends = main.plan.outgoing.map(\.backend.name)
+    }
+    status.channels += channels.sorted { $0.key < $1.key }.map { id, traffic in
+      RoleStatus.Channel("\(id)", received: traffic.received, sent: traffic.sent)
+    }
+    status.strangers = strangers.count
+    return status
+  }
 
   private func progress(_ main: Main) -> RelayProgress {
     RelayProgress(

@@ -21,7 +21,7 @@ final class RelayChannel {
 
   init(
     _ hello: MultiFDInit, _ reader: PacketReader, to far: Socket, _ plan: RelayPlan,
-    _ traffic: RelayTraffic, _ throttle: Throttle?, pageSize: Int,
+    _ traffic: RelayTraffic, _ throttle: Throttle, pageSize: Int,
     channels: @escaping () -> Int
   ) throws {
     self.reader = reader

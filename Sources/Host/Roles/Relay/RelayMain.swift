@@ -50,7 +50,7 @@ final class RelayMain: Sendable {
   ///
   /// - Parameter onSyncPoint: waits for the channels; called once, before the first sync point is
   ///   passed on.
-  func runForth(_ throttle: Throttle?, onSyncPoint: () throws(Failure) -> Void) throws {
+  func runForth(_ throttle: Throttle, onSyncPoint: () throws(Failure) -> Void) throws {
     near.acceptAbruptEnd()
     try passOpening(throttle, onSyncPoint)
     let splice = try Splice()
@@ -60,7 +60,7 @@ final class RelayMain: Sendable {
       // Its small messages wait for an acknowledgement, and the guest with them.
       near.acknowledge()
       sent.moved(bytes: count)
-      throttle?.pay(count)
+      throttle.pay(count)
     }
     flow.update { flow in
       flow.forthHasEnded = true
@@ -70,14 +70,13 @@ final class RelayMain: Sendable {
   }
 
   /// What a source says before its first sync point, and that.
-  private func passOpening(_ throttle: Throttle?, _ onSyncPoint: () throws(Failure) -> Void) throws
-  {
+  private func passOpening(_ throttle: Throttle, _ onSyncPoint: () throws(Failure) -> Void) throws {
     var opening = StreamOpening()
     try withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { bytes in
       func pass(_ part: [UInt8]) throws {
         try part.withUnsafeBytes { part throws in try far.write(part) }
         sent.moved(bytes: part.count)
-        throttle?.pay(part.count)
+        throttle.pay(part.count)
       }
       while !opening.isOver,
         case let count = try next({ () throws(TransportError) in

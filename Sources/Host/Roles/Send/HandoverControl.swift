@@ -1,4 +1,5 @@
 import Migration
+import Observe
 import Synchronization
 import System
 import Transport
@@ -13,6 +14,15 @@ final class HandoverControl: Sendable {
     case ram
     /// It may have all that it needs, and start the guest.
     case devices
+
+    /// For a status.
+    var word: String {
+      switch self {
+      case .waiting: "connecting"
+      case .ram: "sending"
+      case .devices: "switching over"
+      }
+    }
 
     /// When, for a message.
     var text: String {
@@ -30,6 +40,10 @@ final class HandoverControl: Sendable {
   let settled: @Sendable () -> Void
   private let left = Atomic(false)
   private let source = Mutex<PageSource?>(nil)
+  /// What each connection has moved, the main channel's first.
+  let moved = Mutex<[(id: String, counters: Counters)]>([])
+  /// What a status tells of the guest: its machine type, bytes of RAM, the backends it goes by.
+  let facts = Mutex<(machine: String?, ram: UInt64?, backends: [String])>((nil, nil, []))
 
   /// - Parameters:
   ///   - onFailure: told of the first failure, from whatever thread notices it.

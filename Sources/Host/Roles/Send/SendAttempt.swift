@@ -2,6 +2,7 @@ import Migration
 import Observe
 import PluginLoader
 import Store
+import Synchronization
 import System
 import Transport
 import Wire
@@ -53,6 +54,10 @@ final class SendAttempt {
     let main = MainSender(
       socket, manifest, source, sync: SyncPoints(options.sync, manifest),
       channels: options.channels)
+    control.facts.withLock {
+      $0 = (manifest.machine, manifest.ramSize, route.formats.map(\.backend.name))
+    }
+    control.moved.withLock { $0 = [("main", main.counters)] }
     let numbers = PacketWriter.Numbers()
     var (sockets, workers): ([Socket], [ChannelSender]) = ([], [])
     for id in 0..<options.channels {
@@ -68,6 +73,7 @@ final class SendAttempt {
       }
       sockets.append(socket)
       workers.append(worker)
+      control.moved.withLock { $0.append(("\(id)", worker.counters)) }
     }
     let threads = ThreadGroup()
     // After a failure has cut their connections.

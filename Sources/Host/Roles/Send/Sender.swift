@@ -1,8 +1,10 @@
 // Send: a held guest goes into a stock QEMU.
 
+import Foundation
 import Migration
 import PluginLoader
 import Store
+import Synchronization
 import Transport
 import Wire
 
@@ -23,6 +25,7 @@ public final class Sender: Sendable {
   private let options: SendOptions
   private let loader: PluginLoader
   private let control: HandoverControl
+  private let started = Date().timeIntervalSince1970
 
   /// A hand-over that has not begun.
   ///
@@ -39,6 +42,17 @@ public final class Sender: Sendable {
     self.loader = loader
     control = HandoverControl(
       timeout: options.timeout, onFailure: onFailure, settled: settled)
+  }
+
+  /// What it is doing now.
+  public var status: RoleStatus {
+    var status = RoleStatus(
+      .send, phase: control.failure == nil ? control.stage.word : "failing", started: started)
+    (status.machine, status.ram, status.backends) = control.facts.withLock { $0 }
+    status.channels = control.moved.withLock { $0 }.map { id, counters in
+      RoleStatus.Channel(id, received: nil, sent: counters)
+    }
+    return status
   }
 
   /// Ends a hand-over from outside: a signal.

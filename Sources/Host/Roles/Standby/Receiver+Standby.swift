@@ -1,6 +1,7 @@
 import COLO
 import Migration
 import Store
+import Synchronization
 import System
 import Transport
 
@@ -57,6 +58,16 @@ extension Receiver {
       throw Failure(error, at: "control")
     }
     defer { control.close() }
+    let counts = StandbyFigures()
+    figures.withLock { figures in
+      figures.role = .standby
+      figures.tell = { status in
+        counts.tell(&status)
+        status.disks = disks?.reports
+      }
+    }
+    // They go when this returns, and their images can be somebody else's.
+    defer { figures.withLock { $0.tell = { status in counts.tell(&status) } } }
     let watch = PrimaryWatch(session, control)
     let reception = StandbyReception(standby, watch, disks, control)
     return try serve(onListening, reception, onControl: control.admit) {
@@ -69,7 +80,7 @@ extension Receiver {
         reception.manifestDisks = try disks?.protect()
         try hold(main, main.manifest(uuid: session.uuid), store, as: .standby)
         let secondary = try Standby(
-          socket, store, stage, session, watch, events, disks, control)
+          socket, store, stage, session, watch, events, disks, control, counts)
         // No pages before the first checkpoint is answered.
         try session.closeEpoch()
         // Before the primary hears of it: if it dies in between, it is a primary that is lost.
@@ -95,7 +106,7 @@ extension Receiver {
       session.fail(cause)
       socket.cut()
       _ = secondary.lose(because: cause.why)
-      return StandbyOutcome(report: secondary.report.summed, cause: cause)
+      return StandbyOutcome(report: counts.report, cause: cause)
     }
   }
 }

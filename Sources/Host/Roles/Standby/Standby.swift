@@ -46,13 +46,14 @@ final class Standby {
   private var sent = ContinuousClock.now
   /// Pages of precopy and of all checkpoints so far.
   private var pages = 0
-  private(set) var report = StandbyReport()
+  private let figures: StandbyFigures
 
   init(
     _ socket: Socket, _ store: Store, _ stage: COLOStage, _ session: Session,
     _ watch: PrimaryWatch, _ events: ReceiverEvents, _ disks: ProtectedDisks?,
-    _ control: ControlHost
+    _ control: ControlHost, _ figures: StandbyFigures
   ) throws(SystemError) {
+    self.figures = figures
     self.disks = disks
     self.control = control
     self.socket = socket
@@ -154,11 +155,11 @@ final class Standby {
     let cacheBytes = stage.cacheBytes
     let sealed = stage.seal()
     do { try disks?.expectQuiet() } catch let loss as DiskLoss { throw watch.lost(loss) }
+    let now = Date().timeIntervalSince1970
     try store.commit(
       CheckpointRecord(
         number: number, side: sealed.side, entries: sealed.entries,
-        deviceStateSize: UInt64(bytes.count), committedAt: Date().timeIntervalSince1970,
-        disks: epochs),
+        deviceStateSize: UInt64(bytes.count), committedAt: now, disks: epochs),
       deviceState: bytes)
     disks?.committed()
     // What is answered after the guest has gone on may have been sent after that, too.
@@ -172,9 +173,9 @@ final class Standby {
       control.release(marked, checkpoint: number)
       worker.enqueue(number, sealed)
       watch.noteCheckpoint()
-      report.add(
-        number, pause: .now - replied, transfer: complete - sent, commit: committed - complete,
-        pages: pages - before, cacheBytes: cacheBytes)
+      figures.add(
+        number, at: now, pause: .now - replied, transfer: complete - sent,
+        commit: committed - complete, pages: pages - before, cacheBytes: cacheBytes)
     }
     // Before the primary can go on: what is not known for certain counts as going on.
     events.primaryStands(false)
@@ -210,6 +211,7 @@ final class Standby {
       assertionFailure(why)
       return session.fail(Failure(.internalError, "standby", why))
     }
+    figures.enter(state)
     // While this one lasts the guest stands still, and it lasts as long as writing it down would.
     if case .committing = state { return }
     store.note(state: "\(state)")

@@ -1,0 +1,43 @@
+import Foundation
+import Migration
+import Synchronization
+import Wire
+
+/// What a reception has to say of itself beside its connections.
+struct ReceptionFigures: Sendable {
+  var role = RoleStatus.Role.receive
+  let started = Date().timeIntervalSince1970
+  /// Known once the guest is held.
+  var machine: String?
+  /// Names of the backends that pages come through.
+  var backends: @Sendable () -> [String] = { [] }
+  /// Adds what a standby has beyond that.
+  var tell: @Sendable (inout RoleStatus) -> Void = { _ in }
+}
+
+extension Receiver {
+  /// What it is doing now.
+  public var status: RoleStatus {
+    let figures = figures.withLock { $0 }
+    let progress = session.progress(since: .now, pageSize: options.limits.pageSize)
+    let phase =
+      !session.hasMain
+      ? "listening"
+      : session.failure != nil
+        ? "failing"
+        : session.isOver ? "held" : "receiving"
+    var status = RoleStatus(figures.role, phase: phase, started: figures.started)
+    status.machine = figures.machine
+    (status.ram, status.remaining) = (progress.total, progress.remaining)
+    if session.hasMain {
+      let channels = session.channelCounters.map { ("\($0.id)", $0.counters) }
+      status.channels = ([("main", session.mainCounters)] + channels).map { id, counters in
+        RoleStatus.Channel(id, received: counters, sent: nil)
+      }
+    }
+    status.backends = figures.backends()
+    status.strangers = strangers.count
+    figures.tell(&status)
+    return status
+  }
+}

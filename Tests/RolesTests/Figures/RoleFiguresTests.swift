@@ -1,0 +1,159 @@
+import Foundation
+import Migration
+import Roles
+import SessionReplay
+import TestSupport
+import Testing
+import Transport
+
+/// What roles publish about themselves, asked for as an operator does.
+@Suite("Roles tell what they are doing", .beside)
+struct RoleFiguresTests {
+  static let script = SyntheticGuest.script(seed: 95, checkpoints: 3, pages: [200, 9])
+
+  /// `multifd status --json` until `body` has what it wants of it.
+  private func status<Value>(
+    _ arguments: [String], _ body: (JSON) -> Value?
+  ) throws -> (value: Value, json: JSON) {
+    var last: MultiFDProcess.Result?
+    for _ in 0..<100 {
+      let result = try MultiFDProcess.run(["status", "--json"] + arguments)
+      if let value = body(result.json) { return (value, result.json) }
+      last = result
+      usleep(100_000)
+    }
+    throw LabError("the status never says it: \(String(describing: last))")
+  }
+
+  /// GET, as plain text.
+  private func get(_ path: String, _ standby: StandbyProcess) throws -> String {
+    let prefix = "multifd: metrics on tcp:127.0.0.1:"
+    let port = standby.multifd.process.errors.wait(.seconds(20)) { line in
+      line.text.hasPrefix(prefix) ? Int(line.text.dropFirst(prefix.count)) : nil
+    }
+    let found = try #require(port)
+    let descriptor = try #require(Sockets.connect(port: found))
+    defer { close(descriptor) }
+    Sockets.write(descriptor, Array("GET \(path) HTTP/1.1\r\n\r\n".utf8)[...])
+    var (all, buffer): ([UInt8], [UInt8]) = ([], [UInt8](repeating: 0, count: 4096))
+    while case let count = Sockets.read(descriptor, &buffer), count > 0 { all += buffer[..<count] }
+    return String(decoding: all, as: UTF8.self)
+  }
+
+  @Test("A standby, from its first word to the operator's last")
+  func standby() throws {
+    let folder = try TemporaryFolder()
+    let standby = try StandbyProcess(
+      ["--metrics", "tcp:127.0.0.1:0", "--metrics-file", folder("multifd.prom")])
+    let (_, waiting) = try status(["--store", standby.store]) { json in
+      json["process"]["phase"].string == "listening" ? () : nil
+    }
+    #expect(waiting["process"]["role"].string == "standby")
+    let early = try MultiFDProcess.run(
+      ["control", "--store", standby.store, "x-colo-lost-heartbeat"])
+    #expect(early.code == 1 && early.errors.contains("no primary is protected by it yet"))
+
+    let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
+    try primary.play(upTo: 3)
+    let (_, json) = try status(["--store", standby.store]) { json in
+      json["process"]["checkpoints"]["number"].int == 3 ? () : nil
+    }
+    let process = json["process"]
+    #expect(process["phase"].string == "committed" && process["failover-ready"].bool == true)
+    #expect(process["machine"].string == json["machine"].string)
+    #expect(process["ram"].int == json["ram"].int)
+    #expect(process["channels"].elements.compactMap { $0["id"].string } == ["main", "0", "1"])
+    let pauses = process["checkpoints"]["pause"]["counts"].elements.compactMap(\.int)
+    #expect(pauses.reduce(0, +) == 3)
+    let text = try get("/metrics", standby)
+    #expect(text.contains("\nmultifd_checkpoint 3\n"))
+    #expect(text.contains("\nmultifd_checkpoint_pause_seconds_count 3\n"))
+    #expect(text.contains("\nmultifd_failover_ready 1\n"))
+    // The one that is there for people.
+    let shown = try MultiFDProcess.run(["status", "--store", standby.store])
+    #expect(shown.code == 0 && shown.output.contains("process     standby, committed, pid "))
+
+    let order = try MultiFDProcess.run(
+      ["control", "--store", standby.store, "x-colo-lost-heartbeat"])
+    #expect(order.code == 0 && order.json == .object([:]), "\(order)")
+    let end = try standby.multifd.wait()
+    #expect(end.code == 3 && end.errors.contains("the operator has declared it lost"), "\(end)")
+    try StoreCheck.expect(standby.store, holds: 3, Self.script)
+    #expect(!FileManager.default.fileExists(atPath: standby.store + "/control"))
+    let left = try String(contentsOfFile: folder("multifd.prom"), encoding: .utf8)
+    #expect(left.contains("\nmultifd_phase{phase=\"ended\"} 1\n"))
+    #expect(left.contains("\nmultifd_checkpoint 3\n") && left.contains("\nmultifd_error 1\n"))
+  }
+
+  @Test("quit ends a reception as a signal does, and leaves nothing")
+  func quit() throws {
+    let folder = try TemporaryFolder()
+    let receive = try MultiFDProcess([
+      "receive", "--listen", "unix:" + folder("socket"), "--store", folder("store"),
+    ])
+    _ = try receive.waitListening()
+    _ = try status(["--store", folder("store")]) { $0["process"]["pid"].int }
+    let order = try MultiFDProcess.run(["control", "--store", folder("store"), "quit"])
+    #expect(order.code == 0, "\(order)")
+    let end = try receive.wait()
+    #expect(end.code == 128 + SIGTERM, "\(end)")
+    #expect(!FileManager.default.fileExists(atPath: folder("store")))
+    let nobody = try MultiFDProcess.run(["control", "--store", folder("store"), "quit"])
+    #expect(nobody.code == 3 && nobody.errors.contains("nobody answers at"), "\(nobody)")
+  }
+
+  @Test("A relay's rate is changed while it passes a guest on")
+  func rate() throws {
+    let session = try Tampered("bios-111-zstd-2ch")
+    let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+    let receive = try MultiFDProcess([
+      "receive", "--listen", "unix:" + folder("in"), "--store", folder("store"),
+    ])
+    _ = try receive.waitListening()
+    // What takes hours at this rate.
+    let relay = try MultiFDProcess([
+      "relay", "--listen", "unix:" + folder("relay"), "--to", "link:unix:" + folder("in"),
+      "--control", folder("control"), "--max-bandwidth", "1K",
+    ])
+    _ = try relay.waitListening()
+    let source = FakeSource(session.lines, to: .unix(path: folder("relay")))
+    let (_, json) = try status(["--control", folder("control")]) { json in
+      json["phase"].string == "relaying" ? () : nil
+    }
+    #expect(json["role"].string == "relay")
+    let wrong = try MultiFDProcess.run([
+      "control", "--control", folder("control"), "migrate-set-parameters",
+      "{\"max-bandwidth\": -1}",
+    ])
+    #expect(wrong.code == 1 && wrong.errors.contains("bytes a second from 0 on"), "\(wrong)")
+    let order = try MultiFDProcess.run([
+      "control", "--control", folder("control"), "migrate-set-parameters", "{\"max-bandwidth\": 0}",
+    ])
+    #expect(order.code == 0, "\(order)")
+    #expect(try receive.wait().code == 0)
+    #expect(try relay.wait().code == 0)
+    _ = source.end()
+    try Reception.expectHeld(folder("store"), session.script)
+  }
+
+  @Test("Figures that others could read are refused before anything else")
+  func exposed() throws {
+    let folder = try TemporaryFolder()
+    let result = try MultiFDProcess.run([
+      "receive", "--listen", "unix:" + folder("socket"), "--store", folder("store"),
+      "--metrics", "tcp:0.0.0.0:0",
+    ])
+    #expect(result.code == 64 && result.errors.contains("--metrics-insecure"), "\(result)")
+    #expect(!FileManager.default.fileExists(atPath: folder("store")))
+    // A port that somebody has.
+    let (taken, port) = try Sockets.listen()
+    defer { close(taken) }
+    let other = try MultiFDProcess.run([
+      "receive", "--listen", "unix:" + folder("socket"), "--store", folder("store"),
+      "--metrics", "tcp:127.0.0.1:\(port)",
+    ])
+    #expect(other.code == 3 && other.errors.contains("metrics"), "\(other)")
+    #expect(!FileManager.default.fileExists(atPath: folder("store")))
+  }
+}
