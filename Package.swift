@@ -40,6 +40,10 @@ let libFuzzer = Context.environment["MULTIFD_FUZZER"].map { runtime -> [LinkerSe
 let argumentParser = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
 
+// Tests that wait more than they compute: to optimize them takes minutes, the most of them at the end of a
+// build, when one processor has nothing left to do.
+let unoptimized: [SwiftSetting] = [.unsafeFlags(["-Onone"])]
+
 let package = Package(
   name: "multifd",
   products: [
@@ -179,12 +183,14 @@ let package = Package(
       name: "PluginsTests", dependencies: ["PluginAPI"], path: "Tests/PluginsTests"),
     .testTarget(
       name: "PluginLoaderTests", dependencies: ["PluginLoader", "PluginAPI", "TestSupport"],
-      path: "Tests/PluginLoaderTests"),
+      path: "Tests/PluginLoaderTests",
+      swiftSettings: unoptimized),
     .testTarget(
       name: "HarnessTests",
       dependencies: ["Harness", "CHarness", "Certificates", "PluginLoader", "TestSupport"],
       path: "Tests/HarnessTests",
-      exclude: ["Golden", "GrownHost"]),
+      exclude: ["Golden", "GrownHost"],
+      swiftSettings: unoptimized),
     .testTarget(
       name: "SystemTests", dependencies: ["System"], path: "Tests/SystemTests"),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
@@ -200,13 +206,16 @@ let package = Package(
       name: "StoreTests", dependencies: ["Store", "Memory", "TestSupport"],
       path: "Tests/StoreTests"),
     .testTarget(
-      name: "TLSTests", dependencies: ["TLS", "TestSupport"], path: "Tests/TLSTests"),
+      name: "TLSTests", dependencies: ["TLS", "TestSupport"], path: "Tests/TLSTests",
+      swiftSettings: unoptimized),
     .testTarget(
       name: "TransportTests", dependencies: ["Transport", "System", "TLS", "TestSupport"],
-      path: "Tests/TransportTests"),
+      path: "Tests/TransportTests",
+      swiftSettings: unoptimized),
     .testTarget(
       name: "CertificatesTests", dependencies: ["Certificates", "Digest", "TestSupport"],
-      path: "Tests/CertificatesTests"),
+      path: "Tests/CertificatesTests",
+      swiftSettings: unoptimized),
     .testTarget(name: "ChartTests", dependencies: ["Chart"], path: "Tests/ChartTests"),
     .testTarget(
       name: "ObserveTests", dependencies: ["Observe"], path: "Tests/ObserveTests"),
@@ -224,25 +233,30 @@ let package = Package(
         "Wire", "Memory", "System", "Observe", "SessionReplay", "TestSupport",
       ],
       path: "Tests/RolesTests",
-      // They wait more than they compute, and to optimize them takes minutes of one processor.
-      swiftSettings: [.unsafeFlags(["-Onone"])]),
+      swiftSettings: unoptimized),
     .testTarget(
       name: "FiguresTests",
       dependencies: ["Roles", "Migration", "Observe", "Transport", "TestSupport"],
-      path: "Tests/FiguresTests"),
+      path: "Tests/FiguresTests",
+      swiftSettings: unoptimized),
     .testTarget(
-      name: "MultifdTests", dependencies: ["TestSupport"], path: "Tests/MultifdTests"),
+      name: "MultifdTests", dependencies: ["TestSupport"], path: "Tests/MultifdTests",
+      swiftSettings: unoptimized),
     .testTarget(
-      name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests"),
+      name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests",
+      swiftSettings: unoptimized),
     .testTarget(
       name: "ExamplesTests", dependencies: ["PluginLoader", "PluginAPI", "TestSupport"],
-      path: "Tests/ExamplesTests"),
+      path: "Tests/ExamplesTests",
+      swiftSettings: unoptimized),
     .testTarget(
-      name: "ResultsTests", dependencies: ["Results", "Chart"], path: "Tests/ResultsTests"),
+      name: "ResultsTests", dependencies: ["Results", "Chart"], path: "Tests/ResultsTests",
+      swiftSettings: unoptimized),
     // What the repository says about itself.
     .testTarget(
       name: "RepositoryTests", dependencies: ["Version", "TestSupport"],
-      path: "Tests/RepositoryTests"),
+      path: "Tests/RepositoryTests",
+      swiftSettings: unoptimized),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

@@ -26,6 +26,25 @@ public enum Sockets {
     throw LabError("listening on \(path): \(reason)")
   }
 
+  /// A UNIX-domain datagram socket at `path`, where nothing is yet, whose reads end after 20 s.
+  public static func listen(datagrams path: String) throws -> Int32 {
+    let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    var limit = timeval(tv_sec: 20, tv_usec: 0)
+    setsockopt(
+      descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    if var address = unix(path) {
+      // As below: one live address of the stated size.
+      let result = withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+          bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+        }
+      }
+      if result == 0 { return descriptor }
+    }
+    close(descriptor)
+    throw LabError("no datagrams at \(path)")
+  }
+
   /// The address of a path; nil where it is too long for one.
   private static func unix(_ path: String) -> sockaddr_un? {
     var address = sockaddr_un()

@@ -63,17 +63,17 @@ void clinux_leave_last_words(clinux_last_words *shared) {
 uint64_t clinux_thread(void) { return (uint64_t)pthread_self(); }
 
 typedef struct {
-  void (*work)(void *);
+  void (*work)(void *, int);
   void *context;
 } task;
 
 static void *perform(void *argument) {
   const task *it = argument;
-  it->work(it->context);
+  it->work(it->context, 0);
   return NULL;
 }
 
-int clinux_fork(const char *name, void (*work)(void *), void *context) {
+int clinux_fork(const char *name, void (*work)(void *, int), void *context) {
   const int parent = getpid();
   const int pid = fork();
   if (pid != 0) return pid;
@@ -83,7 +83,8 @@ int clinux_fork(const char *name, void (*work)(void *), void *context) {
   /* On this thread's stack, which it does not leave any more. */
   task it = {work, context};
   pthread_t thread;
-  if (pthread_create(&thread, NULL, perform, &it) != 0) _exit(71);
-  pthread_join(thread, NULL);
+  const int error = pthread_create(&thread, NULL, perform, &it);
+  if (error != 0) work(context, error);
+  else pthread_join(thread, NULL);
   _exit(0);
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Migration
 import Roles
+import System
 import Transport
 import Version
 
@@ -36,7 +37,7 @@ struct FiguresArguments: ParsableArguments {
     }
   }
 
-  /// Before anything is started.
+  /// Before anything is started, and once.
   func options() throws -> FiguresOptions {
     var options = FiguresOptions(version: multifdVersion)
     do { options.metrics = try metrics.map { try Endpoint(parsing: $0) } } catch {
@@ -57,6 +58,7 @@ struct FiguresArguments: ParsableArguments {
     }
     (options.control, options.file) = (control, metricsFile)
     options.insecure = metricsInsecure
+    options.manager = .takeFromEnvironment()
     return options
   }
 

@@ -28,9 +28,12 @@ enum Keeper {
       let started = ContinuousClock.now
       let pid: pid_t
       do {
-        pid = try Fork.start("multifd") {
+        pid = try Fork.start("multifd") { error in
           enterChild()
-          Main.finish(work)
+          Main.finish {
+            if let error { throw Failure(error, at: "protect") }
+            try work()
+          }
         }
       } catch { throw Failure(error, at: "protect") }
       let status = wait(for: pid, waited)

@@ -86,6 +86,43 @@ struct RoleFiguresTests {
     #expect(left.contains("\nmultifd_checkpoint 3\n") && left.contains("\nmultifd_error 1\n"))
   }
 
+  @Test("A service manager hears when it is ready, and that it lives")
+  func manager() throws {
+    let folder = try TemporaryFolder()
+    let socket = try Sockets.listen(datagrams: folder("notify"))
+    defer { close(socket) }
+    let receive = try MultiFDProcess(
+      ["receive", "--listen", "unix:" + folder("socket"), "--store", folder("store")],
+      environment: ["NOTIFY_SOCKET": folder("notify"), "WATCHDOG_USEC": "300000"])
+    func hear() -> String {
+      var buffer = [UInt8](repeating: 0, count: 4096)
+      let count = recv(socket, &buffer, buffer.count, 0)
+      return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+    }
+    #expect(hear() == "READY=1\nSTATUS=receive: listening\nWATCHDOG=1")
+    #expect(hear() == "WATCHDOG=1" && hear() == "WATCHDOG=1")
+    // It speaks for itself: nobody whom it starts has the word.
+    let children = try String(
+      contentsOfFile: "/proc/\(receive.process.pid)/task/\(receive.process.pid)/children",
+      encoding: .utf8)
+    let worker = try #require(Int(children.split(separator: " ").first ?? ""))
+    kill(pid_t(worker), SIGSTOP)
+    var silence = timeval(tv_sec: 2, tv_usec: 0)
+    setsockopt(
+      socket, SOL_SOCKET, SO_RCVTIMEO, &silence, socklen_t(MemoryLayout<timeval>.size))
+    // What was on its way, and then nothing.
+    while hear() == "WATCHDOG=1" {}
+    kill(pid_t(worker), SIGCONT)
+    #expect(hear() == "WATCHDOG=1")
+    receive.process.kill(SIGTERM)
+    #expect(try receive.wait().code == 128 + SIGTERM)
+    var last = hear()
+    while last == "WATCHDOG=1" { last = hear() }
+    // The second is said where the worker could still say that it ends.
+    if last == "STATUS=receive: failing" { last = hear() }
+    #expect(last.contains("STOPPING=1\nSTATUS=receive: ended"), "\(last)")
+  }
+
   @Test("quit ends a reception as a signal does, and leaves nothing")
   func quit() throws {
     let folder = try TemporaryFolder()

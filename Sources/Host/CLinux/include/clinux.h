@@ -113,13 +113,14 @@ int64_t clinux_peer_user(int fd);
 
 /* ---- a worker process: lastwords.c ---- */
 
-/* fork(2), before there is a second thread. The child does `work(context)` in a thread of its own, and is called
- * `name`; it ends when the thread that called this does. Its number, or -1 with errno.
+/* fork(2), before there is a second thread. The child does `work(context, 0)` in a thread of its own, and is called
+ * `name`; it ends when the thread that called this does. Its number, or -1 with errno. Where there can be no thread the
+ * child says `work(context, errno value)`, to tell it and to end.
  *
  * In a thread: Swift's runtime keeps a thread's number where it once needed it (swift_once, its locks), and a forked
  * process's first thread still has its parent's there. Where two threads want such a lock at once, the kernel knows no
  * owner of that number, and both ask for it for ever. A thread that is new has looked at no number yet. */
-int clinux_fork(const char *name, void (*work)(void *), void *context);
+int clinux_fork(const char *name, void (*work)(void *, int), void *context);
 
 /* What ended a process from within; all zero while nothing has. */
 typedef struct {

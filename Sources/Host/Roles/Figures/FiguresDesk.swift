@@ -1,6 +1,7 @@
 import Foundation
 import Migration
 import Synchronization
+import System
 import Transport
 
 /// What an operator decides about how a role tells what it is doing.
@@ -13,6 +14,8 @@ package struct FiguresOptions: Sendable {
   package var insecure = false
   /// A file that always has the last ones, for a collector that reads files; nil: none.
   package var file: String?
+  /// The service manager that wants to hear of it; nil: none.
+  package var manager: ServiceManager?
   /// Of the program.
   package var version: String
 
@@ -28,6 +31,8 @@ package final class FiguresDesk: Sendable {
     var socket: ControlSocket?
     var hasFailed = false
     var written: ContinuousClock.Instant?
+    /// What the service manager was told last, and when.
+    var told: (phase: String, at: ContinuousClock.Instant)?
   }
 
   private let options: FiguresOptions
@@ -83,6 +88,29 @@ package final class FiguresDesk: Sendable {
     let isOver = ["failing", "ended"].contains(status.phase)
     if needsSocket, !isOver, options.control == nil, let store { openSocket(in: store) }
     if isDue { write(status) }
+    notify(status)
+  }
+
+  /// Tells the service manager: that the role is ready, with the first word of it; what it is doing,
+  /// whenever that is another thing; and that it lives, as often as that is wanted. A worker that
+  /// stands tells nothing, and so does not live.
+  private func notify(_ status: RoleStatus) {
+    guard let manager = options.manager else { return }
+    let (isFirst, isNew, isDue) = state.withLock { state in
+      let told = state.told
+      let isNew = told?.phase != status.phase
+      let isDue = manager.watchdog.flatMap { limit in
+        told.map { $0.at.duration(to: .now) > .seconds(limit / 3) }
+      }
+      if isNew || isDue == true { state.told = (status.phase, .now) }
+      return (told == nil, isNew, isDue == true)
+    }
+    var lines: [String] = []
+    if isFirst { lines.append("READY=1") }
+    if status.phase == "ended" { lines.append("STOPPING=1") }
+    if isNew { lines.append("STATUS=\(status.role.rawValue): \(status.phase)") }
+    if isDue || isFirst, manager.watchdog != nil { lines.append("WATCHDOG=1") }
+    if !lines.isEmpty { manager.notify(lines.joined(separator: "\n")) }
   }
 
   /// Nobody is answered any more.

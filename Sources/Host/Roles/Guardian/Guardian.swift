@@ -72,10 +72,11 @@ public final class Guardian: Sendable {
     }
     let (page, ends) = (page, pair)
     do {
-      pid = try Fork.start("multifd-worker") {
+      pid = try Fork.start("multifd-worker") { error in
         close(ends[1])
         clinux_leave_last_words(page.words)
         let worker = Worker(WorkerLine(ends[0]), page)
+        if let error { worker.end(WorkerEnd(failure: Failure(error, at: role))) }
         worker.end(work(worker))
       }
     } catch {
