@@ -12,7 +12,7 @@ struct StatusCommand: ParsableCommand {
     abstract: "What a store holds, and what the process that serves it is doing.",
     discussion: "Exit code 0: there is a guest that can be continued from here; 1: there is none.")
 
-  @Option(help: ArgumentHelp("The folder.", valueName: "dir"))
+  @Option(help: ArgumentHelp("The folder.", valueName: "dir"), completion: .directory)
   var store: String
 
   @Flag(help: "Print JSON.")
