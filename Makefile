@@ -18,11 +18,14 @@ export MULTIFD_ISAL := $(wildcard /usr/include/isa-l.h)
 PLUGINS := nocomp zlib zstd lz4 $(if $(MULTIFD_ISAL),igzip)
 EXAMPLES := rle-c rle-cxx rle-rust rle-swift delta pool zstd-dict
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md CONTRIBUTING.md LICENSE
+# What is made of an installation: its root folder, and where packages are.
+STAGE := .build/stage
+PACKAGES := .build/packages
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
 .PHONY: help setup build demo test arrows man soak kills restarts judge certificates afternoon interop bench bench-store \
   bench-relay bench-checkpoint bench-protect bench-scale measured protected fuzz sanitize examples docs installed-programs install \
-  pkg-config uninstall format lint clean
+  pkg-config uninstall stage deb deb-check dist format lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -51,6 +54,9 @@ help:
 	@echo 'make man        the man pages, of the programs and of the manual, in $(MAN)'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make uninstall  what install put there'
+	@echo 'make deb        Debian packages: multifd, multifd-harness, libmultifd-dev; in $(PACKAGES)'
+	@echo 'make deb-check  those and make dist in a fresh Debian 12 and 13: installed, used, purged; and lintian. Takes root'
+	@echo 'make dist       one tarball for authors of backends who have no Swift: harness, header, skeletons, manual'
 	@echo 'make format     rewrite the sources as .swift-format says; make lint only checks'
 	@echo 'make clean      remove what was built'
 
@@ -276,6 +282,21 @@ uninstall:
 	  $(SHARE)/zsh/site-functions/_$(program) $(SHARE)/fish/vendor_completions.d/$(program).fish)
 	rm -rf $(SHARE)/doc/multifd $(SHARE)/multifd
 	-rmdir $(ROOT)/lib/multifd $(ROOT)/libexec/multifd
+
+# What packages are made of: an installation as it is shipped, with man pages of the day on which its sources were last changed.
+stage: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+stage:
+	rm -rf $(STAGE)
+	$(MAKE) install DESTDIR=$(CURDIR)/$(STAGE) PREFIX=/usr
+
+deb: stage
+	Support/deb $(STAGE) $(VERSION) $(PACKAGES)
+
+dist: stage
+	Support/dist $(STAGE) $(VERSION) $(PACKAGES)
+
+deb-check: deb dist
+	Support/deb-check $(PACKAGES)
 
 format:
 	$(SWIFT) format -i -r $(SOURCES)
