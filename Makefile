@@ -10,17 +10,22 @@ VERSION := $(shell sed -n 's/^package let multifdVersion = "\(.*\)"$$/\1/p' Sour
 BUILD := .build/release
 MAN := .build/man
 INSTALL_BUILD := .build-install
+PROGRAMS ?=
+BINARIES = $(or $(PROGRAMS),$(INSTALL_BUILD)/release)
 # igzip where ISA-L is: Package.swift looks for the same file. What it has found SwiftPM remembers by the manifest's
 # text and the environment, so that it looks again where this has changed.
 export MULTIFD_ISAL := $(wildcard /usr/include/isa-l.h)
 PLUGINS := nocomp zlib zstd lz4 $(if $(MULTIFD_ISAL),igzip)
 EXAMPLES := rle-c rle-cxx rle-rust rle-swift delta pool zstd-dict
-DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
+DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md CONTRIBUTING.md LICENSE
+# What is made of an installation: its root folder, and where packages are.
+STAGE := .build/stage
+PACKAGES := .build/packages
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
 .PHONY: help setup build demo test arrows man soak kills restarts judge certificates afternoon interop bench bench-store \
   bench-relay bench-checkpoint bench-protect bench-scale measured protected fuzz sanitize examples docs installed-programs install \
-  pkg-config uninstall format lint clean
+  pkg-config uninstall stage deb deb-check dist format lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -46,9 +51,12 @@ help:
 	@echo 'make examples   build the example backends and run the harness on each; ARGS=--quick for the short form'
 	@echo 'make certificates  what the harness says of the backends, beside them in the build'
 	@echo 'make docs       renew the tables in Plugins.md that come from code'
-	@echo 'make man        the manual and the interface as man pages, in $(MAN)'
+	@echo 'make man        the man pages, of the programs and of the manual, in $(MAN)'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make uninstall  what install put there'
+	@echo 'make deb        Debian packages: multifd, multifd-harness, libmultifd-dev; in $(PACKAGES)'
+	@echo 'make deb-check  those and make dist in a fresh Debian 12 and 13: installed, used, purged; and lintian. Takes root'
+	@echo 'make dist       one tarball for authors of backends who have no Swift: harness, header, skeletons, manual'
 	@echo 'make format     rewrite the sources as .swift-format says; make lint only checks'
 	@echo 'make clean      remove what was built'
 
@@ -198,15 +206,16 @@ certified = $(1) --quick --skip perf --certificate $(2).certificate.json $(2).so
 docs: build
 	Support/generate-docs
 
-man:
-	Support/man $(MAN)
+# The programs describe themselves.
+man: $(if $(PROGRAMS),,installed-programs)
+	rm -rf $(MAN)
+	Support/man $(MAN) --bin $(BINARIES)
 
 # The installed programs carry their Swift runtime in themselves, and the backends (Embedded Swift) need none: nothing
 # of Swift has to be on the machine. One product at a time, so that the tests' own executables are not built.
 #
 # PROGRAMS=FOLDER takes what lies there in their place and builds nothing: .build/release for a look at an
 # installation, which finds its Swift runtime only where this one is.
-PROGRAMS ?=
 installed-programs:
 	for program in multifd multifd-harness; do \
 	  $(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product $$program || exit 1; \
@@ -218,22 +227,31 @@ installed-programs:
 # The skeletons are written by the installed program itself, so that they name the installation; DESTDIR is not
 # part of that.
 PKG_CONFIG_FILE = sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(VERSION)|' Support/multifd-plugin.pc.in
+# Completions as the programs write them, at the places that bash, zsh and fish look at.
 install: ROOT = $(DESTDIR)$(PREFIX)
-install: DOC = $(ROOT)/share/doc/multifd
-install: SKELETONS = $(ROOT)/share/multifd/skeletons
+install: SHARE = $(ROOT)/share
+install: DOC = $(SHARE)/doc/multifd
+install: SKELETONS = $(SHARE)/multifd/skeletons
 install: man $(if $(PROGRAMS),,installed-programs)
-	install -d $(ROOT)/bin $(ROOT)/lib/multifd $(ROOT)/libexec/multifd $(ROOT)/include $(ROOT)/lib/pkgconfig $(DOC)/Examples $(SKELETONS) \
-	  $(ROOT)/lib/systemd/system \
-	  $(ROOT)/share/man/man3 $(ROOT)/share/man/man7
-	install -s -m 755 $(patsubst %,$(or $(PROGRAMS),$(INSTALL_BUILD)/release)/%,multifd multifd-harness) $(ROOT)/bin/
+	install -d $(ROOT)/bin $(ROOT)/lib/multifd $(ROOT)/libexec/multifd $(ROOT)/include $(SHARE)/pkgconfig $(DOC)/Examples $(DOC)/docs \
+	  $(SKELETONS) $(ROOT)/lib/systemd/system \
+	  $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	install -s -m 755 $(patsubst %,$(BINARIES)/%,multifd multifd-harness) $(ROOT)/bin/
 	install -s -m 755 $(BUILD)/multifd-probe $(ROOT)/libexec/multifd/
 	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(ROOT)/lib/multifd/
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(ROOT)/include/
-	$(PKG_CONFIG_FILE) >$(ROOT)/lib/pkgconfig/multifd-plugin.pc
+	$(PKG_CONFIG_FILE) >$(SHARE)/pkgconfig/multifd-plugin.pc
 	sed -e 's|@PREFIX@|$(PREFIX)|' Support/run-multifd.mount >$(ROOT)/lib/systemd/system/run-multifd.mount
 	install -m 644 $(DOCS) $(DOC)/
-	install -m 644 $(MAN)/*.3 $(ROOT)/share/man/man3/
-	install -m 644 $(MAN)/*.7 $(ROOT)/share/man/man7/
+	tar -C docs -cf - . | tar -C $(DOC)/docs --no-same-owner -xf -
+	for section in 1 3 5 7; do \
+	  install -d $(SHARE)/man/man$$section && install -m 644 $(MAN)/*.$$section $(SHARE)/man/man$$section/ || exit 1; \
+	done
+	for program in multifd multifd-harness; do \
+	  $(ROOT)/bin/$$program --generate-completion-script bash >$(SHARE)/bash-completion/completions/$$program && \
+	  $(ROOT)/bin/$$program --generate-completion-script zsh >$(SHARE)/zsh/site-functions/_$$program && \
+	  $(ROOT)/bin/$$program --generate-completion-script fish >$(SHARE)/fish/vendor_completions.d/$$program.fish || exit 1; \
+	done
 	for plugin in Nocomp Zlib Zstd LZ4 Igzip; do \
 	  install -m 644 Sources/Plugins/$$plugin/README.md $(DOC)/$$plugin.md || exit 1; \
 	done
@@ -252,15 +270,33 @@ pkg-config:
 	@$(PKG_CONFIG_FILE)
 
 uninstall: ROOT = $(DESTDIR)$(PREFIX)
+uninstall: SHARE = $(ROOT)/share
 uninstall:
 	rm -f $(ROOT)/bin/multifd $(ROOT)/bin/multifd-harness $(ROOT)/include/multifd_plugin.h \
-	  $(ROOT)/lib/pkgconfig/multifd-plugin.pc $(ROOT)/libexec/multifd/multifd-probe \
+	  $(SHARE)/pkgconfig/multifd-plugin.pc $(ROOT)/libexec/multifd/multifd-probe \
 	  $(foreach end,so certificate.json,$(patsubst %,$(ROOT)/lib/multifd/libmultifd-%.$(end),$(sort $(PLUGINS) igzip))) \
 	  $(ROOT)/lib/systemd/system/run-multifd.mount
-	rm -f $(ROOT)/share/man/man3/multifd_plugin.3 $(ROOT)/share/man/man3/multifd_plugin.h.3 \
-	  $(ROOT)/share/man/man7/multifd-plugins.7
-	rm -rf $(ROOT)/share/doc/multifd $(ROOT)/share/multifd
+	rm -f $(SHARE)/man/man1/multifd.1 $(SHARE)/man/man1/multifd-*.1 $(SHARE)/man/man3/multifd_plugin.3 \
+	  $(SHARE)/man/man3/multifd_plugin.h.3 $(SHARE)/man/man5/harness.toml.5 $(SHARE)/man/man7/multifd-*.7
+	rm -f $(foreach program,multifd multifd-harness,$(SHARE)/bash-completion/completions/$(program) \
+	  $(SHARE)/zsh/site-functions/_$(program) $(SHARE)/fish/vendor_completions.d/$(program).fish)
+	rm -rf $(SHARE)/doc/multifd $(SHARE)/multifd
 	-rmdir $(ROOT)/lib/multifd $(ROOT)/libexec/multifd
+
+# What packages are made of: an installation as it is shipped, with man pages of the day on which its sources were last changed.
+stage: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+stage:
+	rm -rf $(STAGE)
+	$(MAKE) install DESTDIR=$(CURDIR)/$(STAGE) PREFIX=/usr
+
+deb: stage
+	Support/deb $(STAGE) $(VERSION) $(PACKAGES)
+
+dist: stage
+	Support/dist $(STAGE) $(VERSION) $(PACKAGES)
+
+deb-check: deb dist
+	Support/deb-check $(PACKAGES)
 
 format:
 	$(SWIFT) format -i -r $(SOURCES)

@@ -1,4 +1,5 @@
-# Plugins.md as a man page wants it, still Markdown: what Support/man gives to lowdown.
+# Markdown as a man page wants it, still Markdown: what Support/man gives to lowdown. It is the page `name`, is about `what`,
+# and `see` is what is said to be read, too.
 #
 # A table that is wider than a terminal becomes a list of its rows, each with the first cell as its term; links within
 # the repository are their text; top headings are in capitals, and the first one is NAME and DESCRIPTION.
@@ -18,14 +19,14 @@ BEGIN { WIDTH = 70 }
 }
 fenced { block[++drawing] = $0; if ($0 ~ /^ *\| *$/) drawn = 1; next }
 /^<!--/ { next }
-/^# / && !titled { titled = 1; print "# NAME\n\nmultifd-plugins - writing a backend for multifd\n\n# DESCRIPTION"; next }
+/^# / && !titled { titled = 1; print "# NAME\n\n" name " - " what "\n\n# DESCRIPTION"; next }
 /^# / { print toupper($0); next }
 /^ *\|.*\|$/ { rows[++count] = unlinked($0); next }
 count { table() }
 { print unlinked($0) }
 END {
   if (count) table()
-  print "\n# SEE ALSO\n\n**multifd_plugin**(3)"
+  print "\n# SEE ALSO\n\n" see
 }
 
 # [TEXT](TARGET) is TEXT, unless TARGET is somewhere else in the world.

@@ -12,7 +12,7 @@ struct AfternoonTests {
   func afternoon() throws {
     let what = "an author's first afternoon"
     try ExamplesTests.skip(if: Language.c.unavailable, what)
-    for tool in ["lowdown", "strip", "ldd"] where Tool.path(tool) == nil {
+    for tool in ["lowdown", "jq", "strip", "ldd"] where Tool.path(tool) == nil {
       try ExamplesTests.skip(SkipReason("there is no \(tool) on PATH"), what)
     }
     try ExamplesTests.skip(if: MultiFDProcess.unavailable ?? Harness.unavailable, what)

@@ -23,4 +23,16 @@ struct VersionTests {
     #expect(lines.first == "prefix=/opt/multifd")
     #expect(lines.contains("Version: \(multifdVersion)"))
   }
+
+  @Test("packages and the tarball have it")
+  func packages() throws {
+    let ended = try Repository.run([
+      "make", "-n", "--no-print-directory", "-C", Repository.root, "deb", "dist",
+    ])
+    #expect(ended.code == 0, "\(ended)")
+    for script in ["deb", "dist"] {
+      #expect(
+        ended.output.contains("\nSupport/\(script) .build/stage \(multifdVersion) "), "\(ended)")
+    }
+  }
 }

@@ -25,7 +25,8 @@ struct HarnessCommand: ParsableCommand {
     case human, tap, junit, json
   }
 
-  @Argument(help: ArgumentHelp("The backend: libmultifd-NAME.so.", valueName: "file"))
+  @Argument(
+    help: ArgumentHelp("The backend: libmultifd-NAME.so.", valueName: "file"), completion: .file())
   var file: String?
 
   @Flag(help: "Print every test's name and summary.")
@@ -62,7 +63,8 @@ struct HarnessCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Where fuzzing keeps what showed something new, from run to run.", valueName: "dir"))
+      "Where fuzzing keeps what showed something new, from run to run.", valueName: "dir"),
+    completion: .directory)
   var corpusDir: String?
 
   @Flag(help: "Fewer rounds of everything, some seconds: level 5.")
@@ -73,7 +75,8 @@ struct HarnessCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The file to take for the harness.toml beside the library.", valueName: "file"))
+      "The file to take for the harness.toml beside the library.", valueName: "file"),
+    completion: .file())
   var config: String?
 
   @Flag(help: "Take no notice of the harness.toml beside the library.")
@@ -94,10 +97,14 @@ struct HarnessCommand: ParsableCommand {
   @Option(help: ArgumentHelp("An option of the backend for all tests.", valueName: "key=value"))
   var option: [String] = []
 
-  @Option(help: ArgumentHelp("Where other backends are looked for first.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("Where other backends are looked for first.", valueName: "dir"),
+    completion: .directory)
   var pluginDir: [String] = []
 
-  @Option(help: ArgumentHelp("Recorded payloads and earlier libraries.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("Recorded payloads and earlier libraries.", valueName: "dir"),
+    completion: .directory)
   var golden: String?
 
   @Flag(help: "Record payloads of this version into the folder of --golden.")
@@ -106,37 +113,46 @@ struct HarnessCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "A guest's memory, raw: its pages for those that are made up to look like it.",
-      valueName: "file"))
+      valueName: "file"), completion: .file())
   var corpus: String?
 
-  @Option(help: ArgumentHelp("Where cases that fuzzing finds are written.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("Where cases that fuzzing finds are written.", valueName: "dir"),
+    completion: .directory)
   var artifacts = "."
 
-  @Option(help: ArgumentHelp("Try a case again that fuzzing has found.", valueName: "case"))
+  @Option(
+    help: ArgumentHelp("Try a case again that fuzzing has found.", valueName: "case"),
+    completion: .file())
   var replay: String?
 
   @Option(
-    help: ArgumentHelp("Say what one payload decodes to, and run nothing.", valueName: "file"))
+    help: ArgumentHelp("Say what one payload decodes to, and run nothing.", valueName: "file"),
+    completion: .file())
   var decode: String?
 
   @Option(help: ArgumentHelp("Pages that the payload of --decode is for.", valueName: "n"))
   var pages = 128
 
   @Option(
-    help: ArgumentHelp("Fail if slower than in this report (--format json).", valueName: "file"))
+    help: ArgumentHelp("Fail if slower than in this report (--format json).", valueName: "file"),
+    completion: .file())
   var baseline: String?
 
   @Option(
-    help: ArgumentHelp("Write which bytes were tried, and what came of it.", valueName: "file"))
+    help: ArgumentHelp("Write which bytes were tried, and what came of it.", valueName: "file"),
+    completion: .file())
   var certificate: String?
 
   @Option(
     help: ArgumentHelp(
       "Write every callback with its times and sizes, for Perfetto or chrome://tracing.",
-      valueName: "file"))
+      valueName: "file"), completion: .file())
   var trace: String?
 
-  @Option(help: ArgumentHelp("Draw the rates on links into a file.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("Draw the rates on links into a file.", valueName: "file"),
+    completion: .file())
   var svg: String?
 
   func run() throws {

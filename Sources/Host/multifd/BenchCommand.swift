@@ -63,7 +63,9 @@ struct BenchCommand: ParsableCommand {
     @Option(help: "Seconds that a guest of your own gets to boot.")
     var settle = 10.0
 
-    @Option(help: ArgumentHelp("Where our store is made: a tmpfs.", valueName: "dir"))
+    @Option(
+      help: ArgumentHelp("Where our store is made: a tmpfs.", valueName: "dir"),
+      completion: .directory)
     var folder = "/dev/shm"
 
     @Option(help: "Seconds of silence after which a row is given up.")
@@ -72,7 +74,8 @@ struct BenchCommand: ParsableCommand {
     @Flag(help: "Print JSON.")
     var json = false
 
-    @Option(help: ArgumentHelp("Draw the pauses into a file.", valueName: "file"))
+    @Option(
+      help: ArgumentHelp("Draw the pauses into a file.", valueName: "file"), completion: .file())
     var svg: String?
 
     @OptionGroup var plugins: PluginOptions

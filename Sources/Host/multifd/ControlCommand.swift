@@ -23,10 +23,13 @@ struct ControlCommand: ParsableCommand {
       The answer is printed as JSON. Exit code 1: it has refused; 3: nobody answers.
       """)
 
-  @Option(help: ArgumentHelp("The folder of its store.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("The folder of its store.", valueName: "dir"), completion: .directory)
   var store: String?
 
-  @Option(help: ArgumentHelp("Its control socket, as it was told by --control.", valueName: "path"))
+  @Option(
+    help: ArgumentHelp("Its control socket, as it was told by --control.", valueName: "path"),
+    completion: .file())
   var control: String?
 
   @Argument(help: "The command.")

@@ -16,7 +16,8 @@ struct FailoverArguments: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Where QEMU's stdout and stderr go; default: qemu.log in the store.", valueName: "file"))
+      "Where QEMU's stdout and stderr go; default: qemu.log in the store.", valueName: "file"),
+    completion: .file())
   var qemuLog: String?
 
   @Argument(
@@ -56,7 +57,9 @@ struct FailoverCommand: ParsableCommand {
       code 0 when this command can continue this guest, else the failure's, with what to change.
       """)
 
-  @Option(help: ArgumentHelp("The folder that holds the guest.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("The folder that holds the guest.", valueName: "dir"), completion: .directory
+  )
   var store: String
 
   @Option(help: "Seconds that QEMU may take for each step.")

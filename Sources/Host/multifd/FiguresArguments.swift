@@ -11,7 +11,7 @@ struct FiguresArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "The control socket, on which QMP is spoken: a path. By default 'control' in the store.",
-      valueName: "path"))
+      valueName: "path"), completion: .file())
   var control: String?
 
   @Option(
@@ -28,7 +28,7 @@ struct FiguresArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "A file that has the figures too, also when it is over, for a textfile collector.",
-      valueName: "path"))
+      valueName: "path"), completion: .file())
   var metricsFile: String?
 
   func validate() throws {

@@ -135,7 +135,8 @@ struct PluginOptions: ParsableArguments {
   @Option(
     name: .customLong("plugin-dir"),
     help: ArgumentHelp(
-      "A folder to look for backends in, first. May be repeated.", valueName: "dir"))
+      "A folder to look for backends in, first. May be repeated.", valueName: "dir"),
+    completion: .directory)
   var pluginDir: [String] = []
 
   func validate() throws {

@@ -24,7 +24,9 @@ struct PluginsNewCommand: ParsableCommand {
     help: "The language: \(Skeleton.Language.allCases.map(\.rawValue).joined(separator: ", ")).")
   var language: Skeleton.Language = .c
 
-  @Option(help: ArgumentHelp("The folder to make; default ./NAME.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("The folder to make; default ./NAME.", valueName: "dir"),
+    completion: .directory)
   var dir: String?
 
   func validate() throws {

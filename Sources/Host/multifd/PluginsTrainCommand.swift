@@ -22,10 +22,13 @@ struct PluginsTrainCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "A store with a guest of the kind that will move; repeat it for more.", valueName: "dir"))
+      "A store with a guest of the kind that will move; repeat it for more.", valueName: "dir"),
+    completion: .directory)
   var store: [String]
 
-  @Option(help: ArgumentHelp("The file to write; there must be none.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("The file to write; there must be none.", valueName: "file"),
+    completion: .file())
   var output: String
 
   @Option(

@@ -25,13 +25,13 @@ struct ProtectCommand: ParsableCommand {
         COMMAND takes one command in QMP as its last argument and prints the answer: \
         'exec:virsh qemu-monitor-command guest1'. Give --oob then, too: nothing else reaches a QEMU that \
         stands still.
-        """, valueName: "socket"))
+        """, valueName: "socket"), completion: .file())
   var qmp: String
 
   @Option(
     help: ArgumentHelp(
       "Another monitor of the guest, for when it stands still: a path, or unix:PATH.",
-      valueName: "socket"))
+      valueName: "socket"), completion: .file())
   var oob: String?
 
   @Option(
@@ -68,7 +68,8 @@ struct ProtectCommand: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Where QEMU may make sockets for packets; in a folder of its user's own.", valueName: "dir"))
+      "Where QEMU may make sockets for packets; in a folder of its user's own.", valueName: "dir"),
+    completion: .directory)
   var sockets = "/tmp"
 
   @Option(help: "Number of multifd channels; 0: a plain stream.")

@@ -27,7 +27,9 @@ struct ReceiveCommand: ParsableCommand {
         """, valueName: "uri"))
   var listen: String
 
-  @Option(help: ArgumentHelp("The folder that will hold the guest.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("The folder that will hold the guest.", valueName: "dir"),
+    completion: .directory)
   var store: String
 
   @Option(
@@ -37,7 +39,7 @@ struct ReceiveCommand: ParsableCommand {
         It is read, never changed. The new store begins as a copy of its RAM, which takes less room where \
         the file system can share data, and 'multifd send --to link:URI' leaves out what is there. Of no use, and \
         not used, when a QEMU sends.
-        """, valueName: "dir"))
+        """, valueName: "dir"), completion: .directory)
   var reference: String?
 
   @Option(help: "Number of multifd channels; by default as many as the source opens.")

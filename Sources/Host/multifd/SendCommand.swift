@@ -25,7 +25,9 @@ struct SendCommand: ParsableCommand {
       travel in any format that both sides have a backend for.
       """)
 
-  @Option(help: ArgumentHelp("The folder that holds the guest.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("The folder that holds the guest.", valueName: "dir"), completion: .directory
+  )
   var store: String
 
   @Option(
@@ -53,7 +55,7 @@ struct SendCommand: ParsableCommand {
       discussion: """
         The folder of a store, such as the one in which the guest came from there. Without it pages that differ \
         are sent whole; the far side's own 'receive --reference' decides which those are.
-        """, valueName: "dir"))
+        """, valueName: "dir"), completion: .directory)
   var reference: String?
 
   @Option(help: "Seconds of silence after which the destination is lost.")

@@ -16,13 +16,13 @@ struct StatusCommand: ParsableCommand {
       somebody answers.
       """)
 
-  @Option(help: ArgumentHelp("The folder.", valueName: "dir"))
+  @Option(help: ArgumentHelp("The folder.", valueName: "dir"), completion: .directory)
   var store: String?
 
   @Option(
     help: ArgumentHelp(
       "The control socket of a process that has no store, as it was told by --control.",
-      valueName: "path"))
+      valueName: "path"), completion: .file())
   var control: String?
 
   @Flag(help: "Once a second, until it is ended.")

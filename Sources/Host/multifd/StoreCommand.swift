@@ -22,7 +22,9 @@ struct StoreMountCommand: ParsableCommand {
       machine, too.
       """)
 
-  @Argument(help: ArgumentHelp("An empty folder; made if it is not there.", valueName: "dir"))
+  @Argument(
+    help: ArgumentHelp("An empty folder; made if it is not there.", valueName: "dir"),
+    completion: .directory)
   var folder: String
 
   @Option(help: "The most bytes that it may hold; by default half of the machine's memory.")

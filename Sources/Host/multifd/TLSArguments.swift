@@ -11,7 +11,7 @@ struct TLSListenArguments: ParsableArguments {
       "Whoever connects comes by TLS; a folder of credentials, as QEMU has them.",
       discussion: """
         ca-cert.pem, server-cert.pem, server-key.pem and perhaps ca-crl.pem; or keys.psk. See docs/tls.md.
-        """, valueName: "dir"))
+        """, valueName: "dir"), completion: .directory)
   var tlsCreds: String?
 
   @OptionGroup var peers: TLSPeerArguments
@@ -31,7 +31,7 @@ struct TLSConnectArguments: ParsableArguments {
       discussion: """
         ca-cert.pem, and client-cert.pem and client-key.pem unless the destination takes anybody, and perhaps \
         ca-crl.pem; or keys.psk. See docs/tls.md.
-        """, valueName: "dir"))
+        """, valueName: "dir"), completion: .directory)
   var tlsCreds: String?
 
   @OptionGroup var host: TLSHostArguments
@@ -51,7 +51,7 @@ struct TLSProtectArguments: ParsableArguments {
       discussion: """
         ca-cert.pem, client-cert.pem, client-key.pem and perhaps ca-crl.pem; or keys.psk. QEMU is given an object \
         of the same folder, under the same path, and has to be able to read it. See docs/tls.md.
-        """, valueName: "dir"))
+        """, valueName: "dir"), completion: .directory)
   var tlsCreds: String?
 
   @Option(
@@ -81,13 +81,17 @@ struct TLSRelayArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "TLS on both sides; a folder of credentials, as QEMU has them. See docs/tls.md.",
-      valueName: "dir"))
+      valueName: "dir"), completion: .directory)
   var tlsCreds: String?
 
-  @Option(help: ArgumentHelp("TLS where the source connects, with this folder.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("TLS where the source connects, with this folder.", valueName: "dir"),
+    completion: .directory)
   var tlsCredsListen: String?
 
-  @Option(help: ArgumentHelp("TLS where the guest goes, with this folder.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("TLS where the guest goes, with this folder.", valueName: "dir"),
+    completion: .directory)
   var tlsCredsTo: String?
 
   @OptionGroup var peers: TLSPeerArguments
