@@ -25,27 +25,41 @@ package struct FiguresOptions: Sendable {
 
 /// Where a role's figures can be had, and its operator's commands are taken: in the process that
 /// outlives what a backend does.
+///
+/// Files are touched by a thread of its own: a store, or whatever the metrics' file lies on, may not
+/// answer, and that process has other promises to keep.
 package final class FiguresDesk: Sendable {
   private struct State {
     var status: RoleStatus?
+    /// Nobody has looked at the status yet.
+    var isNew = false
+    var isClosed = false
+  }
+
+  /// What the desk's thread alone knows.
+  private struct Told {
     var socket: ControlSocket?
-    var hasFailed = false
+    var hasNoSocket = false
     var written: ContinuousClock.Instant?
-    /// What the service manager was told last, and when.
-    var told: (phase: String, at: ContinuousClock.Instant)?
+    /// What the service manager was told last, and when that this lives.
+    var phase: String?
+    var alive: ContinuousClock.Instant?
   }
 
   private let options: FiguresOptions
   private let store: String?
   private let orders: [String: ControlSocket.Order]
   private let log: @Sendable (String) -> Void
-  private let state = Mutex(State())
+  private let state = Monitor(State())
   private let server = Mutex<MetricsServer?>(nil)
+  private let threads = ThreadGroup()
 
   /// Seconds between two versions of the file.
   private static let beat = 5.0
+  /// Seconds that closing takes at most.
+  private static let patience = 1.0
 
-  /// Begins to serve, but for a store's control socket: that comes when the store does.
+  /// A desk that nobody comes to yet.
   ///
   /// - Parameters:
   ///   - store: the role's; nil: it has none.
@@ -58,86 +72,97 @@ package final class FiguresDesk: Sendable {
     (self.options, self.store, self.orders, self.log) = (options, store, orders, log)
   }
 
-  /// Listens.
+  /// Listens, but for a store's control socket: that comes when the store does.
   package func open() throws(Failure) {
-    if let path = options.control {
-      let socket = try makeSocket(path)
-      state.withLock { $0.socket = socket }
+    let socket = try options.control.map { path throws(Failure) in try makeSocket(path) }
+    if let endpoint = options.metrics {
+      let server = try MetricsServer(on: endpoint, insecure: options.insecure) { [weak self] in
+        self?.state.read { $0.status }
+      }
+      self.server.withLock { $0 = server }
+      log("metrics on \(server.endpoint)")
     }
-    guard let endpoint = options.metrics else { return }
-    let server = try MetricsServer(on: endpoint, insecure: options.insecure) { [weak self] in
-      self?.state.withLock { $0.status }
+    do { try threads.start("desk") { [self] in run(Told(socket: socket)) } } catch {
+      throw Failure(error, at: "control")
     }
-    self.server.withLock { $0 = server }
-    log("metrics on \(server.endpoint)")
   }
 
-  /// What the role does now.
+  /// What the role does now. Returns at once.
   package func update(_ status: RoleStatus) {
     var status = status
     status.version = options.version
-    let (needsSocket, isDue) = state.withLock { state in
-      state.status = status
-      let isDue =
-        state.written.map { $0.duration(to: .now) > .seconds(Self.beat) } ?? true
-        || status.phase == "ended"
-      if isDue { state.written = .now }
-      return (state.socket == nil && !state.hasFailed, isDue)
+    state.update { ($0.status, $0.isNew) = (status, true) }
+  }
+
+  /// Nobody is answered any more, once the last word is told. Storage that does not answer is not
+  /// waited for.
+  package func close() {
+    server.withLock { $0 }?.close()
+    state.update { $0.isClosed = true }
+    threads.joinAll(within: Self.patience)
+  }
+
+  private func run(_ begun: Told) {
+    var told = begun
+    while true {
+      let next = state.take(seconds: nil) { state -> RoleStatus?? in
+        guard state.isNew, let status = state.status else {
+          return state.isClosed ? .some(nil) : nil
+        }
+        state.isNew = false
+        return status
+      }
+      guard let next, let status = next else { break }
+      notify(status, &told)
+      let isOver = ["failing", "ended"].contains(status.phase)
+      // A store whose guest did not come is being swept.
+      if told.socket == nil, !told.hasNoSocket, !isOver, options.control == nil, let store {
+        told.socket = openSocket(in: store)
+        told.hasNoSocket = told.socket == nil
+      }
+      let isDue = told.written.map { $0.duration(to: .now) > .seconds(Self.beat) } ?? true
+      if isDue || isOver {
+        told.written = .now
+        write(status)
+      }
     }
-    // A store whose guest did not come is being swept.
-    let isOver = ["failing", "ended"].contains(status.phase)
-    if needsSocket, !isOver, options.control == nil, let store { openSocket(in: store) }
-    if isDue { write(status) }
-    notify(status)
+    told.socket?.close()
   }
 
   /// Tells the service manager: that the role is ready, with the first word of it; what it is doing,
   /// whenever that is another thing; and that it lives, as often as that is wanted. A worker that
   /// stands tells nothing, and so does not live.
-  private func notify(_ status: RoleStatus) {
+  private func notify(_ status: RoleStatus, _ told: inout Told) {
     guard let manager = options.manager else { return }
-    let (isFirst, isNew, isDue) = state.withLock { state in
-      let told = state.told
-      let isNew = told?.phase != status.phase
-      let isDue = manager.watchdog.flatMap { limit in
-        told.map { $0.at.duration(to: .now) > .seconds(limit / 3) }
-      }
-      if isNew || isDue == true { state.told = (status.phase, .now) }
-      return (told == nil, isNew, isDue == true)
-    }
     var lines: [String] = []
-    if isFirst { lines.append("READY=1") }
+    if told.phase == nil { lines.append("READY=1") }
     if status.phase == "ended" { lines.append("STOPPING=1") }
-    if isNew { lines.append("STATUS=\(status.role.rawValue): \(status.phase)") }
-    if isDue || isFirst, manager.watchdog != nil { lines.append("WATCHDOG=1") }
-    if !lines.isEmpty { manager.notify(lines.joined(separator: "\n")) }
-  }
-
-  /// Nobody is answered any more.
-  package func close() {
-    server.withLock { $0 }?.close()
-    state.withLock { state in
-      defer { state.socket = nil }
-      return state.socket
-    }?.close()
+    if told.phase != status.phase {
+      lines.append("STATUS=\(status.role.rawValue): \(status.phase)")
+      told.phase = status.phase
+    }
+    if let limit = manager.watchdog,
+      told.alive.map({ $0.duration(to: .now) > .seconds(limit / 3) }) ?? true
+    {
+      lines.append("WATCHDOG=1")
+      told.alive = .now
+    }
+    guard !lines.isEmpty else { return }
+    manager.notify(lines.joined(separator: "\n"))
   }
 
   /// A store's is a convenience: without it everything else goes on.
-  private func openSocket(in store: String) {
-    do {
-      let socket = try makeSocket(store + "/control")
-      state.withLock { $0.socket = socket }
-    } catch {
-      state.withLock { $0.hasFailed = true }
-      guard access(store, F_OK) == 0 else { return }
-      log("no control socket in the store: \(error.why)")
+  private func openSocket(in store: String) -> ControlSocket? {
+    do { return try makeSocket(store + "/control") } catch {
+      if access(store, F_OK) == 0 { log("no control socket in the store: \(error.why)") }
+      return nil
     }
   }
 
   private func makeSocket(_ path: String) throws(Failure) -> ControlSocket {
     var orders = orders
     orders["query-status"] = { [weak self] _ in
-      self?.state.withLock { $0.status }.map { QMPValue(encoding: $0) } ?? .null
+      self?.state.read { $0.status }.map { QMPValue(encoding: $0) } ?? .null
     }
     return try ControlSocket(at: path, version: options.version, orders: orders)
   }
