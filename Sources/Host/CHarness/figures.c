@@ -3,6 +3,7 @@
 #include "charness.h"
 #include "internal.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -71,6 +72,20 @@ uint64_t charness_waited_by(const char *schedstat) {
 }
 
 uint64_t charness_thread_waited(void) { return charness_waited_by("/proc/thread-self/schedstat"); }
+
+uint64_t charness_process_waited(void) {
+  DIR *tasks = opendir("/proc/self/task");
+  if (tasks == NULL) return 0;
+  uint64_t all = 0;
+  for (struct dirent *task; (task = readdir(tasks)) != NULL;) {
+    if (task->d_name[0] == '.') continue;
+    char path[sizeof "/proc/self/task//schedstat" + sizeof task->d_name];
+    snprintf(path, sizeof path, "/proc/self/task/%s/schedstat", task->d_name);
+    all += charness_waited_by(path);
+  }
+  closedir(tasks);
+  return all;
+}
 
 const char *charness_library_of(const void *address) {
   Dl_info info;

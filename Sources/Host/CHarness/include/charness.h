@@ -159,6 +159,8 @@ uint64_t charness_thread_time(void);
 uint64_t charness_process_time(void);
 /* Nanoseconds that the calling thread was ready to run and had to wait for a processor. */
 uint64_t charness_thread_waited(void);
+/* The same of all threads that the process has now, together. */
+uint64_t charness_process_waited(void);
 /* 1 when this process runs under ASan or TSan. */
 int charness_sanitized(void);
 /* The id of the calling thread. */
