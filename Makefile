@@ -18,7 +18,7 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift delta pool zstd-dict
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows man soak kills restarts judge certificates afternoon interop bench bench-store \
+.PHONY: help setup build demo test arrows man soak kills restarts cluster judge certificates afternoon interop bench bench-store \
   bench-relay bench-checkpoint bench-protect bench-scale measured protected fuzz sanitize examples docs installed-programs install \
   pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
@@ -38,6 +38,8 @@ help:
 	@echo 'make soak       standbys and primaries killed at random, thousands of times; and kills, and restarts'
 	@echo 'make kills      guests that are protected with their disks and packets, and lose something: ARGS="--kills 100"'
 	@echo 'make restarts   one such guest, whose standby is lost 20 times and comes back: ARGS="--restarts 100"'
+	@echo 'make cluster    the resource agent in a Pacemaker cluster of two nodes (namespaces): nodes lost, cut off, back, moved to;'
+	@echo '                ARGS=--disk for a guest with a disk'
 	@echo 'make afternoon  an installation, and what an author of a backend does with it first, in a root folder of its own'
 	@echo 'make judge      every wrong backend of Tests/BadBackends against all of the harness'
 	@echo 'make fuzz       random mutations of recorded streams, then libFuzzer over every parser and whole sessions:'
@@ -91,6 +93,11 @@ kills: protected
 restarts: protected
 	$(BUILD)/multifd-lab protect-restarts $(ARGS)
 	$(BUILD)/multifd-lab protect-restarts --how server --checkpoint 2s --restarts 5 $(ARGS)
+
+# The resource agent in a cluster of two nodes. Takes root; of the cluster's packages nothing is installed.
+cluster: setup
+	$(SWIFT) build -c release --product multifd
+	Tests/Cluster/run $(ARGS)
 
 # Every wrong backend against every test of the harness: those that make test leaves out for their time, too.
 judge: setup build
@@ -223,7 +230,7 @@ install: DOC = $(ROOT)/share/doc/multifd
 install: SKELETONS = $(ROOT)/share/multifd/skeletons
 install: man $(if $(PROGRAMS),,installed-programs)
 	install -d $(ROOT)/bin $(ROOT)/lib/multifd $(ROOT)/libexec/multifd $(ROOT)/include $(ROOT)/lib/pkgconfig $(DOC)/Examples $(SKELETONS) \
-	  $(ROOT)/lib/systemd/system \
+	  $(ROOT)/lib/systemd/system $(ROOT)/lib/ocf/resource.d/multifd \
 	  $(ROOT)/share/man/man3 $(ROOT)/share/man/man7
 	install -s -m 755 $(patsubst %,$(or $(PROGRAMS),$(INSTALL_BUILD)/release)/%,multifd multifd-harness) $(ROOT)/bin/
 	install -s -m 755 $(BUILD)/multifd-probe $(ROOT)/libexec/multifd/
@@ -231,6 +238,7 @@ install: man $(if $(PROGRAMS),,installed-programs)
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(ROOT)/include/
 	$(PKG_CONFIG_FILE) >$(ROOT)/lib/pkgconfig/multifd-plugin.pc
 	sed -e 's|@PREFIX@|$(PREFIX)|' Support/run-multifd.mount >$(ROOT)/lib/systemd/system/run-multifd.mount
+	install -m 755 Support/ocf/multifd $(ROOT)/lib/ocf/resource.d/multifd/
 	install -m 644 $(DOCS) $(DOC)/
 	install -m 644 $(MAN)/*.3 $(ROOT)/share/man/man3/
 	install -m 644 $(MAN)/*.7 $(ROOT)/share/man/man7/
@@ -259,7 +267,7 @@ uninstall:
 	  $(ROOT)/lib/systemd/system/run-multifd.mount
 	rm -f $(ROOT)/share/man/man3/multifd_plugin.3 $(ROOT)/share/man/man3/multifd_plugin.h.3 \
 	  $(ROOT)/share/man/man7/multifd-plugins.7
-	rm -rf $(ROOT)/share/doc/multifd $(ROOT)/share/multifd
+	rm -rf $(ROOT)/share/doc/multifd $(ROOT)/share/multifd $(ROOT)/lib/ocf/resource.d/multifd
 	-rmdir $(ROOT)/lib/multifd $(ROOT)/libexec/multifd
 
 format:
