@@ -18,7 +18,7 @@ EXAMPLES := rle-c rle-cxx rle-rust rle-swift delta pool zstd-dict
 DOCS := README.md Plugins.md FORMATS.md ARCHITECTURE.md SPECIFICATION.md CHANGELOG.md SECURITY.md LICENSE
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows man soak kills restarts cluster judge certificates afternoon interop bench bench-store \
+.PHONY: help setup build demo test arrows agent man soak kills restarts cluster judge certificates afternoon interop bench bench-store \
   bench-relay bench-checkpoint bench-protect bench-scale measured protected fuzz sanitize examples docs installed-programs install \
   pkg-config uninstall format lint clean
 .DEFAULT_GOAL := help
@@ -67,8 +67,11 @@ demo: setup
 	for product in $(DEMO); do $(SWIFT) build -c release --product $$product || exit 1; done
 	$(BUILD)/multifd-lab demo
 
-test: setup arrows build
+test: setup arrows agent build
 	SWIFT='$(SWIFT)' Support/run-tests
+
+agent:
+	Support/check-agent
 
 arrows:
 	SWIFT='$(SWIFT)' Support/arrows
