@@ -23,7 +23,7 @@ STAGE := .build/stage
 PACKAGES := .build/packages
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows man soak kills restarts judge certificates afternoon interop bench bench-store \
+.PHONY: help setup build demo test arrows agent man soak kills restarts cluster judge certificates afternoon interop bench bench-store \
   bench-relay bench-checkpoint bench-protect bench-scale measured protected fuzz sanitize examples docs installed-programs install \
   pkg-config uninstall stage deb deb-check dist format lint clean
 .DEFAULT_GOAL := help
@@ -43,6 +43,8 @@ help:
 	@echo 'make soak       standbys and primaries killed at random, thousands of times; and kills, and restarts'
 	@echo 'make kills      guests that are protected with their disks and packets, and lose something: ARGS="--kills 100"'
 	@echo 'make restarts   one such guest, whose standby is lost 20 times and comes back: ARGS="--restarts 100"'
+	@echo 'make cluster    the resource agent in a Pacemaker cluster of two nodes (namespaces): nodes lost, cut off, back, moved to;'
+	@echo '                ARGS=--disk for a guest with a disk'
 	@echo 'make afternoon  an installation, and what an author of a backend does with it first, in a root folder of its own'
 	@echo 'make judge      every wrong backend of Tests/BadBackends against all of the harness'
 	@echo 'make fuzz       random mutations of recorded streams, then libFuzzer over every parser and whole sessions:'
@@ -73,8 +75,11 @@ demo: setup
 	for product in $(DEMO); do $(SWIFT) build -c release --product $$product || exit 1; done
 	$(BUILD)/multifd-lab demo
 
-test: setup arrows build
+test: setup arrows agent build
 	SWIFT='$(SWIFT)' Support/run-tests
+
+agent:
+	Support/check-agent
 
 arrows:
 	SWIFT='$(SWIFT)' Support/arrows
@@ -99,6 +104,11 @@ kills: protected
 restarts: protected
 	$(BUILD)/multifd-lab protect-restarts $(ARGS)
 	$(BUILD)/multifd-lab protect-restarts --how server --checkpoint 2s --restarts 5 $(ARGS)
+
+# The resource agent in a cluster of two nodes. Takes root; of the cluster's packages nothing is installed.
+cluster: setup
+	$(SWIFT) build -c release --product multifd
+	Tests/Cluster/run $(ARGS)
 
 # Every wrong backend against every test of the harness: those that make test leaves out for their time, too.
 judge: setup build
@@ -234,7 +244,7 @@ install: DOC = $(SHARE)/doc/multifd
 install: SKELETONS = $(SHARE)/multifd/skeletons
 install: man $(if $(PROGRAMS),,installed-programs)
 	install -d $(ROOT)/bin $(ROOT)/lib/multifd $(ROOT)/libexec/multifd $(ROOT)/include $(SHARE)/pkgconfig $(DOC)/Examples $(DOC)/docs \
-	  $(SKELETONS) $(ROOT)/lib/systemd/system \
+	  $(SKELETONS) $(ROOT)/lib/systemd/system $(ROOT)/lib/ocf/resource.d/multifd \
 	  $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
 	install -s -m 755 $(patsubst %,$(BINARIES)/%,multifd multifd-harness) $(ROOT)/bin/
 	install -s -m 755 $(BUILD)/multifd-probe $(ROOT)/libexec/multifd/
@@ -242,6 +252,7 @@ install: man $(if $(PROGRAMS),,installed-programs)
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(ROOT)/include/
 	$(PKG_CONFIG_FILE) >$(SHARE)/pkgconfig/multifd-plugin.pc
 	sed -e 's|@PREFIX@|$(PREFIX)|' Support/run-multifd.mount >$(ROOT)/lib/systemd/system/run-multifd.mount
+	install -m 755 Support/ocf/multifd $(ROOT)/lib/ocf/resource.d/multifd/
 	install -m 644 $(DOCS) $(DOC)/
 	tar -C docs -cf - . | tar -C $(DOC)/docs --no-same-owner -xf -
 	for section in 1 3 5 7; do \
@@ -280,7 +291,7 @@ uninstall:
 	  $(SHARE)/man/man3/multifd_plugin.h.3 $(SHARE)/man/man5/harness.toml.5 $(SHARE)/man/man7/multifd-*.7
 	rm -f $(foreach program,multifd multifd-harness,$(SHARE)/bash-completion/completions/$(program) \
 	  $(SHARE)/zsh/site-functions/_$(program) $(SHARE)/fish/vendor_completions.d/$(program).fish)
-	rm -rf $(SHARE)/doc/multifd $(SHARE)/multifd
+	rm -rf $(SHARE)/doc/multifd $(SHARE)/multifd $(ROOT)/lib/ocf/resource.d/multifd
 	-rmdir $(ROOT)/lib/multifd $(ROOT)/libexec/multifd
 
 # What packages are made of: an installation as it is shipped, with man pages of the day on which its sources were last changed.
