@@ -7,9 +7,8 @@ import Roles
 extension RoleStatus {
   /// A standby's, with all that there can be, and names that want care.
   static var example: RoleStatus {
-    var status = RoleStatus(.standby, phase: "committed", started: 1000)
-    status.version = "0.1.0"
-    status.updated = 2000
+    var status = RoleStatus(.standby, phase: "committed")
+    (status.version, status.started, status.updated) = ("0.1.0", 1000, 2000)
     status.machine = #"pc "q35" \ one"#
     (status.ram, status.remaining) = (64 << 20, 0)
     status.backends = ["zstd"]

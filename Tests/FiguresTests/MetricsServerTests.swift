@@ -18,12 +18,7 @@ struct MetricsServerTests {
 
   /// What comes until it is closed.
   private func answer(_ request: String) throws -> (head: String, body: String) {
-    let descriptor = try #require(Sockets.connect(port: port))
-    defer { close(descriptor) }
-    Sockets.write(descriptor, Array(request.utf8)[...])
-    var (all, buffer): ([UInt8], [UInt8]) = ([], [UInt8](repeating: 0, count: 4096))
-    while case let count = Sockets.read(descriptor, &buffer), count > 0 { all += buffer[..<count] }
-    let text = String(decoding: all, as: UTF8.self)
+    let text = try Sockets.ask(port: port, request)
     guard let end = text.range(of: "\r\n\r\n") else { return (text, "") }
     return (String(text[..<end.lowerBound]), String(text[end.upperBound...]))
   }

@@ -12,15 +12,7 @@ public enum Sockets {
   /// A UNIX-domain stream socket that listens at `path`, where nothing is yet.
   public static func listen(unix path: String) throws -> Int32 {
     let descriptor = socket(AF_UNIX, streamType, 0)
-    if var address = unix(path) {
-      // As below: one live address of the stated size.
-      let result = withUnsafePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-        }
-      }
-      if result == 0, Glibc.listen(descriptor, 8) == 0 { return descriptor }
-    }
+    if name(descriptor, path), Glibc.listen(descriptor, 8) == 0 { return descriptor }
     let reason = String(cString: strerror(errno))
     close(descriptor)
     throw LabError("listening on \(path): \(reason)")
@@ -32,17 +24,32 @@ public enum Sockets {
     var limit = timeval(tv_sec: 20, tv_usec: 0)
     setsockopt(
       descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-    if var address = unix(path) {
-      // As below: one live address of the stated size.
-      let result = withUnsafePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-          bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-        }
-      }
-      if result == 0 { return descriptor }
-    }
+    if name(descriptor, path) { return descriptor }
     close(descriptor)
     throw LabError("no datagrams at \(path)")
+  }
+
+  /// Binds a socket to a path.
+  private static func name(_ descriptor: Int32, _ path: String) -> Bool {
+    guard var address = unix(path) else { return false }
+    // As below: one live address of the stated size.
+    return withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    } == 0
+  }
+
+  /// Says something to a port of 127.0.0.1, and gives all that comes until it is closed.
+  public static func ask(port: Int, _ text: String) throws -> String {
+    guard let descriptor = connect(port: port) else {
+      throw LabError("nobody listens at port \(port)")
+    }
+    defer { close(descriptor) }
+    write(descriptor, Array(text.utf8)[...])
+    var (all, buffer): ([UInt8], [UInt8]) = ([], [UInt8](repeating: 0, count: 4096))
+    while case let count = read(descriptor, &buffer), count > 0 { all += buffer[..<count] }
+    return String(decoding: all, as: UTF8.self)
   }
 
   /// The address of a path; nil where it is too long for one.

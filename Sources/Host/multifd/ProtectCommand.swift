@@ -156,19 +156,12 @@ struct ProtectCommand: ParsableCommand {
         print(json ? Self.line(json: line) : line.description)
         fflush(nil)
       }
-      Self.tell(desk, protector, nil)
+      desk.update(protector.status.ended(because: nil))
       Console.note("the guest has ended by itself (\(reason))")
     } catch {
-      Self.tell(desk, protector, error)
+      desk.update(protector.status.ended(because: error))
       throw error
     }
-  }
-
-  /// How it has ended.
-  private static func tell(_ desk: FiguresDesk, _ protector: Protector, _ failure: Failure?) {
-    var last = protector.status
-    (last.phase, last.error) = ("ended", failure?.description)
-    desk.update(last)
   }
 
   private func look(_ protector: Protector) throws {

@@ -130,10 +130,8 @@ struct ReceiveCommand: ParsableCommand {
   private func receive(_ options: ReceiveOptions, _ worker: Worker) -> WorkerEnd {
     work(options, worker) { (receiver, line, end) throws(Failure) in
       let summary = try receiver.run(
-        onListening: {
-          Console.note("listening on \($0)")
-          worker.publish { receiver.status }
-        }, onProgress: line.show)
+        onListening: { Workers.listening(on: $0, worker) { receiver.status } },
+        onProgress: line.show)
       end.output = json ? Console.text(json: summary) : Console.printable(summary.description)
     }
   }
@@ -143,10 +141,8 @@ struct ReceiveCommand: ParsableCommand {
     work(options, worker) { (receiver, line, end) throws(Failure) in
       let outcome = try receiver.runStandby(
         try standby.options(insecure: options.insecure),
-        onListening: {
-          Console.note("listening on \($0)")
-          worker.publish { receiver.status }
-        }, onProgress: line.show,
+        onListening: { Workers.listening(on: $0, worker) { receiver.status } },
+        onProgress: line.show,
         onReady: {
           line.finish()
           worker.ready()

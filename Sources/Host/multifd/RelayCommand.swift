@@ -95,10 +95,8 @@ struct RelayCommand: ParsableCommand {
       var end = WorkerEnd()
       do throws(Failure) {
         let summary = try relay.run(
-          onListening: {
-            Console.note("listening on \($0)")
-            worker.publish { relay.status }
-          }, onProgress: line.show)
+          onListening: { Workers.listening(on: $0, worker) { relay.status } }, onProgress: line.show
+        )
         end.output =
           json
           ? Console.text(json: summary)

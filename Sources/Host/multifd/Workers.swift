@@ -35,6 +35,14 @@ enum Workers {
     do throws(Failure) { try desk.open() } catch { guardian.cancel(error) }
   }
 
+  /// In a worker: it listens, and from here on has something to tell.
+  static func listening(
+    on endpoint: Endpoint, _ worker: Worker, _ status: @escaping @Sendable () -> RoleStatus
+  ) {
+    Console.note("listening on \(endpoint)")
+    worker.publish(status)
+  }
+
   /// What a standby's operator can have: `x-colo-lost-heartbeat`, as of a QEMU that is a secondary.
   static func standbyOrders(_ guardian: Guardian) -> [String: ControlSocket.Order] {
     let order: ControlSocket.Order = { _ throws(Failure) in

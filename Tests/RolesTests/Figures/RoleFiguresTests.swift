@@ -31,13 +31,7 @@ struct RoleFiguresTests {
     let port = standby.multifd.process.errors.wait(.seconds(20)) { line in
       line.text.hasPrefix(prefix) ? Int(line.text.dropFirst(prefix.count)) : nil
     }
-    let found = try #require(port)
-    let descriptor = try #require(Sockets.connect(port: found))
-    defer { close(descriptor) }
-    Sockets.write(descriptor, Array("GET \(path) HTTP/1.1\r\n\r\n".utf8)[...])
-    var (all, buffer): ([UInt8], [UInt8]) = ([], [UInt8](repeating: 0, count: 4096))
-    while case let count = Sockets.read(descriptor, &buffer), count > 0 { all += buffer[..<count] }
-    return String(decoding: all, as: UTF8.self)
+    return try Sockets.ask(port: #require(port), "GET \(path) HTTP/1.1\r\n\r\n")
   }
 
   @Test("A standby, from its first word to the operator's last")
@@ -102,17 +96,14 @@ struct RoleFiguresTests {
     #expect(hear() == "READY=1\nSTATUS=receive: listening\nWATCHDOG=1")
     #expect(hear() == "WATCHDOG=1" && hear() == "WATCHDOG=1")
     // It speaks for itself: nobody whom it starts has the word.
-    let children = try String(
-      contentsOfFile: "/proc/\(receive.process.pid)/task/\(receive.process.pid)/children",
-      encoding: .utf8)
-    let worker = try #require(Int(children.split(separator: " ").first ?? ""))
-    kill(pid_t(worker), SIGSTOP)
+    let worker = try #require(receive.process.worker)
+    kill(worker, SIGSTOP)
     var silence = timeval(tv_sec: 2, tv_usec: 0)
     setsockopt(
       socket, SOL_SOCKET, SO_RCVTIMEO, &silence, socklen_t(MemoryLayout<timeval>.size))
     // What was on its way, and then nothing.
     while hear() == "WATCHDOG=1" {}
-    kill(pid_t(worker), SIGCONT)
+    kill(worker, SIGCONT)
     #expect(hear() == "WATCHDOG=1")
     receive.process.kill(SIGTERM)
     #expect(try receive.wait().code == 128 + SIGTERM)

@@ -44,10 +44,7 @@ struct ProcessStartTests {
       "receive", "--listen", "unix:" + folder("socket"), "--store", folder("store"),
     ])
     _ = try multifd.waitListening()
-    let guardian = multifd.process.pid
-    let children = try String(
-      contentsOfFile: "/proc/\(guardian)/task/\(guardian)/children", encoding: .utf8)
-    let worker = try #require(Int(children.split(separator: " ").first ?? ""))
+    let worker = try #require(multifd.process.worker)
     let threads = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(worker)/task")
     // The first one waits for another to end, in futex(2): by that one's number.
     let call = try String(

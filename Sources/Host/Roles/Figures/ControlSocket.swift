@@ -33,13 +33,19 @@ package final class ControlSocket: Sendable {
   ///   - version: of the program.
   ///   - orders: the commands by name.
   package init(at path: String, version: String, orders: [String: Order]) throws(Failure) {
+    var known = orders
+    known["qmp_capabilities"] = { _ in [:] }
+    known["query-commands"] = { _ in
+      .array(orders.keys.sorted().map { ["name": .string($0)] })
+    }
+    let all = known
     do {
       let listener = try Listener(
         on: .unix(path: path), timeout: Self.patience, peer: "the operator")
       server = try ConnectionServer(listener, "operator", atMost: Self.mostClients) { socket in
         // The file is its user's, and so is what may be asked.
         guard [0, geteuid()].contains(socket.peerUser) else { return }
-        try? Self.serve(socket, version, orders)
+        try? Self.serve(socket, version, all)
       }
     } catch { throw Failure(error, at: "control") }
   }
@@ -67,12 +73,7 @@ package final class ControlSocket: Sendable {
     guard let name = message["execute"].string else {
       return error("a command is {\"execute\": NAME}", id: id)
     }
-    var known = orders
-    known["qmp_capabilities"] = { _ in [:] }
-    known["query-commands"] = { _ in
-      .array(orders.keys.sorted().map { ["name": .string($0)] })
-    }
-    guard let order = known[name] else {
+    guard let order = orders[name] else {
       return error("there is no command '\(name)' here", class: "CommandNotFound", id: id)
     }
     do throws(Failure) {

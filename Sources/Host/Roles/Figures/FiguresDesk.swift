@@ -50,6 +50,7 @@ package final class FiguresDesk: Sendable {
   private let store: String?
   private let orders: [String: ControlSocket.Order]
   private let log: @Sendable (String) -> Void
+  private let started = Date().timeIntervalSince1970
   private let state = Monitor(State())
   private let server = Mutex<MetricsServer?>(nil)
   private let threads = ThreadGroup()
@@ -90,7 +91,7 @@ package final class FiguresDesk: Sendable {
   /// What the role does now. Returns at once.
   package func update(_ status: RoleStatus) {
     var status = status
-    status.version = options.version
+    (status.version, status.started) = (options.version, started)
     state.update { ($0.status, $0.isNew) = (status, true) }
   }
 
@@ -114,14 +115,14 @@ package final class FiguresDesk: Sendable {
       }
       guard let next, let status = next else { break }
       notify(status, &told)
-      let isOver = ["failing", "ended"].contains(status.phase)
       // A store whose guest did not come is being swept.
-      if told.socket == nil, !told.hasNoSocket, !isOver, options.control == nil, let store {
+      if told.socket == nil, !told.hasNoSocket, !status.isEnding, options.control == nil, let store
+      {
         told.socket = openSocket(in: store)
         told.hasNoSocket = told.socket == nil
       }
       let isDue = told.written.map { $0.duration(to: .now) > .seconds(Self.beat) } ?? true
-      if isDue || isOver {
+      if isDue || status.isEnding {
         told.written = .now
         write(status)
       }
@@ -136,7 +137,7 @@ package final class FiguresDesk: Sendable {
     guard let manager = options.manager else { return }
     var lines: [String] = []
     if told.phase == nil { lines.append("READY=1") }
-    if status.phase == "ended" { lines.append("STOPPING=1") }
+    if status.hasEnded { lines.append("STOPPING=1") }
     if told.phase != status.phase {
       lines.append("STATUS=\(status.role.rawValue): \(status.phase)")
       told.phase = status.phase

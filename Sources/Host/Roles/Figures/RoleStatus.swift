@@ -1,6 +1,7 @@
 // Figures: what a role publishes about itself while it works, and how that is told.
 
 import Foundation
+import Migration
 import Observe
 
 /// What a role is doing, in figures: the one value that it publishes. `multifd status`, the control
@@ -96,7 +97,7 @@ public struct RoleStatus: Codable, Equatable, Sendable {
   /// The process that does the work.
   public var pid = getpid()
   /// When it began, in seconds since 1970.
-  public var started: Double
+  public var started = 0.0
   /// When this was true.
   public var updated: Double
   /// What it is doing, in a word: `listening`, `receiving`, `committed`.
@@ -132,11 +133,25 @@ public struct RoleStatus: Codable, Equatable, Sendable {
     case failoverReady = "failover-ready"
   }
 
-  /// Of a role that does nothing yet.
-  public init(_ role: Role, phase: String, started: Double = Date().timeIntervalSince1970) {
-    (self.role, self.phase, self.started) = (role, phase, started)
+  /// Of a role that has nothing more to say yet. Of which program it is, and since when, is for
+  /// whoever tells it (``FiguresDesk``).
+  public init(_ role: Role, phase: String) {
+    (self.role, self.phase) = (role, phase)
     updated = Date().timeIntervalSince1970
   }
+
+  /// As it is when the role has ended.
+  package func ended(because failure: Failure?) -> RoleStatus {
+    var last = self
+    (last.phase, last.error) = ("ended", failure?.description)
+    return last
+  }
+
+  /// The role has ended.
+  var hasEnded: Bool { phase == "ended" }
+
+  /// Or is about to, without its guest.
+  var isEnding: Bool { hasEnded || phase == "failing" }
 }
 
 extension RoleStatus.Channel {

@@ -29,8 +29,6 @@ public final class Guardian: Sendable {
     /// Why it is ending, as far as is known.
     var failure: Failure?
     var isOver = false
-    /// What the worker has published last.
-    var status: RoleStatus?
   }
 
   private let role: String
@@ -105,9 +103,6 @@ public final class Guardian: Sendable {
   /// source knows; or it runs at its destination, which has said so.
   public var isSettled: Bool { page[.isSettled] }
 
-  /// What the worker is doing, as it has said last; nil: it has not said anything yet.
-  public var status: RoleStatus? { state.read { $0.status } }
-
   /// The worker is gone, with its lock of the store.
   public var isGone: Bool { state.read { $0.isOver } }
 
@@ -171,9 +166,7 @@ public final class Guardian: Sendable {
         milliseconds: status == nil ? 100 : 0)
       switch received {
       case .message(.ready): onReady()
-      case .message(.status(let status)):
-        state.update { $0.status = status }
-        onStatus(status)
+      case .message(.status(let status)): onStatus(status)
       case .message(.failing(let failure)):
         expectEnd(within: Self.grace, cause(of: failure, calls, stalls))
       case .message(.ended(let end)):

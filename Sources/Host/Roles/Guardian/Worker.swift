@@ -76,9 +76,7 @@ public final class Worker: Sendable {
   /// Ends the process. Nothing that is still running is waited for.
   func end(_ end: WorkerEnd) -> Never {
     if let status = status.withLock({ $0 }) {
-      var last = status()
-      (last.phase, last.error) = ("ended", end.failure?.description)
-      line.sendIfRead(WorkerMessage.status(last))
+      line.sendIfRead(WorkerMessage.status(status().ended(because: end.failure)))
     }
     line.send(WorkerMessage.ended(end))
     _exit(0)

@@ -79,3 +79,8 @@ enum CheckpointWish {
   /// There will be no more.
   case end
 }
+
+extension Monitor<CheckpointWish> {
+  /// One is wanted, unless there will be no more.
+  func wishForOne() { update { if $0 == .none { $0 = .checkpoint } } }
+}

@@ -34,7 +34,6 @@ public final class Protector: Sendable {
   let wishes = Monitor(CheckpointWish.none)
   private let threads = ThreadGroup()
   private let isDone = Monitor(false)
-  private let started = Date().timeIntervalSince1970
 
   /// Connects to the guest's monitor and looks at it. Changes nothing.
   ///
@@ -75,7 +74,7 @@ public final class Protector: Sendable {
       : HeldPackets(
         assessment.nets, sockets: options.sockets, linger: options.linger / 1000
       ) { [wishes] in
-        wishes.update { if $0 == .none { $0 = .checkpoint } }
+        wishes.wishForOne()
       } onFailure: { [state] failure in
         state.end(.lost(failure))
       }
@@ -85,7 +84,7 @@ public final class Protector: Sendable {
   /// What it is doing now.
   public var status: RoleStatus {
     let line = state.line
-    var status = RoleStatus(.protect, phase: line.state.rawValue, started: started)
+    var status = RoleStatus(.protect, phase: line.state.rawValue)
     status.ram = line.total.map { UInt64(clamping: $0) }
     status.remaining = line.remaining.map { UInt64(clamping: $0) }
     status.failoverReady = line.state == .protected
@@ -99,7 +98,7 @@ public final class Protector: Sendable {
   }
 
   /// Has QEMU take a checkpoint soon.
-  public func askForCheckpoint() { wishes.update { if $0 == .none { $0 = .checkpoint } } }
+  public func askForCheckpoint() { wishes.wishForOne() }
 
   /// Looks at the standby too, without beginning anything.
   public func compared() -> Assessment {

@@ -1,4 +1,3 @@
-import Foundation
 import Migration
 import Synchronization
 import Wire
@@ -6,7 +5,6 @@ import Wire
 /// What a reception has to say of itself beside its connections.
 struct ReceptionFigures: Sendable {
   var role = RoleStatus.Role.receive
-  let started = Date().timeIntervalSince1970
   /// Known once the guest is held.
   var machine: String?
   /// Names of the backends that pages come through.
@@ -20,13 +18,7 @@ extension Receiver {
   public var status: RoleStatus {
     let figures = figures.withLock { $0 }
     let progress = session.progress(since: .now, pageSize: options.limits.pageSize)
-    let phase =
-      !session.hasMain
-      ? "listening"
-      : session.failure != nil
-        ? "failing"
-        : session.isOver ? "held" : "receiving"
-    var status = RoleStatus(figures.role, phase: phase, started: figures.started)
+    var status = RoleStatus(figures.role, phase: phase)
     status.machine = figures.machine
     (status.ram, status.remaining) = (progress.total, progress.remaining)
     if session.hasMain {
@@ -39,5 +31,11 @@ extension Receiver {
     status.strangers = strangers.count
     figures.tell(&status)
     return status
+  }
+
+  private var phase: String {
+    guard session.hasMain else { return "listening" }
+    if session.failure != nil { return "failing" }
+    return session.isOver ? "held" : "receiving"
   }
 }

@@ -1,6 +1,5 @@
 // Relay: a guest passes through, and its pages may change their format on the way.
 
-import Foundation
 import Migration
 import Observe
 import PluginLoader
@@ -46,7 +45,6 @@ public final class Relay: Sendable {
   let state: Monitor<State>
   let throttle: Throttle
   private let left = Atomic(false)
-  private let started = Date().timeIntervalSince1970
 
   /// A relay that nobody has connected to.
   ///
@@ -222,14 +220,7 @@ public final class Relay: Sendable {
   /// What it is doing now.
   public var status: RoleStatus {
     let (main, channels) = state.read { ($0.main, $0.channels) }
-    let flow = main?.main.flow.read { $0 }
-    let phase =
-      session.failure != nil
-      ? "failing"
-      : main == nil
-        ? "listening"
-        : session.isOver ? "ended" : flow?.isProtection == true ? "protecting" : "relaying"
-    var status = RoleStatus(.relay, phase: phase, started: started)
+    var status = RoleStatus(.relay, phase: phase(main))
     if let main {
       // Verbatim: what comes in goes out.
       status.channels = [RoleStatus.Channel("main", received: main.main.sent, sent: main.main.sent)]
@@ -240,6 +231,13 @@ public final class Relay: Sendable {
     }
     status.strangers = strangers.count
     return status
+  }
+
+  private func phase(_ main: Main?) -> String {
+    if session.failure != nil { return "failing" }
+    guard let main else { return "listening" }
+    if session.isOver { return "ended" }
+    return main.main.flow.read(\.isProtection) ? "protecting" : "relaying"
   }
 
   private func progress(_ main: Main) -> RelayProgress {

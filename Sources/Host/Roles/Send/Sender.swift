@@ -1,6 +1,5 @@
 // Send: a held guest goes into a stock QEMU.
 
-import Foundation
 import Migration
 import PluginLoader
 import Store
@@ -25,7 +24,6 @@ public final class Sender: Sendable {
   private let options: SendOptions
   private let loader: PluginLoader
   private let control: HandoverControl
-  private let started = Date().timeIntervalSince1970
 
   /// A hand-over that has not begun.
   ///
@@ -47,7 +45,7 @@ public final class Sender: Sendable {
   /// What it is doing now.
   public var status: RoleStatus {
     var status = RoleStatus(
-      .send, phase: control.failure == nil ? control.stage.word : "failing", started: started)
+      .send, phase: control.failure == nil ? control.stage.word : "failing")
     (status.machine, status.ram, status.backends) = control.facts.withLock { $0 }
     status.channels = control.moved.withLock { $0 }.map { id, counters in
       RoleStatus.Channel(id, received: nil, sent: counters)

@@ -34,13 +34,12 @@ final class StandbyFigures: Sendable {
         number, pause: pause, transfer: transfer, commit: commit, pages: pages,
         cacheBytes: cacheBytes)
       guard var checkpoints = value.checkpoints else { return }
-      (checkpoints.number, checkpoints.committed) = (number, committed)
+      (checkpoints.committed, checkpoints.cacheBytes) = (committed, cacheBytes)
       checkpoints.pause.record(pause)
       checkpoints.transfer.record(transfer)
       checkpoints.commit.record(commit)
-      checkpoints.pages += pages
-      checkpoints.cacheBytes = cacheBytes
-      checkpoints.cachePeak = max(checkpoints.cachePeak, cacheBytes)
+      (checkpoints.number, checkpoints.pages) = (number, value.report.pages)
+      checkpoints.cachePeak = value.report.cachePeak
       value.checkpoints = checkpoints
     }
   }
