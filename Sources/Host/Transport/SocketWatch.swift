@@ -56,9 +56,10 @@ public final class SocketWatch: Sendable {
     guard poll(&polled, nfds_t(polled.count), left.map { Int32($0.rounded(.up)) } ?? -1) > 0,
       polled[wishes.count].revents != 0
     else { return }
-    // The mark first: who rings after that writes a byte of his own.
+    // The mark first: who rings after that writes a byte of his own, which is for the next wait. So
+    // no more than one is read: with his gone, and his mark there, nobody would ring any more.
     isRung.store(false, ordering: .sequentiallyConsistent)
-    var bytes: UInt64 = 0
-    _ = read(bell.0, &bytes, MemoryLayout.size(ofValue: bytes))
+    var byte: UInt8 = 0
+    _ = read(bell.0, &byte, 1)
   }
 }
