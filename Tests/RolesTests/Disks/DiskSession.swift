@@ -30,9 +30,11 @@ final class DiskSession {
   }
 
   /// Mirrors connect and copy, and the guest is migrated: READY has come.
-  func begin() throws {
+  ///
+  /// - Parameter amongOthers: others ask for the disks, too.
+  func begin(amongOthers: Bool = false) throws {
     for disk in place.disks {
-      try disk.connect()
+      try amongOthers ? disk.connectAmongOthers() : disk.connect()
       try disk.copy()
       try disk.write(writes)
     }

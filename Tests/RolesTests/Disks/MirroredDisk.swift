@@ -42,6 +42,18 @@ final class MirroredDisk {
     client = try NBDClient(uri, export: name)
   }
 
+  /// The mirror connects while others ask for the same export: who has it and has asked for nothing
+  /// yet gives way to the next, and connects again.
+  func connectAmongOthers() throws {
+    for _ in 0..<100 {
+      do {
+        try connect()
+        return try flush()
+      } catch NBDClient.Ended.gone {}
+    }
+    throw LabError("\(name): others have its export again and again")
+  }
+
   /// It is cut off.
   func cut() {
     client?.close()

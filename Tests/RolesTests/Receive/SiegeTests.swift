@@ -91,7 +91,7 @@ struct SiegeTests {
     try #require(clients.waits(for: 300) && strangers.waits(for: 800))
     let session = try DiskSession(place, to: standby.uri)
     defer { session.die() }
-    try session.begin()
+    try session.begin(amongOthers: true)
     try session.play(upTo: 4)
     let figures = strangers.end()
     clients.end()
