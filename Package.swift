@@ -88,6 +88,7 @@ let package = Package(
     host("Wire", []),
     host("NBD", []),
     host("Digest", []),
+    host("TOML", []),
     // A program that tries a backend's library before the loader opens it; built wherever the
     // loader is. Linked as an Embedded product is, so that nothing of Swift's has to be found and
     // set up each time.
@@ -134,7 +135,7 @@ let package = Package(
       dependencies: [
         "Roles", "Migration", "Store", "Transport", "TLS", "Observe", "PluginLoader", "Wire",
         "System",
-        "Skeletons", "Version", "Certificates", "Chart", "Memory", "CLinux", argumentParser,
+        "Skeletons", "Version", "Certificates", "Chart", "Memory", "CLinux", "TOML", argumentParser,
       ],
       path: "Sources/Host/multifd"),
 
@@ -145,6 +146,7 @@ let package = Package(
       "Harness",
       [
         "PluginAPI", "PluginLoader", "CLinux", "CHarness", "CProcessState", "Chart", "Certificates",
+        "TOML",
       ]),
     .executableTarget(
       name: "multifd-harness",
@@ -194,6 +196,7 @@ let package = Package(
     .testTarget(
       name: "SystemTests", dependencies: ["System"], path: "Tests/SystemTests"),
     .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
+    .testTarget(name: "TOMLTests", dependencies: ["TOML"], path: "Tests/TOMLTests"),
     .testTarget(name: "NBDTests", dependencies: ["NBD"], path: "Tests/NBDTests"),
     .testTarget(
       name: "MemoryTests", dependencies: ["Memory", "System", "TestSupport"],

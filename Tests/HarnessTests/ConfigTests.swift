@@ -83,6 +83,8 @@ import TestSupport
       ("strict = 1", "line 1: strict is true or false"),
       ("level 8", "line 1: after 'level' comes ="),
       ("[options]\nlevle = 1", "there is no such option"),
+      ("[options]\nlevel = [7]", "line 2: 'level' is a string in quotes, an integer"),
+      ("[options]\nlevel = 1.5", "line 2: 'level' is a string in quotes, an integer"),
     ])
   func wrong(text: String, words: String) throws {
     let folder = try TemporaryFolder()

@@ -16,6 +16,9 @@ struct Multifd: ParsableCommand {
       Speaks QEMU's migration stream, multifd included; page payloads go through backends that are \
       loaded at run time.
 
+      'multifd --config FILE' does what the file says: its key role names the command, the others are the command's \
+      options (multifd.toml(5)).
+
       Exit codes: 0 done; 1 failed, the guest is safe where it was; 2 refused; \
       3 peer unreachable or silent; 4 corrupt stream; 5 failover taken; 64 usage; 70 internal; 128+n signal n.
       """,
@@ -34,17 +37,23 @@ enum Main {
   static func main() {
     ProcessStart.prepare()
     if BackendHelp.printIfRequested(CommandLine.arguments) { return }
+    let configuration: Configuration
+    do throws(Failure) {
+      configuration = try Configuration(Array(CommandLine.arguments.dropFirst()))
+    } catch { finish { throw error } }
     var command: any ParsableCommand
     do {
-      command = try Multifd.parseAsRoot()
+      command = try Multifd.parseAsRoot(configuration.words)
     } catch {
       if Multifd.exitCode(for: error).isSuccess {  // --help, --version
         print(Multifd.fullMessage(for: error))
         exit(0)
       }
-      Console.error("usage", Multifd.message(for: error), hint: "multifd --help")
+      Console.error(
+        "usage", configuration.placing(Multifd.message(for: error)), hint: "multifd --help")
       exit(ExitCode.usage.rawValue)
     }
+    if configuration.wantsPrint { finish { print(configuration.text) } }
     finish { try command.run() }
   }
 

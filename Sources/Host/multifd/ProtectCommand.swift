@@ -96,6 +96,8 @@ struct ProtectCommand: ParsableCommand {
   @Flag(help: "Lines of JSON instead of text.")
   var json = false
 
+  @OptionGroup var config: ConfigArguments
+
   @OptionGroup(title: "FIGURES") var figures: FiguresArguments
 
   @OptionGroup(title: "TLS") var tls: TLSProtectArguments

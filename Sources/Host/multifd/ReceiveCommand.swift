@@ -80,6 +80,8 @@ struct ReceiveCommand: ParsableCommand {
   @Flag(help: "Print the summary as JSON.")
   var json = false
 
+  @OptionGroup var config: ConfigArguments
+
   @OptionGroup(title: "FIGURES") var figures: FiguresArguments
 
   @OptionGroup(title: "TLS") var tls: TLSListenArguments

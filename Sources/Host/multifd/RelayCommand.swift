@@ -68,6 +68,8 @@ struct RelayCommand: ParsableCommand {
   @Flag(help: "With auto: say what was chosen how often, and why.")
   var explain = false
 
+  @OptionGroup var config: ConfigArguments
+
   @OptionGroup(title: "FIGURES") var figures: FiguresArguments
 
   @OptionGroup(title: "TLS") var tls: TLSRelayArguments

@@ -93,6 +93,8 @@ struct SendCommand: ParsableCommand {
   @Flag(help: "With auto: say what was chosen how often, and why.")
   var explain = false
 
+  @OptionGroup var config: ConfigArguments
+
   @OptionGroup(title: "FIGURES") var figures: FiguresArguments
 
   @OptionGroup(title: "TLS") var tls: TLSConnectArguments

@@ -1,6 +1,8 @@
 // What an author has decided about a backend's runs, in a file beside the library: HarnessConfig is
 // what it says, TOML how it is written.
 
+import TOML
+
 /// `harness.toml`.
 public struct HarnessConfig: Sendable, Equatable {
   /// How much is done.
@@ -61,6 +63,8 @@ public struct HarnessConfig: Sendable, Equatable {
         seeds = number
       case ("", "level", _), ("", "seeds", _): throw entry.wrong("\(entry.key) is an integer")
       case ("", "strict", _): throw entry.wrong("strict is true or false")
+      case ("options", let key, .array), ("options", let key, .float):
+        throw entry.wrong("'\(key)' is a string in quotes, an integer, or true or false")
       case ("options", let key, let value):
         assignments.append(Assignment(key: key, value: value.written))
       case ("off", let test, .string(let reason)): try turnOff(test, reason, entry)
@@ -105,6 +109,8 @@ extension TOML.Value {
     case .string(let text): text
     case .integer(let number): String(number)
     case .boolean(let value): value ? "on" : "off"
+    // Refused before.
+    case .float, .array: toml
     }
   }
 }

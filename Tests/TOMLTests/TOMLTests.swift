@@ -1,4 +1,4 @@
-import Harness
+import TOML
 import Testing
 
 /// The subset of TOML, and what is outside of it.
@@ -19,6 +19,15 @@ import Testing
       text = "a \\"b\\" \\\\ \\t\\u00e9#"
       empty = ""
       [ "quoted" ]
+      half = 0.5 # not 1
+      small = -1.5e-3
+      none = [ ]
+      "some" = [ # of each
+        "a#b", 'c]',
+        # nothing
+
+        7, 1.25, true, ] # the end
+      last = "\\b\\f\\r\\U0001F600"
       """
     let toml = try TOML(text)
     #expect(
@@ -30,6 +39,15 @@ import Testing
         .init(table: "options", key: "with # and /", value: .string("C:\\new"), line: 8),
         .init(table: "options", key: "text", value: .string("a \"b\" \\ \té#"), line: 9),
         .init(table: "options", key: "empty", value: .string(""), line: 10),
+        .init(table: "quoted", key: "half", value: .float(0.5), line: 12),
+        .init(table: "quoted", key: "small", value: .float(-0.0015), line: 13),
+        .init(table: "quoted", key: "none", value: .array([]), line: 14),
+        .init(
+          table: "quoted", key: "some",
+          value: .array([
+            .string("a#b"), .string("c]"), .integer(7), .float(1.25), .boolean(true),
+          ]), line: 15),
+        .init(table: "quoted", key: "last", value: .string("\u{8}\u{c}\r\u{1F600}"), line: 20),
       ])
     #expect(toml.tables.map(\.name) == ["options", "quoted"] && toml.tables[1].line == 11)
     #expect(
@@ -45,12 +63,20 @@ import Testing
       ("a = 1\nb", 2, "after 'b' comes ="), ("a =", 1, "no value"), ("a = # b", 1, "no value"),
       ("a = 1 2", 1, "more on the line"), ("a = \"b\" c", 1, "more on the line"),
       ("[a] b", 1, "more on the line"), ("a = yes", 1, "'yes' is no string"),
-      ("a = 01", 1, "'01' is no"), ("a = 1.5", 1, "'1.5' is no"), ("a = 1_", 1, "'1_' is no"),
+      ("a = 01", 1, "'01' is no"), ("a = 1_", 1, "'1_' is no"),
       ("a = 99999999999999999999", 1, "is no"), ("a = 0x10", 1, "is no"),
       ("a = 2026-01-01", 1, "is no"), ("\n\na = \"b", 3, "not closed"), ("a = 'b", 1, "not closed"),
       ("a = \"\\q\"", 1, "escapes"), ("a = \"\\u12\"", 1, "\\u"), ("a = \"\\ud800\"", 1, "\\u"),
       ("a = \"\u{1}\"", 1, "control character"), ("a = \"\"\"b\"\"\"", 1, "many lines"),
-      ("a = [1]", 1, "arrays"), ("a = {}", 1, "inline tables"), ("[[a]]", 1, "arrays of tables"),
+      ("a = [1", 1, "not closed"), ("\na = [\n\n", 2, "not closed"), ("a = [1 2]", 1, "a comma"),
+      ("a = [\n1\n2]", 3, "a comma"), ("a = [,]", 1, "no value"), ("a = [[1]]", 1, "within arrays"),
+      ("a = [\n'b]", 2, "not closed"), ("a = 1]", 1, "more on the line"),
+      ("a = 1,", 1, "more on the line"), ("a = 1\rb = 2", 1, "more on the line"),
+      ("a = inf", 1, "is no"), ("a = 1.", 1, "is no"), ("a = .5", 1, "is no"),
+      ("a = 1e999", 1, "is no"), ("a = 07:32:00", 1, "is no"), ("a = 0b1", 1, "is no"),
+      ("a = \"b\nc\"", 1, "not closed"), ("a = \"\\\nb\"", 1, "escapes"),
+      ("a = \"\\U00110000\"", 1, "the 8 digits"), ("key = x", 1, "key: 'x'"),
+      ("a = {}", 1, "inline tables"), ("[[a]]", 1, "arrays of tables"),
       ("[a.b]", 1, "within tables"), ("a.b = 1", 1, "dotted"), ("a/b = 1", 1, "after 'a' comes ="),
       ("/ = 1", 1, "names with / go in quotes"), ("[a", 1, "ends with ]"), ("[]", 1, "a line is"),
       ("a = 1\na = 2", 2, "'a' is there twice"), ("[a]\n[a]", 2, "[a] is there twice"),
@@ -63,10 +89,40 @@ import Testing
     }
   }
 
+  @Test("what is cut off anywhere is read, or refused, and means nothing else")
+  func cut() throws {
+    let text = """
+      role = "receive" # é
+      [a]
+      "b c" = [ 'x', "\\u00e9\\n", -1_0, 1.5e3,
+        true ]
+      d = "\\U0001F600"
+      """
+    let whole = try entries(text)
+    #expect(whole.count == 3)
+    let scalars = Array(text.unicodeScalars)
+    for count in 0...scalars.count {
+      let part = String(String.UnicodeScalarView(scalars[..<count]))
+      guard let read = try? entries(part) else { continue }
+      #expect(read == Array(whole.prefix(read.count)), "\(part)")
+    }
+  }
+
+  @Test("what is written is read as it was")
+  func written() throws {
+    let values: [TOML.Value] = [
+      .string("a \"b\" \\ \u{0}\u{1b}\n\u{7f} é '#]"), .integer(-7), .float(0.25), .float(1e300),
+      .boolean(true), .array([.string("x"), .integer(1)]), .array([]),
+    ]
+    for value in values {
+      #expect(try entries("a = \(value.toml) # b").map(\.value) == [value], "\(value.toml)")
+    }
+  }
+
   @Test("no text ends the process")
   func noise() {
     var random = SystemRandomNumberGenerator()
-    let alphabet = Array("[]\"'\\=#. \nau01_-é\r".unicodeScalars)
+    let alphabet = Array("[],\"'\\=#. \nauU01_-eé\r".unicodeScalars)
     for _ in 0..<3000 {
       var text = String.UnicodeScalarView()
       for _ in 0..<Int.random(in: 0...12, using: &random) {
