@@ -112,7 +112,10 @@ public final class Failover: Sendable {
   private func fence() throws {
     if let stop = control.read({ $0.stop }) { throw stop }
     guard let command = options.fence else { return }
-    try Fence(command: command, timeout: options.fenceTimeout).run(started: adopt)
+    try Fence(
+      command: command, timeout: options.fenceTimeout, peer: "primary",
+      otherwise: "nothing is started"
+    ).run(started: adopt)
     log("fence: '\(command)' succeeded")
   }
 
