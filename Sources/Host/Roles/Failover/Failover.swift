@@ -234,7 +234,7 @@ public final class Failover: Sendable {
   ) -> FailoverSummary {
     var status = "unknown"
     do {
-      status = try qemu.waitUntilRunning()
+      status = try qemu.waitUntilRunning(isProtected: guest.checkpoint != nil)
     } catch {
       log("the guest was loaded, but QEMU's monitor fails: \(error)")
     }
