@@ -5,6 +5,7 @@ import Foundation
 import Migration
 import PluginLoader
 import Roles
+import Synchronization
 import Version
 
 /// The root command.
@@ -45,6 +46,8 @@ enum Main {
       Console.error("usage", Multifd.message(for: error), hint: "multifd --help")
       exit(ExitCode.usage.rawValue)
     }
+    let wanted = (command as? any LoggingCommand)?.figures.logFormat ?? .auto
+    Console.format.withLock { $0 = wanted.settled }
     finish { try command.run() }
   }
 
