@@ -61,20 +61,48 @@ public struct PageModel {
     touched[block].insert(offset)
   }
 
+  /// SEEK_DATA of lseek(2), which glibc shows to GNU sources only.
+  private static let seekData: Int32 = 3
+
   /// Compares a block of real memory with a block of the model.
   ///
   /// - Returns: the first offset at which a page differs; nil if none does.
   public static func difference(_ block: RAMBlock, _ pages: [UInt64: [UInt8]]) -> UInt64? {
-    let zero = [UInt8](repeating: 0, count: block.pageSize)
-    var page = zero
-    for offset in stride(from: 0, to: block.length, by: block.pageSize) {
+    let size = block.pageSize
+    let zero = [UInt8](repeating: 0, count: size)
+    var bytes = [UInt8](repeating: 0, count: 256 * size)
+    // What lies in holes of the file reads as zero; all else is looked at, in the order of offsets.
+    var holes = pages.filter { $0.value != zero }
+    var offset = 0
+    while offset < block.length {
+      let data = Int(lseek(block.descriptor, off_t(offset), seekData))
+      if data < 0, errno == ENXIO { break }
+      guard data >= 0 else { return UInt64(offset) }
+      offset = data / size * size
+      let count = min(bytes.count, block.length - offset)
       // Read, not looked at through the mapping: on a full file system that is a SIGBUS where the
       // file has a hole.
-      guard pread(block.descriptor, &page, block.pageSize, off_t(offset)) == block.pageSize,
-        page == pages[UInt64(offset)] ?? zero
-      else { return UInt64(offset) }
+      guard pread(block.descriptor, &bytes, count, off_t(offset)) == count else {
+        return UInt64(offset)
+      }
+      for start in stride(from: 0, to: count, by: size) {
+        let place = UInt64(offset + start)
+        let expected = pages[place] ?? zero
+        // Both have a page's bytes from there on.
+        let isSame = bytes.withUnsafeBytes { memcmp($0.baseAddress! + start, expected, size) == 0 }
+        guard isSame else { return place }
+        holes[place] = nil
+      }
+      offset += count
     }
-    return nil
+    return holes.keys.min()
+  }
+
+  /// Whether two blocks are the same, where a page that is not there is zero.
+  public static func agree(_ one: [UInt64: [UInt8]], _ other: [UInt64: [UInt8]]) -> Bool {
+    let zero = [UInt8](repeating: 0, count: 4096)
+    return one.allSatisfy { other[$0.key] ?? zero == $0.value }
+      && other.allSatisfy { one[$0.key] ?? zero == $0.value }
   }
 
   /// Compares all blocks; nil if all pages are equal, else a sentence.
