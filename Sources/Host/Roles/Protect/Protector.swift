@@ -180,7 +180,7 @@ public final class Protector: Sendable {
     defer { control?.cut() }
     do {
       if control == nil {
-        try fence(Failure(.unreachable, "standby", "it does not answer"))
+        try fence(Failure(.unreachable, "standby", "it is not told that its protection ends"))
       }
       try letGo(keepsMirrors: false, hangs: true)
       try HeldPackets.takeAllOut(monitor, within: options.silence)
