@@ -68,26 +68,33 @@ public struct PageModel {
   ///
   /// - Returns: the first offset at which a page differs; nil if none does.
   public static func difference(_ block: RAMBlock, _ pages: [UInt64: [UInt8]]) -> UInt64? {
-    let size = block.pageSize
+    difference(block.descriptor, length: block.length, pageSize: block.pageSize, pages)
+  }
+
+  /// The same of a file that has so many bytes.
+  public static func difference(
+    _ descriptor: Int32, length: Int, pageSize size: Int, _ pages: [UInt64: [UInt8]]
+  ) -> UInt64? {
     let zero = [UInt8](repeating: 0, count: size)
     var bytes = [UInt8](repeating: 0, count: 256 * size)
     // What lies in holes of the file reads as zero; all else is looked at, in the order of offsets.
     var holes = pages.filter { $0.value != zero }
     var offset = 0
-    while offset < block.length {
-      let data = Int(lseek(block.descriptor, off_t(offset), seekData))
+    while offset < length {
+      let data = Int(lseek(descriptor, off_t(offset), seekData))
       if data < 0, errno == ENXIO { break }
       guard data >= 0 else { return UInt64(offset) }
       offset = data / size * size
-      let count = min(bytes.count, block.length - offset)
+      let count = min(bytes.count, length - offset)
       // Read, not looked at through the mapping: on a full file system that is a SIGBUS where the
       // file has a hole.
-      guard pread(block.descriptor, &bytes, count, off_t(offset)) == count else {
+      guard pread(descriptor, &bytes, count, off_t(offset)) == count else {
         return UInt64(offset)
       }
       for start in stride(from: 0, to: count, by: size) {
         let place = UInt64(offset + start)
         let expected = pages[place] ?? zero
+        guard expected.count == size else { return place }
         // Both have a page's bytes from there on.
         let isSame = bytes.withUnsafeBytes { memcmp($0.baseAddress! + start, expected, size) == 0 }
         guard isSame else { return place }
