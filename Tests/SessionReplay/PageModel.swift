@@ -77,8 +77,12 @@ public struct PageModel {
   ) -> UInt64? {
     let zero = [UInt8](repeating: 0, count: size)
     var bytes = [UInt8](repeating: 0, count: 256 * size)
-    // What lies in holes of the file reads as zero; all else is looked at, in the order of offsets.
-    var holes = pages.filter { $0.value != zero }
+    // memcmp, for == looks at one byte at a time.
+    func isSame(_ page: [UInt8], _ other: UnsafeRawPointer) -> Bool {
+      page.count == size && memcmp(page, other, size) == 0
+    }
+    // What has not been looked at in the end lies in holes of the file, and reads as zero.
+    var holes = Set(pages.keys)
     var offset = 0
     while offset < length {
       let data = Int(lseek(descriptor, off_t(offset), seekData))
@@ -93,23 +97,25 @@ public struct PageModel {
       }
       for start in stride(from: 0, to: count, by: size) {
         let place = UInt64(offset + start)
-        let expected = pages[place] ?? zero
-        guard expected.count == size else { return place }
-        // Both have a page's bytes from there on.
-        let isSame = bytes.withUnsafeBytes { memcmp($0.baseAddress! + start, expected, size) == 0 }
-        guard isSame else { return place }
-        holes[place] = nil
+        // A page's bytes lie from there on.
+        let isRight = bytes.withUnsafeBytes {
+          isSame(pages[place] ?? zero, $0.baseAddress! + start)
+        }
+        guard isRight else { return place }
+        holes.remove(place)
       }
       offset += count
     }
-    return holes.keys.min()
+    return holes.filter { !isSame(pages[$0] ?? zero, zero) }.min()
   }
 
   /// Whether two blocks are the same, where a page that is not there is zero.
   public static func agree(_ one: [UInt64: [UInt8]], _ other: [UInt64: [UInt8]]) -> Bool {
     let zero = [UInt8](repeating: 0, count: 4096)
-    return one.allSatisfy { other[$0.key] ?? zero == $0.value }
-      && other.allSatisfy { one[$0.key] ?? zero == $0.value }
+    return Set(one.keys).union(other.keys).allSatisfy { place in
+      let (one, other) = (one[place] ?? zero, other[place] ?? zero)
+      return one.count == other.count && memcmp(one, other, one.count) == 0
+    }
   }
 
   /// Compares all blocks; nil if all pages are equal, else a sentence.
