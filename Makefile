@@ -244,7 +244,7 @@ install: DOC = $(SHARE)/doc/multifd
 install: SKELETONS = $(SHARE)/multifd/skeletons
 install: man $(if $(PROGRAMS),,installed-programs)
 	install -d $(ROOT)/bin $(ROOT)/lib/multifd $(ROOT)/libexec/multifd $(ROOT)/include $(SHARE)/pkgconfig $(DOC)/Examples $(DOC)/docs \
-	  $(SKELETONS) $(ROOT)/lib/systemd/system $(ROOT)/lib/ocf/resource.d/multifd \
+	  $(SKELETONS) $(SHARE)/multifd/metrics $(ROOT)/lib/systemd/system $(ROOT)/lib/ocf/resource.d/multifd \
 	  $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
 	install -s -m 755 $(patsubst %,$(BINARIES)/%,multifd multifd-harness) $(ROOT)/bin/
 	install -s -m 755 $(BUILD)/multifd-probe $(ROOT)/libexec/multifd/
@@ -253,6 +253,7 @@ install: man $(if $(PROGRAMS),,installed-programs)
 	$(PKG_CONFIG_FILE) >$(SHARE)/pkgconfig/multifd-plugin.pc
 	sed -e 's|@PREFIX@|$(PREFIX)|' Support/run-multifd.mount >$(ROOT)/lib/systemd/system/run-multifd.mount
 	install -m 755 Support/ocf/multifd $(ROOT)/lib/ocf/resource.d/multifd/
+	install -m 644 Support/metrics/alerts.yml Support/metrics/dashboard.json $(SHARE)/multifd/metrics/
 	install -m 644 $(DOCS) $(DOC)/
 	tar -C docs -cf - . | tar -C $(DOC)/docs --no-same-owner -xf -
 	for section in 1 3 5 7; do \

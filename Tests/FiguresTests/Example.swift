@@ -10,7 +10,7 @@ extension RoleStatus {
     var status = RoleStatus(.standby, phase: "committed")
     (status.version, status.started, status.updated) = ("0.1.0", 1000, 2000)
     status.machine = #"pc "q35" \ one"#
-    (status.ram, status.remaining) = (64 << 20, 0)
+    (status.ram, status.remaining) = (64 << 20, 9)
     status.backends = ["zstd"]
     status.channels = ["main", "0"].map { id in
       RoleStatus.Channel(
@@ -24,5 +24,21 @@ extension RoleStatus {
     status.failoverReady = true
     status.strangers = 2
     return status
+  }
+
+  /// One that has everything that any role has.
+  static var whole: RoleStatus {
+    get throws {
+      var status = example
+      status.disks = try JSONDecoder().decode(
+        [DiskReport].self,
+        from: Data(
+          """
+          [{"name": "disk0", "size": 8, "state": "synced", "covered": 8, "connected": true, "epoch": 0, "epoch-bytes": 0,
+            "backlog": 0, "requests": 1}]
+          """.utf8))
+      status.losses = 1
+      return status
+    }
   }
 }

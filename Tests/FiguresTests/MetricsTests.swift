@@ -26,6 +26,8 @@ struct MetricsTests {
     #expect(samples["multifd_pages_total{channel=\"0\",kind=\"duplicate\"}"] == "3")
     #expect(samples["multifd_received_bytes_total{channel=\"main\"}"] == "1000")
     #expect(samples["multifd_phase{phase=\"committed\"}"] == "1")
+    #expect(samples["multifd_ram_bytes"] == "67108864" && samples["multifd_remaining_bytes"] == "9")
+    #expect(samples["multifd_strangers_total"] == "2")
     // Cumulative, and all of them in the last.
     #expect(samples["multifd_checkpoint_pause_seconds_bucket{le=\"0.001\"}"] == "0")
     #expect(samples["multifd_checkpoint_pause_seconds_bucket{le=\"0.002\"}"] == "1")

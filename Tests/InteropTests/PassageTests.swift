@@ -14,7 +14,16 @@ extension InteropTests {
       }
     }
 
-    @Test("in, held byte for byte, out, and the guest finds all its memory right", arguments: cells)
+    /// One whose guest runs and writes meanwhile.
+    static let live: Passage.Cell = {
+      var cell = Passage.Cell(.v111, .v111, channels: 2, compression: "zstd")
+      cell.isLive = true
+      return cell
+    }()
+
+    @Test(
+      "in, held byte for byte, out, and the guest finds all its memory right",
+      arguments: [live] + cells)
     func passes(_ cell: Passage.Cell) throws {
       try require(cell.source, cell.destination)
       let passage = try Passage(cell, guests.guest(cell.source, cell.machine))

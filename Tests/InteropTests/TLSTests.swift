@@ -102,8 +102,7 @@ extension InteropTests {
       }
       let last = try #require(source.console.heartbeats.last)
       #expect(source.console.waitHeartbeat(atLeast: last.number + 1, .seconds(60)) != nil)
-      // A 7.2 loses writes of a running guest by itself.
-      if version == .v72 { try source.qmp.execute("stop") }
+      try source.qmp.execute("stop")
       setup.tls = credentials(right)
       setup.channels = 2
       try setup.apply(to: source, .source)

@@ -38,7 +38,8 @@ struct Demo: ParsableCommand {
   }
 
   private func tell(_ version: QEMUVersion) throws {
-    let cell = Passage.Cell(version, version, channels: 2, compression: "zstd")
+    var cell = Passage.Cell(version, version, channels: 2, compression: "zstd")
+    cell.isLive = version > .v72
     say("multifd demo: a virtual machine leaves a stock QEMU, is held, and goes on in another.\n")
     let passage = try boot(cell)
     defer { passage.end() }

@@ -16,6 +16,7 @@ struct Matrix {
     func cell(_ source: QEMUVersion, _ destination: QEMUVersion) -> Passage.Cell {
       var cell = Passage.Cell(source, destination, channels: channels, compression: compression)
       cell.tls = tls
+      cell.isLive = source > .v72
       return cell
     }
   }

@@ -61,20 +61,61 @@ public struct PageModel {
     touched[block].insert(offset)
   }
 
+  /// SEEK_DATA of lseek(2), which glibc shows to GNU sources only.
+  private static let seekData: Int32 = 3
+
   /// Compares a block of real memory with a block of the model.
   ///
   /// - Returns: the first offset at which a page differs; nil if none does.
   public static func difference(_ block: RAMBlock, _ pages: [UInt64: [UInt8]]) -> UInt64? {
-    let zero = [UInt8](repeating: 0, count: block.pageSize)
-    var page = zero
-    for offset in stride(from: 0, to: block.length, by: block.pageSize) {
+    difference(block.descriptor, length: block.length, pageSize: block.pageSize, pages)
+  }
+
+  /// The same of a file that has so many bytes.
+  public static func difference(
+    _ descriptor: Int32, length: Int, pageSize size: Int, _ pages: [UInt64: [UInt8]]
+  ) -> UInt64? {
+    let zero = [UInt8](repeating: 0, count: size)
+    var bytes = [UInt8](repeating: 0, count: 256 * size)
+    // memcmp, for == looks at one byte at a time.
+    func isSame(_ page: [UInt8], _ other: UnsafeRawPointer) -> Bool {
+      page.count == size && memcmp(page, other, size) == 0
+    }
+    // What has not been looked at in the end lies in holes of the file, and reads as zero.
+    var holes = Set(pages.keys)
+    var offset = 0
+    while offset < length {
+      let data = Int(lseek(descriptor, off_t(offset), seekData))
+      if data < 0, errno == ENXIO { break }
+      guard data >= 0 else { return UInt64(offset) }
+      offset = data / size * size
+      let count = min(bytes.count, length - offset)
       // Read, not looked at through the mapping: on a full file system that is a SIGBUS where the
       // file has a hole.
-      guard pread(block.descriptor, &page, block.pageSize, off_t(offset)) == block.pageSize,
-        page == pages[UInt64(offset)] ?? zero
-      else { return UInt64(offset) }
+      guard pread(descriptor, &bytes, count, off_t(offset)) == count else {
+        return UInt64(offset)
+      }
+      for start in stride(from: 0, to: count, by: size) {
+        let place = UInt64(offset + start)
+        // A page's bytes lie from there on.
+        let isRight = bytes.withUnsafeBytes {
+          isSame(pages[place] ?? zero, $0.baseAddress! + start)
+        }
+        guard isRight else { return place }
+        holes.remove(place)
+      }
+      offset += count
     }
-    return nil
+    return holes.filter { !isSame(pages[$0] ?? zero, zero) }.min()
+  }
+
+  /// Whether two blocks are the same, where a page that is not there is zero.
+  public static func agree(_ one: [UInt64: [UInt8]], _ other: [UInt64: [UInt8]]) -> Bool {
+    let zero = [UInt8](repeating: 0, count: 4096)
+    return Set(one.keys).union(other.keys).allSatisfy { place in
+      let (one, other) = (one[place] ?? zero, other[place] ?? zero)
+      return one.count == other.count && memcmp(one, other, one.count) == 0
+    }
   }
 
   /// Compares all blocks; nil if all pages are equal, else a sentence.

@@ -2,7 +2,9 @@ import Foundation
 
 /// A stock QEMU that is a COLO primary: its checkpoints as its own events tell them.
 ///
-/// The guest stops and runs again once at the end of precopy, and then once for each checkpoint.
+/// The guest stops and runs again once for precopy, and then once for each checkpoint. It stands
+/// still for all of precopy, where a source under TCG would forget pages; `SavedGuest.startBeating`
+/// says more.
 public struct COLOSession: Sendable {
   /// The primary.
   public let primary: any GuestHost
@@ -17,6 +19,7 @@ public struct COLOSession: Sendable {
     self.primary = primary
     try setup.apply(to: primary, .source)
     firstEvent = primary.qmp.eventCount
+    try primary.qmp.execute("stop")
     try primary.qmp.execute("migrate", ["uri": .string(uri)])
     let ends = ["colo", "failed", "completed", "cancelled"]
     let status = primary.qmp.waitEvent(from: firstEvent, timeout) { event -> String? in
@@ -52,7 +55,7 @@ public struct COLOSession: Sendable {
     public let pause: Duration?
   }
 
-  /// The checkpoints so far, the end of precopy left out.
+  /// The checkpoints so far, precopy left out.
   public var checkpoints: [Checkpoint] {
     var result: [Checkpoint] = []
     var open: QMPClient.Event?

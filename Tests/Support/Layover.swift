@@ -36,14 +36,12 @@ public struct Layover: Sendable, Hashable, CustomStringConvertible {
   /// The machine type that both sides know.
   public var machine: String { source.machine(with: destination) }
 
-  private var isLive: Bool { source > .v72 }
-
   /// Moves the guest, and lets it check all of its memory.
   ///
   /// - Parameter arguments: for everybody who has to find backends.
   /// - Returns: how many pages it has checked.
   public func run(_ saved: SavedGuest, _ arguments: [String] = []) throws -> Int {
-    let from = try saved.startBeating(in: source, isLive: isLive)
+    let from = try saved.startBeating(in: source, isLive: false)
     defer { from.terminate() }
     let memory = try TemporaryFolder(.memory(bytes: from.machine.memory << 20))
     let sockets = try TemporaryFolder()
@@ -76,7 +74,7 @@ public struct Layover: Sendable, Hashable, CustomStringConvertible {
       arguments)
     try send(memory("store\(max(1, stores) - 1)"), to: lastChain.entry, arguments)
     _ = try lastChain.waitOrderly()
-    return try to.takeUp(after: last, isLive: isLive).pages
+    return try to.takeUp(after: last, isLive: false).pages
   }
 
   private func receive(

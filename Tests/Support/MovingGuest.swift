@@ -5,7 +5,10 @@ import Foundation
 extension SavedGuest {
   /// Starts it in `version`, where it beats, ready to be moved.
   ///
-  /// - Parameter isLive: it runs and writes a little; else it is stopped.
+  /// - Parameter isLive: it runs and writes a little; else it is stopped. A source under TCG forgets
+  ///   pages that its guest writes while it looks which were written, a 7.2 often, an 11.1 on a busy
+  ///   machine (SPECIFICATION.md, its table of bugs): so tests of other things move a guest that
+  ///   stands still.
   public func startBeating(in version: QEMUVersion, isLive: Bool) throws -> QEMU {
     let qemu = try start(in: version)
     guard qemu.console.waitHeartbeat(.seconds(60)) != nil else {

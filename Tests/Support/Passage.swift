@@ -18,6 +18,8 @@ public final class Passage: Sendable {
     public var asked: String?
     /// TLS everywhere; nil: nowhere.
     public var tls: Credentials.Kind?
+    /// The guest runs while it is taken from its source; see `SavedGuest.startBeating`.
+    public var isLive = false
 
     /// One cell of the matrix.
     public init(
@@ -42,10 +44,6 @@ public final class Passage: Sendable {
 
     /// What `multifd send` is asked for.
     public var backend: String { asked ?? (compression == "none" ? "nocomp" : compression) }
-
-    /// A 7.2 source under TCG loses writes of a running guest by itself: its guest is stopped
-    /// before.
-    public var isLive: Bool { source > .v72 }
   }
 
   /// The guest has arrived in the store.
@@ -94,7 +92,7 @@ public final class Passage: Sendable {
     }
   }
 
-  /// Migrates the guest from its source into the store, live where the source can.
+  /// Migrates the guest from its source into the store.
   ///
   /// - Parameters:
   ///   - listen: where `multifd receive` listens.

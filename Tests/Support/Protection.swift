@@ -139,7 +139,6 @@ public final class Protection: Sendable {
       throw LabError("no failover: \(result)")
     }
     let qemu = try place.qemu(pid: pid)
-    if reports[1]["status"].string == "paused" { try qemu.qmp.execute("cont") }
     guard let resumed = qemu.waitResumed(.seconds(30)) else {
       throw LabError("the new QEMU never said RESUME: \(reports[1].text)")
     }

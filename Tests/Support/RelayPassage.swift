@@ -1,6 +1,6 @@
 import Foundation
 
-/// A guest's way from one stock QEMU through relays into another, live where the source can.
+/// A guest's way from one stock QEMU through relays into another.
 public struct RelayPassage: Sendable, Hashable, CustomStringConvertible {
   /// Where the guest comes from.
   public var source: QEMUVersion
@@ -20,6 +20,8 @@ public struct RelayPassage: Sendable, Hashable, CustomStringConvertible {
   public var tls: QEMUCredentials?
   /// QEMU's capability `return-path`.
   public var returnPath = true
+  /// The guest runs meanwhile; see `SavedGuest.startBeating`.
+  public var isLive = false
 
   /// A passage through two relays, with `compression` on the link between them.
   public init(
@@ -43,9 +45,6 @@ public struct RelayPassage: Sendable, Hashable, CustomStringConvertible {
 
   /// The machine type that both sides know.
   public var machine: String { source.machine(with: destination) }
-
-  /// A 7.2 source under TCG loses writes of a running guest by itself: its guest is stopped before.
-  private var isLive: Bool { source > .v72 }
 
   /// What came of it.
   public struct Report: Sendable {

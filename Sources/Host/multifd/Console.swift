@@ -1,12 +1,23 @@
 import Foundation
 import Memory
+import Synchronization
 
 /// What the program says: results on stdout, everything else on stderr.
 enum Console {
-  /// One line, and a hint where there is one.
+  /// The form of notes, warnings and errors; nil until somebody has said it.
+  static let format = Mutex<LogFormat?>(nil)
+
+  /// An error, and a hint where there is one.
   static func error(_ what: String, _ why: String, hint: String?) {
-    note("error: \(what): \(why)")
-    if let hint { say("hint: \(hint)") }
+    log(LogLine(level: .error, message: "\(what): \(why)", hint: hint))
+  }
+
+  /// Something that has to be looked at, and ends nothing.
+  static func warn(_ text: String) { log(LogLine(level: .warning, message: text)) }
+
+  /// In one write, so that no two processes' lines mix.
+  private static func log(_ line: LogLine) {
+    write(line.text(format.withLock { $0 } ?? LogFormat.auto.settled))
   }
 
   /// Text as it may be shown on a terminal: a name in a stream, or a word in somebody else's store,
@@ -21,7 +32,12 @@ enum Console {
   }
 
   /// `multifd: TEXT`.
-  static func note(_ text: String) { say("multifd: \(text)") }
+  static func note(_ text: String) { note(text, hint: nil) }
+
+  /// The same, and what to do.
+  static func note(_ text: String, hint: String?) {
+    log(LogLine(level: .info, message: text, hint: hint))
+  }
 
   /// A line on stderr.
   static func say(_ line: String) { write(printable(line) + "\n") }

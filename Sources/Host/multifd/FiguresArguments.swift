@@ -6,7 +6,7 @@ import System
 import Transport
 import Version
 
-/// How a role tells what it is doing: `--control`, `--metrics`, `--metrics-file`.
+/// How a role tells what it is doing: `--control`, `--metrics`, `--metrics-file`, `--log-format`.
 struct FiguresArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -30,6 +30,12 @@ struct FiguresArguments: ParsableArguments {
       "A file that has the figures too, also when it is over, for a textfile collector.",
       valueName: "path"), completion: .file())
   var metricsFile: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "What is said on stderr: text, json (an object a line), or journal (text with priorities).",
+      discussion: "auto: journal where stderr is the journal's, else text."))
+  var logFormat = LogFormat.auto
 
   func validate() throws {
     guard metrics != nil || !metricsInsecure else {

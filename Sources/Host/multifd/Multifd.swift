@@ -5,6 +5,7 @@ import Foundation
 import Migration
 import PluginLoader
 import Roles
+import Synchronization
 import Version
 
 /// The root command.
@@ -53,6 +54,8 @@ enum Main {
         "usage", configuration.placing(Multifd.message(for: error)), hint: "multifd --help")
       exit(ExitCode.usage.rawValue)
     }
+    let wanted = (command as? any LoggingCommand)?.figures.logFormat ?? .auto
+    Console.format.withLock { $0 = wanted.settled }
     if configuration.wantsPrint { finish { print(configuration.text) } }
     finish { try command.run() }
   }

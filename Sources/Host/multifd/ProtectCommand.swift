@@ -87,6 +87,17 @@ struct ProtectCommand: ParsableCommand {
   @Option(help: "Seconds: the longest that the guest may be silent because of its standby.")
   var patience: Double = 3
 
+  @Option(
+    help: ArgumentHelp(
+      "A shell command that makes sure that a lost standby does not go on with the guest; it must exit 0.",
+      discussion: """
+        The guest goes on alone when it has; until then what it sends is held. It is tried again every second.
+        """, valueName: "command"))
+  var fence: String?
+
+  @Option(help: "Seconds that the fence may take; then it is killed.")
+  var fenceTimeout: Double = 60
+
   @Flag(help: "Only say what can be protected and what cannot; change nothing.")
   var dryRun = false
 
@@ -123,6 +134,7 @@ struct ProtectCommand: ParsableCommand {
     guard patience >= 2, patience <= 3600 else {
       throw ValidationError("--patience must be 2 to 3600")
     }
+    try TimeOut.check(fenceTimeout, "--fence-timeout")
     if maxBandwidth?.bytes == 0 { throw ValidationError("--max-bandwidth must be above 0") }
   }
 
@@ -149,7 +161,12 @@ struct ProtectCommand: ParsableCommand {
       protector.askForCheckpoint()
       return [:]
     }
-    let desk = figures.desk(told, orders: ["x-checkpoint": checkpoint])
+    let tune: ControlSocket.Order = { arguments throws(Failure) in
+      try protector.tune(arguments)
+      return [:]
+    }
+    let desk = figures.desk(
+      told, orders: ["x-checkpoint": checkpoint, "migrate-set-parameters": tune])
     try desk.open()
     defer { desk.close() }
     do throws(Failure) {
@@ -210,6 +227,8 @@ struct ProtectCommand: ParsableCommand {
       options.maxBandwidth = maxBandwidth.map { Int(clamping: $0.bytes) }
       options.retries = retry
       options.patience = patience
+      options.fence = fence
+      options.fenceTimeout = fenceTimeout
       return options
     } catch { throw Failure(error, at: "protect") }
   }

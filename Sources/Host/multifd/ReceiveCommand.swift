@@ -108,7 +108,7 @@ struct ReceiveCommand: ParsableCommand {
   func run() throws {
     let options = try makeOptions()
     let told = try figures.options()
-    if let warning = standby.warning { Console.note(warning) }
+    if let warning = standby.warning { Console.warn(warning) }
     // What waits for the guest that is given up holds what the next one needs.
     if standby.adopt { try Failover.endSpare(of: store, log: Console.note) }
     let leftovers = Leftovers(in: store)

@@ -122,7 +122,7 @@ struct SendCommand: ParsableCommand {
       var end = WorkerEnd()
       do throws(Failure) {
         let summary = try sender.run()
-        if let warning = summary.warning { Console.note("warning: \(warning)") }
+        if let warning = summary.warning { Console.warn(warning) }
         end.output =
           json
           ? Console.text(json: summary)

@@ -130,8 +130,7 @@ struct StandbyArguments: ParsableArguments {
       onLoss, failover.options(store: store, timeout: timeout), wantsSpare: spare,
       log: Console.note
     ) { rehearsal in
-      Console.note("rehearsed: failover \(rehearsal)")
-      if let hint = rehearsal.hint { Console.say("hint: \(hint)") }
+      Console.note("rehearsed: failover \(rehearsal)", hint: rehearsal.hint)
     }
     // Whichever of the two is going on: one that is over, or has not begun, ends at once.
     Signals.watch(onSecond: guardian.kill) {

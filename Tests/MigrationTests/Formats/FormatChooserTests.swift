@@ -20,8 +20,9 @@ struct FormatChooserTests {
     [1, 2, 8])
   func noise(rate: Double, channels: Int) {
     let simulator = LinkSimulator(channels: channels, link: { _ in rate }, guest: { _ in .noise })
-    let race = race(simulator, seconds: seconds(rate))
-    #expect(race.auto.loss(to: race.fixed[0]) < 0.03)
+    let time = seconds(rate)
+    let (auto, raw) = (simulator.run(seconds: time), simulator.fixed(0, seconds: time))
+    #expect(auto.loss(to: raw) < 0.03)
   }
 
   @Test(

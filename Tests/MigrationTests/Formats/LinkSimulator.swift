@@ -117,6 +117,9 @@ struct LinkSimulator {
   /// Runs with the chooser.
   func run(seconds: Double) -> Result { run(nil, seconds) }
 
+  /// Runs with one index alone.
+  func fixed(_ index: Int, seconds: Double) -> Result { run(index, seconds) }
+
   /// Runs with each index alone.
   func fixed(seconds: Double) -> [Result] { (0...formats.count).map { run($0, seconds) } }
 
@@ -149,12 +152,16 @@ struct LinkSimulator {
 
   /// The link carries so many bytes.
   private func carry(_ all: inout [Channel], _ bytes: Double) {
+    func isReady(_ channel: borrowing Channel) -> Bool {
+      channel.queue > 0 && channel.arrived < receiveBuffer
+    }
     var room = bytes
     for _ in 0..<3 {
-      let ready = all.indices.filter { all[$0].queue > 0 && all[$0].arrived < receiveBuffer }
-      if ready.isEmpty || room < 1 { break }
-      let share = room / Double(ready.count)
-      for id in ready {
+      var ready = 0
+      for id in all.indices where isReady(all[id]) { ready += 1 }
+      if ready == 0 || room < 1 { break }
+      let share = room / Double(ready)
+      for id in all.indices where isReady(all[id]) {
         let moved = min(share, all[id].queue, receiveBuffer - all[id].arrived)
         all[id].queue -= moved
         all[id].arrived += moved

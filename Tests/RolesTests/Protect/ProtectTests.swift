@@ -54,6 +54,53 @@ struct ProtectTests {
     #expect(try parts.byte("a", at: 0) == 21)
   }
 
+  @Test(
+    "The guest goes on alone when the fence has succeeded, and what it sends is held until then")
+  func fence() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let (tries, allows) = (parts.folder("tries"), parts.folder("allows"))
+    let fence = ["--fence", "echo try >>\(tries); test -e \(allows)"]
+    let never = try parts.protect(["--all-nets"] + fence).wait()
+    #expect(never.code == 3 && !FileManager.default.fileExists(atPath: tries), "\(never)")
+
+    let standby = try parts.standby()
+    var protect = try parts.protect(["--all-nets", "--checkpoint", "200ms"] + fence)
+    try WholeGuestParts.waitProtected(protect)
+    standby.process.kill()
+    try WholeGuestParts.wait(protect, "fencing") { $0["state"].string == "fencing" }
+    #expect(try parts.leftovers().contains { $0.hasSuffix("-catch") })
+    protect.process.kill(SIGTERM)
+    let ended = try protect.wait()
+    #expect(ended.code == 128 + SIGTERM && ended.errors.contains("its packets wait"), "\(ended)")
+    #expect(try parts.leftovers().contains { $0.hasSuffix("-catch") })
+
+    // Another one finds it so, and may let it go.
+    protect = try parts.protect(["--all-nets"] + fence)
+    try WholeGuestParts.wait(protect, "fencing") { $0["state"].string == "fencing" }
+    try Data().write(to: URL(filePath: allows))
+    let end = try protect.wait()
+    #expect(end.code == 3 && end.errors.contains("unprotected since "), "\(end)")
+    #expect(end.errors.contains("succeeded"), "\(end)")
+    #expect(try parts.qemu.status() == "running")
+    #expect(try parts.leftovers() == [])
+    #expect(try String(contentsOfFile: tries, encoding: .utf8).split(separator: "\n").count > 2)
+  }
+
+  @Test("A guest that waits for a fence and ends by itself: the fence is ended")
+  func fenceOfNobody() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    let protect = try parts.protect(["--checkpoint", "200ms", "--fence", "sleep 1000"])
+    try WholeGuestParts.waitProtected(protect)
+    standby.process.kill()
+    try WholeGuestParts.wait(protect, "fencing") { $0["state"].string == "fencing" }
+    parts.qemu.killNow()
+    let end = try protect.wait()
+    #expect(end.code == 3 && end.errors.contains("closed its monitor"), "\(end)")
+  }
+
   @Test("The standby stops answering: QEMU is freed, its guest's writes are done")
   func standbyHangs() throws {
     guard isAvailable() else { return }
@@ -227,6 +274,37 @@ struct ProtectTests {
     }
     #expect((line["nets"][0]["asked"].int ?? 0) > 0 && (line["checkpoint"].int ?? 0) > 0)
     #expect(line["nets"][0]["wait-mean"].double ?? 0 > 0)
+    #expect(standby.process.isRunning)
+  }
+
+  @Test("A checkpoint is taken when it is asked for, and as often as it is told while it runs")
+  func control() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    let socket = parts.folder("control")
+    func tell(_ words: String...) throws -> MultiFDProcess.Result {
+      try MultiFDProcess.run(["control", "--control", socket] + words)
+    }
+    // So long that none is taken by itself.
+    let protect = try parts.protect(["--checkpoint", "3600s", "--control", socket])
+    let first = try WholeGuestParts.wait(protect, "protection") {
+      $0["state"].string == "protected"
+    }
+    let before = first["checkpoint"].int ?? 0
+    #expect(try tell("x-checkpoint").code == 0)
+    try WholeGuestParts.wait(protect, "checkpoint") { $0["checkpoint"].int ?? 0 > before }
+    for wrong in ["{}", #"{"x-checkpoint-delay":0}"#, #"{"max-bandwidth":-1}"#, #"{"channels":2}"#]
+    {
+      let result = try tell("migrate-set-parameters", wrong)
+      #expect(result.code != 0 && result.errors.contains("it takes"), "\(wrong): \(result)")
+    }
+    let change = #"{"x-checkpoint-delay":100,"max-bandwidth":123456789}"#
+    #expect(try tell("migrate-set-parameters", change).code == 0)
+    try WholeGuestParts.wait(protect, "checkpoints") { $0["checkpoint"].int ?? 0 > before + 3 }
+    let parameters = try parts.qemu.qmp.execute("query-migrate-parameters")
+    #expect(parameters["x-checkpoint-delay"].int == 100, "\(parameters.text)")
+    #expect(parameters["max-bandwidth"].int == 123_456_789)
     #expect(standby.process.isRunning)
   }
 

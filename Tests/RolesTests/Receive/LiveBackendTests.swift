@@ -135,7 +135,7 @@ struct LiveBackendTests {
     let destination = try FakeDestination(channels: 2)
     let result = try MultiFDProcess.run(
       [
-        "send", "--store", held.path, "--to", "\(destination.endpoint)", "--timeout", "1",
+        "send", "--store", held.path, "--to", "\(destination.endpoint)", "--timeout", "3",
       ] + backend.arguments)
     _ = destination.end()
     Self.expect(fault, "send_prepare", result)
@@ -150,7 +150,7 @@ struct LiveBackendTests {
     let destination = try FakeDestination(channels: 2)
     let result = try MultiFDProcess.run(
       [
-        "send", "--store", held.path, "--to", "\(destination.endpoint)", "--timeout", "1",
+        "send", "--store", held.path, "--to", "\(destination.endpoint)", "--timeout", "3",
       ] + backend.arguments)
     _ = destination.end()
     #expect(result.code == 70, "\(result)")
@@ -166,7 +166,7 @@ struct LiveBackendTests {
       "zlib", ["SETUP": statement, "METHOD": "MULTIFD_QEMU_METHOD_ZLIB"])
     let session = try #require(Fixtures.session("bios-111-zlib-2ch"))
     let result = try MultiFDProcess.run([
-      "inspect", "--plugin-dir", backend.folder, "--timeout", "1", session.sourceFiles[1].path,
+      "inspect", "--plugin-dir", backend.folder, "--timeout", "3", session.sourceFiles[1].path,
     ])
     #expect(result.code == 70, "\(result)")
     #expect(result.errorLine?.contains("backend zlib, channel") == true, "\(result)")
@@ -180,7 +180,7 @@ struct LiveBackendTests {
     #expect(line.contains(fault.words), "\(result)")
     // The time-out, or what of it had passed when the main channel had waited too long for it.
     if fault.words.hasSuffix("for ") {
-      #expect(line.contains(#/ for (0\.[5-9]|1(\.\d)?) s/#), "\(result)")
+      #expect(line.contains(#/ for (2\.[5-9]|3(\.\d)?) s/#), "\(result)")
     }
     if fault.isLocated {
       let place = "backend unruly, channel " + (callback == "recv" ? "1, packet" : "")
@@ -199,7 +199,7 @@ struct LiveBackendTests {
 
   /// Receives a recorded session.
   private static func receive(
-    with backend: MisbehavingBackend, timeout: Int = 1,
+    with backend: MisbehavingBackend, timeout: Int = 3,
     meanwhile: (MultiFDProcess) throws -> Void = { _ in }
   ) throws -> (MultiFDProcess.Result, [FakeSource.Heard], TemporaryFolder) {
     let folder = try TemporaryFolder(.memory(bytes: 64 << 20))

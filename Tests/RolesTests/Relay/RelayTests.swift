@@ -6,7 +6,7 @@ struct RelayTests {
   /// One of each kind: formats, versions, sockets, channels; what passes untouched, and a hop.
   static let passages: [RelayPassage] = {
     var lz4 = RelayPassage(.v111, .v111, channels: 2, compression: "lz4")
-    lz4.isLocal = true
+    (lz4.isLocal, lz4.isLive) = (true, true)
     var zstd = RelayPassage(.v111, .v111, channels: 4, compression: "zstd")
     zstd.returnPath = false
     var untouched = RelayPassage(.v111, .v111, channels: 2, compression: nil)

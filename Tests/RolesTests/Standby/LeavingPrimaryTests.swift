@@ -104,7 +104,7 @@ struct LeavingPrimaryTests {
     let folder = try TemporaryFolder()
     defer { folder.remove() }
     let standby = try StandbyProcess([
-      "--on-loss", "failover", "--timeout", "1", "--fence", "touch \(folder("fenced"))", "--",
+      "--on-loss", "failover", "--timeout", "3", "--fence", "touch \(folder("fenced"))", "--",
       "/bin/false",
     ])
     let primary = try Primary(Self.script, to: standby.uri)

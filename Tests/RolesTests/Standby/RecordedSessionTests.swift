@@ -83,14 +83,8 @@ struct RecordedSessionTests {
     let sent = try StreamScript(main: stream, channels: [])
     var model = try PageModel(sent)
     for step in sent.steps() { try model.apply(step) }
-    let zero = [UInt8](repeating: 0, count: 4096)
     for (block, pages) in script.image(3).enumerated() {
-      #expect(
-        pages.allSatisfy { model.pages[block][$0.key] ?? zero == $0.value },
-        "\(sent.blocks[block].name)")
-      #expect(
-        model.pages[block].allSatisfy { pages[$0.key] ?? zero == $0.value },
-        "\(sent.blocks[block].name)")
+      #expect(PageModel.agree(pages, model.pages[block]), "\(sent.blocks[block].name)")
     }
     #expect(sent.deviceState == script.deviceStates[3])
   }

@@ -51,7 +51,7 @@ struct StandbyBackendTests {
     defer { qemu.end() }
     let session = try Session(
       statement,
-      ["--timeout", "1", "--on-loss", "failover", "--fence", "true"]
+      ["--timeout", "3", "--on-loss", "failover", "--fence", "true"]
         + (spare ? ["--spare"] : []) + ["--", qemu.program])
     defer { session.primary.close() }
     try session.play()
@@ -64,7 +64,7 @@ struct StandbyBackendTests {
 
   @Test("--on-loss hold: the last checkpoint is safe", arguments: deaths)
   func hold(statement: String) throws {
-    let session = try Session(statement, ["--timeout", "1"])
+    let session = try Session(statement, ["--timeout", "3"])
     defer { session.primary.close() }
     try session.play()
     let result = try session.standby.multifd.wait(.seconds(40))
@@ -96,7 +96,7 @@ struct StandbyBackendTests {
     let session = try Session(
       "",
       [
-        "--timeout", "1", "--checkpoint-timeout", "2", "--on-loss", "failover", "--no-fence", "--",
+        "--timeout", "3", "--checkpoint-timeout", "2", "--on-loss", "failover", "--no-fence", "--",
         "/bin/false",
       ])
     defer { session.primary.close() }

@@ -100,14 +100,13 @@ struct SyntheticSessionTests {
   /// Compares the files of a store in use: a sentence, or nil.
   static func difference(_ store: String, _ image: GuestImage) throws -> String? {
     let manifest = try #require(try Store.status(of: store).manifest)
-    let zero = [UInt8](repeating: 0, count: manifest.pageSize)
     for (block, pages) in zip(manifest.blocks, image) {
-      let data = try Data(contentsOf: URL(filePath: store + "/" + block.file))
-      for offset in stride(from: 0, to: data.count, by: manifest.pageSize)
-      where !data[offset..<offset + manifest.pageSize].elementsEqual(pages[UInt64(offset)] ?? zero)
-      {
-        return "\(block.name) at 0x\(String(offset, radix: 16))"
-      }
+      let file = try FileHandle(forReadingFrom: URL(filePath: store + "/" + block.file))
+      defer { try? file.close() }
+      let length = Int(try file.seekToEnd())
+      let offset = PageModel.difference(
+        file.fileDescriptor, length: length, pageSize: manifest.pageSize, pages)
+      if let offset { return "\(block.name) at 0x\(String(offset, radix: 16))" }
     }
     return nil
   }

@@ -112,7 +112,10 @@ public final class Failover: Sendable {
   private func fence() throws {
     if let stop = control.read({ $0.stop }) { throw stop }
     guard let command = options.fence else { return }
-    try Fence(command: command, timeout: options.fenceTimeout).run(started: adopt)
+    try Fence(
+      command: command, timeout: options.fenceTimeout, peer: "primary",
+      otherwise: "nothing is started"
+    ).run(started: adopt)
     log("fence: '\(command)' succeeded")
   }
 
@@ -231,7 +234,7 @@ public final class Failover: Sendable {
   ) -> FailoverSummary {
     var status = "unknown"
     do {
-      status = try qemu.waitUntilRunning()
+      status = try qemu.waitUntilRunning(isProtected: guest.checkpoint != nil)
     } catch {
       log("the guest was loaded, but QEMU's monitor fails: \(error)")
     }

@@ -86,8 +86,16 @@ public final class SpareQEMU {
 
   /// Waits until the guest runs.
   ///
+  /// - Parameter isProtected: it comes from a checkpoint, so it ran: COLO has its primary go on
+  ///   after each. What a device state says is what was so when precopy began, and a guest that was
+  ///   stopped for that would stay so here, with nobody who knows of it.
   /// - Returns: `running`, or what it was when the source stopped it.
-  func waitUntilRunning() throws -> String { try process.waitLoaded(nil) }
+  func waitUntilRunning(isProtected: Bool) throws -> String {
+    let status = try process.waitLoaded(nil)
+    guard isProtected, status == "paused" else { return status }
+    try process.start()
+    return try process.waitLoaded(nil)
+  }
 
   /// Ends it.
   public func kill() { process.kill() }

@@ -91,6 +91,9 @@ final class WaitingQEMU {
     try monitor.execute("query-status")["status"].string ?? ""
   }
 
+  /// Has its guest run.
+  func start() throws { _ = try monitor.execute("cont") }
+
   /// Waits until it has loaded what it got.
   ///
   /// - Parameter seconds: how long at the most; nil: the time-out.

@@ -60,10 +60,10 @@ public struct Metrics: Sendable {
       "multifd_status_age_seconds",
       "How old these figures are: a process that stands publishes none.",
       one(max(0, now - status.updated)))
-    gauge("multifd_ram_bytes", "Memory of the guest.", one(status.ram.map(Double.init)))
+    gauge("multifd_ram_bytes", "Memory of the guest.", one(status.ram.map { Double($0) }))
     gauge(
       "multifd_remaining_bytes", "Memory that the first pass has still to bring.",
-      one(status.remaining.map(Double.init)))
+      one(status.remaining.map { Double($0) }))
     add(status.channels)
     if let checkpoints = status.checkpoints { add(checkpoints, now) }
     gauge(
@@ -73,11 +73,10 @@ public struct Metrics: Sendable {
     add(status.nets ?? [])
     counter(
       "multifd_strangers", "Connections that were turned away.",
-      one(status.strangers.map(Double.init))
-    )
+      one(status.strangers.map { Double($0) }))
     counter(
       "multifd_protection_losses", "How often protection was lost.",
-      one(status.losses.map(Double.init)))
+      one(status.losses.map { Double($0) }))
     gauge("multifd_error", "1 where something has gone wrong.", one(status.error == nil ? 0 : 1))
   }
 
@@ -153,6 +152,7 @@ public struct Metrics: Sendable {
 
   // MARK: Lines
 
+  // Numbers are converted by a closure: of an unsigned one Double.init alone takes the bits.
   private func one(_ value: Double?) -> Samples { value.map { [([], $0)] } ?? [] }
 
   private mutating func gauge(_ name: String, _ help: String, _ samples: Samples) {

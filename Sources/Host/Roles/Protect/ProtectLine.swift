@@ -12,6 +12,8 @@ public struct ProtectLine: Encodable, Sendable {
     case precopy
     /// Checkpoints are taken.
     case protected
+    /// The standby is lost, and the guest does not go on alone before its fence says so.
+    case fencing
     /// The guest is alone.
     case unprotected
   }

@@ -76,6 +76,12 @@ public struct ProtectOptions: Sendable {
   /// Seconds: the longest that the guest may be silent.
   public var patience = 3.0
 
+  /// A shell command that makes sure that a standby which was lost does not go on with the guest;
+  /// nil: the guest goes on alone without.
+  public var fence: String?
+  /// Seconds that it may take.
+  public var fenceTimeout = 60.0
+
   /// With defaults for all else.
   public init(monitor: Monitor, standby: Endpoint) {
     self.monitor = monitor
@@ -103,6 +109,9 @@ public struct CheckpointInterval: Sendable, Equatable {
   /// The most: QEMU's `x-checkpoint-delay`.
   public var longest: Int
 
+  /// What either may be.
+  static let milliseconds = 1...3_600_000
+
   /// From one to the other.
   public init(shortest: Int, longest: Int) {
     self.shortest = shortest
@@ -111,19 +120,19 @@ public struct CheckpointInterval: Sendable, Equatable {
 
   /// `100ms`, `5ms..10s`; nil where it is neither.
   public init?(parsing text: String) {
-    let parts = text.components(separatedBy: "..").map(Self.milliseconds)
+    let parts = text.components(separatedBy: "..").map(Self.duration)
     guard (1...2).contains(parts.count), let first = parts[0], let last = parts[parts.count - 1],
       first <= last
     else { return nil }
     self.init(shortest: parts.count == 1 ? min(5, first) : first, longest: last)
   }
 
-  private static func milliseconds(_ text: String) -> Int? {
+  private static func duration(_ text: String) -> Int? {
     let digits = text.prefix { $0.isNumber }
     guard let number = Int(digits) else { return nil }
     switch text.dropFirst(digits.count) {
-    case "ms": return (1...3_600_000).contains(number) ? number : nil
-    case "s": return (1...3600).contains(number) ? number * 1000 : nil
+    case "ms": return milliseconds.contains(number) ? number : nil
+    case "s": return (1...milliseconds.upperBound / 1000).contains(number) ? number * 1000 : nil
     default: return nil
     }
   }

@@ -47,6 +47,7 @@ final class ProtectState: Sendable {
 
   private let value: Monitor<Value>
   private let onShutdown = Mutex<@Sendable (String) -> Void>({ _ in })
+  private let fence = Mutex<Child?>(nil)
 
   init(_ line: ProtectLine) { value = Monitor(Value(line: line)) }
 
@@ -91,7 +92,7 @@ final class ProtectState: Sendable {
   /// - Returns: whether it is this one.
   @discardableResult
   func end(_ end: ProtectEnd, attempt: Int? = nil) -> Bool {
-    value.update { value in
+    let isThis = value.update { value in
       if let attempt, attempt != value.attempt { return false }
       if case .lost = end, value.end != nil { return false }
       switch value.end {
@@ -100,7 +101,20 @@ final class ProtectState: Sendable {
       }
       return true
     }
+    guard isThis else { return false }
+    if case .lost = end { return true }
+    fence.withLock { $0?.kill() }
+    return true
   }
+
+  /// A fence that runs: an end after which nothing more is to be tried ends it, too.
+  func adopt(_ child: Child) throws(ProtectEnd) {
+    fence.withLock { $0 = child }
+    try checkFinal()
+  }
+
+  /// It has ended, and its number may be another's.
+  func disown() { fence.withLock { $0 = nil } }
 
   /// A new attempt: what has ended the one before is over, unless it ended everything.
   func begin() throws(ProtectEnd) -> Int {
@@ -179,6 +193,9 @@ final class ProtectState: Sendable {
       value.line.enter(.protected)
     }
   }
+
+  /// The standby is lost, and the guest waits for its fence.
+  func fence(_ reason: String) { value.update { $0.line.enter(.fencing, reason: reason) } }
 
   /// The guest is alone, or still is.
   ///

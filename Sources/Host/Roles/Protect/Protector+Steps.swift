@@ -42,6 +42,7 @@ extension Protector {
       }
       try copyDisks(control, tls, &writes)
       try putPacketsIn(holding: false)
+      isStandbyGiven.update { $0 = true }
       try migrate(tls)
     }
     state.watchDisks()
@@ -153,13 +154,9 @@ extension Protector {
     var capabilities: [String: Bool] = ["x-colo": true, "return-path": true, "events": true]
     capabilities["multifd"] = options.channels > 0
     try set(capabilities)
-    var parameters: [String: QMPValue] = [
-      "x-checkpoint-delay": .integer(Int64(options.checkpoint.longest)),
-      // No limit: it would hold up checkpoints, too.
-      "max-bandwidth": .integer(Int64(options.maxBandwidth ?? 1 << 40)),
-      // The pause at precopy's end that QEMU may plan with.
-      "downtime-limit": .integer(Int64(options.patience * 500)),
-    ]
+    var parameters = tuning.read { $0.parameters }
+    // The pause at precopy's end that QEMU may plan with.
+    parameters["downtime-limit"] = .integer(Int64(options.patience * 500))
     if options.channels > 0 {
       parameters["multifd-channels"] = .integer(Int64(options.channels))
       parameters["multifd-compression"] = .string(options.compression ?? "none")

@@ -58,7 +58,6 @@ extension Protector {
   /// Has QEMU take a checkpoint whenever packets wait, until the process ends: it looks at its delay
   /// anew when that is set, to whatever. Its answer may take as long as a checkpoint under way.
   func askForCheckpoints() {
-    let delay: QMPValue = ["x-checkpoint-delay": .integer(Int64(options.checkpoint.longest))]
     while true {
       let isWanted = wishes.take(seconds: nil) { wish -> Bool? in
         guard wish != .none else { return nil }
@@ -66,8 +65,10 @@ extension Protector {
         return wish == .checkpoint
       }
       guard isWanted == true else { return }
+      let interval = tuning.read { $0.checkpoint }
+      let delay: QMPValue = ["x-checkpoint-delay": .integer(Int64(interval.longest))]
       _ = try? monitor.execute("migrate-set-parameters", delay, within: options.silence)
-      usleep(UInt32(options.checkpoint.shortest) * 1000)
+      usleep(UInt32(interval.shortest) * 1000)
     }
   }
 }

@@ -32,6 +32,9 @@ public final class Protector: Sendable {
   /// What the migration's settings were.
   let before: GuestFacts
   let wishes = Monitor(CheckpointWish.none)
+  let tuning: Monitor<ProtectTuning>
+  /// Whether there may be a standby that has the guest, and was not made sure of.
+  let isStandbyGiven: Monitor<Bool>
   private let threads = ThreadGroup()
   private let isDone = Monitor(false)
 
@@ -45,6 +48,8 @@ public final class Protector: Sendable {
   ) throws(Failure) {
     self.options = options
     self.log = log
+    tuning = Monitor(
+      ProtectTuning(checkpoint: options.checkpoint, maxBandwidth: options.maxBandwidth))
     // Before anything is asked of anybody.
     _ = try options.standbyTLS()
     // The line needs the disks, which the monitor tells; its events come before.
@@ -67,6 +72,8 @@ public final class Protector: Sendable {
       } ?? monitor
     do { before = try GuestFacts(asking: monitor, within: silence) } catch { throw error.failure }
     assessment = Assessment(before, options)
+    // It is on as long as an earlier process has not let go in good order.
+    isStandbyGiven = Monitor(before.capabilities["x-colo"] == true)
     state = ProtectState(ProtectLine(assessment.disks))
     packets =
       assessment.nets.isEmpty
@@ -172,6 +179,9 @@ public final class Protector: Sendable {
     }
     defer { control?.cut() }
     do {
+      if control == nil {
+        try fence(Failure(.unreachable, "standby", "it is not told that its protection ends"))
+      }
       try letGo(keepsMirrors: false, hangs: true)
       try HeldPackets.takeAllOut(monitor, within: options.silence)
     } catch let error as ProtectEnd {
@@ -182,6 +192,9 @@ public final class Protector: Sendable {
   /// All else stays as it is, but a holder that is gone would keep the guest's packets for ever.
   private func leavePackets() {
     guard !assessment.nets.isEmpty else { return }
+    guard state.line.state != .fencing else {
+      return log("the standby may go on with the guest: its packets wait for another protect")
+    }
     packets.letThrough()
     do {
       try packets.takeOut(monitor, within: options.silence)
@@ -191,6 +204,10 @@ public final class Protector: Sendable {
 
   /// The guest goes on alone.
   private func lost(_ failure: Failure) throws(Failure) {
+    do { try fence(failure) } catch {
+      // What has ended all of it the next attempt says.
+      return
+    }
     let (since, isNew) = state.lose(failure.description)
     do { try letGo(keepsMirrors: options.retries, hangs: failure.mayHang) } catch {
       // Of a guest that has ended the next attempt says so.

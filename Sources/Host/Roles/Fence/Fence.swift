@@ -2,12 +2,17 @@ import Glibc
 import Migration
 import System
 
-/// The operator's command that makes sure that the primary is dead. Unless it exits 0, in time,
-/// nothing is started.
+/// The operator's command that makes sure that the other side does not run the guest: that the
+/// primary is dead, or that the standby does not go on. Unless it exits 0, in time, the guest does
+/// not go on here.
 struct Fence {
   let command: String
   /// Seconds that it may take.
   let timeout: Double
+  /// Who is made sure of: `primary`, `standby`.
+  let peer: String
+  /// What does not happen without it.
+  let otherwise: String
 
   /// Runs the command to its end. Its stdin is empty, what it prints goes on to this process's
   /// stderr: through a pipe, so that what it leaves running keeps nobody waiting who reads that.
@@ -20,13 +25,13 @@ struct Fence {
     try started(child)
     guard child.follow(output, within: .seconds(timeout.timeLimit)) else {
       throw Failure(
-        .failed, "fence", "'\(command)' did not end within \(timeout) s: nothing is started",
-        hint: "it was killed; look at the primary, and give --fence-timeout more if it needs it")
+        .failed, "fence", "'\(command)' did not end within \(timeout) s: \(otherwise)",
+        hint: "it was killed; look at the \(peer), and give --fence-timeout more if it needs it")
     }
     guard let status = child.status, status.code == 0 else {
       throw Failure(
         .failed, "fence",
-        "'\(command)' ended with \(child.status ?? .unknown): nothing is started",
+        "'\(command)' ended with \(child.status ?? .unknown): \(otherwise)",
         hint: "two running copies are worse than none")
     }
   }

@@ -1,0 +1,34 @@
+import Migration
+import System
+
+extension Protector {
+  /// Makes sure that a standby which was lost does not go on with the guest; returns when that is
+  /// sure. Until then the guest's packets are held, and where it stands still it goes on standing.
+  /// Nothing is done where no standby has been given the guest since the last time.
+  ///
+  /// - Parameter loss: why the standby is no use any more.
+  func fence(_ loss: Failure) throws(ProtectEnd) {
+    guard let command = options.fence, isStandbyGiven.read({ $0 }) else { return }
+    state.fence(loss.description)
+    log("\(loss.description): '\(command)' has to make sure that the standby does not go on")
+    let fence = Fence(
+      command: command, timeout: options.fenceTimeout, peer: "standby",
+      otherwise: "the guest does not go on")
+    var last = ""
+    while true {
+      try state.checkFinal()
+      do {
+        defer { state.disown() }
+        try fence.run { try state.adopt($0) }
+        break
+      } catch {
+        try state.checkFinal()
+        if last != "\(error)" { log("\(error); it is tried again every second") }
+        last = "\(error)"
+      }
+      state.pause(seconds: 1)
+    }
+    log("fence: '\(command)' succeeded")
+    isStandbyGiven.update { $0 = false }
+  }
+}
