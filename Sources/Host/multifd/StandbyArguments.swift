@@ -4,7 +4,6 @@ import Migration
 import Observe
 import Roles
 import Store
-import System
 import Transport
 
 /// `multifd receive --colo` and what belongs to it.
@@ -140,27 +139,20 @@ struct StandbyArguments: ParsableArguments {
     Workers.open(desk, for: guardian)
     defer { desk.close() }
     var wasReady = false
-    let told = Monitor<RoleStatus?>(nil)
     let end = guardian.wait(
       onReady: {
         wasReady = true
         Console.note("ready: the guest can be continued from \(store)")
         policy.ready()
-      },
-      onStatus: { status in
-        desk.update(status)
-        told.update { $0 = status }
-      })
+      }, onStatus: desk.update)
     // What could not be said in order counts from the moment in which the primary could know.
     guard end.isOrderly ? wasReady : guardian.isStandby, var cause = end.failure else {
       return try Workers.finish(guardian, end, leftovers, after: .precopy)
     }
     // Its lock goes with it.
     if !end.isOrderly { guardian.awaitEnd(within: timeout) }
-    let settled = Self.telling(desk, told.read { $0 }) {
-      Result { () throws(Failure) in
-        try policy.settle(cause, primaryStands: guardian.primaryStands)
-      }
+    let settled = Result { () throws(Failure) in
+      try policy.settle(cause, primaryStands: guardian.primaryStands)
     }
     // Not before: whoever reads our output may stand still.
     if !end.output.isEmpty { print(end.output) }
@@ -176,29 +168,6 @@ struct StandbyArguments: ParsableArguments {
       cause.hint = hint + "the primary's guest may go on: end it before 'multifd failover'"
     }
     throw cause
-  }
-}
-
-extension StandbyArguments {
-  /// Tells the last word again and again while something is done that is as long as it is: a fence
-  /// and a QEMU's start may outlast a service manager's patience with who is silent, and nobody is
-  /// to be ended in the middle of a failover.
-  private static func telling<R>(
-    _ desk: FiguresDesk, _ status: RoleStatus?, while body: () -> R
-  ) -> R {
-    let isDone = Monitor(false)
-    let threads = ThreadGroup()
-    defer {
-      isDone.update { $0 = true }
-      threads.joinAll()
-    }
-    // Without a thread it is done all the same.
-    try? threads.start("telling") {
-      while isDone.wait(seconds: 0.5, { $0 ? true : nil }) == nil {
-        if let status { desk.update(status) }
-      }
-    }
-    return body()
   }
 }
 
