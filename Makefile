@@ -289,7 +289,7 @@ uninstall:
 	  $(foreach end,so certificate.json,$(patsubst %,$(ROOT)/lib/multifd/libmultifd-%.$(end),$(sort $(PLUGINS) igzip))) \
 	  $(ROOT)/lib/systemd/system/run-multifd.mount
 	rm -f $(SHARE)/man/man1/multifd.1 $(SHARE)/man/man1/multifd-*.1 $(SHARE)/man/man3/multifd_plugin.3 \
-	  $(SHARE)/man/man3/multifd_plugin.h.3 $(SHARE)/man/man5/harness.toml.5 $(SHARE)/man/man7/multifd-*.7
+	  $(SHARE)/man/man3/multifd_plugin.h.3 $(SHARE)/man/man5/harness.toml.5 $(SHARE)/man/man5/multifd.toml.5 $(SHARE)/man/man7/multifd-*.7
 	rm -f $(foreach program,multifd multifd-harness,$(SHARE)/bash-completion/completions/$(program) \
 	  $(SHARE)/zsh/site-functions/_$(program) $(SHARE)/fish/vendor_completions.d/$(program).fish)
 	rm -rf $(SHARE)/doc/multifd $(SHARE)/multifd $(ROOT)/lib/ocf/resource.d/multifd

@@ -62,5 +62,6 @@ def inner: commands | ".SS \(path | text)\n\(.abstract | text)", prose, entries(
     + "\("--plugin-dir" | bold). Not for a privileged process." else empty end),
   ".SH SEE ALSO",
   ([(if . == $program then $pages[] else $program.commandName end | "\(bold)(1)"), "\("multifd-plugins" | bold)(7)",
+    (if ($known | index("print-config")) or $page == "multifd" then "\("multifd.toml" | bold)(5)" else empty end),
     (if $known | index("no-config") then "\("harness.toml" | bold)(5)", "\("multifd_plugin" | bold)(3)" else empty end)]
     | join(",\n"))

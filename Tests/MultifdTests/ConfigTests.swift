@@ -79,10 +79,12 @@ struct ConfigTests {
   func back() throws {
     try write(standby)
     let words = [
-      "receive", "--config", file, "--timeout", "7", "--tls-authz=a\"\u{1}é", "--tls-creds", "4",
+      "receive", "--config", file, "--timeout", "7", "--tls-authz=a\"\u{1}\u{9b}é", "--tls-creds",
+      "4",
     ]
     let first = try MultiFDProcess.run(words + ["--adopt", "--print-config"])
     #expect(first.code == 0 && first.output.contains("# adopt = true  # command line"), "\(first)")
+    #expect(first.output.contains("tls-authz = [\"a\\\"\\u0001\\u009bé\"]"), "\(first)")
     try write(first.output)
     let second = try MultiFDProcess.run(["receive", "--config", file, "--print-config"])
     func values(_ text: String) -> [Substring] {
@@ -187,6 +189,22 @@ struct ConfigTests {
     #expect(result.code == 2 && result.errors.contains("belongs to user 12345"), "\(result)")
   }
 
+  @Test("the files in docs/config.md are taken as they stand")
+  func documented() throws {
+    let page = URL(filePath: #filePath).appending(path: "../../../docs/config.md").standardized
+    let text = try String(contentsOf: page, encoding: .utf8)
+    let files = text.matches(of: /(?m)^```\n(role = [^`]*)^```/).map { String($0.1) }
+    #expect(files.count == 2)
+    for text in files {
+      try write(text)
+      let lines = try printed(["--config", file])
+      // Each of its keys is from there.
+      let keys = text.split(separator: "\n").filter { $0.contains(/^[a-z-]+\s=/) }
+      #expect(
+        keys.count > 8 && keys.count == lines.values.count { $0.contains("  # \(file):") } + 1)
+    }
+  }
+
   @Test("a file that says no role needs a command; two files are one too many; help needs none")
   func which() throws {
     try write("store = \"/nonexistent\"")
@@ -194,6 +212,15 @@ struct ConfigTests {
     #expect(none.code == 64 && none.errors.contains("does not say whose it is"), "\(none)")
     let two = try MultiFDProcess.run(["receive", "--config", file, "--config=\(file)"])
     #expect(two.code == 64 && two.errors.contains("one file"), "\(two)")
+    for words in [["--config"], ["receive", "--config"], ["--config", "--timeout", "1"]] {
+      let nothing = try MultiFDProcess.run(words)
+      #expect(nothing.code == 64 && nothing.errors.contains("Missing value for"), "\(nothing)")
+    }
+    let behind = try MultiFDProcess.run(["--print-config", "--config", file])
+    #expect(behind.code == 64 && behind.errors.contains("does not say whose it is"), "\(behind)")
+    // Not looked at: that command has no such option.
+    let other = try MultiFDProcess.run(["plugins", "path", "--config", "a", "--config", "b"])
+    #expect(other.code == 64 && !other.errors.contains("one file"), "\(other)")
     let help = try MultiFDProcess.run(["receive", "--config", "/nonexistent", "--help"])
     #expect(help.code == 0 && help.output.contains("--print-config"), "\(help)")
   }

@@ -5,7 +5,7 @@ struct ConfigArguments: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "A file with options of this command, by their long names; what is given here counts more.",
-      discussion: "TOML, as multifd.toml(5) and docs/service.md have it.", valueName: "file"),
+      discussion: "TOML, as multifd.toml(5) has it.", valueName: "file"),
     completion: .file())
   var config: String?
 

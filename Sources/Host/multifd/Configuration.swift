@@ -33,10 +33,11 @@ struct Configuration {
     var own = Array(arguments[..<end])
     let rest = end == arguments.endIndex ? nil : Array(arguments[(end + 1)...])
     let asksForHelp = own.contains("--help") || own.contains("-h") || own.contains("--version")
-    let path = asksForHelp ? nil : try Self.path(in: own)
     var role = Self.roles.first { $0._commandName == own.first }
-    // A file can say whose it is.
-    guard role != nil || (path != nil && own.first?.hasPrefix("--config") == true) else {
+    // A file can say whose it is. To other commands the word may mean something else.
+    let canHaveFile = !asksForHelp && (role != nil || own.first?.hasPrefix("-") == true)
+    let path = canHaveFile ? try Self.path(in: own) : nil
+    guard role != nil || path != nil else {
       (words, self.role, options, file, self.own) = (arguments, nil, [], nil, (own, rest))
       return
     }
@@ -51,16 +52,17 @@ struct Configuration {
     let options = CommandOption.all(of: role)
     var words = [role._commandName]
     var behind = rest
-    for entry in file?.entries ?? [] {
-      let option = options.first { $0.name == entry.key }
-      guard let option, let file else {
-        throw file!.wrong(entry, "'\(role._commandName)' has no such option")
-      }
-      let ofFile = try Self.words(for: option, entry, in: file)
-      if option.kind == .rest {
-        behind = behind ?? ofFile
-      } else if !own.contains(where: option.isGiven) {
-        words += ofFile
+    if let file {
+      for entry in file.entries {
+        guard let option = options.first(where: { $0.name == entry.key }) else {
+          throw file.wrong(entry, "'\(role._commandName)' has no such option")
+        }
+        let ofFile = try Self.words(for: option, entry, in: file)
+        if option.kind == .rest {
+          behind = behind ?? ofFile
+        } else if !own.contains(where: option.isGiven) {
+          words += ofFile
+        }
       }
     }
     self.words = words + own + (behind.map { ["--"] + $0 } ?? [])
@@ -92,7 +94,12 @@ struct Configuration {
   private static func path(in words: [String]) throws(Failure) -> String? {
     var paths: [String] = []
     for (word, next) in zip(words, words.dropFirst() + [""]) {
-      if word == "--config", !next.hasPrefix("-"), !next.isEmpty { paths.append(next) }
+      if word == "--config" {
+        guard !next.hasPrefix("-"), !next.isEmpty else {
+          throw Failure(.usage, "usage", "Missing value for '--config <file>'")
+        }
+        paths.append(next)
+      }
       if word.hasPrefix("--config=") { paths.append(String(word.dropFirst("--config=".count))) }
     }
     guard paths.count <= 1 else { throw Failure(.usage, "usage", "--config names one file") }
