@@ -75,6 +75,21 @@ struct ConfigTests {
       "\(behind)")
   }
 
+  @Test("of what the command line says itself the file's counts for nothing, wrong as it may be")
+  func outweighed() throws {
+    try write(
+      standby.replacing("timeout = 12.5", with: "timeout = \"long\"")
+        .replacing("\"disk0=/tmp/a\"", with: "\"wrong\""))
+    let words = ["--config", file, "--print-config"]
+    let none = try MultiFDProcess.run(words)
+    #expect(none.code == 64 && none.errors.contains("timeout: \(file):"), "\(none)")
+    let one = try MultiFDProcess.run(words + ["--timeout", "7"])
+    #expect(one.code == 64 && one.errors.contains("disk: \(file):"), "\(one)")
+    // What is parsed, and not only what is told of it.
+    let both = try MultiFDProcess.run(words + ["--timeout", "7", "--disk=z=/tmp/z"])
+    #expect(both.code == 0, "\(both)")
+  }
+
   @Test("what is printed is a file that says the same")
   func back() throws {
     try write(standby)
