@@ -46,8 +46,9 @@ enum Main {
       Console.error("usage", Multifd.message(for: error), hint: "multifd --help")
       exit(ExitCode.usage.rawValue)
     }
-    let wanted = (command as? any LoggingCommand)?.figures.logFormat ?? .auto
-    Console.format.withLock { $0 = wanted.settled }
+    if let role = command as? any LoggingCommand {
+      Console.format.withLock { $0 = role.figures.logFormat.settled }
+    }
     finish { try command.run() }
   }
 
