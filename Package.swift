@@ -178,7 +178,9 @@ let package = Package(
     // compared with.
     .target(
       name: "SessionReplay",
-      dependencies: ["TestSupport", "COLO", "Wire", "PluginLoader", "Memory", "PluginAPI"],
+      dependencies: [
+        "TestSupport", "CLinux", "COLO", "Wire", "PluginLoader", "Memory", "PluginAPI",
+      ],
       path: "Tests/SessionReplay"),
     .testTarget(name: "PluginAPITests", path: "Tests/PluginAPITests"),
     .testTarget(

@@ -98,25 +98,6 @@ struct AlertsTests {
       ])
   }
 
-  @Test("An alert leads to a place in the documentation that is there, and has a test")
-  func runbooks() throws {
-    let text = try Self.text("Support/metrics/alerts.yml")
-    let alerts = text.matches(of: /- alert: (\w+)/).map { String($0.1) }
-    let runbooks = text.matches(of: /runbook: (\S+)#(\S+)/)
-    #expect(alerts.count > 10 && alerts.count == runbooks.count)
-    for book in runbooks {
-      let headings = try Self.text(String(book.1)).split(separator: "\n").filter {
-        $0.hasPrefix("#")
-      }.map {
-        $0.drop { $0 == "#" || $0 == " " }.lowercased().replacing(" ", with: "-")
-          .filter { $0.isLetter || $0.isNumber || $0 == "-" }
-      }
-      #expect(headings.contains(String(book.2)), "\(book.0)")
-    }
-    let tests = try Self.text("Support/metrics/alerts-test.yml")
-    for alert in alerts { #expect(tests.contains(alert), "\(alert) has no test") }
-  }
-
   @Test("promtool takes the rules, their tests, and the dashboard's expressions")
   func promtool() throws {
     guard FileManager.default.isExecutableFile(atPath: "/usr/bin/promtool") else {

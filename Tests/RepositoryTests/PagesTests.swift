@@ -64,4 +64,20 @@ struct PagesTests {
     }
     #expect(Self.pages.count > 20 && count > 100)
   }
+
+  @Test("An alert leads to a place in the documentation that is there, and has a test")
+  func runbooks() throws {
+    func text(_ name: String) throws -> String {
+      try String(contentsOfFile: Repository.root + "/Support/metrics/" + name, encoding: .utf8)
+    }
+    let rules = try text("alerts.yml")
+    let alerts = rules.matches(of: /- alert: (\w+)/).map { String($0.1) }
+    let runbooks = rules.matches(of: /runbook: (\S+)#(\S+)/)
+    #expect(alerts.count > 10 && alerts.count == runbooks.count)
+    for book in runbooks {
+      #expect(try Self.anchors(String(book.1)).contains(String(book.2)), "\(book.0)")
+    }
+    let tests = try text("alerts-test.yml")
+    for alert in alerts { #expect(tests.contains(alert), "\(alert) has no test") }
+  }
 }

@@ -1,3 +1,4 @@
+import CLinux
 import Foundation
 import Memory
 import TestSupport
@@ -61,9 +62,6 @@ public struct PageModel {
     touched[block].insert(offset)
   }
 
-  /// SEEK_DATA of lseek(2), which glibc shows to GNU sources only.
-  private static let seekData: Int32 = 3
-
   /// Compares a block of real memory with a block of the model.
   ///
   /// - Returns: the first offset at which a page differs; nil if none does.
@@ -85,7 +83,7 @@ public struct PageModel {
     var holes = Set(pages.keys)
     var offset = 0
     while offset < length {
-      let data = Int(lseek(descriptor, off_t(offset), seekData))
+      let data = Int(clinux_seek_data(descriptor, Int64(offset)))
       if data < 0, errno == ENXIO { break }
       guard data >= 0 else { return UInt64(offset) }
       offset = data / size * size

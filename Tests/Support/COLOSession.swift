@@ -3,7 +3,7 @@ import Foundation
 /// A stock QEMU that is a COLO primary: its checkpoints as its own events tell them.
 ///
 /// The guest stops and runs again once for precopy, and then once for each checkpoint. It stands
-/// still for all of precopy, where a source under TCG would forget pages; `SavedGuest.startBeating`
+/// still for all of precopy, where a source under TCG would forget pages; `GuestHost.prepareToMove`
 /// says more.
 public struct COLOSession: Sendable {
   /// The primary.
@@ -19,7 +19,7 @@ public struct COLOSession: Sendable {
     self.primary = primary
     try setup.apply(to: primary, .source)
     firstEvent = primary.qmp.eventCount
-    try primary.qmp.execute("stop")
+    try primary.prepareToMove(isLive: false)
     try primary.qmp.execute("migrate", ["uri": .string(uri)])
     let ends = ["colo", "failed", "completed", "cancelled"]
     let status = primary.qmp.waitEvent(from: firstEvent, timeout) { event -> String? in

@@ -5,27 +5,30 @@ import Foundation
 extension SavedGuest {
   /// Starts it in `version`, where it beats, ready to be moved.
   ///
-  /// - Parameter isLive: it runs and writes a little; else it is stopped. A source under TCG forgets
-  ///   pages that its guest writes while it looks which were written, a 7.2 often, an 11.1 on a busy
-  ///   machine (SPECIFICATION.md, its table of bugs): so tests of other things move a guest that
-  ///   stands still.
+  /// - Parameter isLive: as `GuestHost.prepareToMove` has it.
   public func startBeating(in version: QEMUVersion, isLive: Bool) throws -> QEMU {
     let qemu = try start(in: version)
     guard qemu.console.waitHeartbeat(.seconds(60)) != nil else {
       qemu.terminate()
       throw LabError("the guest does not beat in QEMU \(version)")
     }
-    if isLive {
-      qemu.console.setMix("text")
-      qemu.console.setRate(2)
-    } else {
-      try qemu.qmp.execute("stop")
-    }
+    try qemu.prepareToMove(isLive: isLive)
     return qemu
   }
 }
 
 extension GuestHost {
+  /// Before it is migrated.
+  ///
+  /// - Parameter isLive: it runs and writes a little; else it is stopped. A source under TCG forgets
+  ///   pages that its guest writes while it looks which were written, a 7.2 often, an 11.1 on a busy
+  ///   machine (SPECIFICATION.md, its table of bugs): so tests of other things move a guest that
+  ///   stands still.
+  public func prepareToMove(isLive: Bool) throws {
+    guard isLive else { return _ = try qmp.execute("stop") }
+    setLoad(rate: 2)
+  }
+
   /// Waits for the end of a migration whose other side has ended. Throws unless it worked.
   public func waitCompleted(_ order: MigrationOrder) throws -> MigrationOutcome {
     let outcome = try waitMigration(order, .seconds(30))

@@ -18,7 +18,7 @@ public final class Passage: Sendable {
     public var asked: String?
     /// TLS everywhere; nil: nowhere.
     public var tls: Credentials.Kind?
-    /// The guest runs while it is taken from its source; see `SavedGuest.startBeating`.
+    /// The guest runs while it is taken from its source; see `GuestHost.prepareToMove`.
     public var isLive = false
 
     /// One cell of the matrix.
@@ -102,12 +102,7 @@ public final class Passage: Sendable {
     _ arguments: [String] = [], by listen: String = "tcp:127.0.0.1:0",
     passing descriptors: [Int32]? = nil, sourceTo way: String? = nil
   ) throws -> TakenIn {
-    if cell.isLive {
-      source.console.setMix("text")
-      source.console.setRate(2)
-    } else {
-      try source.qmp.execute("stop")
-    }
+    try source.prepareToMove(isLive: cell.isLive)
     let multifd = try MultiFDProcess(
       [
         "receive", "--listen", listen, "--store", store, "--channels", "\(cell.channels)",

@@ -20,7 +20,7 @@ public struct RelayPassage: Sendable, Hashable, CustomStringConvertible {
   public var tls: QEMUCredentials?
   /// QEMU's capability `return-path`.
   public var returnPath = true
-  /// The guest runs meanwhile; see `SavedGuest.startBeating`.
+  /// The guest runs meanwhile; see `GuestHost.prepareToMove`.
   public var isLive = false
 
   /// A passage through two relays, with `compression` on the link between them.

@@ -16,7 +16,8 @@ struct Configuration {
   let options: [CommandOption]
   /// What the command line says itself: its words up to `--`, and those behind it.
   let own: (words: [String], rest: [String]?)
-  private let file: ConfigFile?
+  /// What counts of the file, by key, and where it stands.
+  private let taken: [String: (value: TOML.Value, place: String)]
 
   /// The commands that can be configured by a file.
   private static let roles: [any ParsableCommand.Type] = [
@@ -38,7 +39,7 @@ struct Configuration {
     let canHaveFile = !asksForHelp && (role != nil || own.first?.hasPrefix("-") == true)
     let path = canHaveFile ? try Self.path(in: own) : nil
     guard role != nil || path != nil else {
-      (words, self.role, options, file, self.own) = (arguments, nil, [], nil, (own, rest))
+      (words, self.role, options, taken, self.own) = (arguments, nil, [], [:], (own, rest))
       return
     }
     let file = try path.map { path throws(Failure) in try ConfigFile(path) }
@@ -52,32 +53,29 @@ struct Configuration {
     let options = CommandOption.all(of: role)
     var words = [role._commandName]
     var behind = rest
+    var taken: [String: (TOML.Value, String)] = [:]
     if let file {
       for entry in file.entries {
         guard let option = options.first(where: { $0.name == entry.key }) else {
           throw file.wrong(entry, "'\(role._commandName)' has no such option")
         }
         let ofFile = try Self.words(for: option, entry, in: file)
-        if option.kind == .rest {
-          behind = behind ?? ofFile
-        } else if !own.contains(where: option.isGiven) {
-          words += ofFile
-        }
+        let isGiven = option.kind == .rest ? rest != nil : own.contains(where: option.isGiven)
+        guard !isGiven else { continue }
+        taken[entry.key] = (entry.value, file.place(entry))
+        if option.kind == .rest { behind = ofFile } else { words += ofFile }
       }
     }
     self.words = words + own + (behind.map { ["--"] + $0 } ?? [])
-    (self.role, self.options, self.file, self.own) = (role, options, file, (own, rest))
+    (self.role, self.options, self.taken, self.own) = (role, options, taken, (own, rest))
   }
 
   /// Whether only this is to be told.
   var wantsPrint: Bool { role != nil && own.words.contains("--print-config") }
 
-  /// Where an option of the file's stands; nil for one that counts from elsewhere.
+  /// What an option has from the file, and where that stands; nil for one that has it from elsewhere.
   func entry(of option: CommandOption) -> (value: TOML.Value, place: String)? {
-    let isGiven = option.kind == .rest ? own.rest != nil : own.words.contains(where: option.isGiven)
-    guard !isGiven, let file, let entry = file.entries.first(where: { $0.key == option.name })
-    else { return nil }
-    return (entry.value, file.place(entry))
+    taken[option.name]
   }
 
   /// What is wrong with the words, and where those stand that are the file's.

@@ -4,8 +4,8 @@ import Synchronization
 
 /// What the program says: results on stdout, everything else on stderr.
 enum Console {
-  /// The form of notes, warnings and errors; nil until somebody has said it.
-  static let format = Mutex<LogFormat?>(nil)
+  /// The form of notes, warnings and errors.
+  static let format = Mutex(LogFormat.auto.settled)
 
   /// An error, and a hint where there is one.
   static func error(_ what: String, _ why: String, hint: String?) {
@@ -17,7 +17,7 @@ enum Console {
 
   /// In one write, so that no two processes' lines mix.
   private static func log(_ line: LogLine) {
-    write(line.text(format.withLock { $0 } ?? LogFormat.auto.settled))
+    write(line.text(format.withLock { $0 }))
   }
 
   /// Text as it may be shown on a terminal: a name in a stream, or a word in somebody else's store,
@@ -66,9 +66,16 @@ enum Console {
   static func json(_ value: some Encodable) { print(text(json: value)) }
 
   /// One JSON object as text.
-  static func text(json value: some Encodable) -> String {
+  static func text(json value: some Encodable) -> String { encode(value, [.prettyPrinted]) }
+
+  /// The same in one line, without its end.
+  static func line(json value: some Encodable) -> String { encode(value, []) }
+
+  private static func encode(
+    _ value: some Encodable, _ formatting: JSONEncoder.OutputFormatting
+  ) -> String {
     let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    encoder.outputFormatting = formatting.union([.sortedKeys, .withoutEscapingSlashes])
     // Only a number that is none could not be written, and there are none.
     return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
   }

@@ -65,21 +65,15 @@ struct InspectCommand: ParsableCommand {
       do {
         if !json { print("\(index > 0 ? "\n" : "")\(file):") }
         let report = try inspector.run { if !json { print($0) } }
-        print(json ? try Self.encode(report) : "\(report.summary)\nverdict: \(report.verdict)")
+        print(json ? Console.line(json: report) : "\(report.summary)\nverdict: \(report.verdict)")
         formats = report.link?.agreed ?? formats
         linkFiles = report.link?.files ?? linkFiles
         if report.verdict.ending != .complete && code == 0 { code = 4 }
       } catch {
-        Console.note("error: \(file): \(error)")
+        Console.error(file, "\(error)", hint: nil)
         code = 1
       }
     }
     return code
-  }
-
-  private static func encode(_ report: InspectReport) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(report), as: UTF8.self)
   }
 }

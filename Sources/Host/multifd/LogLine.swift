@@ -53,10 +53,7 @@ struct LogLine {
       let object = Object(
         time: time.formatted(Date.ISO8601FormatStyle(includingFractionalSeconds: true)),
         level: level.name, message: message, hint: hint, pid: getpid())
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-      // Strings and a number: there is nothing in it that could not be written.
-      return String(decoding: (try? encoder.encode(object)) ?? Data(), as: UTF8.self) + "\n"
+      return Console.line(json: object) + "\n"
     case .journal:
       return lines.split(separator: "\n").map { "<\(level.rawValue)>\($0)\n" }.joined()
     case .text, .auto: return lines + "\n"
@@ -73,8 +70,3 @@ struct LogLine {
 protocol LoggingCommand: ParsableCommand {
   var figures: FiguresArguments { get }
 }
-
-extension ReceiveCommand: LoggingCommand {}
-extension SendCommand: LoggingCommand {}
-extension RelayCommand: LoggingCommand {}
-extension ProtectCommand: LoggingCommand {}

@@ -54,8 +54,9 @@ enum Main {
         "usage", configuration.placing(Multifd.message(for: error)), hint: "multifd --help")
       exit(ExitCode.usage.rawValue)
     }
-    let wanted = (command as? any LoggingCommand)?.figures.logFormat ?? .auto
-    Console.format.withLock { $0 = wanted.settled }
+    if let role = command as? any LoggingCommand {
+      Console.format.withLock { $0 = role.figures.logFormat.settled }
+    }
     if configuration.wantsPrint { finish { print(configuration.text) } }
     finish { try command.run() }
   }

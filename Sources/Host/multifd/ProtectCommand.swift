@@ -5,7 +5,7 @@ import Roles
 import Transport
 
 /// `multifd protect`.
-struct ProtectCommand: ParsableCommand {
+struct ProtectCommand: LoggingCommand {
   static let configuration = CommandConfiguration(
     commandName: "protect",
     abstract: "Protect a whole guest of a stock QEMU: memory, disks and packets, by a standby.",
@@ -172,7 +172,7 @@ struct ProtectCommand: ParsableCommand {
     do throws(Failure) {
       let reason = try protector.run { [json] line in
         desk.update(protector.status)
-        print(json ? Self.line(json: line) : line.description)
+        print(json ? Console.line(json: line) : line.description)
         fflush(nil)
       }
       desk.update(protector.status.ended(because: nil))
@@ -193,13 +193,6 @@ struct ProtectCommand: ParsableCommand {
     guard assessment.isPossible else {
       throw Failure(.refused, "protect", "this guest cannot be protected as it is")
     }
-  }
-
-  private static func line(json line: ProtectLine) -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    // Only a number that is none could not be written, and there are none.
-    return (try? encoder.encode(line)).map { String(decoding: $0, as: UTF8.self) } ?? "{}"
   }
 
   private func makeOptions() throws -> ProtectOptions {

@@ -7,7 +7,7 @@ import Transport
 import Wire
 
 /// `multifd receive`.
-struct ReceiveCommand: ParsableCommand {
+struct ReceiveCommand: LoggingCommand {
   static let configuration = CommandConfiguration(
     commandName: "receive",
     abstract: "Receive a running guest from a stock QEMU and hold it in a folder.",

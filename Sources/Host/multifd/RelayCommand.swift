@@ -6,7 +6,7 @@ import Roles
 import Transport
 
 /// `multifd relay`.
-struct RelayCommand: ParsableCommand {
+struct RelayCommand: LoggingCommand {
   static let configuration = CommandConfiguration(
     commandName: "relay",
     abstract: "Pass a migration on, between stock QEMUs and links, in any format.",

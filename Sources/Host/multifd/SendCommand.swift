@@ -9,7 +9,7 @@ import Wire
 extension SendOptions.Sync: ExpressibleByArgument {}
 
 /// `multifd send`.
-struct SendCommand: ParsableCommand {
+struct SendCommand: LoggingCommand {
   static let configuration = CommandConfiguration(
     commandName: "send",
     abstract: "Hand a held guest to a stock QEMU with -incoming, or send it over a link.",

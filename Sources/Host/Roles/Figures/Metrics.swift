@@ -60,10 +60,10 @@ public struct Metrics: Sendable {
       "multifd_status_age_seconds",
       "How old these figures are: a process that stands publishes none.",
       one(max(0, now - status.updated)))
-    gauge("multifd_ram_bytes", "Memory of the guest.", one(status.ram.map { Double($0) }))
+    gauge("multifd_ram_bytes", "Memory of the guest.", one(status.ram))
     gauge(
       "multifd_remaining_bytes", "Memory that the first pass has still to bring.",
-      one(status.remaining.map { Double($0) }))
+      one(status.remaining))
     add(status.channels)
     if let checkpoints = status.checkpoints { add(checkpoints, now) }
     gauge(
@@ -73,10 +73,10 @@ public struct Metrics: Sendable {
     add(status.nets ?? [])
     counter(
       "multifd_strangers", "Connections that were turned away.",
-      one(status.strangers.map { Double($0) }))
+      one(status.strangers))
     counter(
       "multifd_protection_losses", "How often protection was lost.",
-      one(status.losses.map { Double($0) }))
+      one(status.losses))
     gauge("multifd_error", "1 where something has gone wrong.", one(status.error == nil ? 0 : 1))
   }
 
@@ -106,7 +106,7 @@ public struct Metrics: Sendable {
     gauge(
       "multifd_last_commit_timestamp_seconds", "When that checkpoint was committed.",
       one(checkpoints.committed))
-    gauge("multifd_checkpoint", "The last committed checkpoint.", one(Double(checkpoints.number)))
+    gauge("multifd_checkpoint", "The last committed checkpoint.", one(checkpoints.number))
     histogram(
       "multifd_checkpoint_pause_seconds", "How long the guest stood still for a checkpoint.",
       checkpoints.pause)
@@ -114,13 +114,13 @@ public struct Metrics: Sendable {
       "multifd_checkpoint_transfer_seconds", "How long a stopped guest's state took to come.",
       checkpoints.transfer)
     histogram("multifd_checkpoint_commit_seconds", "How long a commit took.", checkpoints.commit)
-    counter("multifd_checkpoint_pages", "Pages of all checkpoints.", one(Double(checkpoints.pages)))
+    counter("multifd_checkpoint_pages", "Pages of all checkpoints.", one(checkpoints.pages))
     gauge(
       "multifd_cache_bytes", "What the cache kept for the last checkpoint.",
-      one(Double(checkpoints.cacheBytes)))
+      one(checkpoints.cacheBytes))
     gauge(
       "multifd_cache_peak_bytes", "What the cache kept for the largest checkpoint.",
-      one(Double(checkpoints.cachePeak)))
+      one(checkpoints.cachePeak))
   }
 
   private mutating func add(_ disks: [DiskReport]) {
@@ -152,8 +152,10 @@ public struct Metrics: Sendable {
 
   // MARK: Lines
 
-  // Numbers are converted by a closure: of an unsigned one Double.init alone takes the bits.
   private func one(_ value: Double?) -> Samples { value.map { [([], $0)] } ?? [] }
+
+  // Not `map(Double.init)`: of an unsigned number that takes the bits.
+  private func one(_ value: (some BinaryInteger)?) -> Samples { one(value.map { Double($0) }) }
 
   private mutating func gauge(_ name: String, _ help: String, _ samples: Samples) {
     guard !samples.isEmpty else { return }

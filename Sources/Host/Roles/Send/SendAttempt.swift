@@ -9,16 +9,16 @@ import Wire
 
 /// One attempt to hand a guest over, from the first connection to what the store says afterwards.
 final class SendAttempt {
-  private let options: SendOptions
-  private let guest: HeldGuest
+  let options: SendOptions
+  let guest: HeldGuest
   private let route: SendRoute
-  private let control: HandoverControl
+  let control: HandoverControl
   private let offer: Offer
   private let manifest: Manifest
   /// What the far side has, as this side has it.
   private let old: OldPages?
   /// The store may say that a hand-over has begun, though nobody has got anything.
-  private var mayNeedForce = false
+  var mayNeedForce = false
 
   init(
     _ options: SendOptions, _ guest: HeldGuest, _ route: SendRoute, _ control: HandoverControl
@@ -58,6 +58,7 @@ final class SendAttempt {
       $0 = (manifest.machine, manifest.ramSize, route.formats.map(\.backend.name))
     }
     control.moved.withLock { $0 = [("main", main.counters)] }
+    let check = PayloadCheckPlan(options.verify, route.formats)
     let numbers = PacketWriter.Numbers()
     var (sockets, workers): ([Socket], [ChannelSender]) = ([], [])
     for id in 0..<options.channels {
@@ -65,7 +66,8 @@ final class SendAttempt {
       let worker = try ChannelSender(
         id: id, channels: options.channels, socket: socket, source: source,
         formats: route.formats, pageSize: manifest.pageSize,
-        verification: verification(id, source), numbers: numbers, deltas: try deltas(id, far))
+        verification: verification(check, id, source), numbers: numbers, deltas: try deltas(id, far)
+      )
       // At once: with TLS a QEMU waits for it, and does no other handshake meanwhile.
       do { try worker.begin(offer.uuid) } catch {
         control.fail { offer.failure(error, at: .channel(id), in: $0) }
@@ -101,9 +103,13 @@ final class SendAttempt {
     // A QEMU from 10.0 on wants to hear it where there is TLS.
     for socket in sockets { socket.finishWriting() }
     defer { withExtendedLifetime(workers) {} }
-    var summary = summary(main, workers, start, unchanged: UInt64(source.unchanged))
+    let unchanged = UInt64(source.unchanged)
+    var summary = SendSummary(
+      options, manifest, main, workers, route.formats + [route.deltas].compactMap(\.self),
+      unchanged: unchanged, since: start)
+    summary.verified = check.told
     if let far {
-      (summary.unchanged, summary.referenceBytes) = (UInt64(source.unchanged), far.bytes)
+      (summary.unchanged, summary.referenceBytes) = (unchanged, far.bytes)
       if old != nil { summary.differences = UInt64(workers.reduce(0) { $0 + $1.deltaPages }) }
     }
     // The guest runs there. What goes wrong now changes nothing about that.
@@ -116,9 +122,11 @@ final class SendAttempt {
   }
 
   /// How what a channel sends is checked.
-  private func verification(_ id: Int, _ source: PageSource) -> PacketEncoders.Verification? {
+  private func verification(
+    _ check: PayloadCheckPlan, _ id: Int, _ source: PageSource
+  ) -> PacketEncoders.Verification? {
     guard options.verify != .none else { return nil }
-    return PacketEncoders.Verification(isSample: isSample, pagesOf: source) {
+    return PacketEncoders.Verification(isSample: check.isSample, pagesOf: source) {
       [control, offer] error in
       control.fail { offer.failure(error, at: .channel(id), in: $0) }
     }
@@ -237,87 +245,9 @@ final class SendAttempt {
       hint: "multifd-channels must be \(options.channels) there; the guest is safe in its store")
   }
 
-  // MARK: Who has the guest
-
-  /// The store says that a hand-over is under way, before the first byte with which the destination
-  /// could start the guest.
-  private func beginHandOver() throws -> HandOver {
-    let handOver: HandOver
-    do throws(HandOver.NotBegun) {
-      handOver = try guest.handOver(to: options.to.description)
-    } catch {
-      var failure = Failure(error.cause, at: "send")
-      failure.hint = "nothing was handed over: the guest is in its store as before"
-      mayNeedForce = !error.isAsBefore
-      throw failure
-    }
-    do throws(Failure) { try control.enter(.devices) } catch {
-      let failure = error
-      do { try handOver.refused() } catch { mayNeedForce = true }
-      throw failure
-    }
-    return handOver
-  }
-
-  private static let mayNeedForce =
-    "nothing was handed over; should the store say 'handing-over', send again with --force"
-
   /// Ends everything. What has failed first is what counts.
   private func failed(_ error: any Error) -> Failure {
     control.fail { offer.failure(error, at: .main, in: $0) }
     return control.failure!
-  }
-
-  /// What the store says after a failure. Only an explicit "no" of the destination makes the guest
-  /// ours again.
-  private func settle(_ handOver: consuming HandOver, _ failure: Failure) -> Failure {
-    var failure = failure
-    guard failure.cause == .refusedByDestination else {
-      handOver.unknown()
-      failure.why += "; whether the guest runs there is not known"
-      failure.hint =
-        "look at the destination; if the guest does not run there, send again with --force"
-      return failure
-    }
-    do { try handOver.refused() } catch {
-      failure.hint =
-        "the store cannot be written (\(error)) and says 'handing-over': send again with --force"
-    }
-    return failure
-  }
-
-  // MARK: Summary
-
-  private func summary(
-    _ main: MainSender, _ workers: [ChannelSender], _ start: ContinuousClock.Instant,
-    unchanged: UInt64
-  ) -> SendSummary {
-    let all = [main.counters] + workers.map(\.counters)
-    let payload = workers.reduce(0) { $0 + $1.counters.payloadBytes }
-    let normal = all.reduce(0) { $0 + $1.normal }
-    let formats = route.formats + [route.deltas].compactMap(\.self)
-    let names = formats.map(\.backend.name).joined(separator: ", ")
-    let zero = manifest.ramSize / UInt64(manifest.pageSize) - normal - unchanged
-    return SendSummary(
-      store: options.store, to: options.to.description, machine: manifest.machine,
-      totalTime: (ContinuousClock.now - start) / .milliseconds(1),
-      transferred: all.reduce(0) { $0 + $1.bytes }, total: manifest.ramSize, normal: normal,
-      duplicate: zero, compression: workers.isEmpty ? "none" : names,
-      ratio: payload > 0 ? Double(normal * UInt64(manifest.pageSize)) / Double(payload) : 1,
-      choices: FormatUse.sum(workers.map(\.uses)), channels: workers.count,
-      sync: main.sync == .section ? "section" : "flush", verified: verified)
-  }
-
-  /// Formats whose payloads are not the pages themselves. Known when the main connection stands.
-  private var encoded: [OutgoingFormat] {
-    route.formats.filter { !$0.backend.capabilities.contains(.zeroCopy) }
-  }
-
-  /// Whether to decode some of what is sent is enough: libraries are read for it, once.
-  private lazy var isSample = options.verify == .needed && encoded.allSatisfy(\.isProven)
-
-  private var verified: String? {
-    if encoded.isEmpty { return nil }
-    return options.verify == .none ? "none" : isSample ? "sample" : "all"
   }
 }

@@ -1,5 +1,7 @@
 import Migration
 import Observe
+import PluginLoader
+import Store
 
 /// What a hand-over amounted to, in QEMU's words.
 public struct SendSummary: Codable, Sendable {
@@ -49,5 +51,32 @@ public struct SendSummary: Codable, Sendable {
     case choices, channels, sync, verified, warning, unchanged, differences
     case referenceBytes = "reference-bytes"
     case totalTime = "total-time"
+  }
+}
+
+extension SendSummary {
+  /// What an attempt has moved.
+  ///
+  /// - Parameters:
+  ///   - formats: all that pages went out in, differences too.
+  ///   - unchanged: pages that the far side had already.
+  ///   - start: when it connected.
+  init(
+    _ options: SendOptions, _ manifest: Manifest, _ main: MainSender, _ workers: [ChannelSender],
+    _ formats: [OutgoingFormat], unchanged: UInt64, since start: ContinuousClock.Instant
+  ) {
+    let all = [main.counters] + workers.map(\.counters)
+    let payload = workers.reduce(0) { $0 + $1.counters.payloadBytes }
+    let normal = all.reduce(0) { $0 + $1.normal }
+    let names = formats.map(\.backend.name).joined(separator: ", ")
+    let zero = manifest.ramSize / UInt64(manifest.pageSize) - normal - unchanged
+    self.init(
+      store: options.store, to: options.to.description, machine: manifest.machine,
+      totalTime: (ContinuousClock.now - start) / .milliseconds(1),
+      transferred: all.reduce(0) { $0 + $1.bytes }, total: manifest.ramSize, normal: normal,
+      duplicate: zero, compression: workers.isEmpty ? "none" : names,
+      ratio: payload > 0 ? Double(normal * UInt64(manifest.pageSize)) / Double(payload) : 1,
+      choices: FormatUse.sum(workers.map(\.uses)), channels: workers.count,
+      sync: main.sync == .section ? "section" : "flush")
   }
 }
