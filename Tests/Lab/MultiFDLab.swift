@@ -15,6 +15,7 @@ struct MultiFDLab: ParsableCommand {
     subcommands: [
       Interop.self, Demo.self, Bench.self, Check.self, COLOCommand.self, QEMUCommand.self,
       RelayKillCommand.self, ProtectCommand.self, ProtectRestarts.self, ProtectCost.self,
+      SoakCommand.self,
     ])
 
   static func main() {

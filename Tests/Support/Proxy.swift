@@ -56,24 +56,18 @@ public final class Proxy: Sendable {
   /// Where it listens.
   public let port: Int
   private let listener: Int32
-  private let target: Int
-  private let record: String?
-  private let cuts: [Cut]
   private let state: Monitor<State>
 
-  /// A proxy to `target`, a port of 127.0.0.1. With `record`, a folder, connection N's bytes go to
+  /// A proxy to `target`, a port of 127.0.0.1 or of another host. With `record`, a folder, connection N's bytes go to
   /// `connN.c2s` and `connN.s2c` in it. With `telling`, what the server says of the first port, as
   /// `:PORT`, is said of the second, which has as many digits; what it says comes in whole lines.
   /// With `latency` all arrives so much later, each way. With `onSix` it listens at that port of
   /// [::1], 0 for any.
   public init(
-    to target: Int, record: String? = nil, cuts: [Cut] = [], telling: (Int, Int)? = nil,
-    latency: Duration? = nil, onSix six: Int? = nil
+    to target: Int, of host: String = "127.0.0.1", record: String? = nil, cuts: [Cut] = [],
+    telling: (Int, Int)? = nil, latency: Duration? = nil, onSix six: Int? = nil
   ) throws {
     (listener, port) = try six.map(Sockets.listenOnSix) ?? Sockets.listen()
-    self.target = target
-    self.record = record
-    self.cuts = cuts
     let state = Monitor(State())
     self.state = state
     let words = telling.map { (Array(":\($0.0)".utf8), Array(":\($0.1)".utf8)) }
@@ -81,7 +75,8 @@ public final class Proxy: Sendable {
     let (listener, worker) = (
       listener,
       Worker(
-        target: target, record: record, cuts: cuts, telling: words, latency: latency, state: state)
+        host: host, target: target, record: record, cuts: cuts, telling: words, latency: latency,
+        state: state)
     )
     Thread.detachNewThread { worker.acceptAll(listener) }
   }
@@ -119,6 +114,7 @@ public final class Proxy: Sendable {
 
   /// What the threads share; it does not keep the proxy itself alive.
   private struct Worker: Sendable {
+    let host: String
     let target: Int
     let record: String?
     let cuts: [Cut]
@@ -130,7 +126,7 @@ public final class Proxy: Sendable {
       while case let client = Sockets.accept(listener), client >= 0 {
         _ = fcntl(client, F_SETFD, FD_CLOEXEC)
         Sockets.setNoDelay(client)
-        guard let server = Sockets.connect(port: target) else {
+        guard let server = Sockets.connect(host: host, port: target) else {
           Glibc.close(client)
           continue
         }

@@ -55,6 +55,9 @@ public final class SmallFileSystem: Sendable {
     ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).sorted()
   }
 
+  /// Gives back what ``fill()`` took.
+  public func empty() { unlink(path + "/ballast") }
+
   /// Takes what room there is, to the last page.
   public func fill() throws {
     let file = open(path + "/ballast", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)

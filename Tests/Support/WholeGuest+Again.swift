@@ -57,8 +57,8 @@ extension WholeGuest {
     let place = try Self.place(setup, images, laterWire)
     let words = Self.standbysWords(
       setup, store, images, place, at: ports, logs: room?.path,
-      (credentials?.arguments ?? []) + (adopting ? ["--adopt"] : []))
-    let next = try MultiFDProcess(words)
+      (credentials?.arguments ?? []) + (backend?.arguments ?? []) + (adopting ? ["--adopt"] : []))
+    let next = try MultiFDProcess(words, wrapper: setup.cable?.wrapper ?? [])
     processes.update { ($0.standby, $0.place) = (next, place) }
     let ready = next.process.errors.wait(.seconds(60)) {
       $0.text.hasPrefix("multifd: ready") ? true : nil

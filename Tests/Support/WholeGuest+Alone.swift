@@ -8,8 +8,12 @@ extension WholeGuest {
   struct Moment {
     let time = ContinuousClock.now
     let lines: Int
+    let protect: MultiFDProcess?
 
-    init(_ protect: MultiFDProcess?) { lines = protect?.process.errors.lines.count ?? 0 }
+    init(_ protect: MultiFDProcess?) {
+      self.protect = protect
+      lines = protect?.process.errors.lines.count ?? 0
+    }
   }
 
   /// Waits until the primary's guest goes on without a standby.
@@ -17,7 +21,9 @@ extension WholeGuest {
   /// - Returns: how long it was silent.
   func waitAlone(since lost: Moment) throws -> Duration {
     if let protect {
-      let told = protect.process.errors.wait(from: lost.lines, .seconds(30)) {
+      let told = protect.process.errors.wait(
+        from: protect === lost.protect ? lost.lines : 0, .seconds(30)
+      ) {
         $0.text.contains("unprotected since") ? true : nil
       }
       guard told == true else {

@@ -8,6 +8,8 @@ extension WholeGuest {
   public enum Loss: String, Sendable, CaseIterable {
     /// The primary's machine: its QEMU, and `multifd protect` beside it.
     case primary
+    /// The primary's QEMU alone: `multifd protect` tells the standby, and ends.
+    case qemu
     /// The standby, by SIGKILL: its guest goes on at the primary, which is killed later.
     case standby
     /// Both within a few milliseconds.
@@ -24,7 +26,7 @@ extension WholeGuest {
     case full
 
     /// The primary's guest goes on for a while.
-    public var leavesPrimary: Bool { self != .primary && self != .both }
+    public var leavesPrimary: Bool { self != .primary && self != .both && self != .qemu }
   }
 
   /// What came of it.
@@ -77,7 +79,7 @@ extension WholeGuest {
     }
     primary.killNow()
     guard wire.waitUnplugged() else { throw LabError("the wire of a dead QEMU stays open") }
-    if loss == .primary { seen = wire.seen }
+    if loss == .primary || loss == .qemu { seen = wire.seen }
     let table = setup.onLoss == .hold ? try lookOffline() : nil
     let report = setup.onLoss == .hold ? try failOver() : reports.last ?? .null
     guard let pid = report["pid"].int else { throw LabError("no failover: \(report.text)") }
@@ -103,6 +105,11 @@ extension WholeGuest {
   private func take(_ loss: Loss, _ random: inout some RandomNumberGenerator) throws {
     switch loss {
     case .primary: killPrimary(&random)
+    case .qemu:
+      primary.process.kill()
+      guard let protect else { return }
+      let result = try protect.wait(.seconds(30))
+      guard result.code == 3 else { throw Inconsistency("multifd protect ended with \(result)") }
     case .standby: signalStandby(SIGKILL)
     case .hang: signalStandby(SIGSTOP)
     case .server: links[1].hang()
@@ -170,7 +177,7 @@ extension WholeGuest {
   }
 
   /// The images next to the memory in the store, which no guest has touched since.
-  private func lookOffline() throws -> (table: GuestTable, disks: [OfflineDisk]) {
+  func lookOffline() throws -> (table: GuestTable, disks: [OfflineDisk]) {
     plain?.end()
     // Whoever opens a store that was left in the middle brings it to its checkpoint, and this one
     // starts no guest.

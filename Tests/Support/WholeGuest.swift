@@ -51,6 +51,10 @@ public final class WholeGuest: Sendable {
     /// Its connections to the standby go by TLS; of `multifd protect`, and where
     /// ``WholeGuest/canTLS``.
     public var tls: Credentials.Kind?
+    /// Where its standby is: on the machine at the other end; nil: on this one.
+    public var cable: Cable?
+    /// multifd channels, with a backend at the standby that fails when it is told to; 0: none.
+    public var channels = 0
     /// It is protected as soon as it has booted; else by ``WholeGuest/begin()``.
     public var begins = true
 
@@ -98,6 +102,7 @@ public final class WholeGuest: Sendable {
   let credentials: Credentials?
   /// Where the logs of the standby's disks are, where that has an end.
   let room: SmallFileSystem?
+  let backend: FailingBackend?
 
   /// Boots a guest and protects it; returns when checkpoints are being taken.
   public init(_ setup: Setup) throws {
@@ -113,16 +118,20 @@ public final class WholeGuest: Sendable {
     let place = try Self.place(setup, images, laterWire)
     plain = setup.hasEpochs ? nil : try PlainDisks(images, setup.guest.names)
     credentials = try setup.tls.map(Credentials.init)
+    backend = setup.channels > 0 ? try FailingBackend() : nil
     let standby = try MultiFDProcess(
       Self.standbysWords(
-        setup, store, images, place, logs: room?.path, credentials?.arguments ?? []))
+        setup, store, images, place, logs: room?.path,
+        (credentials?.arguments ?? []) + (backend?.arguments ?? [])),
+      wrapper: setup.cable?.wrapper ?? [])
     processes = Monitor(Processes(standby: standby, place: place))
     ports = try Self.ports(standby, plain, hasDisks: setup.guest.disks > 0)
     func latency(_ time: Duration) -> Duration? { time > .zero ? time : nil }
     // By TLS nobody can tell another port: it is the same one, of another address.
     let hidden = setup.tls != nil
+    let host = setup.cable?.address ?? "127.0.0.1"
     let disksLink = try Proxy(
-      to: ports.disks, latency: latency(setup.distance.all + setup.distance.disks),
+      to: ports.disks, of: host, latency: latency(setup.distance.all + setup.distance.disks),
       onSix: hidden ? ports.disks : nil)
     // So that `multifd protect`, which is told where the disks are, comes to them by the link, too.
     let record = setup.records ? memory("record") : nil
@@ -131,7 +140,7 @@ public final class WholeGuest: Sendable {
     }
     links = [
       try Proxy(
-        to: ports.migration, record: record,
+        to: ports.migration, of: host, record: record,
         telling: ports.disks > 0 && !hidden ? (ports.disks, disksLink.port) : nil,
         latency: latency(setup.distance.all), onSix: hidden ? 0 : nil), disksLink,
     ]
@@ -176,14 +185,16 @@ public final class WholeGuest: Sendable {
     _ setup: Setup, _ store: String, _ images: [String], _ place: FailoverPlace,
     at ports: (migration: Int, disks: Int) = (0, 0), logs: String? = nil, _ more: [String] = []
   ) -> [String] {
+    let own = setup.cable == nil ? "127.0.0.1" : "0.0.0.0"
     var words = [
-      "receive", "--listen", "tcp:127.0.0.1:\(ports.migration)", "--store", store, "--colo",
+      "receive", "--listen", "tcp:\(own):\(ports.migration)", "--store", store, "--colo",
       "--json", "--progress", "none",
     ]
+    if setup.cable != nil { words.append("--insecure") }
     words += more
     if setup.hasEpochs, !images.isEmpty {
       // With TLS a protect takes the host that it has come by: that of the link.
-      let host = setup.tls == nil ? "127.0.0.1" : "0.0.0.0"
+      let host = setup.tls == nil ? own : "0.0.0.0"
       words += ["--disks", "tcp:\(host):\(ports.disks)"]
       for (name, image) in zip(setup.guest.names, images) {
         words += ["--disk", "\(name)=\(image)" + (logs.map { ",log=\($0)/\(name)" } ?? "")]
@@ -237,6 +248,7 @@ public final class WholeGuest: Sendable {
       setup.checkpoint ?? "\(setup.delay)ms", "--linger", "\(setup.linger)", "--retry", "--json",
     ]
     if setup.holdsPackets { words.append("--all-nets") }
+    if setup.channels > 0 { words += ["--channels", "\(setup.channels)"] }
     words += credentials?.arguments ?? []
     switch setup.tls {
     case .x509: words += ["--tls-hostname", "localhost"]
