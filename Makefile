@@ -23,7 +23,7 @@ STAGE := .build/stage
 PACKAGES := .build/packages
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows agent man soak kills restarts cluster judge certificates afternoon interop bench bench-store \
+.PHONY: help setup build demo test arrows agent man soak kills restarts faults cluster judge certificates afternoon interop bench bench-store \
   bench-relay bench-checkpoint bench-protect bench-scale measured protected fuzz sanitize examples docs installed-programs install \
   pkg-config uninstall stage deb deb-check dist format lint clean
 .DEFAULT_GOAL := help
@@ -40,9 +40,11 @@ help:
 	@echo 'make bench-store, bench-relay, bench-checkpoint, bench-protect, bench-scale'
 	@echo '                one matter and more of it: throughput, relays on slow links, pauses, what protection costs a guest,'
 	@echo '                what grows with a guest'
-	@echo 'make soak       standbys and primaries killed at random, thousands of times; and kills, and restarts'
+	@echo 'make soak       standbys and primaries killed at random, thousands of times; and kills, restarts, and faults for an hour'
 	@echo 'make kills      guests that are protected with their disks and packets, and lose something: ARGS="--kills 100"'
 	@echo 'make restarts   one such guest, whose standby is lost 20 times and comes back: ARGS="--restarts 100"'
+	@echo 'make faults     such guests, and one fault after the other: bad cables, cuts, full disks, no memory, what stops or is killed,'
+	@echo '                backends that fail: SOAK_TIME=600 (seconds; 3600), ARGS="--seed 1". Takes root'
 	@echo 'make cluster    the resource agent in a Pacemaker cluster of two nodes (namespaces): nodes lost, cut off, back, moved to;'
 	@echo '                ARGS=--disk for a guest with a disk'
 	@echo 'make afternoon  an installation, and what an author of a backend does with it first, in a root folder of its own'
@@ -91,6 +93,7 @@ soak: setup build
 	$(MAKE) kills ARGS='--kills 8 --slow 50 --loss primary,standby --before none'
 	$(MAKE) kills ARGS='--kills 40 --tls'
 	$(MAKE) restarts
+	$(MAKE) faults
 
 # What guests are protected with, and what looks at them.
 protected: setup
@@ -104,6 +107,11 @@ kills: protected
 restarts: protected
 	$(BUILD)/multifd-lab protect-restarts $(ARGS)
 	$(BUILD)/multifd-lab protect-restarts --how server --checkpoint 2s --restarts 5 $(ARGS)
+
+# Guests that meet one fault after the other, in seconds; the same seed has the same faults. Takes root.
+SOAK_TIME ?= 3600
+faults: protected
+	$(BUILD)/multifd-lab soak --time $(SOAK_TIME) $(ARGS)
 
 # The resource agent in a cluster of two nodes. Takes root; of the cluster's packages nothing is installed.
 cluster: setup
