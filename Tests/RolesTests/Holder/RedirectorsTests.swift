@@ -42,6 +42,20 @@ struct RedirectorsTests {
       ])
   }
 
+  @Test("The folders of what others have left, and of nothing else")
+  func folders() {
+    let files = [
+      "ser": "unix:/run/packets-1-to,server=on",
+      "multifd-packets-1-to": "disconnected:unix:/tmp/multifd-a/packets-1-to,server=on",
+      "multifd-packets-1-from": "unix:/tmp/multifd-a/packets-1-from,server=on <-> unix:@",
+      "multifd-packets-2-to": "disconnected:unix:/tmp/multifd-b/packets-2-to,server=on",
+      "multifd-packets-3-to": "unix:/tmp/elsewhere/packets-2-to,server=on",
+      "multifd-packets-4-to": "vc", "multifd-packets-5-to": "unix:/packets-5-to,server=on",
+    ]
+    #expect(Redirectors.folders(of: files, but: [2]) == ["/tmp/multifd-a"])
+    #expect(Redirectors.folders(of: files) == ["/tmp/multifd-a", "/tmp/multifd-b"])
+  }
+
   private static func words(_ command: Redirectors.Command) -> String {
     "\(command.name) \(command.arguments["id"] as? String ?? "")"
   }

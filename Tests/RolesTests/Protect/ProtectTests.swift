@@ -220,7 +220,10 @@ struct ProtectTests {
     guard isAvailable() else { return }
     let parts = try WholeGuestParts()
     let standby = try parts.standby()
-    let protect = try parts.protect(["--all-nets", "--checkpoint", "200ms"])
+    let sockets = parts.folder("sockets")
+    try FileManager.default.createDirectory(atPath: sockets, withIntermediateDirectories: true)
+    let protect = try parts.protect(
+      ["--all-nets", "--checkpoint", "200ms", "--sockets", sockets])
     try WholeGuestParts.waitProtected(protect)
     kill(try #require(protect.process.children.first), SIGKILL)
     let back = protect.process.errors.wait(.seconds(20)) {
@@ -229,8 +232,11 @@ struct ProtectTests {
     #expect(back == true, "\(protect.process.errors.text)")
     try WholeGuestParts.waitProtected(protect)
     #expect(try parts.leftovers().contains { $0.hasSuffix("-catch") })
+    #expect(
+      SmallFileSystem.names(sockets).count == 1, "the folder of the one that was killed stays")
     protect.process.kill(SIGTERM)
     #expect(try protect.wait().code == 128 + SIGTERM)
+    #expect(SmallFileSystem.names(sockets) == [])
     let left = try parts.leftovers()
     #expect(left.contains("mf-disk0") && !left.contains { $0.hasPrefix("multifd-packets-") })
     #expect(try parts.qemu.qmp.execute("query-migrate")["status"].string == "colo")

@@ -97,6 +97,23 @@ public struct Redirectors: Sendable {
       + ours(chardevs).map { Command("chardev-remove", ["id": $0]) }
   }
 
+  /// The folders of sockets that ``leftovers(objects:chardevs:but:)`` takes out.
+  ///
+  /// - Parameter files: of chardevs, by label, what `query-chardev` calls their `filename`:
+  ///   `disconnected:unix:PATH,server=on`.
+  public static func folders(
+    of files: [String: String], but numbers: Set<Int> = []
+  ) -> Set<String> {
+    let folders = files.compactMap { label, file -> String? in
+      guard let (number, end) = parse(label), !numbers.contains(number),
+        let start = file.firstRange(of: "unix:/")?.upperBound,
+        let end = file.firstRange(of: "/packets-\(number)-\(end),")?.lowerBound, start <= end
+      else { return nil }
+      return "/" + file[start..<end]
+    }
+    return Set(folders)
+  }
+
   private func name(_ end: String) -> String { "\(Self.prefix)\(number)-\(end)" }
 
   private func path(_ end: String) -> String { "\(folder)/packets-\(number)-\(end)" }

@@ -46,7 +46,7 @@ final class HeldPackets: PacketGate {
     _ monitor: any GuestMonitor, holding: Bool, within seconds: Double
   ) throws(Failure) {
     do {
-      let (objects, chardevs) = try Self.names(monitor, within: seconds)
+      let (objects, chardevs, files) = try Self.names(monitor, within: seconds)
       let first = Redirectors.nextNumber(objects + chardevs)
       let folder = try PrivateFolder(in: sockets, for: monitor.user)
       var numbers: Set<Int> = []
@@ -68,6 +68,7 @@ final class HeldPackets: PacketGate {
       try Self.run(
         Redirectors.leftovers(objects: objects, chardevs: chardevs, but: numbers), monitor,
         within: seconds)
+      Self.remove(Redirectors.folders(of: files, but: numbers))
     } catch let error as MonitorError {
       throw error.failure
     } catch { throw Failure(error, at: "packets") }
@@ -104,10 +105,15 @@ final class HeldPackets: PacketGate {
   static func takeAllOut(
     _ monitor: any GuestMonitor, within seconds: Double
   ) throws(MonitorError) {
-    let (objects, chardevs) = try names(monitor, within: seconds)
+    let (objects, chardevs, files) = try names(monitor, within: seconds)
     try run(
       Redirectors.leftovers(objects: objects, chardevs: chardevs), monitor, within: seconds)
+    remove(Redirectors.folders(of: files))
   }
+
+  /// Removes folders whose sockets QEMU has just given up: whoever made them was killed. One that
+  /// is not empty, or not in this process's sight, stays.
+  private static func remove(_ folders: Set<String>) { for folder in folders { rmdir(folder) } }
 
   var lines: [ProtectLine.Net] {
     state.withLock { $0.nets.map { ($0.id, $0.holder.counts) } }.map { id, counts in
@@ -123,12 +129,18 @@ final class HeldPackets: PacketGate {
 
   private static func names(
     _ monitor: any GuestMonitor, within seconds: Double
-  ) throws(MonitorError) -> (objects: [String], chardevs: [String]) {
+  ) throws(MonitorError) -> (objects: [String], chardevs: [String], files: [String: String]) {
     let objects = try monitor.execute("qom-list", ["path": "/objects"], within: seconds)
     let chardevs = try monitor.execute("query-chardev", within: seconds)
     return (
       objects.elements.compactMap(\.["name"].string),
-      chardevs.elements.compactMap(\.["label"].string)
+      chardevs.elements.compactMap(\.["label"].string),
+      Dictionary(
+        chardevs.elements.compactMap { chardev in
+          chardev["label"].string.flatMap { label in
+            chardev["filename"].string.map { (label, $0) }
+          }
+        }, uniquingKeysWith: { $1 })
     )
   }
 
