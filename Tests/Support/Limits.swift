@@ -1,9 +1,9 @@
 import Foundation
 
 /// What a process that runs may have at the most, set from outside (prlimit(2)).
-enum Limits {
+public enum Limits {
   /// It gets no more of something than it has, or so many bytes of memory.
-  static func set(_ pid: pid_t, _ resource: Fault.Resource, more: Int) throws {
+  public static func set(_ pid: pid_t, _ resource: Fault.Resource, more: Int) throws {
     let value: Int
     switch resource {
     case .memory: value = MemorySampler.bytes("VmSize", in: "/proc/\(pid)/status") + more
@@ -13,7 +13,7 @@ enum Limits {
   }
 
   /// It may have what it could before, where that was no less than the hard limit.
-  static func lift(_ pid: pid_t, _ resource: Fault.Resource) throws {
+  public static func lift(_ pid: pid_t, _ resource: Fault.Resource) throws {
     let name = resource == .memory ? "Max address space" : "Max open files"
     let text = (try? String(contentsOfFile: "/proc/\(pid)/limits", encoding: .utf8)) ?? ""
     for line in text.split(separator: "\n") where line.hasPrefix(name) {

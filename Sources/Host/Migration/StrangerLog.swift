@@ -67,6 +67,11 @@ public final class StrangerLog: Sendable {
     tell("trouble", "a connection cannot be accepted (\(trouble)): it waits")
   }
 
+  /// A connection was accepted, and this process has no thread for it.
+  public func note(unserved trouble: SystemError) {
+    tell("unserved", "a connection cannot be served (\(trouble)): it is closed")
+  }
+
   /// A link's connection was refused.
   public func note(_ refusal: LinkRefusal) {
     all.add(1, ordering: .relaxed)

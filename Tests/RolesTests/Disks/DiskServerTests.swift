@@ -217,4 +217,26 @@ struct DiskServerTests {
     #expect(images == place.disks.map(\.atStandby))
     try session.expect(standby.store, holds: 2)
   }
+
+  @Test("A mirror for which there is no thread is told of")
+  func unserved() throws {
+    let place = try DiskPlace(1)
+    let standby = try StandbyProcess(place.arguments())
+    let worker = try #require(standby.multifd.process.worker)
+    try Limits.set(worker, .memory, more: 0)
+    // The first may be served by the stack of a thread that has ended.
+    let clients = try (0..<8).map { _ in try NBDClient(place.uri) }
+    defer { for client in clients { client.close() } }
+    let told = standby.multifd.process.errors.wait(.seconds(20)) {
+      $0.text.hasPrefix("multifd: disks: a connection cannot be served (starting the thread")
+        ? true : nil
+    }
+    #expect(told == true, "\(standby.multifd.process.errors.text)")
+    try Limits.lift(worker, .memory)
+    let client = try NBDClient(place.uri, export: "disk0")
+    defer { client.close() }
+    #expect(client.size == 256 << 10)
+    standby.multifd.process.kill(SIGTERM)
+    #expect(try standby.multifd.wait().code == 128 + SIGTERM)
+  }
 }

@@ -67,7 +67,10 @@ final class DiskServer: Sendable {
           connection.run()
           connections.update { $0[id] = nil }
         }
-      } catch { connections.update { $0[id] = nil } }
+      } catch {
+        connections.update { $0[id] = nil }
+        strangers.note(unserved: error)
+      }
     }
   }
 

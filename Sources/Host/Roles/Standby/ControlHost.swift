@@ -29,6 +29,7 @@ final class ControlHost: Sendable {
   private let lines = ThreadGroup()
   private let disks: ProtectedDisks?
   private let store: String
+  private let strangers: StrangerLog
   private let log: @Sendable (String) -> Void
 
   /// A host that nobody has come to.
@@ -38,6 +39,7 @@ final class ControlHost: Sendable {
     _ disks: ProtectedDisks?, store: String, log: @escaping @Sendable (String) -> Void
   ) throws(SystemError) {
     (self.disks, self.store, self.log) = (disks, store, log)
+    strangers = StrangerLog { log("control: \($0)") }
     try threads.start("control") { [self] in
       var noted: [DiskReport] = []
       while state.wait(seconds: ControlLine.beat, { $0.isClosed ? true : nil }) == nil {
@@ -82,6 +84,7 @@ final class ControlHost: Sendable {
     } catch {
       line.cut()
       state.update { if $0.line === line { $0.line = nil } }
+      strangers.note(unserved: error)
     }
   }
 
