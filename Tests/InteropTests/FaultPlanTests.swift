@@ -22,7 +22,7 @@ struct FaultPlanTests {
     let some = [
       "latency", "loss", "reordering", "unplugged", "full", "cut all", "stop qemu", "kill spare",
       "kill keeper", "term guardian", "term keeper", "worker short of memory",
-      "protector short of descriptors",
+      "protector short of descriptors", "starved",
     ]
     #expect(kinds.isSuperset(of: some + Fault.Misdeed.allCases.map { "backend \($0)" }))
     #expect(Set(plans.map(\.loss)) == Set(WholeGuest.Loss.allCases))
@@ -33,7 +33,7 @@ struct FaultPlanTests {
     for plan in Self.plans(seed: 2) where plan.onLoss != .hold {
       #expect(!plan.loss.leavesPrimary)
       for step in plan.steps {
-        #expect([.goesOn, .falls].contains(step.fault.course), "\(step)")
+        #expect([.goesOn, .falls].contains(step.course), "\(step)")
       }
     }
   }

@@ -19,7 +19,7 @@ struct SoakRun {
     let plan = FaultPlan(seed: seed, guest: number, hasRoom: SmallFileSystem.isAvailable)
     table.begin(number, plan)
     var tally = ProcessTally()
-    var fault = "start"
+    var (fault, isBroken) = ("start", false)
     do {
       var setup = WholeGuest.Setup()
       (setup.way, setup.delay, setup.onLoss) = (.protect, plan.delay, plan.onLoss)
@@ -36,23 +36,24 @@ struct SoakRun {
         for step in plan.steps {
           fault = step.fault.kind
           try wait(guest, plan, step.moment)
-          let started = ContinuousClock.now
           let survival = try guest.suffer(step)
           try tally.look(at: guest)
-          table.add(step.fault, survival, guest.checkpoint, since: started)
+          table.add(step, survival, guest.checkpoint)
         }
         fault = "lost: \(plan.loss)"
         try wait(guest, plan, plan.delay / 2)
-        let started = ContinuousClock.now
         var random = SeededGenerator(seed: seed &+ UInt64(number))
-        table.add(plan.loss, try guest.lose(plan.loss, &random), since: started)
+        table.add(plan.loss, try guest.lose(plan.loss, &random))
       } catch {
         try keep(guest)
         throw error
       }
-    } catch { table.fail(fault, error) }
+    } catch {
+      isBroken = true
+      table.fail(fault, error)
+    }
     cable.set(Cable.Weather())
-    do { try remains.expectNone() } catch { table.fail("remains", error) }
+    do { try remains.expectNone(killed: isBroken) } catch { table.fail("remains", error) }
     for line in tally.lines { note("  \(line)") }
   }
 

@@ -12,7 +12,7 @@ struct SoakTable {
   private var guests = 0
   private let started = ContinuousClock.now
 
-  private static let widths = [6, 7, 7, 40, 44, 9]
+  private static let widths = [6, 6, 6, 58, 56, 6]
 
   /// What the columns are.
   static let head = line(["round", "guest", "at s", "fault", "what happened", "ckpt", "verdict"])
@@ -37,29 +37,31 @@ struct SoakTable {
 
   /// A fault that it has survived.
   mutating func add(
-    _ fault: Fault, _ survival: WholeGuest.Survival, _ checkpoint: Int,
-    since start: ContinuousClock.Instant
+    _ step: FaultPlan.Step, _ survival: WholeGuest.Survival, _ checkpoint: Int
   ) {
+    let fault = step.fault
     var words: [String] = []
     if let code = survival.protectsCode { words.append("protect \(code), another one") }
     if let code = survival.standbysCode {
       words.append(
         "standby \(code), " + (survival.sectors.map { "\($0) sectors good, anew" } ?? "adopted"))
     }
+    if let code = survival.starvedCode { words.append("starved \(code)") }
     if words.isEmpty { words.append("protected") }
     words.append("silent \(Int(survival.silence.inSeconds * 1000)) ms")
     count(fault.kind, survival.silence, givenUp: survival.standbysCode != nil)
-    row(start, fault.description, words.joined(separator: ", "), "\(checkpoint)", "ok")
+    let wet = step.weather == Cable.Weather() ? "" : ", in \(step.weather)"
+    row(fault.description + wet, words.joined(separator: ", "), "\(checkpoint)", "ok")
   }
 
   /// What has ended it.
   mutating func add(
-    _ loss: WholeGuest.Loss, _ outcome: WholeGuest.Outcome, since start: ContinuousClock.Instant
+    _ loss: WholeGuest.Loss, _ outcome: WholeGuest.Outcome
   ) {
     let offline = outcome.offline.reduce(0) { $0 + $1.sectors }
     count("lost: \(loss)", outcome.silence, givenUp: false)
     row(
-      start, "lost: \(loss)",
+      "lost: \(loss)",
       "\(offline) and \(outcome.check.sectors) sectors good, \(outcome.missing) packets lost",
       "\(outcome.checkpoint)", "ok")
   }
@@ -71,7 +73,7 @@ struct SoakTable {
     let text = "\(error)".split(whereSeparator: \.isNewline).joined(separator: " | ")
     failures.append("  guest \(guest), \(fault): \(kind): \(text)")
     count(fault, .zero, givenUp: false)
-    row(.now, fault, "", "", "\(kind): \(text)")
+    row(fault, "", "", "\(kind): \(text)")
   }
 
   private mutating func count(_ kind: String, _ silence: Duration, givenUp: Bool) {
@@ -83,8 +85,7 @@ struct SoakTable {
   }
 
   private mutating func row(
-    _ start: ContinuousClock.Instant, _ fault: String, _ what: String, _ checkpoint: String,
-    _ verdict: String
+    _ fault: String, _ what: String, _ checkpoint: String, _ verdict: String
   ) {
     rounds += 1
     let time = String(format: "%.0f", elapsed.inSeconds)

@@ -48,6 +48,13 @@ public final class FailoverPlace: Sendable {
     }
   }
 
+  /// Whether a QEMU has been connected to.
+  public var isAttached: Bool { state.read { $0.console != nil && $0.qmp != nil } }
+
+  /// Forgets the QEMU that was connected to, which is gone. The next one may not stay either: see
+  /// ``attach()`` when it is needed.
+  public func detach() { state.update { ($0.console, $0.qmp) = (nil, nil) } }
+
   deinit { state.update { $0.abandoned = true } }
 
   /// QEMUs that were started here and are there now, whoever has started them.

@@ -55,6 +55,9 @@ public enum Fault: Sendable, Equatable {
   case full
   /// A process gets no more for a while: of memory, so many KiB.
   case short(Resource, Program, kibibytes: Int, milliseconds: Int)
+  /// The standby is killed, and the next one has so many MiB of address space: perhaps too few to
+  /// begin.
+  case starved(mebibytes: Int)
   /// The standby's backend.
   case backend(Misdeed)
 
@@ -76,7 +79,7 @@ public enum Fault: Sendable, Equatable {
     // TCP waits for 0.2 s, 0.4 s, 0.8 s when packets are lost.
     case .weather(let weather, _): weather.loss == 0 ? .goesOn : .either
     case .unplugged(let time): time <= Self.blink ? .goesOn : time >= Self.long ? .breaks : .either
-    case .cut, .full, .backend: .breaks
+    case .cut, .full, .starved, .backend: .breaks
     case .stop(let programs, let time):
       time <= Self.blink
         ? .goesOn : programs.contains(.worker) && time >= Self.long ? .breaks : .either
@@ -98,6 +101,7 @@ public enum Fault: Sendable, Equatable {
     switch self {
     case .kill(let programs) where programs.contains(.guardian): [137]
     case .kill: [70]
+    case .starved: [137]
     case .term: [143]
     case .backend(.crash), .backend(.exit): [70]
     // It is the primary that goes first.
@@ -122,6 +126,7 @@ public enum Fault: Sendable, Equatable {
     case .term(let program): "term \(program)"
     case .full: "full"
     case .short(let resource, let program, _, _): "\(program) short of \(resource)"
+    case .starved: "starved"
     case .backend(let misdeed): "backend \(misdeed)"
     }
   }
@@ -136,13 +141,20 @@ extension Fault: CustomStringConvertible {
   public var description: String {
     switch self {
     case .weather(let weather, let time):
-      "\(kind) \(weather.latency.milliseconds)+\(weather.jitter.milliseconds) ms"
-        + (weather.loss > 0 ? " \(weather.loss)‰" : "") + " \(time) ms"
+      "\(kind) \(weather), \(time) ms"
     case .unplugged(let time), .stop(_, let time): "\(kind) \(time) ms"
     case .short(.memory, _, let more, let time): "\(kind) (\(more) KiB) \(time) ms"
     case .short(_, _, _, let time): "\(kind) \(time) ms"
+    case .starved(let most): "\(kind): \(most) MiB"
     case .cut, .kill, .term, .full, .backend: kind
     }
+  }
+}
+
+extension Cable.Weather: CustomStringConvertible {
+  /// For a row: latency and jitter, and loss.
+  public var description: String {
+    "\(latency.milliseconds)+\(jitter.milliseconds) ms" + (loss > 0 ? " \(loss)‰" : "")
   }
 }
 

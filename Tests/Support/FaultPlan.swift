@@ -10,6 +10,13 @@ public struct FaultPlan: Sendable, Equatable {
     /// The next standby begins with an empty store and all of the disks, and the store of the one
     /// that was lost is looked at before; else it goes on with what there is (`--adopt`).
     public let beginsAnew: Bool
+    /// How good the cable is until all is well again.
+    public let weather: Cable.Weather
+
+    /// What may become of the protection.
+    public var course: Fault.Course {
+      fault.course == .goesOn && weather.loss > 0 ? .either : fault.course
+    }
   }
 
   /// Milliseconds between checkpoints.
@@ -40,8 +47,11 @@ public struct FaultPlan: Sendable, Equatable {
       let fault = Self.fault(onLoss, channels, &random)
       let moment = Int.random(in: 0...delay + 30, using: &random)
       let beginsAnew = Int.random(in: 0..<3, using: &random) == 0
+      var weather = Self.drizzle(&random)
+      if onLoss != .hold { weather.loss = 0 }
       guard hasRoom || fault != .full else { continue }
-      steps.append(Step(fault: fault, moment: moment, beginsAnew: beginsAnew))
+      steps.append(
+        Step(fault: fault, moment: moment, beginsAnew: beginsAnew, weather: weather))
     }
     self.steps = steps
     let losses: [WholeGuest.Loss] =
@@ -70,7 +80,7 @@ public struct FaultPlan: Sendable, Equatable {
   }
 
   private static func any(_ random: inout SeededGenerator) -> Fault {
-    switch Int.random(in: 0..<20, using: &random) {
+    switch Int.random(in: 0..<21, using: &random) {
     case 0...3: .weather(weather(&random), milliseconds: time(1000...5000, &random))
     case 4: .unplugged(milliseconds: someTime(&random))
     case 5...6: .cut(one(of: Fault.Connections.allCases, &random))
@@ -96,8 +106,18 @@ public struct FaultPlan: Sendable, Equatable {
         one(of: [.worker, .worker, .guardian, .protector], &random),
         kibibytes: one(of: [0, 128, 1024, 16384], &random),
         milliseconds: time(1000...3000, &random))
+    case 18: .starved(mebibytes: time(200...1800, &random))
     default: .backend(one(of: Fault.Misdeed.allCases, &random))
     }
+  }
+
+  /// Mostly none, and never so bad that a guest would not come through in a minute.
+  private static func drizzle(_ random: inout SeededGenerator) -> Cable.Weather {
+    let (latency, jitter) = (time(1...10, &random), time(0...5, &random))
+    let loss = max(0, time(-5...5, &random))
+    guard Int.random(in: 0..<4, using: &random) == 0 else { return Cable.Weather() }
+    return Cable.Weather(
+      latency: .milliseconds(latency), jitter: .milliseconds(jitter), loss: loss)
   }
 
   private static func weather(_ random: inout SeededGenerator) -> Cable.Weather {
@@ -137,6 +157,7 @@ extension FaultPlan: CustomStringConvertible {
 extension FaultPlan.Step: CustomStringConvertible {
   /// For a list.
   public var description: String {
-    "\(fault), after \(moment) ms" + (beginsAnew ? ", anew" : "")
+    let wet = weather == Cable.Weather() ? "" : " in \(weather)"
+    return "\(fault)\(wet), after \(moment) ms" + (beginsAnew ? ", anew" : "")
   }
 }

@@ -6,6 +6,8 @@ public struct Remains: Sendable {
   private let name: String
   private let spared: Set<pid_t>
   private let cable: Cable
+  /// Folders in which QEMUs of `multifd`'s have had sockets.
+  private let folders = Monitor<Set<String>>([])
 
   /// - Parameters:
   ///   - name: the variable that ``Cable/move(marking:)`` has set.
@@ -13,16 +15,34 @@ public struct Remains: Sendable {
   public init(marked name: String, _ cable: Cable) {
     (self.name, self.cable) = (name, cable)
     spared = [getpid(), cable.owner]
+    let folders = folders
+    Thread.detachNewThread {
+      while true {
+        let seen = Self.named(cable).compactMap { path -> String? in
+          guard path.hasPrefix("/tmp/multifd-") else { return nil }
+          return path.split(separator: "/").prefix(2).map { "/" + $0 }.joined()
+        }
+        if !seen.isEmpty { folders.update { $0.formUnion(seen) } }
+        Thread.sleep(forTimeInterval: 0.1)
+      }
+    }
   }
 
   /// Waits until nothing is left over; else says what is.
-  public func expectNone() throws {
+  ///
+  /// - Parameter killed: a guest was broken off, and what was killed then could not remove its
+  ///   folders.
+  public func expectNone(killed: Bool = false) throws {
+    if killed {
+      for folder in folders.read({ $0 }) { try? FileManager.default.removeItem(atPath: folder) }
+    }
     let deadline = ContinuousClock.now + .seconds(8)
     var left = all()
     while !left.isEmpty, ContinuousClock.now < deadline {
       Thread.sleep(forTimeInterval: 0.1)
       left = all()
     }
+    defer { folders.update { $0 = [] } }
     guard !left.isEmpty else { return }
     // They are of this process's making, and the next guest's look is not to find them again.
     for pid in processes() { OtherProcess.kill(pid, where: isOurs) }
@@ -31,6 +51,7 @@ public struct Remains: Sendable {
 
   private func all() -> [String] {
     processes().map { "process \($0) (\(Self.program($0)))" } + sockets() + mounts()
+      + folders.read { $0 }.filter { access($0, F_OK) == 0 }.map { "folder \($0)" }
   }
 
   private func processes() -> [pid_t] {
@@ -52,17 +73,23 @@ public struct Remains: Sendable {
   /// TCP connections that nobody has closed, sockets that listen, and UNIX sockets with a name, in
   /// both namespaces.
   private func sockets() -> [String] {
-    ["self", "\(cable.owner)"].flatMap { owner -> [String] in
+    Self.namespaces(cable).flatMap { owner -> [String] in
       let connections = ["tcp", "tcp6"].flatMap { Self.lines("/proc/\(owner)/net/\($0)") }
         .filter { words in
           // ESTABLISHED, CLOSE_WAIT and LISTEN.
           words.count > 3 && ["01", "08", "0A"].contains(words[3])
         }
         .map { "connection \($0[1]) \($0[2]) \($0[3])" }
-      let named = Self.lines("/proc/\(owner)/net/unix").compactMap { words in
-        words.count > 7 && words[7].hasPrefix("/") ? "socket \(words[7])" : nil
-      }
-      return connections + named
+      return connections
+    } + Self.named(cable).map { "socket \($0)" }
+  }
+
+  private static func namespaces(_ cable: Cable) -> [String] { ["self", "\(cable.owner)"] }
+
+  /// Paths of UNIX sockets.
+  private static func named(_ cable: Cable) -> [String] {
+    namespaces(cable).flatMap { lines("/proc/\($0)/net/unix") }.compactMap { words in
+      words.count > 7 && words[7].hasPrefix("/") ? words[7] : nil
     }
   }
 

@@ -5,6 +5,8 @@ extension WholeGuest {
   public struct Survival: Sendable {
     /// The standby was given up, and another one has taken its place; how it ended.
     public var standbysCode: Int32?
+    /// A standby that had too little memory, between the two, ended with this.
+    public var starvedCode: Int32?
     /// The store and the images of the one that was given up were looked at: sectors.
     public var sectors: Int?
     /// How `multifd protect` ended, where another one was started.
@@ -20,13 +22,14 @@ extension WholeGuest {
   public func suffer(_ step: FaultPlan.Step) throws -> Survival {
     let fault = step.fault
     let lost = Moment(protect)
-    let undo = try apply(fault)
+    setup.cable?.set(step.weather)
+    let undo = try apply(step)
     var survival = Survival()
     if fault.course == .falls || protect?.process.isRunning == false {
       survival.protectsCode = try startProtectAgain(fault)
     }
-    if try isGivenUp(fault, since: lost) {
-      guard fault.course != .goesOn else {
+    if try isGivenUp(step.course, since: lost) {
+      guard step.course != .goesOn else {
         throw Inconsistency("a standby that was there was given up: \(complaints)")
       }
       _ = try waitAlone(since: lost)
@@ -36,12 +39,16 @@ extension WholeGuest {
       if step.beginsAnew {
         survival.sectors = try lookOffline().disks.reduce(0) { $0 + $1.sectors }
       }
-      try quietly { try startAgain(adopting: !step.beginsAnew) }
+      if case .starved(let most) = fault { survival.starvedCode = try startStarved(most) }
+      if survival.starvedCode != nil || fault.kind != "starved" {
+        try quietly { try startAgain(adopting: !step.beginsAnew) }
+      }
       try waitCheckpoint(3)
     } else {
       undo()
       survival.silence = silence(since: lost.time)
     }
+    setup.cable?.set(Cable.Weather())
     try waitHeard()
     try judgeHealth()
     guard survival.silence <= Self.patience + fault.ownSilence else {
@@ -53,16 +60,16 @@ extension WholeGuest {
   // MARK: Faults
 
   /// Begins one, and ends it if it lasts for a time; gives what ends it where it does not.
-  private func apply(_ fault: Fault) throws -> () -> Void {
-    switch fault {
+  private func apply(_ step: FaultPlan.Step) throws -> () -> Void {
+    switch step.fault {
     case .weather(let weather, let time):
       setup.cable?.set(weather)
       rest(time)
-      setup.cable?.set(Cable.Weather())
+      setup.cable?.set(step.weather)
     case .unplugged(let time):
       setup.cable?.set(Cable.Weather(loss: 1000))
       rest(time)
-      setup.cable?.set(Cable.Weather())
+      setup.cable?.set(step.weather)
     case .cut(let connections):
       if connections != .memory { links[1].cutAll() }
       if connections != .disks { links[0].cutAll() }
@@ -74,9 +81,12 @@ extension WholeGuest {
     case .kill(let programs):
       // A keeper would start another protector, and a guardian tell how its worker ended.
       if programs.count > 1 { for process in programs.compactMap(pid) { kill(process, SIGSTOP) } }
-      for process in programs.compactMap(pid) { kill(process, SIGKILL) }
+      let processes = programs.compactMap(pid)
+      for process in processes { kill(process, SIGKILL) }
+      if programs.contains(.spare) { place.detach() }
     case .term(let program):
       if let process = pid(program) { kill(process, SIGTERM) }
+    case .starved: signalStandby(SIGKILL)
     case .full:
       try room?.fill()
       return { [room] in room?.empty() }
@@ -129,7 +139,7 @@ extension WholeGuest {
   }
 
   /// Waits until it is known whether the standby is given up, or goes on taking checkpoints.
-  private func isGivenUp(_ fault: Fault, since lost: Moment) throws -> Bool {
+  private func isGivenUp(_ course: Fault.Course, since lost: Moment) throws -> Bool {
     let limit = ContinuousClock.now + .seconds(40)
     var first: Int?
     while ContinuousClock.now < limit {
@@ -138,7 +148,7 @@ extension WholeGuest {
         throw Inconsistency("multifd protect has ended: \(complaints)")
       }
       if hasGivenUp(since: lost) { return true }
-      if fault.course != .breaks, standby.process.isRunning {
+      if course != .breaks, standby.process.isRunning {
         let checkpoint = checkpoint
         // The number may be that of the process before.
         if checkpoint >= (first ?? checkpoint) + 3 { return false }
@@ -164,6 +174,46 @@ extension WholeGuest {
     return result.code
   }
 
+  /// Starts a standby that has so many MiB, and later more.
+  ///
+  /// It may be that nothing ends for want of it, and a mirror cannot connect: then it has said so,
+  /// and ends when it is told to.
+  ///
+  /// - Returns: how it ended; nil where it was enough.
+  private func startStarved(_ most: Int) throws -> Int32? {
+    let place = try Self.place(setup, images, laterWire)
+    let words = Self.standbysWords(
+      setup, store, images, place, at: ports, logs: room?.path,
+      (backend?.arguments ?? []) + ["--adopt"])
+    let limit = ["/usr/bin/prlimit", "--as=\(most << 20):unlimited", "--"]
+    let next = try MultiFDProcess(words, wrapper: (setup.cable?.wrapper ?? []) + limit)
+    processes.update { ($0.standby, $0.place) = (next, place) }
+    let deadline = ContinuousClock.now + .seconds(30)
+    while ContinuousClock.now < deadline {
+      guard next.process.isRunning else {
+        let result = try next.wait()
+        guard [1, 3, 70].contains(result.code) else {
+          throw Inconsistency("a standby with too little memory ended with \(result)")
+        }
+        return result.code
+      }
+      if next.process.errors.text.contains("multifd: ready"), checkpoint >= 3 {
+        for program in [Fault.Program.guardian, .worker] {
+          if let pid = pid(program) { try Limits.lift(pid, .memory) }
+        }
+        return nil
+      }
+      Thread.sleep(forTimeInterval: 0.02)
+    }
+    if next.process.errors.text.contains(": a connection cannot be ") {
+      next.process.kill(SIGTERM)
+      let result = try next.wait(.seconds(30))
+      guard result.code == 143 else { throw Inconsistency("SIGTERM, and it ended with \(result)") }
+      return result.code
+    }
+    throw Inconsistency("with \(most) MiB a standby neither works nor ends: \(complaints)")
+  }
+
   /// Throws where the guest that is protected is not as it should be.
   func judgeHealth() throws {
     guard let check = primary.console.diskCheck() else {
@@ -176,6 +226,10 @@ extension WholeGuest {
     try PacketVerdict(before: seen, memory: nil, all: seen, after: PacketWitness.Seen()).judge()
     guard laterWire.seen.frames == 0 else {
       throw Inconsistency("the guest runs twice: the second has sent \(laterWire.seen.frames)")
+    }
+    let folders = SmallFileSystem.names(folder.path).filter { $0.hasPrefix("multifd-") }
+    guard folders.count <= 1 else {
+      throw Inconsistency("folders of protects that are gone are left: \(folders)")
     }
     let waiting = place.qemus
     guard waiting.count <= (setup.onLoss == .hold ? 0 : 1) else {

@@ -60,6 +60,7 @@ extension WholeGuest {
       _ = standby.process.errors.wait(.seconds(60)) { $0.text.contains("rehearsed: ") ? () : nil }
       place.attach()
     }
+    if setup.onLoss == .spare, !place.isAttached { place.attach() }
     var seen = wire.seen
     let trips = seen.trips
     let lostAt = Self.wallClock

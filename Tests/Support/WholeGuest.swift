@@ -246,6 +246,7 @@ public final class WholeGuest: Sendable {
       "protect", "--qmp", folder("qmp"), "--oob", folder("oob"), "--standby",
       "tcp:\(host):\(links[0].port)", "--all-disks", "--checkpoint",
       setup.checkpoint ?? "\(setup.delay)ms", "--linger", "\(setup.linger)", "--retry", "--json",
+      "--sockets", folder.path,
     ]
     if setup.holdsPackets { words.append("--all-nets") }
     if setup.channels > 0 { words += ["--channels", "\(setup.channels)"] }
@@ -300,9 +301,14 @@ public final class WholeGuest: Sendable {
         throw LabError("keeping \(part): \(copy.errors.text)")
       }
     }
-    try complaints.write(toFile: path + "/complaints", atomically: false, encoding: .utf8)
-    try primary.console.log.text.write(
-      toFile: path + "/console", atomically: false, encoding: .utf8)
+    let said = [
+      "complaints": complaints, "console": primary.console.log.text,
+      "standby.stderr": standby.process.errors.text, "protect.stderr": protect?.process.errors.text,
+      "protect.stdout": protect?.process.output.text,
+    ]
+    for (name, text) in said {
+      try text?.write(toFile: path + "/" + name, atomically: false, encoding: .utf8)
+    }
   }
 
   /// Ends everything.
