@@ -32,9 +32,9 @@ struct ProtectCommand: ParsableCommand {
 
   @Option(
     help: """
-      What is lost, in turns: primary, qemu (it alone), standby, both, disks, link, hang (a standby that does nothing any more), server \
-      (its disks' server alone), full (its file system; takes root). The last three go with --way protect. Default: \
-      all there are.
+      What is lost, in turns: primary, qemu (it alone), standby, both, disks, link, hang (a standby that does nothing any \
+      more), server (its disks' server alone), full (its file system; takes root). The last three go with --way protect. \
+      Default: all there are.
       """)
   var loss: List<WholeGuest.Loss>?
 

@@ -45,7 +45,7 @@ public enum Fault: Sendable, Equatable {
   case unplugged(milliseconds: Int)
   /// Connections end, and can be made anew.
   case cut(Connections)
-  /// Connections stay, and nothing gets through.
+  /// SIGSTOP, and SIGCONT so much later.
   case stop([Program], milliseconds: Int)
   /// SIGKILL.
   case kill([Program])
