@@ -150,9 +150,11 @@ struct StandbyArguments: ParsableArguments {
       return try Workers.finish(guardian, end, leftovers, after: .precopy)
     }
     // Its lock goes with it.
-    if !end.isOrderly { guardian.awaitEnd(within: timeout) }
-    let settled = Result { () throws(Failure) in
-      try policy.settle(cause, primaryStands: guardian.primaryStands)
+    if !end.isOrderly { desk.whileAtWork { guardian.awaitEnd(within: timeout) } }
+    let settled = desk.whileAtWork {
+      Result { () throws(Failure) in
+        try policy.settle(cause, primaryStands: guardian.primaryStands)
+      }
     }
     // Not before: whoever reads our output may stand still.
     if !end.output.isEmpty { print(end.output) }

@@ -114,6 +114,36 @@ struct RoleFiguresTests {
     #expect(last.contains("STOPPING=1\nSTATUS=receive: ended"), "\(last)")
   }
 
+  @Test("A standby whose fence takes longer than a service manager's patience goes on telling it")
+  func managerOfFence() throws {
+    let folder = try TemporaryFolder()
+    let socket = try Sockets.listen(datagrams: folder("notify"))
+    defer { close(socket) }
+    let standby = try StandbyProcess(
+      [
+        "--on-loss", "failover", "--fence",
+        "echo asked >\(folder("asked")); until [ -e \(folder("done")) ]; do sleep 0.02; done; exit 1",
+        "--", "/bin/false",
+      ],
+      environment: ["NOTIFY_SOCKET": folder("notify"), "WATCHDOG_USEC": "300000"])
+    let primary = try Primary(Self.script, to: standby.uri)
+    try primary.play(upTo: 1)
+    primary.close()
+    _ = try LostGuest.waitLine(folder("asked"))
+    var limit = timeval(tv_sec: 10, tv_usec: 0)
+    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    func hear(_ flags: Int32 = 0) -> String {
+      var buffer = [UInt8](repeating: 0, count: 4096)
+      let count = recv(socket, &buffer, buffer.count, flags)
+      return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+    }
+    // What came before it was asked.
+    while !hear(Int32(MSG_DONTWAIT)).isEmpty {}
+    for _ in 0..<5 { #expect(hear().contains("WATCHDOG=1")) }
+    try Data().write(to: URL(filePath: folder("done")))
+    #expect(try standby.multifd.wait().code == 1)
+  }
+
   @Test("quit ends a reception as a signal does, and leaves nothing")
   func quit() throws {
     let folder = try TemporaryFolder()

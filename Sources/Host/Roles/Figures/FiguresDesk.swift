@@ -33,6 +33,8 @@ package final class FiguresDesk: Sendable {
     var status: RoleStatus?
     /// Nobody has looked at the status yet.
     var isNew = false
+    /// This process is at something that no worker tells of.
+    var isAtWork = false
     var isClosed = false
   }
 
@@ -95,6 +97,15 @@ package final class FiguresDesk: Sendable {
     state.update { ($0.status, $0.isNew) = (status, true) }
   }
 
+  /// Lives by itself, for a service manager, while `body` does what no worker tells of: a fence and a
+  /// QEMU's start may be longer than its patience, and nobody is to be ended in the middle of a
+  /// failover.
+  package func whileAtWork<R>(_ body: () throws -> R) rethrows -> R {
+    state.update { $0.isAtWork = true }
+    defer { state.update { $0.isAtWork = false } }
+    return try body()
+  }
+
   /// Nobody is answered any more, once the last word is told. Storage that does not answer is not
   /// waited for.
   package func close() {
@@ -106,14 +117,19 @@ package final class FiguresDesk: Sendable {
   private func run(_ begun: Told) {
     var told = begun
     while true {
-      let next = state.take(seconds: nil) { state -> RoleStatus?? in
+      let next = state.take(seconds: options.manager?.watchdog.map { $0 / 3 }) {
+        state -> RoleStatus?? in
         guard state.isNew, let status = state.status else {
           return state.isClosed ? .some(nil) : nil
         }
         state.isNew = false
         return status
       }
-      guard let next, let status = next else { break }
+      guard let next else {
+        if state.read(\.isAtWork) { options.manager?.notify("WATCHDOG=1") }
+        continue
+      }
+      guard let status = next else { break }
       notify(status, &told)
       // A store whose guest did not come is being swept.
       if told.socket == nil, !told.hasNoSocket, !status.isEnding, options.control == nil, let store
