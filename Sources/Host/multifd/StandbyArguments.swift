@@ -140,21 +140,21 @@ struct StandbyArguments: ParsableArguments {
     defer { desk.close() }
     var wasReady = false
     let end = guardian.wait(
-      onReady: {
+      onReady: { [onLoss] in
         wasReady = true
+        if onLoss == .failover { desk.promise("failing-over") }
         Console.note("ready: the guest can be continued from \(store)")
         policy.ready()
       }, onStatus: desk.update)
+    desk.outlive()
     // What could not be said in order counts from the moment in which the primary could know.
     guard end.isOrderly ? wasReady : guardian.isStandby, var cause = end.failure else {
       return try Workers.finish(guardian, end, leftovers, after: .precopy)
     }
     // Its lock goes with it.
-    if !end.isOrderly { desk.whileAtWork { guardian.awaitEnd(within: timeout) } }
-    let settled = desk.whileAtWork {
-      Result { () throws(Failure) in
-        try policy.settle(cause, primaryStands: guardian.primaryStands)
-      }
+    if !end.isOrderly { guardian.awaitEnd(within: timeout) }
+    let settled = Result { () throws(Failure) in
+      try policy.settle(cause, primaryStands: guardian.primaryStands)
     }
     // Not before: whoever reads our output may stand still.
     if !end.output.isEmpty { print(end.output) }

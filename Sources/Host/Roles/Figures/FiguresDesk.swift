@@ -33,9 +33,19 @@ package final class FiguresDesk: Sendable {
     var status: RoleStatus?
     /// Nobody has looked at the status yet.
     var isNew = false
-    /// This process is at something that no worker tells of.
-    var isAtWork = false
+    /// What the role is doing once its worker has ended, if it does not end with it.
+    var afterwards: String?
+    /// It has come to that, and this is the role's last word.
+    var last: RoleStatus?
     var isClosed = false
+
+    /// With the worker's last word, which is the role's too unless it goes on.
+    mutating func outlive(_ end: RoleStatus) {
+      status = end
+      guard let afterwards else { return }
+      last = end
+      status?.phase = afterwards
+    }
   }
 
   /// What the desk's thread alone knows.
@@ -94,23 +104,35 @@ package final class FiguresDesk: Sendable {
   package func update(_ status: RoleStatus) {
     var status = status
     (status.version, status.started) = (options.version, started)
-    state.update { ($0.status, $0.isNew) = (status, true) }
+    state.update { state in
+      if status.hasEnded { state.outlive(status) } else { state.status = status }
+      state.isNew = true
+    }
   }
 
-  /// Lives by itself, for a service manager, while `body` does what no worker tells of: a fence and a
-  /// QEMU's start may be longer than its patience, and nobody is to be ended in the middle of a
-  /// failover.
-  package func whileAtWork<R>(_ body: () throws -> R) rethrows -> R {
-    state.update { $0.isAtWork = true }
-    defer { state.update { $0.isAtWork = false } }
-    return try body()
+  /// The role will not end with its worker: after that this process does what it has promised, and
+  /// lives by itself for a service manager, since nobody is to be ended in the middle of a failover.
+  ///
+  /// - Parameter phase: what it is doing then.
+  package func promise(_ phase: String) { state.update { $0.afterwards = phase } }
+
+  /// The worker has ended, whether it could say so or not.
+  package func outlive() {
+    state.update { state in
+      guard state.last == nil, let status = state.status, !status.hasEnded else { return }
+      state.outlive(status.ended(because: nil))
+      state.isNew = true
+    }
   }
 
   /// Nobody is answered any more, once the last word is told. Storage that does not answer is not
   /// waited for.
   package func close() {
     server.withLock { $0 }?.close()
-    state.update { $0.isClosed = true }
+    state.update { state in
+      if let last = state.last { (state.status, state.isNew) = (last, true) }
+      state.isClosed = true
+    }
     threads.joinAll(within: Self.patience)
   }
 
@@ -126,7 +148,7 @@ package final class FiguresDesk: Sendable {
         return status
       }
       guard let next else {
-        if state.read(\.isAtWork) { options.manager?.notify("WATCHDOG=1") }
+        if state.read({ $0.last != nil }) { options.manager?.notify("WATCHDOG=1") }
         continue
       }
       guard let status = next else { break }
