@@ -199,6 +199,42 @@ struct RoleFiguresTests {
     try Reception.expectHeld(folder("store"), session.script)
   }
 
+  @Test("Pages are counted by their format, where they go out and where they come in")
+  func formats() throws {
+    let session = try Tampered("bios-111-zstd-2ch")
+    let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+    let receive = try MultiFDProcess([
+      "receive", "--listen", "unix:" + folder("in"), "--store", folder("store"),
+      "--metrics-file", folder("receive.prom"),
+    ])
+    _ = try receive.waitListening()
+    let relay = try MultiFDProcess([
+      "relay", "--listen", "unix:" + folder("relay"), "--to", "link:unix:" + folder("in"),
+      "--compression", "lz4", "--metrics-file", folder("relay.prom"),
+    ])
+    _ = try relay.waitListening()
+    let source = FakeSource(session.lines, to: .unix(path: folder("relay")))
+    #expect(try receive.wait().code == 0)
+    #expect(try relay.wait().code == 0)
+    _ = source.end()
+    var texts: [[Substring]] = []
+    for name in ["receive.prom", "relay.prom"] {
+      let text = try String(contentsOfFile: folder(name), encoding: .utf8)
+      func value(_ sample: String) -> Int? {
+        text.split(separator: "\n").first { $0.hasPrefix(sample + " ") }
+          .flatMap { Int($0.dropFirst(sample.count + 1)) }
+      }
+      let labels = "{channel=\"0\",format=\"lz4/1\"}"
+      let pages = try #require(value("multifd_format_pages_total" + labels), "\(text)")
+      #expect(pages > 0 && pages == value("multifd_pages_total{channel=\"0\",kind=\"normal\"}"))
+      let payload = value("multifd_format_payload_bytes_total" + labels)
+      #expect(payload == value("multifd_payload_bytes_total{channel=\"0\"}"))
+      texts.append(text.split(separator: "\n").filter { $0.hasPrefix("multifd_format_") })
+    }
+    // What one sends the other one gets.
+    #expect(texts[0] == texts[1] && texts[0].count >= 4)
+  }
+
   @Test("Figures that others could read are refused before anything else")
   func exposed() throws {
     let folder = try TemporaryFolder()
