@@ -23,7 +23,7 @@ STAGE := .build/stage
 PACKAGES := .build/packages
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows agent man soak kills restarts faults cluster judge certificates afternoon interop bench bench-store \
+.PHONY: help setup build demo test arrows agent man soak kills restarts faults cluster service judge certificates afternoon interop bench bench-store \
   bench-relay bench-checkpoint bench-protect bench-scale measured protected fuzz sanitize examples docs installed-programs install \
   pkg-config uninstall stage deb deb-check dist format lint clean
 .DEFAULT_GOAL := help
@@ -47,6 +47,7 @@ help:
 	@echo '                backends that fail: SOAK_TIME=600 (seconds; 3600), ARGS="--seed 1". Takes root'
 	@echo 'make cluster    the resource agent in a Pacemaker cluster of two nodes (namespaces): nodes lost, cut off, back, moved to;'
 	@echo '                ARGS=--disk for a guest with a disk'
+	@echo 'make service    multifd@.service: a Debian 12 with the packages boots in namespaces, and guests move by its units. Takes root'
 	@echo 'make afternoon  an installation, and what an author of a backend does with it first, in a root folder of its own'
 	@echo 'make judge      every wrong backend of Tests/BadBackends against all of the harness'
 	@echo 'make fuzz       random mutations of recorded streams, then libFuzzer over every parser and whole sessions:'
@@ -117,6 +118,11 @@ faults: protected
 cluster: setup
 	$(SWIFT) build -c release --product multifd
 	Tests/Cluster/run $(ARGS)
+
+# The unit, in a machine of namespaces with the packages and systemd in it.
+service: setup deb
+	Support/setup --peers 111
+	Tests/Service/run $(ARGS)
 
 # Every wrong backend against every test of the harness: those that make test leaves out for their time, too.
 judge: setup build
@@ -259,7 +265,9 @@ install: man $(if $(PROGRAMS),,installed-programs)
 	install -s -m 644 $(PLUGINS:%=$(BUILD)/libmultifd-%.so) $(ROOT)/lib/multifd/
 	install -m 644 Sources/PluginAPI/include/multifd_plugin.h $(ROOT)/include/
 	$(PKG_CONFIG_FILE) >$(SHARE)/pkgconfig/multifd-plugin.pc
-	sed -e 's|@PREFIX@|$(PREFIX)|' Support/run-multifd.mount >$(ROOT)/lib/systemd/system/run-multifd.mount
+	for unit in run-multifd.mount multifd@.service; do \
+	  sed -e 's|@PREFIX@|$(PREFIX)|' Support/$$unit >$(ROOT)/lib/systemd/system/$$unit || exit 1; \
+	done
 	install -m 755 Support/ocf/multifd $(ROOT)/lib/ocf/resource.d/multifd/
 	install -m 644 Support/metrics/alerts.yml Support/metrics/dashboard.json $(SHARE)/multifd/metrics/
 	install -m 644 $(DOCS) $(DOC)/
@@ -295,7 +303,7 @@ uninstall:
 	rm -f $(ROOT)/bin/multifd $(ROOT)/bin/multifd-harness $(ROOT)/include/multifd_plugin.h \
 	  $(SHARE)/pkgconfig/multifd-plugin.pc $(ROOT)/libexec/multifd/multifd-probe \
 	  $(foreach end,so certificate.json,$(patsubst %,$(ROOT)/lib/multifd/libmultifd-%.$(end),$(sort $(PLUGINS) igzip))) \
-	  $(ROOT)/lib/systemd/system/run-multifd.mount
+	  $(addprefix $(ROOT)/lib/systemd/system/,run-multifd.mount multifd@.service)
 	rm -f $(SHARE)/man/man1/multifd.1 $(SHARE)/man/man1/multifd-*.1 $(SHARE)/man/man3/multifd_plugin.3 \
 	  $(SHARE)/man/man3/multifd_plugin.h.3 $(SHARE)/man/man5/harness.toml.5 $(SHARE)/man/man5/multifd.toml.5 $(SHARE)/man/man7/multifd-*.7
 	rm -f $(foreach program,multifd multifd-harness,$(SHARE)/bash-completion/completions/$(program) \

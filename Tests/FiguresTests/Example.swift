@@ -14,7 +14,8 @@ extension RoleStatus {
     status.backends = ["zstd"]
     status.channels = ["main", "0"].map { id in
       RoleStatus.Channel(
-        id: id, received: 1000, sent: 0, payload: 800, packets: 7, normal: 5, duplicate: 3)
+        id: id, received: 1000, sent: 0, payload: 800, packets: 7, normal: 5, duplicate: 3,
+        formats: [Format(name: "zstd/1", pages: 5, payload: 800)])
     }
     var checkpoints = RoleStatus.Checkpoints(number: 3, committed: 1990)
     for milliseconds in [1.5, 4, 4, 700] { checkpoints.pause.record(.seconds(milliseconds / 1000)) }

@@ -24,6 +24,9 @@ struct MetricsTests {
     #expect(samples["multifd_status_age_seconds"] == "0.5")
     #expect(samples["multifd_checkpoint"] == "3" && samples["multifd_failover_ready"] == "1")
     #expect(samples["multifd_pages_total{channel=\"0\",kind=\"duplicate\"}"] == "3")
+    let format = "{channel=\"0\",format=\"zstd/1\"}"
+    #expect(samples["multifd_format_pages_total" + format] == "5")
+    #expect(samples["multifd_format_payload_bytes_total" + format] == "800")
     #expect(samples["multifd_received_bytes_total{channel=\"main\"}"] == "1000")
     #expect(samples["multifd_phase{phase=\"committed\"}"] == "1")
     #expect(samples["multifd_ram_bytes"] == "67108864" && samples["multifd_remaining_bytes"] == "9")

@@ -184,7 +184,8 @@ extension Counters {
     }
     self.packet(
       bytes: MultiFDPacketHeader.size(pageSize: packet.pageSize) + header.payloadSize,
-      payload: header.payloadSize, normal: Int(header.normalCount),
+      payload: header.payloadSize, format: header.flags.method.index,
+      normal: Int(header.normalCount),
       duplicate: Int(header.zeroCount), sync: packet.isSync)
   }
 }

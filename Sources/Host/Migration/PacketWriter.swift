@@ -106,8 +106,9 @@ public final class PacketWriter {
     let size = Int(fields.nextPacketSize)
     throttle?.pay(header.count + size)
     counters.packet(
-      bytes: header.count + size, payload: size, normal: Int(fields.normalCount),
-      duplicate: Int(fields.zeroCount), sync: fields.flags.contains(.sync))
+      bytes: header.count + size, payload: size, format: method.index,
+      normal: Int(fields.normalCount), duplicate: Int(fields.zeroCount),
+      sync: fields.flags.contains(.sync))
     return Sent(payload: size, sending: ContinuousClock.now - start)
   }
 
@@ -142,8 +143,9 @@ public final class PacketWriter {
     try reader.splice(payload, to: socket, through: splice)
     throttle?.pay(size + payload)
     counters.packet(
-      bytes: size + payload, payload: payload, normal: Int(packet.header.normalCount),
-      duplicate: Int(packet.header.zeroCount), sync: packet.isSync)
+      bytes: size + payload, payload: payload, format: method.index,
+      normal: Int(packet.header.normalCount), duplicate: Int(packet.header.zeroCount),
+      sync: packet.isSync)
   }
 
   /// The name of a packet's block, which a peer may have left without an end.

@@ -10,6 +10,10 @@ public final class Counters: Sendable {
   private let _normal = Atomic<UInt64>(0)
   private let _duplicate = Atomic<UInt64>(0)
   private let _syncs = Atomic<UInt64>(0)
+  private let formats = (0..<formatCount).map { _ in FormatCounters() }
+
+  /// How many formats the packets of a connection can name, by five bits.
+  public static let formatCount = 32
 
   /// All zero.
   public init() {}
@@ -27,25 +31,36 @@ public final class Counters: Sendable {
   /// SYNC packets.
   public var syncs: UInt64 { _syncs.load(ordering: .relaxed) }
 
+  /// Pages with contents that have come in a format, and bytes of their payload.
+  ///
+  /// - Parameter index: what the five bits of its packets say; 0 is pages as they are.
+  public func format(_ index: Int) -> (pages: UInt64, payload: UInt64) {
+    let format = formats[index]
+    return (format.pages.load(ordering: .relaxed), format.payload.load(ordering: .relaxed))
+  }
+
   /// Counts one multifd packet.
-  public func packet(bytes: Int, payload: Int, normal: Int, duplicate: Int, sync: Bool) {
+  ///
+  /// - Parameter format: see ``format(_:)``.
+  public func packet(
+    bytes: Int, payload: Int, format: Int, normal: Int, duplicate: Int, sync: Bool
+  ) {
     add(bytes, to: _bytes)
-    add(payload, to: _payloadBytes)
     add(1, to: _packets)
     add(normal, to: _normal)
     add(duplicate, to: _duplicate)
     if sync { add(1, to: _syncs) }
+    guard payload > 0 || normal > 0 else { return }
+    add(payload, to: _payloadBytes)
+    add(payload, to: formats[format].payload)
+    add(normal, to: formats[format].pages)
   }
 
   /// Counts bytes that are no page.
   public func moved(bytes: Int) { add(bytes, to: _bytes) }
 
   /// Counts a page of the main channel.
-  public func page(bytes: Int) {
-    add(bytes, to: _bytes)
-    add(bytes, to: _payloadBytes)
-    add(1, to: _normal)
-  }
+  public func page(bytes: Int) { run(bytes: bytes, pageSize: bytes, normal: 1, zero: 0) }
 
   /// Counts a run of pages of the main channel, and all bytes of it.
   public func run(bytes: Int, pageSize: Int, normal: Int, zero: Int) {
@@ -53,6 +68,8 @@ public final class Counters: Sendable {
     add(normal * pageSize, to: _payloadBytes)
     add(normal, to: _normal)
     add(zero, to: _duplicate)
+    add(normal * pageSize, to: formats[0].payload)
+    add(normal, to: formats[0].pages)
   }
 
   /// Counts zero pages of the main channel.
@@ -63,4 +80,10 @@ public final class Counters: Sendable {
     counter.store(
       counter.load(ordering: .relaxed) &+ UInt64(truncatingIfNeeded: amount), ordering: .relaxed)
   }
+}
+
+/// What a connection has moved in one format.
+private final class FormatCounters: Sendable {
+  let pages = Atomic<UInt64>(0)
+  let payload = Atomic<UInt64>(0)
 }

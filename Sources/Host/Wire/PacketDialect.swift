@@ -20,6 +20,15 @@ public enum PacketDialect: Equatable, Sendable {
     }
   }
 
+  /// The wire format of packets with these method bits.
+  public func format(of method: MultiFDMethod) -> String {
+    switch self {
+    // QEMU's formats have its methods' names (FORMATS.md).
+    case .qemu: "\(method.name)/1"
+    case .link(let formats): formats[method.index]?.name ?? LinkFormat.raw
+    }
+  }
+
   /// The most payload bytes that a packet with these flags may have; nil where nothing was agreed.
   func bound(of flags: MultiFDFlags) -> Int? {
     guard case .link(let formats) = self else { return nil }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Migration
 import Roles
+import Synchronization
 import Transport
 
 /// `multifd protect`.
@@ -68,9 +69,17 @@ struct ProtectCommand: LoggingCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Where QEMU may make sockets for packets; in a folder of its user's own.", valueName: "dir"),
+      "Where QEMU may make sockets for packets; in a folder of its user's own.",
+      discussion: "In a service of systemd's its RuntimeDirectory, if it has one.",
+      valueName: "dir"),
     completion: .directory)
-  var sockets = "/tmp"
+  var sockets = Self.socketFolder
+
+  /// A service may have a /tmp that no QEMU sees. Of several folders the first is meant, as
+  /// RuntimeDirectory= has it.
+  private static let socketFolder =
+    ProcessInfo.processInfo.environment["RUNTIME_DIRECTORY"]?.split(separator: ":").first
+    .map(String.init) ?? "/tmp"
 
   @Option(help: "Number of multifd channels; 0: a plain stream.")
   var channels = 0
@@ -169,9 +178,17 @@ struct ProtectCommand: LoggingCommand {
       told, orders: ["x-checkpoint": checkpoint, "migrate-set-parameters": tune])
     try desk.open()
     defer { desk.close() }
+    // What is kept for ever has what becomes different, and not each second.
+    let isKept = !json && Console.format.withLock { $0 } == .journal
+    let last = Mutex<ProtectLine?>(nil)
     do throws(Failure) {
       let reason = try protector.run { [json] line in
         desk.update(protector.status)
+        let before = last.withLock { before in
+          defer { before = line }
+          return before
+        }
+        if isKept, before?.state == line.state, before?.reason == line.reason { return }
         print(json ? Console.line(json: line) : line.description)
         fflush(nil)
       }

@@ -140,11 +140,13 @@ struct StandbyArguments: ParsableArguments {
     defer { desk.close() }
     var wasReady = false
     let end = guardian.wait(
-      onReady: {
+      onReady: { [onLoss] in
         wasReady = true
+        if onLoss == .failover { desk.promise("failing-over") }
         Console.note("ready: the guest can be continued from \(store)")
         policy.ready()
       }, onStatus: desk.update)
+    desk.outlive()
     // What could not be said in order counts from the moment in which the primary could know.
     guard end.isOrderly ? wasReady : guardian.isStandby, var cause = end.failure else {
       return try Workers.finish(guardian, end, leftovers, after: .precopy)

@@ -114,6 +114,40 @@ struct RoleFiguresTests {
     #expect(last.contains("STOPPING=1\nSTATUS=receive: ended"), "\(last)")
   }
 
+  @Test("A standby whose fence takes longer than a service manager's patience goes on telling it")
+  func managerOfFence() throws {
+    let folder = try TemporaryFolder()
+    let socket = try Sockets.listen(datagrams: folder("notify"))
+    defer { close(socket) }
+    let standby = try StandbyProcess(
+      [
+        "--on-loss", "failover", "--fence",
+        "echo asked >\(folder("asked")); until [ -e \(folder("done")) ]; do sleep 0.02; done; exit 1",
+        "--", "/bin/false",
+      ],
+      environment: ["NOTIFY_SOCKET": folder("notify"), "WATCHDOG_USEC": "300000"])
+    let primary = try Primary(Self.script, to: standby.uri)
+    try primary.play(upTo: 1)
+    primary.close()
+    _ = try LostGuest.waitLine(folder("asked"))
+    var limit = timeval(tv_sec: 10, tv_usec: 0)
+    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+    func hear() -> String {
+      var buffer = [UInt8](repeating: 0, count: 4096)
+      let count = recv(socket, &buffer, buffer.count, 0)
+      return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+    }
+    var before = hear()
+    while !before.isEmpty, !before.contains("STATUS=standby: failing-over") { before = hear() }
+    #expect(!before.contains("STOPPING"))
+    for _ in 0..<5 { #expect(hear() == "WATCHDOG=1") }
+    try Data().write(to: URL(filePath: folder("done")))
+    #expect(try standby.multifd.wait().code == 1)
+    var last = hear()
+    while last == "WATCHDOG=1" { last = hear() }
+    #expect(last.hasPrefix("STOPPING=1\nSTATUS=standby: ended"), "\(last)")
+  }
+
   @Test("quit ends a reception as a signal does, and leaves nothing")
   func quit() throws {
     let folder = try TemporaryFolder()
@@ -163,6 +197,42 @@ struct RoleFiguresTests {
     #expect(try relay.wait().code == 0)
     _ = source.end()
     try Reception.expectHeld(folder("store"), session.script)
+  }
+
+  @Test("Pages are counted by their format, where they go out and where they come in")
+  func formats() throws {
+    let session = try Tampered("bios-111-zstd-2ch")
+    let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+    let receive = try MultiFDProcess([
+      "receive", "--listen", "unix:" + folder("in"), "--store", folder("store"),
+      "--metrics-file", folder("receive.prom"),
+    ])
+    _ = try receive.waitListening()
+    let relay = try MultiFDProcess([
+      "relay", "--listen", "unix:" + folder("relay"), "--to", "link:unix:" + folder("in"),
+      "--compression", "lz4", "--metrics-file", folder("relay.prom"),
+    ])
+    _ = try relay.waitListening()
+    let source = FakeSource(session.lines, to: .unix(path: folder("relay")))
+    #expect(try receive.wait().code == 0)
+    #expect(try relay.wait().code == 0)
+    _ = source.end()
+    var texts: [[Substring]] = []
+    for name in ["receive.prom", "relay.prom"] {
+      let text = try String(contentsOfFile: folder(name), encoding: .utf8)
+      func value(_ sample: String) -> Int? {
+        text.split(separator: "\n").first { $0.hasPrefix(sample + " ") }
+          .flatMap { Int($0.dropFirst(sample.count + 1)) }
+      }
+      let labels = "{channel=\"0\",format=\"lz4/1\"}"
+      let pages = try #require(value("multifd_format_pages_total" + labels), "\(text)")
+      #expect(pages > 0 && pages == value("multifd_pages_total{channel=\"0\",kind=\"normal\"}"))
+      let payload = value("multifd_format_payload_bytes_total" + labels)
+      #expect(payload == value("multifd_payload_bytes_total{channel=\"0\"}"))
+      texts.append(text.split(separator: "\n").filter { $0.hasPrefix("multifd_format_") })
+    }
+    // What one sends the other one gets.
+    #expect(texts[0] == texts[1] && texts[0].count >= 4)
   }
 
   @Test("Figures that others could read are refused before anything else")

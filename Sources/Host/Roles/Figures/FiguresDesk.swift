@@ -33,7 +33,19 @@ package final class FiguresDesk: Sendable {
     var status: RoleStatus?
     /// Nobody has looked at the status yet.
     var isNew = false
+    /// What the role is doing once its worker has ended, if it does not end with it.
+    var afterwards: String?
+    /// It has come to that, and this is the role's last word.
+    var last: RoleStatus?
     var isClosed = false
+
+    /// With the worker's last word, which is the role's too unless it goes on.
+    mutating func outlive(_ end: RoleStatus) {
+      status = end
+      guard let afterwards else { return }
+      last = end
+      status?.phase = afterwards
+    }
   }
 
   /// What the desk's thread alone knows.
@@ -92,28 +104,54 @@ package final class FiguresDesk: Sendable {
   package func update(_ status: RoleStatus) {
     var status = status
     (status.version, status.started) = (options.version, started)
-    state.update { ($0.status, $0.isNew) = (status, true) }
+    state.update { state in
+      if status.hasEnded { state.outlive(status) } else { state.status = status }
+      state.isNew = true
+    }
+  }
+
+  /// The role will not end with its worker: after that this process does what it has promised, and
+  /// lives by itself for a service manager, since nobody is to be ended in the middle of a failover.
+  ///
+  /// - Parameter phase: what it is doing then.
+  package func promise(_ phase: String) { state.update { $0.afterwards = phase } }
+
+  /// The worker has ended, whether it could say so or not.
+  package func outlive() {
+    state.update { state in
+      guard state.last == nil, let status = state.status, !status.hasEnded else { return }
+      state.outlive(status.ended(because: nil))
+      state.isNew = true
+    }
   }
 
   /// Nobody is answered any more, once the last word is told. Storage that does not answer is not
   /// waited for.
   package func close() {
     server.withLock { $0 }?.close()
-    state.update { $0.isClosed = true }
+    state.update { state in
+      if let last = state.last { (state.status, state.isNew) = (last, true) }
+      state.isClosed = true
+    }
     threads.joinAll(within: Self.patience)
   }
 
   private func run(_ begun: Told) {
     var told = begun
     while true {
-      let next = state.take(seconds: nil) { state -> RoleStatus?? in
+      let next = state.take(seconds: options.manager?.watchdog.map { $0 / 3 }) {
+        state -> RoleStatus?? in
         guard state.isNew, let status = state.status else {
           return state.isClosed ? .some(nil) : nil
         }
         state.isNew = false
         return status
       }
-      guard let next, let status = next else { break }
+      guard let next else {
+        if state.read({ $0.last != nil }) { options.manager?.notify("WATCHDOG=1") }
+        continue
+      }
+      guard let status = next else { break }
       notify(status, &told)
       // A store whose guest did not come is being swept.
       if told.socket == nil, !told.hasNoSocket, !status.isEnding, options.control == nil, let store

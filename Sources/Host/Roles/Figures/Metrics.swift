@@ -88,6 +88,15 @@ public struct Metrics: Sendable {
     counter("multifd_sent_bytes", "Bytes that went out.", each(\.sent))
     counter("multifd_payload_bytes", "Bytes of page payload on the wire.", each(\.payload))
     counter("multifd_packets", "Packets of multifd channels.", each(\.packets))
+    func formats(_ value: (RoleStatus.Format) -> UInt64) -> Samples {
+      channels.flatMap { channel in
+        channel.formats.map {
+          ([("channel", channel.id), ("format", $0.name)], Double(value($0)))
+        }
+      }
+    }
+    counter("multifd_format_pages", "Pages with contents that went in a format.", formats(\.pages))
+    counter("multifd_format_payload_bytes", "Bytes of their payload.", formats(\.payload))
     counter(
       "multifd_pages", "Pages of the guest, with contents (normal) or zero (duplicate).",
       channels.flatMap { channel -> Samples in

@@ -3,6 +3,7 @@
 import Foundation
 import Migration
 import Observe
+import Wire
 
 /// What a role is doing, in figures: the one value that it publishes. `multifd status`, the control
 /// socket and the metrics are made of it, and of nothing else.
@@ -28,14 +29,32 @@ public struct RoleStatus: Codable, Equatable, Sendable {
     public var normal: UInt64
     /// Zero pages.
     public var duplicate: UInt64
+    /// What of the payload was in which format, on the same side.
+    public var formats: [Format]
 
     /// Of a connection that has moved so much.
     public init(
       id: String, received: UInt64, sent: UInt64, payload: UInt64, packets: UInt64, normal: UInt64,
-      duplicate: UInt64
+      duplicate: UInt64, formats: [Format]
     ) {
       (self.id, self.received, self.sent, self.payload) = (id, received, sent, payload)
       (self.packets, self.normal, self.duplicate) = (packets, normal, duplicate)
+      self.formats = formats
+    }
+  }
+
+  /// What one connection has moved in one format.
+  public struct Format: Codable, Equatable, Sendable {
+    /// The wire format, `zstd/1`.
+    public var name: String
+    /// Pages with contents.
+    public var pages: UInt64
+    /// Bytes of their payload on the wire.
+    public var payload: UInt64
+
+    /// Of a format in which so much was moved.
+    public init(name: String, pages: UInt64, payload: UInt64) {
+      (self.name, self.pages, self.payload) = (name, pages, payload)
     }
   }
 
@@ -155,12 +174,23 @@ public struct RoleStatus: Codable, Equatable, Sendable {
 }
 
 extension RoleStatus.Channel {
-  init(_ id: String, received: Counters?, sent: Counters?) {
+  /// - Parameter format: what is called so by method bits.
+  init(
+    _ id: String, received: Counters?, sent: Counters?, format: (MultiFDMethod) -> String
+  ) {
     // Pages are the same on both sides; as payload they are what goes on to the guest.
     let pages = sent ?? received
     self.init(
       id: id, received: received?.bytes ?? 0, sent: sent?.bytes ?? 0,
       payload: pages?.payloadBytes ?? 0, packets: (received ?? sent)?.packets ?? 0,
-      normal: (received ?? sent)?.normal ?? 0, duplicate: (received ?? sent)?.duplicate ?? 0)
+      normal: (received ?? sent)?.normal ?? 0, duplicate: (received ?? sent)?.duplicate ?? 0,
+      formats: pages.map { counters in
+        (0..<Counters.formatCount).compactMap { index in
+          let (pages, payload) = counters.format(index)
+          guard pages > 0 else { return nil }
+          let method = MultiFDMethod(rawValue: UInt32(index) << 1)
+          return RoleStatus.Format(name: format(method), pages: pages, payload: payload)
+        }
+      } ?? [])
   }
 }

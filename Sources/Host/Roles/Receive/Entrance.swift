@@ -49,6 +49,9 @@ final class Entrance: Sendable {
     link.withLock { $0?.backends } ?? [choice.backend].compactMap(\.self)
   }
 
+  /// What the method bits of packets mean, as far as that is known.
+  var dialect: PacketDialect { link.withLock { $0?.dialect } ?? .qemu }
+
   /// Lets one in, or not. For the lobby's thread, and quick: nobody else comes in meanwhile.
   func admit(_ arrival: Lobby.Arrival, _ host: LinkHost, _ threads: ThreadGroup) {
     switch arrival {

@@ -126,10 +126,16 @@ public final class Receiver: Sendable {
   ) throws(Failure) -> Result {
     try Failure.check(options.timeout, "receive")
     let entrance = try Entrance(session, options, loader, strangers, onControl: onControl)
-    figures.withLock { $0.backends = { entrance.backends.map(\.name) } }
+    figures.withLock {
+      $0.backends = { entrance.backends.map(\.name) }
+      $0.dialect = { entrance.dialect }
+    }
     defer {
-      let last = entrance.backends.map(\.name)
-      figures.withLock { $0.backends = { last } }
+      let (last, dialect) = (entrance.backends.map(\.name), entrance.dialect)
+      figures.withLock {
+        $0.backends = { last }
+        $0.dialect = { dialect }
+      }
     }
     let store: Store
     let listener: Listener

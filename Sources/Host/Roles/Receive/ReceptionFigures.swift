@@ -9,6 +9,8 @@ struct ReceptionFigures: Sendable {
   var machine: String?
   /// Names of the backends that pages come through.
   var backends: @Sendable () -> [String] = { [] }
+  /// What the method bits of packets mean.
+  var dialect: @Sendable () -> PacketDialect = { .qemu }
   /// Adds what a standby has beyond that.
   var tell: @Sendable (inout RoleStatus) -> Void = { _ in }
 }
@@ -23,8 +25,9 @@ extension Receiver {
     (status.ram, status.remaining) = (progress.total, progress.remaining)
     if session.hasMain {
       let channels = session.channelCounters.map { ("\($0.id)", $0.counters) }
+      let format = figures.dialect().format
       status.channels = ([("main", session.mainCounters)] + channels).map { id, counters in
-        RoleStatus.Channel(id, received: counters, sent: nil)
+        RoleStatus.Channel(id, received: counters, sent: nil, format: format)
       }
     }
     status.backends = figures.backends()

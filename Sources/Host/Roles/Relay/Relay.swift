@@ -223,11 +223,16 @@ public final class Relay: Sendable {
     var status = RoleStatus(.relay, phase: phase(main))
     if let main {
       // Verbatim: what comes in goes out.
-      status.channels = [RoleStatus.Channel("main", received: main.main.sent, sent: main.main.sent)]
+      status.channels = [
+        RoleStatus.Channel(
+          "main", received: main.main.sent, sent: main.main.sent, format: main.plan.far.format)
+      ]
       status.backends = main.plan.outgoing.map(\.backend.name)
     }
     status.channels += channels.sorted { $0.key < $1.key }.map { id, traffic in
-      RoleStatus.Channel("\(id)", received: traffic.received, sent: traffic.sent)
+      RoleStatus.Channel(
+        "\(id)", received: traffic.received, sent: traffic.sent,
+        format: (main?.plan.far ?? .qemu).format)
     }
     status.strangers = strangers.count
     return status

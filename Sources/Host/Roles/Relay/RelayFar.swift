@@ -46,6 +46,7 @@ final class RelayFar: Sendable {
     let (socket, formats, _) = try caller.main(
       offering: offer.formats, required: offer.required, files: offer.files)
     let outgoing = try offer.outgoing(formats)
+    plan.far = .link(formats)
     switch options.compression {
     case .asTheyCome:
       plan.outgoing = [outgoing[0]]
@@ -76,7 +77,8 @@ final class RelayFar: Sendable {
       let (socket, formats, hasReference) = try caller.main(
         offering: hello.formats, required: hello.required, files: hello.files,
         reference: hello.reference)
-      var plan = RelayPlan(rule: .transparent, incoming: .link(formats))
+      var plan = RelayPlan(
+        rule: .transparent, incoming: .link(formats), far: .link(formats))
       plan.hasReference = hasReference
       return (socket, plan, formats)
     }
@@ -90,6 +92,7 @@ final class RelayFar: Sendable {
     let (socket, formats, _) = try caller.main(
       offering: offer.formats, required: offer.required, files: offer.files)
     plan.outgoing = try offer.outgoing(formats)
+    plan.far = .link(formats)
     if case .named = options.compression {
       plan.outgoing = [plan.outgoing[plan.outgoing.count - 1]]
       plan.rule = rule(for: plan.outgoing[0])

@@ -19,6 +19,8 @@ struct RelayPlan: Sendable {
   var rule: Rule
   /// What the method bits of what comes mean.
   var incoming: PacketDialect
+  /// And of what goes out.
+  var far = PacketDialect.qemu
   /// Who decodes what comes; nil where nothing has to be.
   var decoding: (any PacketBackends)?
   /// What can be sent where something has to be encoded.

@@ -3,6 +3,7 @@ import Observe
 import Synchronization
 import System
 import Transport
+import Wire
 
 /// What the threads of a hand-over share beside their session, and a signal: how far it is.
 final class HandoverControl: Sendable {
@@ -42,8 +43,19 @@ final class HandoverControl: Sendable {
   private let source = Mutex<PageSource?>(nil)
   /// What each connection has moved, the main channel's first.
   let moved = Mutex<[(id: String, counters: Counters)]>([])
-  /// What a status tells of the guest: its machine type, bytes of RAM, the backends it goes by.
-  let facts = Mutex<(machine: String?, ram: UInt64?, backends: [String])>((nil, nil, []))
+  /// What a status tells of the guest.
+  struct Facts {
+    /// Its machine type.
+    var machine: String?
+    /// Bytes of its RAM.
+    var ram: UInt64?
+    /// Names of the backends that it goes by.
+    var backends: [String] = []
+    /// What the method bits of its packets mean.
+    var dialect = PacketDialect.qemu
+  }
+
+  let facts = Mutex(Facts())
 
   /// - Parameters:
   ///   - onFailure: told of the first failure, from whatever thread notices it.

@@ -55,7 +55,9 @@ final class SendAttempt {
       socket, manifest, source, sync: SyncPoints(options.sync, manifest),
       channels: options.channels)
     control.facts.withLock {
-      $0 = (manifest.machine, manifest.ramSize, route.formats.map(\.backend.name))
+      $0 = HandoverControl.Facts(
+        machine: manifest.machine, ram: manifest.ramSize,
+        backends: route.formats.map(\.backend.name), dialect: route.dialect)
     }
     control.moved.withLock { $0 = [("main", main.counters)] }
     let check = PayloadCheckPlan(options.verify, route.formats)

@@ -14,6 +14,8 @@ final class SendRoute {
   /// What pages can travel in: one, or what the best is chosen from. Of a link it is known when the
   /// main connection stands.
   private(set) var formats: [OutgoingFormat] = []
+  /// What the method bits of packets mean: known when the main connection stands.
+  private(set) var dialect = PacketDialect.qemu
   /// Of a link with a reference: what pages go in of which both sides have an old version.
   private(set) var deltas: OutgoingFormat?
   /// Of a link: what pages are hashed with.
@@ -61,6 +63,7 @@ final class SendRoute {
     let (socket, agreed, hasReference) = try caller.main(
       offering: offer.formats, required: offer.required, files: offer.files, reference: key)
     self.hasReference = hasReference
+    dialect = .link(agreed)
     let all = try offer.outgoing(agreed)
     // What can use a reference has one on a link that has one, for every page: so not for all.
     let usable = hasReference ? all.filter { !$0.usesReference } : all

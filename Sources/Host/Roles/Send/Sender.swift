@@ -46,9 +46,10 @@ public final class Sender: Sendable {
   public var status: RoleStatus {
     var status = RoleStatus(
       .send, phase: control.failure == nil ? control.stage.word : "failing")
-    (status.machine, status.ram, status.backends) = control.facts.withLock { $0 }
+    let facts = control.facts.withLock { $0 }
+    (status.machine, status.ram, status.backends) = (facts.machine, facts.ram, facts.backends)
     status.channels = control.moved.withLock { $0 }.map { id, counters in
-      RoleStatus.Channel(id, received: nil, sent: counters)
+      RoleStatus.Channel(id, received: nil, sent: counters, format: facts.dialect.format)
     }
     return status
   }
