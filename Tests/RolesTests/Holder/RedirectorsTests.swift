@@ -46,14 +46,16 @@ struct RedirectorsTests {
   func folders() {
     let files = [
       "ser": "unix:/run/packets-1-to,server=on",
-      "multifd-packets-1-to": "disconnected:unix:/tmp/multifd-a/packets-1-to,server=on",
-      "multifd-packets-1-from": "unix:/tmp/multifd-a/packets-1-from,server=on <-> unix:@",
-      "multifd-packets-2-to": "disconnected:unix:/tmp/multifd-b/packets-2-to,server=on",
+      "multifd-packets-1-to": "disconnected:unix:/tmp/multifd-a1B2c3/packets-1-to,server=on",
+      "multifd-packets-1-from": "unix:/tmp/multifd-a1B2c3/packets-1-from,server=on <-> unix:@",
+      "multifd-packets-2-to": "disconnected:unix:/tmp/multifd-bbbbbb/packets-2-to,server=on",
       "multifd-packets-3-to": "unix:/tmp/elsewhere/packets-2-to,server=on",
+      "multifd-packets-6-to": "unix:/srv/empty/packets-6-to,server=on",
+      "multifd-packets-7-to": "unix:/tmp/multifd-a1B2c3/x/packets-7-to,server=on",
       "multifd-packets-4-to": "vc", "multifd-packets-5-to": "unix:/packets-5-to,server=on",
     ]
-    #expect(Redirectors.folders(of: files, but: [2]) == ["/tmp/multifd-a"])
-    #expect(Redirectors.folders(of: files) == ["/tmp/multifd-a", "/tmp/multifd-b"])
+    #expect(Redirectors.folders(of: files, but: [2]) == ["/tmp/multifd-a1B2c3"])
+    #expect(Redirectors.folders(of: files) == ["/tmp/multifd-a1B2c3", "/tmp/multifd-bbbbbb"])
   }
 
   private static func words(_ command: Redirectors.Command) -> String {

@@ -97,7 +97,8 @@ public struct Redirectors: Sendable {
       + ours(chardevs).map { Command("chardev-remove", ["id": $0]) }
   }
 
-  /// The folders of sockets that ``leftovers(objects:chardevs:but:)`` takes out.
+  /// The folders of sockets that ``leftovers(objects:chardevs:but:)`` takes out: of what a guest's
+  /// QEMU says only those that have the name of one of ours.
   ///
   /// - Parameter files: of chardevs, by label, what `query-chardev` calls their `filename`:
   ///   `disconnected:unix:PATH,server=on`.
@@ -109,7 +110,8 @@ public struct Redirectors: Sendable {
         let start = file.firstRange(of: "unix:/")?.upperBound,
         let end = file.firstRange(of: "/packets-\(number)-\(end),")?.lowerBound, start <= end
       else { return nil }
-      return "/" + file[start..<end]
+      let folder = "/" + file[start..<end]
+      return folder.contains(/\/multifd-[A-Za-z0-9]{6}$/) ? folder : nil
     }
     return Set(folders)
   }
