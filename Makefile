@@ -24,7 +24,7 @@ PACKAGES := .build/packages
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
 .PHONY: help setup build demo test arrows agent man soak kills restarts faults cluster service judge certificates afternoon interop bench bench-store \
-  bench-relay bench-checkpoint bench-protect bench-scale measured protected fuzz sanitize examples docs installed-programs install \
+  bench-relay bench-checkpoint bench-protect bench-scale measured protected fuzz sanitize examples docs docc installed-programs install \
   pkg-config uninstall stage deb deb-check dist format lint clean
 .DEFAULT_GOAL := help
 
@@ -56,6 +56,7 @@ help:
 	@echo 'make examples   build the example backends and run the harness on each; ARGS=--quick for the short form'
 	@echo 'make certificates  what the harness says of the backends, beside them in the build'
 	@echo 'make docs       renew the tables in Plugins.md that come from code'
+	@echo 'make docc       what is public, as DocC has it, in .build/docc: for a web server'
 	@echo 'make man        the man pages, of the programs and of the manual, in $(MAN)'
 	@echo 'make install    PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make uninstall  what install put there'
@@ -325,6 +326,10 @@ dist: stage
 
 deb-check: deb dist
 	Support/deb-check $(PACKAGES)
+
+# One that is started so shows it: swift's docc preview, python3 -m http.server.
+docc: build
+	Support/docc .build/docc --build $(BUILD)
 
 format:
 	$(SWIFT) format -i -r $(SOURCES)

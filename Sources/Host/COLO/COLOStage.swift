@@ -17,7 +17,7 @@ import System
 ///                                then clears zero pages of the
 ///                                cache (mirror)
 ///
-/// In COLO state guest memory does not change until ``redo(_:)``: it is the last checkpoint,
+/// In COLO state guest memory does not change until ``redo(_:part:parts:)``: it is the last checkpoint,
 /// whatever happens to the primary meanwhile. Recording comes before the first byte is written, so
 /// a page that is half received is always known as changed. Zero pages are cleared also when they
 /// are seen for the first time: what a page of the cache was before is nobody's assumption.

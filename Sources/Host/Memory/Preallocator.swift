@@ -32,7 +32,7 @@ public final class Preallocator: Sendable {
   /// Begins. Of blocks whose files existed before nothing is got ahead.
   ///
   /// - Parameters:
-  ///   - threads: helpers; with none, or if none can be started, blocks are as without this.
+  ///   - count: helpers; with none, or if none can be started, blocks are as without this.
   ///   - window: bytes that may be ahead of one place.
   public init(
     _ blocks: [RAMBlock], threads count: Int, window: Int = window

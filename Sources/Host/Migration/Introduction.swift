@@ -13,7 +13,7 @@ public struct Introduction: Sendable {
 
   /// For streams that keep to these limits.
   ///
-  /// - Parameter takesControl: also for the connection of a `protect`, see ``ControlHello``.
+  /// - Parameter takesControl: also for the connection of a `protect`, see `ControlHello`.
   public init(limits: StreamDecoder.Limits, takesControl: Bool = false) {
     self.limits = limits
     self.takesControl = takesControl

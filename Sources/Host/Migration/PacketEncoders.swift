@@ -73,7 +73,7 @@ public final class PacketEncoders {
     }
   }
 
-  /// That payloads are decoded once, behind their sending; see ``TrailingCheck``.
+  /// That payloads are decoded once, behind their sending; see `TrailingCheck`.
   public struct Verification {
     let isSample: Bool
     let owner: AnyObject

@@ -20,7 +20,7 @@ public final class BackendCalls: Sendable {
     public var packet: UInt64?
     /// It has asked for payload, and the peer has not sent it yet.
     public var isWaiting: Bool
-    /// The thread, as ``CLinux`` numbers them.
+    /// The thread, as `CLinux` numbers them.
     public var thread: UInt64
     /// Which entry, and how often it has changed: equal means that nothing has happened in between.
     public var entry: Int

@@ -1,6 +1,6 @@
 extension Manifest {
   /// Where the guest is. A manifest that says one of these says another only as
-  /// ``leads(to:before:forced:)`` allows:
+  /// `leads(to:before:forced:)` allows:
   ///
   ///     receiving -> held ---------------------> handing-over -> handed-over
   ///         |         ^                             ^    |

@@ -1,7 +1,7 @@
 import Foundation
 
 /// A small file of a store that is written and read without its lock: by a process that watches
-/// over the one that has it. Opened like every file of a store, see ``StoreTrust``.
+/// over the one that has it. Opened like every file of a store, see `StoreTrust`.
 public enum StoreRecord: String, Sendable {
   /// The QEMU that waits on the store's RAM files.
   case spare

@@ -5,7 +5,7 @@ import System
 /// Stream sockets that whoever started this process has passed to it, by their numbers: `fd:N[,M…]`.
 ///
 /// A number means what it meant at the start only until something else is opened, so the numbers
-/// are looked at once, and that should be early: by ``checkListening()`` or
+/// are looked at once, and that should be early: by ``checkListening(channels:)`` or
 /// ``checkConnected(count:)``. From then on the sockets are close-on-exec: no child of ours has
 /// them. Each is used once, and belongs to whoever uses it.
 public final class PassedSockets: Equatable, Sendable {

@@ -26,7 +26,7 @@ extension Socket {
   /// The same connection by TLS, from the place where both sides have come to. What has been taken
   /// from it already was said in clear: its owner sees to it that there is nothing left.
   ///
-  /// - Parameter seconds: in which the handshake must be done; then, of silence as in ``connect``.
+  /// - Parameter seconds: in which the handshake must be done; then, of silence as in `connect`.
   /// - Returns: what is to be read from and written to from here on. This one can only be cut.
   public func encrypted(
     by credentials: TLSCredentials, within seconds: Double

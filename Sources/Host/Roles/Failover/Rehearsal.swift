@@ -7,7 +7,7 @@ import Store
 public struct Rehearsal: Codable, Equatable, Sendable {
   /// QEMU has taken everything but the devices.
   public var fits: Bool
-  /// What failed, of a ``Failure``.
+  /// What failed, of a `Failure`.
   public var what: String?
   /// Why.
   public var why: String?
@@ -25,7 +25,7 @@ public struct Rehearsal: Codable, Equatable, Sendable {
   public var time: Double = 0
   /// When it was, ISO 8601.
   public var at = Date.now.formatted(.iso8601)
-  /// Which guest it was: ``Manifest/heldAt`` of the store.
+  /// Which guest it was: `Manifest.heldAt` of the store.
   public var guest: String?
 
   enum CodingKeys: String, CodingKey {

@@ -153,7 +153,7 @@ public struct RoleStatus: Codable, Equatable, Sendable {
   }
 
   /// Of a role that has nothing more to say yet. Of which program it is, and since when, is for
-  /// whoever tells it (``FiguresDesk``).
+  /// whoever tells it (`FiguresDesk`).
   public init(_ role: Role, phase: String) {
     (self.role, self.phase) = (role, phase)
     updated = Date().timeIntervalSince1970

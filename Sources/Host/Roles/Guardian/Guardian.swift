@@ -18,7 +18,7 @@ import Transport
 /// A backend is foreign code: it may crash, call exit(), or never come back. It does so in the
 /// worker, and what was promised is kept here: whatever ends the worker becomes one line and an
 /// exit code, a worker that does not end is ended, and what is to happen when a primary is lost
-/// happens. The two share the entries of ``BackendCalls``, so the line names backend, channel and
+/// happens. The two share the entries of `BackendCalls`, so the line names backend, channel and
 /// packet. When the guardian dies, the worker does.
 ///
 /// A packet costs nothing here: no byte of a stream passes this process.

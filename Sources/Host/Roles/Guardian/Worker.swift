@@ -43,7 +43,7 @@ public final class Worker: Sendable {
   /// A standby holds the guest as of the end of precopy.
   public func ready() { line.send(WorkerMessage.ready) }
 
-  /// Something has failed, and all that is going on is being ended: how, ``end(_:)`` says, if it
+  /// Something has failed, and all that is going on is being ended: how, `end(_:)` says, if it
   /// comes to that.
   public func failing(_ failure: Failure) { line.send(WorkerMessage.failing(failure)) }
 

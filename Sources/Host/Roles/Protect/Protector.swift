@@ -16,7 +16,7 @@ import Transport
 ///     5  watch
 ///     6  yank, x-colo-lost-heartbeat, packets let through, filters and mirrors out
 ///
-/// All that it puts into QEMU has a name of ``ProtectNames``, so that the next process finds it.
+/// All that it puts into QEMU has a name of `ProtectNames`, so that the next process finds it.
 public final class Protector: Sendable {
   let options: ProtectOptions
   let state: ProtectState
