@@ -23,7 +23,7 @@ STAGE := .build/stage
 PACKAGES := .build/packages
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows agent man soak kills restarts faults cluster service judge certificates afternoon interop bench bench-store \
+.PHONY: help setup build demo test arrows agent man soak kills restarts faults cluster service picture judge certificates afternoon interop bench bench-store \
   bench-relay bench-checkpoint bench-protect bench-scale measured protected fuzz sanitize examples docs docc installed-programs install \
   pkg-config uninstall stage deb deb-check dist format lint clean
 .DEFAULT_GOAL := help
@@ -48,6 +48,7 @@ help:
 	@echo 'make cluster    the resource agent in a Pacemaker cluster of two nodes (namespaces): nodes lost, cut off, back, moved to;'
 	@echo '                ARGS=--disk for a guest with a disk'
 	@echo 'make service    multifd@.service: a Debian 12 with the packages boots in namespaces, and guests move by its units. Takes root'
+	@echo 'make picture    the page of figures in a browser without a display, looked at, and as .build/figures.png'
 	@echo 'make afternoon  an installation, and what an author of a backend does with it first, in a root folder of its own'
 	@echo 'make judge      every wrong backend of Tests/BadBackends against all of the harness'
 	@echo 'make fuzz       random mutations of recorded streams, then libFuzzer over every parser and whole sessions:'
@@ -123,7 +124,13 @@ cluster: setup
 # The unit, in a machine of namespaces with the packages and systemd in it.
 service: setup deb
 	Support/setup --peers 111
+	Support/need mmdebstrap ip=iproute2
 	Tests/Service/run $(ARGS)
+
+# make test has it too where there is a browser, but takes no picture.
+picture: setup build
+	Support/need chromium
+	MULTIFD_PICTURE=$(CURDIR)/.build/figures.png $(SWIFT) test -c release --skip-build --filter BrowserTests
 
 # Every wrong backend against every test of the harness: those that make test leaves out for their time, too.
 judge: setup build
@@ -319,12 +326,14 @@ stage:
 	$(MAKE) install DESTDIR=$(CURDIR)/$(STAGE) PREFIX=/usr
 
 deb: stage
+	Support/need dpkg-shlibdeps=dpkg-dev
 	Support/deb $(STAGE) $(VERSION) $(PACKAGES)
 
 dist: stage
 	Support/dist $(STAGE) $(VERSION) $(PACKAGES)
 
 deb-check: deb dist
+	Support/need lintian mmdebstrap
 	Support/deb-check $(PACKAGES)
 
 # One that is started so shows it: swift's docc preview, python3 -m http.server.
