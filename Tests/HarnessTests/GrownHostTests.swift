@@ -94,7 +94,7 @@ struct GrownHost {
     try files.createDirectory(atPath: sources + "/Host", withIntermediateDirectories: true)
     for part in [
       "PluginAPI", "Host/CLinux", "Host/CHarness", "Host/CPluginProbe", "Host/CProcessState",
-      "Host/Digest",
+      "Host/Digest", "Host/TOML",
       "Host/System", "Host/PluginLoader", "Host/Chart", "Host/Certificates", "Host/Harness",
     ] {
       try files.copyItem(
@@ -128,7 +128,7 @@ struct GrownHost {
     }
     let swift =
       [Compiler.swift ?? "swiftc", "-Onone", "-swift-version", "6", "-I", folder.path] + include
-    for module in ["System", "Digest", "PluginLoader", "Chart", "Certificates", "Harness"] {
+    for module in ["System", "Digest", "PluginLoader", "Chart", "Certificates", "TOML", "Harness"] {
       objects.append(folder("\(module).o"))
       let path = "\(sources)/Host/\(module)"
       let names = try FileManager.default.subpathsOfDirectory(atPath: path).sorted()

@@ -24,7 +24,7 @@ struct PieceTests {
       _ = try copy.finish(remaining: tail)
       return true
     } catch {
-      try #require(error.code == .truncated && error.offset == end, "\(error)")
+      try hold(error.code == .truncated && error.offset == end, "\(error)")
       return false
     }
   }
@@ -58,11 +58,11 @@ struct PieceTests {
         if end < eof {
           // `7e id 00` in a device's body cannot be told from the last footer and EOF.
           let looksLikeEnd = end > 6 && all[end - 1] == 0 && all[end - 6] == 0x7e
-          try #require(!isEnd || looksLikeEnd, "at byte \(end)")
+          try hold(!isEnd || looksLikeEnd, "at byte \(end)")
         } else {
           // In COLO the primary may be gone at any time; but a first request must be whole.
           let expected = end == eof || end == description || end >= description + 4
-          try #require(isEnd == expected, "at byte \(end)")
+          try hold(isEnd == expected, "at byte \(end)")
         }
       }
       #expect(start == end)
@@ -91,10 +91,10 @@ struct PieceTests {
           let rest = UnsafeRawBufferPointer(rebasing: all[start..<end])
           do {
             try copy.finish(remaining: rest)
-            try #require(ends.contains(end))
+            try hold(ends.contains(end), "at byte \(end)")
           } catch let error as WireError {
-            try #require(error.code == .truncated && error.offset == UInt64(end), "\(error)")
-            try #require(!ends.contains(end))
+            try hold(error.code == .truncated && error.offset == UInt64(end), "\(error)")
+            try hold(!ends.contains(end), "at byte \(end)")
           }
         }
       }

@@ -34,16 +34,16 @@ struct MainRecording {
           guard decoder.rawBytesDue == 0 else { break }
           switch try decoder.next(UnsafeRawBufferPointer(rebasing: all[start..<arrived])) {
           case .needMore(let count):
-            try #require(count > 0)
+            try hold(count > 0)
             isHungry = true
           case .element(let element, let consumed):
-            try #require(consumed > 0 && consumed <= arrived - start)
+            try hold(consumed > 0 && consumed <= arrived - start)
             let range = start..<start + consumed
             start += consumed
             pieces.append(
               Piece(element: element, range: range, raw: start..<start + Int(decoder.rawBytesDue)))
           }
-          try #require(decoder.position == UInt64(start))
+          try hold(decoder.position == UInt64(start), "at byte \(start)")
         }
       }
       return try decoder.finish(remaining: UnsafeRawBufferPointer(rebasing: all[start...]))
@@ -91,7 +91,7 @@ struct ChannelRecording {
         case .start(let start): self.start = start
         case .packet(let header, let payload):
           packets.append(Packet(header: header, range: range, payload: at..<at + payload))
-          try #require(at + payload <= all.count)
+          try hold(at + payload <= all.count)
           decoder.didTake(payload)
           at += payload
         case .deviceState: Issue.record("no recorded session has device-state packets")

@@ -48,6 +48,7 @@ struct FailoverTests {
     let result = try failover(standby, [qemu, "-m", "1"], ["--fence", fence])
     #expect(result.code == 1, "\(result)")
     #expect(result.errors.contains("succeeded"), "\(result)")
+    #expect(!result.errors.contains("no fence"), "\(result)")
     let then = try String(contentsOfFile: standby.beside("then"), encoding: .utf8)
     #expect(then.contains("\"standby\""))
     let arguments = try String(contentsOfFile: qemu + ".arguments", encoding: .utf8)

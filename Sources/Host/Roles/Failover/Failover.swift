@@ -71,7 +71,7 @@ public final class Failover: Sendable {
       _ = try QEMUCommandLine(
         options.command, store: options.store, blocks: guest.manifest.blocks, qmp: "qmp")
       if spare == nil { try SpareRecord.endOrphan(of: try realPath(options.store), log: log) }
-      try fence()
+      try fence(guest)
       let start = ContinuousClock.now
       var activity = guest.checkpoint.map { StandbyState.lost($0) }
       guest.store.advance(&activity) { .failingOver($0) }
@@ -109,9 +109,15 @@ public final class Failover: Sendable {
     }.get()
   }
 
-  private func fence() throws {
+  private func fence(_ guest: HeldGuest) throws {
     if let stop = control.read({ $0.stop }) { throw stop }
-    guard let command = options.fence else { return }
+    guard let command = options.fence else {
+      // Of a guest that came whole nobody has another.
+      if guest.checkpoint != nil {
+        log("no fence: whoever started this answers for it that the primary's guest runs no more")
+      }
+      return
+    }
     try Fence(
       command: command, timeout: options.fenceTimeout, peer: "primary",
       otherwise: "nothing is started"
