@@ -5,6 +5,8 @@ import Wire
 /// However a stream is cut into pieces, and wherever it is cut off.
 @Suite("Pieces of a stream")
 struct PieceTests {
+  init() { Backtraces.off }
+
   @Test("Pieces of any size give the same elements", arguments: Fixtures.sessions)
   func chunks(session: Fixtures.Session) throws {
     let bytes = try Fixtures.bytes(session.main)
