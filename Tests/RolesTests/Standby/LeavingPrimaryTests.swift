@@ -14,8 +14,8 @@ struct LeavingPrimaryTests {
 
   @Test("It ends its main channel only, as migrate_cancel does: nothing to fail over to")
   func mainOnly() throws {
-    for (isInside, limit) in [(false, nil), (true, nil), (false, 0.4)] {
-      let standby = try LocalStandby(checkpointTimeout: limit) { $0.timeout = 0.8 }
+    for (isInside, limit) in [(false, nil), (true, nil), (false, 1.0)] {
+      let standby = try LocalStandby(checkpointTimeout: limit) { $0.timeout = 2 }
       let primary = try Primary(Self.script, to: standby.uri)
       defer { primary.close() }
       try primary.play(upTo: 2)
@@ -30,7 +30,7 @@ struct LeavingPrimaryTests {
 
   @Test("It ends a channel only", arguments: [false, true])
   func channelOnly(insidePacket: Bool) throws {
-    let standby = try LocalStandby { $0.timeout = 0.5 }
+    let standby = try LocalStandby { $0.timeout = 1.5 }
     let primary = try Primary(Self.script, to: standby.uri)
     defer { primary.close() }
     try primary.play(upTo: 1)
@@ -48,7 +48,7 @@ struct LeavingPrimaryTests {
 
   @Test("It ends a channel while all others have something unread")
   func unread() throws {
-    let standby = try LocalStandby { $0.timeout = 0.5 }
+    let standby = try LocalStandby { $0.timeout = 1.5 }
     let primary = try Primary(Self.script, to: standby.uri)
     defer { primary.close() }
     try primary.play(upTo: 1)
