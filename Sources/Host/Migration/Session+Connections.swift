@@ -99,7 +99,6 @@ extension Session {
         .corrupt, "channel \(announced)", "its init packet says that it is channel \(id)")
     }
     let result: Result<Channel, Failure> = state.update { state in
-      state.unnamed.removeAll { $0 === socket }
       let place = "channel \(id)"
       if let uuid = state.uuid, uuid != hello.uuid {
         return .failure(
@@ -116,6 +115,9 @@ extension Session {
       if state.channels[id] != nil {
         return .failure(Failure(.corrupt, place, "two connections claim this number"))
       }
+      // One that is refused stays among those that have not said what they are: whoever counts the
+      // channels meanwhile waits until its failure is known, and does not do without it.
+      state.unnamed.removeAll { $0 === socket }
       state.uuid = hello.uuid
       let channel = Channel(socket: socket, counters: Counters(), pass: Gate.Pass())
       state.channels[id] = channel
