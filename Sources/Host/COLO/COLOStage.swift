@@ -17,10 +17,11 @@ import System
 ///                                then clears zero pages of the
 ///                                cache (mirror)
 ///
-/// In COLO state guest memory does not change until ``redo(_:part:parts:)``: it is the last checkpoint,
-/// whatever happens to the primary meanwhile. Recording comes before the first byte is written, so
-/// a page that is half received is always known as changed. Zero pages are cleared also when they
-/// are seen for the first time: what a page of the cache was before is nobody's assumption.
+/// In COLO state guest memory does not change until ``redo(_:part:parts:)``: it is the last
+/// checkpoint, whatever happens to the primary meanwhile. Recording comes before the first byte is
+/// written, so a page that is half received is always known as changed. Zero pages are cleared also
+/// when they are seen for the first time: what a page of the cache was before is nobody's
+/// assumption.
 ///
 /// Two caches, one at a time. *Mirror* is a second copy of RAM with a bitmap, as a stock secondary
 /// has it. *Sparse* holds only the pages of the checkpoints in flight, in the order in which they

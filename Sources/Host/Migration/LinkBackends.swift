@@ -37,8 +37,7 @@ public final class LinkBackends: PacketBackends {
 
   /// The one of an index. Pages as they are (index 0) are QEMU's method `none`.
   public func backend(for method: MultiFDMethod) throws -> (Backend, OptionValues) {
-    let index = Int(method.rawValue >> 1)
-    if index > 0 { return agreed[index - 1] }
+    if method.index > 0 { return agreed[method.index - 1] }
     let raw = try OutgoingFormat.raw(loader, .receive)
     return (raw.backend, raw.options)
   }

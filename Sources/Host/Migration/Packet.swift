@@ -185,7 +185,6 @@ extension Counters {
     self.packet(
       bytes: MultiFDPacketHeader.size(pageSize: packet.pageSize) + header.payloadSize,
       payload: header.payloadSize, format: header.flags.method.index,
-      normal: Int(header.normalCount),
-      duplicate: Int(header.zeroCount), sync: packet.isSync)
+      normal: Int(header.normalCount), duplicate: Int(header.zeroCount), sync: packet.isSync)
   }
 }

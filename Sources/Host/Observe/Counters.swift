@@ -5,9 +5,7 @@ import Synchronization
 /// What one connection has moved so far. Its thread writes, anybody reads.
 public final class Counters: Sendable {
   private let _bytes = Atomic<UInt64>(0)
-  private let _payloadBytes = Atomic<UInt64>(0)
   private let _packets = Atomic<UInt64>(0)
-  private let _normal = Atomic<UInt64>(0)
   private let _duplicate = Atomic<UInt64>(0)
   private let _syncs = Atomic<UInt64>(0)
   private let formats = (0..<formatCount).map { _ in FormatCounters() }
@@ -21,11 +19,13 @@ public final class Counters: Sendable {
   /// Bytes of headers, payloads, everything.
   public var bytes: UInt64 { _bytes.load(ordering: .relaxed) }
   /// Bytes of page payload as they were on the wire.
-  public var payloadBytes: UInt64 { _payloadBytes.load(ordering: .relaxed) }
+  public var payloadBytes: UInt64 {
+    formats.reduce(0) { $0 + $1.payload.load(ordering: .relaxed) }
+  }
   /// multifd packets.
   public var packets: UInt64 { _packets.load(ordering: .relaxed) }
   /// Pages with contents.
-  public var normal: UInt64 { _normal.load(ordering: .relaxed) }
+  public var normal: UInt64 { formats.reduce(0) { $0 + $1.pages.load(ordering: .relaxed) } }
   /// Zero pages: `duplicate`, as QEMU calls them.
   public var duplicate: UInt64 { _duplicate.load(ordering: .relaxed) }
   /// SYNC packets.
@@ -47,13 +47,10 @@ public final class Counters: Sendable {
   ) {
     add(bytes, to: _bytes)
     add(1, to: _packets)
-    add(normal, to: _normal)
-    add(duplicate, to: _duplicate)
-    if sync { add(1, to: _syncs) }
-    guard payload > 0 || normal > 0 else { return }
-    add(payload, to: _payloadBytes)
     add(payload, to: formats[format].payload)
     add(normal, to: formats[format].pages)
+    add(duplicate, to: _duplicate)
+    if sync { add(1, to: _syncs) }
   }
 
   /// Counts bytes that are no page.
@@ -65,11 +62,9 @@ public final class Counters: Sendable {
   /// Counts a run of pages of the main channel, and all bytes of it.
   public func run(bytes: Int, pageSize: Int, normal: Int, zero: Int) {
     add(bytes, to: _bytes)
-    add(normal * pageSize, to: _payloadBytes)
-    add(normal, to: _normal)
-    add(zero, to: _duplicate)
     add(normal * pageSize, to: formats[0].payload)
     add(normal, to: formats[0].pages)
+    add(zero, to: _duplicate)
   }
 
   /// Counts zero pages of the main channel.

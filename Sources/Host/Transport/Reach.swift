@@ -22,8 +22,8 @@ enum Reach {
 }
 
 extension Listener {
-  /// Refuses what ``init(on:timeout:tls:insecure:peer:)`` would refuse for whom it lets in, as far as
-  /// that can be told before: for whoever does first what cannot be undone.
+  /// Refuses what ``init(on:timeout:tls:insecure:peer:)`` would refuse for whom it lets in, as far
+  /// as that can be told before: for whoever does first what cannot be undone.
   ///
   /// A connection that was passed to this process is no matter of addresses: its peer is settled.
   public static func check(

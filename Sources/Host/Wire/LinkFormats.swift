@@ -35,14 +35,14 @@ public struct LinkFormats: Equatable, Sendable {
   /// The method bits of `index`, which is one of this link: `index << 1`.
   public func method(of index: Int) -> MultiFDMethod {
     precondition((0...agreed.count).contains(index), "only what was agreed is sent")
-    return MultiFDMethod(rawValue: UInt32(index) << 1)
+    return MultiFDMethod(index: index)
   }
 
   /// The index that the method bits of `flags` hold. `offset` is where the packet begins.
   ///
   /// An index that was not agreed is `unknownFlags`.
   public func index(of flags: MultiFDFlags, at offset: UInt64) throws(WireError) -> Int {
-    let index = Int(flags.method.rawValue >> 1)
+    let index = flags.method.index
     guard index <= agreed.count else {
       throw WireError(
         .unknownFlags, at: offset + 8,

@@ -64,8 +64,11 @@ public struct MultiFDMethod: RawRepresentable, Hashable, Sendable, CustomStringC
     rawValue & ~MultiFDFlags.methodMask == 0 && rawValue & (rawValue &- 1) == 0
   }
 
-  /// The five bits as a number, 0 to 31.
+  /// The five bits as a number, 0 to 31: on a link the index of a format.
   public var index: Int { Int((rawValue & MultiFDFlags.methodMask) >> 1) }
+
+  /// The bits of such a number.
+  public init(index: Int) { self.init(rawValue: UInt32(index) << 1) }
 
   /// As `multifd-compression` calls it; the bits in hexadecimal when it has no name.
   public var name: String { Self.names.first { $0.0 == self }?.1 ?? hex(rawValue) }

@@ -32,6 +32,6 @@ public enum PacketDialect: Equatable, Sendable {
   /// The most payload bytes that a packet with these flags may have; nil where nothing was agreed.
   func bound(of flags: MultiFDFlags) -> Int? {
     guard case .link(let formats) = self else { return nil }
-    return formats[Int(flags.method.rawValue >> 1)].map { Int($0.bound) }
+    return formats[flags.method.index].map { Int($0.bound) }
   }
 }

@@ -73,7 +73,8 @@ struct Configuration {
   /// Whether only this is to be told.
   var wantsPrint: Bool { role != nil && own.words.contains("--print-config") }
 
-  /// What an option has from the file, and where that stands; nil for one that has it from elsewhere.
+  /// What an option has from the file, and where that stands; nil for one that has it from
+  /// elsewhere.
   func entry(of option: CommandOption) -> (value: TOML.Value, place: String)? {
     taken[option.name]
   }

@@ -111,7 +111,8 @@ package final class FiguresDesk: Sendable {
   }
 
   /// The role will not end with its worker: after that this process does what it has promised, and
-  /// lives by itself for a service manager, since nobody is to be ended in the middle of a failover.
+  /// lives by itself for a service manager, since nobody is to be ended in the middle of a
+  /// failover.
   ///
   /// - Parameter phase: what it is doing then.
   package func promise(_ phase: String) { state.update { $0.afterwards = phase } }

@@ -188,8 +188,8 @@ extension RoleStatus.Channel {
         (0..<Counters.formatCount).compactMap { index in
           let (pages, payload) = counters.format(index)
           guard pages > 0 else { return nil }
-          let method = MultiFDMethod(rawValue: UInt32(index) << 1)
-          return RoleStatus.Format(name: format(method), pages: pages, payload: payload)
+          return RoleStatus.Format(
+            name: format(MultiFDMethod(index: index)), pages: pages, payload: payload)
         }
       } ?? [])
   }

@@ -99,9 +99,7 @@ struct InspectChannel {
 
   /// What the method bits of a packet mean.
   private func name(_ flags: MultiFDFlags) -> String {
-    guard case .link(let formats) = dialect else { return flags.method.name }
-    let index = Int(flags.method.rawValue >> 1)
-    return formats[index]?.name ?? LinkFormat.raw
+    dialect == .qemu ? flags.method.name : dialect.format(of: flags.method)
   }
 
   mutating func start(_ found: MultiFDInit, _ line: (InspectLine) -> Void) {

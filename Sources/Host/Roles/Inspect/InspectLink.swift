@@ -175,9 +175,9 @@ struct RecordedBackends: PacketBackends {
   let loader: PluginLoader
 
   func backend(for method: MultiFDMethod) throws -> (Backend, OptionValues) {
-    guard let format = formats?[Int(method.rawValue >> 1)] else {
+    guard let format = formats?[method.index] else {
       throw PluginError(
-        .notFound, what: "format \(method.rawValue >> 1) of the link",
+        .notFound, what: "format \(method.index) of the link",
         why: "the answer to its main hello says what that is",
         hint: "name the recording of it before the channels")
     }
