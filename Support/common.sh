@@ -28,6 +28,17 @@ apt_lists() {
   [ -z "${SETUP_MARKS:-}" ] || touch "$SETUP_MARKS/lists"
 }
 
+# A program for FILE that is the QEMU of a peer's root folder, for where nothing can chroot: with that folder's own libraries.
+peer_program() { # FILE ROOT
+  cat >"$1" <<END
+#!/bin/sh
+export QEMU_MODULE_DIR=$2/usr/lib/x86_64-linux-gnu/qemu
+exec $2/lib64/ld-linux-x86-64.so.2 --library-path $2/usr/lib/x86_64-linux-gnu $2/usr/bin/qemu-system-x86_64 \\
+  -L $2/usr/share/qemu -L $2/usr/share/seabios "\$@"
+END
+  chmod 755 "$1"
+}
+
 apt_install() {
   apt_lists
   say "apt-get install $*"
