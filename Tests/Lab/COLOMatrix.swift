@@ -14,7 +14,7 @@ struct COLOMatrix {
       switch self {
       case .passed(let outcome): "ok, \(outcome.reached) checkpoints"
       case .failed(let reason):
-        "FAIL: " + reason.split(whereSeparator: \.isNewline).joined(separator: " | ")
+        "FAIL: " + oneLine(reason)
       case .skipped: "skipped"
       }
     }
@@ -50,19 +50,14 @@ struct COLOMatrix {
         lines.append(line)
       case .failed(let reason):
         lines.append(
-          Self.line(["\(row.cell)"]) + "FAIL: "
-            + reason.split(whereSeparator: \.isNewline).joined(separator: " | "))
+          Self.line(["\(row.cell)"]) + "FAIL: " + oneLine(reason))
       case .skipped: lines.append(Self.line(["\(row.cell)"]) + "skipped")
       }
     }
     return lines.joined(separator: "\n")
   }
 
-  private static func line(_ columns: [String]) -> String {
-    zip(columns, widths).map { text, width in
-      text + String(repeating: " ", count: max(1, width - text.count))
-    }.joined()
-  }
+  private static func line(_ columns: [String]) -> String { tableLine(columns, widths) }
 
   private static func columns(_ cell: COLOCell, _ outcome: COLOCell.Outcome) -> [String] {
     [

@@ -47,9 +47,5 @@ struct CostTable {
     return String(format: "%.2f / %.2f / %.2f", summary.mean, summary.p50, summary.p99)
   }
 
-  private static func line(_ columns: [String]) -> String {
-    columns.enumerated().map { index, text in
-      index < widths.count ? column(text, widths[index]) : text
-    }.joined()
-  }
+  private static func line(_ columns: [String]) -> String { tableLine(columns, widths) }
 }

@@ -10,6 +10,18 @@ func column(_ text: String, _ width: Int) -> String {
   text + String(repeating: " ", count: max(1, width - text.count))
 }
 
+/// A line of a table. What has no width, which is the last one, is as long as it is.
+func tableLine(_ columns: [String], _ widths: [Int]) -> String {
+  columns.enumerated().map { index, text in
+    index < widths.count ? column(text, widths[index]) : text
+  }.joined()
+}
+
+/// What is told on several lines, on one.
+func oneLine(_ text: String) -> String {
+  text.split(whereSeparator: \.isNewline).joined(separator: " | ")
+}
+
 /// The times of a row: median, and between which they lie.
 func spread(_ durations: [Duration]) -> String {
   let all = durations.map(\.inSeconds)

@@ -31,7 +31,7 @@ struct Matrix {
       switch self {
       case .passed(let time): "ok, \(seconds(time))"
       case .failed(let reason):
-        "FAIL: " + reason.split(whereSeparator: \.isNewline).joined(separator: " | ")
+        "FAIL: " + oneLine(reason)
       case .skipped: "skipped"
       }
     }

@@ -40,8 +40,7 @@ struct ProtectTable {
       failures += 1
       if error is Inconsistency { inconsistent += 1 }
       columns.append(
-        (error is Inconsistency ? "INCONSISTENT: " : "FAIL: ")
-          + "\(error)".split(whereSeparator: \.isNewline).joined(separator: " | "))
+        (error is Inconsistency ? "INCONSISTENT: " : "FAIL: ") + oneLine("\(error)"))
     }
     return Self.line(columns)
   }
@@ -67,9 +66,5 @@ struct ProtectTable {
     ]
   }
 
-  private static func line(_ columns: [String]) -> String {
-    columns.enumerated().map { index, text in
-      index < widths.count ? column(text, widths[index]) : text
-    }.joined()
-  }
+  private static func line(_ columns: [String]) -> String { tableLine(columns, widths) }
 }

@@ -70,7 +70,7 @@ struct SoakTable {
   mutating func fail(_ fault: String, _ error: any Error) {
     findings += 1
     let kind = error is Inconsistency ? "INCONSISTENT" : "FAIL"
-    let text = "\(error)".split(whereSeparator: \.isNewline).joined(separator: " | ")
+    let text = oneLine("\(error)")
     failures.append("  guest \(guest), \(fault): \(kind): \(text)")
     count(fault, .zero, givenUp: false)
     row(fault, "", "", "\(kind): \(text)")
@@ -92,9 +92,5 @@ struct SoakTable {
     say(Self.line(["\(rounds)", "\(guest)", time, fault, what, checkpoint, verdict]))
   }
 
-  private static func line(_ columns: [String]) -> String {
-    columns.enumerated().map { index, text in
-      index < widths.count ? column(text, widths[index]) : text
-    }.joined()
-  }
+  private static func line(_ columns: [String]) -> String { tableLine(columns, widths) }
 }

@@ -42,7 +42,7 @@ public final class Cable: Sendable {
     far = try ChildProcess(["/usr/bin/unshare", "--net", "/bin/sleep", "infinity"])
     weather = Monitor(Weather())
     let deadline = ContinuousClock.now + .seconds(10)
-    while Self.isIn("/bin/sleep", far.pid) == false
+    while !OtherProcess.commandLine(far.pid).hasPrefix("/bin/sleep\0")
       || Self.network(far.pid) == Self.network(getpid())
     {
       guard ContinuousClock.now < deadline, far.isRunning else {
@@ -90,11 +90,6 @@ public final class Cable: Sendable {
 
   private static func network(_ pid: pid_t) -> String? {
     try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(pid)/ns/net")
-  }
-
-  private static func isIn(_ program: String, _ pid: pid_t) -> Bool {
-    let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
-    return String(decoding: line, as: UTF8.self).hasPrefix(program + "\0")
   }
 
   /// A TUN device: what is read from it was sent into it, a packet each time.

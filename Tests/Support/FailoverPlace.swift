@@ -61,8 +61,8 @@ public final class FailoverPlace: Sendable {
   public var qemus: [pid_t] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
     return names.compactMap { pid_t($0) }.filter { pid in
-      let program = FailedOverQEMU.commandLine(pid)?.prefix { $0 != "\0" }
-      return program?.contains("qemu-system-") == true && FailedOverQEMU.isAlive(pid, folder.path)
+      let program = OtherProcess.commandLine(pid).prefix { $0 != "\0" }
+      return program.contains("qemu-system-") && FailedOverQEMU.isAlive(pid, folder.path)
     }
   }
 
@@ -140,13 +140,7 @@ public final class FailedOverQEMU: GuestHost {
   /// A pid may have become somebody else's: only the QEMU of this place has the folder in its
   /// command line.
   fileprivate static func isAlive(_ pid: pid_t, _ path: String) -> Bool {
-    commandLine(pid)?.contains(path + "/") == true
-  }
-
-  fileprivate static func commandLine(_ pid: pid_t) -> String? {
-    FileManager.default.contents(atPath: "/proc/\(pid)/cmdline").map {
-      String(decoding: $0, as: UTF8.self)
-    }
+    OtherProcess.commandLine(pid).contains(path + "/")
   }
 
   private static let alive = Monitor<[pid_t: String]>([:])

@@ -65,9 +65,7 @@ public struct Remains: Sendable {
   }
 
   private static func program(_ pid: pid_t) -> String {
-    let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
-    return line.split(separator: 0).prefix(3).map { String(decoding: $0, as: UTF8.self) }
-      .joined(separator: " ")
+    OtherProcess.commandLine(pid).split(separator: "\0").prefix(3).joined(separator: " ")
   }
 
   /// TCP connections that nobody has closed, sockets that listen, and UNIX sockets with a name, in

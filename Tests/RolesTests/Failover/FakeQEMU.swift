@@ -78,8 +78,7 @@ final class FakeQEMU: Sendable {
 
   /// Whether a process is there and is one of these.
   func isAlive(_ pid: pid_t) -> Bool {
-    let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()
-    return String(decoding: line, as: UTF8.self).contains(program)
+    OtherProcess.commandLine(pid).contains(program)
   }
 
   /// Whether a process is gone, or can be waited for: field 3 of proc_pid_stat(5), behind the

@@ -46,7 +46,7 @@ enum LostGuest {
 
   /// Whether a process is there that is no zombie.
   static func isAlive(_ pid: pid_t) -> Bool {
-    !(FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()).isEmpty
+    !OtherProcess.commandLine(pid).isEmpty
   }
 
   /// Whether a process that was killed ends within 10 s. It does so once it gets a processor, and

@@ -83,68 +83,55 @@ struct RoleFiguresTests {
   @Test("A service manager hears when it is ready, and that it lives")
   func manager() throws {
     let folder = try TemporaryFolder()
-    let socket = try Sockets.listen(datagrams: folder("notify"))
-    defer { close(socket) }
+    let manager = try Manager(in: folder)
     let receive = try MultiFDProcess(
       ["receive", "--listen", "unix:" + folder("socket"), "--store", folder("store")],
-      environment: ["NOTIFY_SOCKET": folder("notify"), "WATCHDOG_USEC": "300000"])
-    func hear() -> String {
-      var buffer = [UInt8](repeating: 0, count: 4096)
-      let count = recv(socket, &buffer, buffer.count, 0)
-      return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
-    }
-    #expect(hear() == "READY=1\nSTATUS=receive: listening\nWATCHDOG=1")
-    #expect(hear() == "WATCHDOG=1" && hear() == "WATCHDOG=1")
+      environment: manager.environment)
+    #expect(manager.hear() == "READY=1\nSTATUS=receive: listening\nWATCHDOG=1")
+    #expect(manager.hear() == "WATCHDOG=1" && manager.hear() == "WATCHDOG=1")
     // It speaks for itself: nobody whom it starts has the word.
     let worker = try #require(receive.process.worker)
     kill(worker, SIGSTOP)
-    var silence = timeval(tv_sec: 2, tv_usec: 0)
-    setsockopt(
-      socket, SOL_SOCKET, SO_RCVTIMEO, &silence, socklen_t(MemoryLayout<timeval>.size))
+    manager.listen(seconds: 2)
     // What was on its way, and then nothing.
-    while hear() == "WATCHDOG=1" {}
+    while manager.hear() == "WATCHDOG=1" {}
     kill(worker, SIGCONT)
-    #expect(hear() == "WATCHDOG=1")
+    #expect(manager.hear() == "WATCHDOG=1")
     receive.process.kill(SIGTERM)
     #expect(try receive.wait().code == 128 + SIGTERM)
-    var last = hear()
-    while last == "WATCHDOG=1" { last = hear() }
+    var last = manager.hear()
+    while last == "WATCHDOG=1" { last = manager.hear() }
     // The second is said where the worker could still say that it ends.
-    if last == "STATUS=receive: failing" { last = hear() }
+    if last == "STATUS=receive: failing" { last = manager.hear() }
     #expect(last.contains("STOPPING=1\nSTATUS=receive: ended"), "\(last)")
   }
 
   @Test("A standby whose fence takes longer than a service manager's patience goes on telling it")
   func managerOfFence() throws {
     let folder = try TemporaryFolder()
-    let socket = try Sockets.listen(datagrams: folder("notify"))
-    defer { close(socket) }
+    let manager = try Manager(in: folder)
     let standby = try StandbyProcess(
       [
         "--on-loss", "failover", "--fence",
         "echo asked >\(folder("asked")); until [ -e \(folder("done")) ]; do sleep 0.02; done; exit 1",
         "--", "/bin/false",
       ],
-      environment: ["NOTIFY_SOCKET": folder("notify"), "WATCHDOG_USEC": "300000"])
+      environment: manager.environment)
     let primary = try Primary(Self.script, to: standby.uri)
     try primary.play(upTo: 1)
     primary.close()
     _ = try LostGuest.waitLine(folder("asked"))
-    var limit = timeval(tv_sec: 10, tv_usec: 0)
-    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
-    func hear() -> String {
-      var buffer = [UInt8](repeating: 0, count: 4096)
-      let count = recv(socket, &buffer, buffer.count, 0)
-      return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+    manager.listen(seconds: 10)
+    var before = manager.hear()
+    while !before.isEmpty, !before.contains("STATUS=standby: failing-over") {
+      before = manager.hear()
     }
-    var before = hear()
-    while !before.isEmpty, !before.contains("STATUS=standby: failing-over") { before = hear() }
     #expect(!before.contains("STOPPING"))
-    for _ in 0..<5 { #expect(hear() == "WATCHDOG=1") }
+    for _ in 0..<5 { #expect(manager.hear() == "WATCHDOG=1") }
     try Data().write(to: URL(filePath: folder("done")))
     #expect(try standby.multifd.wait().code == 1)
-    var last = hear()
-    while last == "WATCHDOG=1" { last = hear() }
+    var last = manager.hear()
+    while last == "WATCHDOG=1" { last = manager.hear() }
     #expect(last.hasPrefix("STOPPING=1\nSTATUS=standby: ended"), "\(last)")
   }
 
@@ -253,5 +240,32 @@ struct RoleFiguresTests {
     ])
     #expect(other.code == 3 && other.errors.contains("metrics"), "\(other)")
     #expect(!FileManager.default.fileExists(atPath: folder("store")))
+  }
+}
+
+/// What a role takes for its service manager, one of little patience.
+private final class Manager {
+  /// For the role.
+  let environment: [String: String]
+  private let socket: Int32
+
+  init(in folder: TemporaryFolder) throws {
+    socket = try Sockets.listen(datagrams: folder("notify"))
+    environment = ["NOTIFY_SOCKET": folder("notify"), "WATCHDOG_USEC": "300000"]
+  }
+
+  deinit { close(socket) }
+
+  /// From here on it listens for so long at a time.
+  func listen(seconds: Int) {
+    var limit = timeval(tv_sec: seconds, tv_usec: 0)
+    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+  }
+
+  /// The next thing that it is told; empty where that takes too long.
+  func hear() -> String {
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    let count = recv(socket, &buffer, buffer.count, 0)
+    return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
   }
 }

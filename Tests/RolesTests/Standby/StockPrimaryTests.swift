@@ -74,10 +74,7 @@ struct StockPrimaryTests {
   private static func users(of store: String) -> [String] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
     return names.filter { name in
-      Int(name) != nil
-        && (FileManager.default.contents(atPath: "/proc/\(name)/cmdline").map {
-          String(decoding: $0, as: UTF8.self).contains("mem-path=" + store)
-        } ?? false)
+      pid_t(name).map { OtherProcess.commandLine($0).contains("mem-path=" + store) } ?? false
     }
   }
 
