@@ -221,18 +221,16 @@ struct DiskServerTests {
   @Test("A mirror for which there is no thread is told of")
   func unserved() throws {
     let place = try DiskPlace(1)
-    let standby = try StandbyProcess(place.arguments())
-    let worker = try #require(standby.multifd.process.worker)
-    try Limits.set(worker, .memory, more: 0)
-    // The first may be served by the stack of a thread that has ended.
-    let clients = try (0..<8).map { _ in try NBDClient(place.uri) }
-    defer { for client in clients { client.close() } }
+    let standby = try StandbyProcess(
+      place.arguments(), environment: ThreadShortage.ofThread(1, from: "nbd"))
+    let turnedAway = try NBDClient(place.uri)
+    defer { turnedAway.close() }
+    #expect(turnedAway.readToEnd())
     let told = standby.multifd.process.errors.wait(.seconds(20)) {
       $0.text.hasPrefix("multifd: disks: a connection cannot be served (starting the thread")
         ? true : nil
     }
     #expect(told == true, "\(standby.multifd.process.errors.text)")
-    try Limits.lift(worker, .memory)
     let client = try NBDClient(place.uri, export: "disk0")
     defer { client.close() }
     #expect(client.size == 256 << 10)
