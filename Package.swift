@@ -40,8 +40,8 @@ let libFuzzer = Context.environment["MULTIFD_FUZZER"].map { runtime -> [LinkerSe
 let argumentParser = Target.Dependency.product(
   name: "ArgumentParser", package: "swift-argument-parser")
 
-// Tests that wait more than they compute: to optimize them takes minutes, the most of them at the end of a
-// build, when one processor has nothing left to do.
+// Tests, and what drives them, that wait more than they compute: to optimize them takes minutes, the
+// most of them at the end of a build, when one processor has nothing left to do.
 let unoptimized: [SwiftSetting] = [.unsafeFlags(["-Onone"])]
 
 let package = Package(
@@ -157,7 +157,7 @@ let package = Package(
     // The tests' own peers: stock QEMUs, a guest that checks its own memory, and a driver for both.
     .target(
       name: "TestSupport", dependencies: ["System", "CLinux", "CGnuTLS", "TLS"],
-      path: "Tests/Support"),
+      path: "Tests/Support", swiftSettings: unoptimized),
     // What benchmarks have measured, and the page that is made of it.
     .target(name: "Results", dependencies: ["Chart"], path: "Tests/Results"),
     .executableTarget(
@@ -165,7 +165,7 @@ let package = Package(
       dependencies: [
         "TestSupport", "Results", "COLO", "Memory", "Observe", argumentParser,
       ],
-      path: "Tests/Lab"),
+      path: "Tests/Lab", swiftSettings: unoptimized),
     .executableTarget(
       name: "multifd-fuzz",
       dependencies: [

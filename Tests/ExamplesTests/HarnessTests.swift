@@ -4,7 +4,7 @@ import Testing
 
 extension ExamplesTests {
   /// The harness has nothing to say against them.
-  @Suite("Examples and skeletons pass", .serialized)
+  @Suite("Examples and skeletons pass", .serialized, .early)
   struct HarnessTests {
     @Test("an example exports one symbol and nothing else", arguments: Example.allCases)
     func exports(_ example: Example) throws {

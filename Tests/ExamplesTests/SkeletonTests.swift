@@ -4,7 +4,7 @@ import Testing
 
 extension ExamplesTests {
   /// What `multifd plugins new` writes around the sources: a repository that can be pushed.
-  @Suite("Skeletons are repositories", .serialized)
+  @Suite("Skeletons are repositories", .serialized, .early)
   struct SkeletonTests {
     private func new(_ name: String, _ language: Language, in folder: String) throws {
       try skip(if: MultiFDProcess.unavailable, "multifd plugins new")

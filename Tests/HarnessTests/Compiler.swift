@@ -39,7 +39,7 @@ enum Compiler {
     let own = text.firstMatch(of: /\/\* flags: (.*?) \*\//)?.1.split(separator: " ") ?? []
     process.arguments =
       [
-        "-shared", "-fPIC", "-O1", "-w", "-fvisibility=hidden", "-DBACKEND_NAME=\"\(output)\"",
+        "-shared", "-fPIC", "-w", "-fvisibility=hidden", "-DBACKEND_NAME=\"\(output)\"",
         "-I\(include)", "-I\(sources)",
       ] + own.map(String.init) + flags + ["-o", file, "\(sources)/\(name).c"]
     let errors = Pipe()

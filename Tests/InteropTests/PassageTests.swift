@@ -5,12 +5,15 @@ extension InteropTests {
   /// A guest goes in and out.
   @Suite("A guest passes through the store")
   struct PassageTests {
+    /// Every format from one version to the other; within one, `make interop` has the rest.
     static let cells: [Passage.Cell] = versions.flatMap { source in
       versions.flatMap { destination in
-        [Passage.Cell(source, destination, channels: 0, compression: "none")]
-          + ["none", "zlib", "zstd"].map {
-            Passage.Cell(source, destination, channels: 2, compression: $0)
-          }
+        source == destination
+          ? [Passage.Cell(source, destination, channels: 2, compression: "zstd")]
+          : [Passage.Cell(source, destination, channels: 0, compression: "none")]
+            + ["none", "zlib", "zstd"].map {
+              Passage.Cell(source, destination, channels: 2, compression: $0)
+            }
       }
     }
 

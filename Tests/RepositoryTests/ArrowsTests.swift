@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Support/arrows sees what is wrong, and where.
-@Suite("Arrows", .serialized)
+@Suite("Arrows", .serialized, .early)
 struct ArrowsTests {
   /// Runs Support/arrows on a package.
   private func arrows(_ package: borrowing SmallPackage) throws -> Repository.Ended {

@@ -13,11 +13,13 @@
 #include <sched.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -193,12 +195,15 @@ int clinux_is_mapped(const void *start, size_t size, uint64_t device, uint64_t i
   *access = 0;
   char line[512];
   while (fgets(line, sizeof line, maps) != NULL) {
-    unsigned long from, to, offset, number;
+    unsigned long offset, number;
     unsigned major, minor;
-    char rights[8];
-    if (sscanf(line, "%lx-%lx %7s %lx %x:%x %lu", &from, &to, rights, &offset, &major, &minor,
-               &number) != 7) continue; /* the rest of a long line */
+    char rights[8], *rest;
+    /* By hand up to here: a process may have thousands of mappings, and scanf(3) takes longer for one than the kernel. */
+    const unsigned long from = strtoul(line, &rest, 16);
+    if (*rest != '-') continue; /* the rest of a long line */
+    const unsigned long to = strtoul(rest + 1, &rest, 16);
     if (to <= first || from >= end) continue;
+    if (sscanf(rest, "%7s %lx %x:%x %lu", rights, &offset, &major, &minor, &number) != 5) continue;
     *access |= (rights[0] == 'r' ? 1 : 0) | (rights[1] == 'w' ? 2 : 0) | (rights[2] == 'x' ? 4 : 0);
     const unsigned long at = from > first ? from : first;
     if (at != next || rights[3] != 's' || number != inode || makedev(major, minor) != device
@@ -216,11 +221,12 @@ int clinux_tell_mapping(const void *start, clinux_mapping *told) {
   int is_found = 0;
   char line[512];
   while (fgets(line, sizeof line, maps) != NULL) {
-    unsigned long from, to;
     size_t kilobytes;
     int eligible;
     /* A field's name may begin like a number: "FilePmdMapped". What has a dash behind its digits is an address. */
-    if (sscanf(line, "%lx-%lx ", &from, &to) == 2) {
+    char *rest;
+    const unsigned long from = strtoul(line, &rest, 16);
+    if (rest != line && *rest == '-') {
       if (is_found) break;
       is_found = from == (unsigned long)start;
     } else if (!is_found) {
@@ -236,6 +242,19 @@ int clinux_tell_mapping(const void *start, clinux_mapping *told) {
   }
   fclose(maps);
   return is_found ? 0 : -1;
+}
+
+/* Of linux/stat.h; glibc's headers may be older than the kernel. */
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x00004000U
+#endif
+
+int clinux_mount_id(int fd, uint64_t *id) {
+  struct statx answer;
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE, &answer) != 0) return -1;
+  if ((answer.stx_mask & STATX_MNT_ID_UNIQUE) == 0) return -1;
+  *id = answer.stx_mnt_id;
+  return 0;
 }
 
 int64_t clinux_file_system(int fd, int64_t *block) {

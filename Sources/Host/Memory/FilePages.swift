@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Synchronization
 
 /// What pages the memory of a file comes in: what it costs to get it.
 ///
@@ -70,19 +71,31 @@ public struct FilePages: Equatable, Sendable {
     }
   }
 
-  /// What the kernel would give a mapping. Asked before the process has mapped memory: the kernel
-  /// looks through all of it.
-  static func offered(to mapping: Mapping) -> FilePages {
+  /// What the kernel would give a mapping of a file.
+  static func offered(to mapping: Mapping, of descriptor: Int32) -> FilePages {
     let layout = mapping.layout
     if layout.fileSystem == .hugetlbfs {
       return FilePages(size: layout.unit, fileSystem: .hugetlbfs)
     }
-    let small = FilePages(size: base, fileSystem: layout.fileSystem)
-    guard let transparent, mapping.length >= transparent, mapping.told?.eligible ?? 0 != 0 else {
-      return small
+    guard let transparent, mapping.length >= transparent, isEligible(mapping, of: descriptor) else {
+      return FilePages(size: base, fileSystem: layout.fileSystem)
     }
     return FilePages(size: transparent, fileSystem: layout.fileSystem)
   }
+
+  /// Whether the kernel may use huge pages for a mapping that has room for one. The answer is the
+  /// mount's (`huge=`) and the machine's, and to get it the kernel walks all memory of the process:
+  /// it is asked once for a mount.
+  private static func isEligible(_ mapping: Mapping, of descriptor: Int32) -> Bool {
+    var mount: UInt64 = 0
+    let isKnown = clinux_mount_id(descriptor, &mount) == 0
+    if isKnown, let known = eligible.withLock({ $0[mount] }) { return known }
+    let answer = mapping.told?.eligible ?? 0 != 0
+    if isKnown { eligible.withLock { $0[mount] = answer } }
+    return answer
+  }
+
+  private static let eligible = Mutex<[UInt64: Bool]>([:])
 
   // The numbers of linux/magic.h.
   private static let tmpfsMagic: Int64 = 0x0102_1994

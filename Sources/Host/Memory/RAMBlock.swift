@@ -68,7 +68,7 @@ public final class RAMBlock: Sendable {
       close(descriptor)
       throw error
     }
-    (base, pages) = (mapping.base, FilePages.offered(to: mapping))
+    (base, pages) = (mapping.base, FilePages.offered(to: mapping, of: descriptor))
     chunkShift = max(20, pageSize.trailingZeroBitCount, pages.size.trailingZeroBitCount)
     reserved = DirtyBitmap(count: length >> chunkShift + 1)
     zeroes = DirtyBitmap(count: length >> chunkShift + 1)
@@ -90,7 +90,7 @@ public final class RAMBlock: Sendable {
       close(descriptor)
       throw error
     }
-    (base, pages) = (mapping.base, FilePages.offered(to: mapping))
+    (base, pages) = (mapping.base, FilePages.offered(to: mapping, of: descriptor))
     let smallest = pages.fileSystem == .hugetlbfs ? pages.size : pageSize
     chunkShift = max(smallest, pageSize).trailingZeroBitCount
     reserved = DirtyBitmap(count: length >> chunkShift + 1)

@@ -42,10 +42,17 @@ public struct Origin: Hashable, Sendable, CustomStringConvertible {
   public var description: String {
     switch family {
     case AF_INET:
-      return (0..<4).map { "\(host >> (24 - 8 * UInt64($0)) & 0xff)" }.joined(separator: ".")
+      let bytes: [String] = (0..<4).map { index in
+        let byte: UInt64 = host >> (24 - 8 * UInt64(index)) & 0xff
+        return String(byte)
+      }
+      return bytes.joined(separator: ".")
     case AF_INET6:
-      let groups = [network, host].flatMap { half in
-        (0..<4).map { String(half >> (48 - 16 * UInt64($0)) & 0xffff, radix: 16) }
+      let groups: [String] = [network, host].flatMap { (half: UInt64) in
+        (0..<4).map { index in
+          let group: UInt64 = half >> (48 - 16 * UInt64(index)) & 0xffff
+          return String(group, radix: 16)
+        }
       }
       return host == 0 && network != 0
         ? groups[..<4].joined(separator: ":") + "::/64" : groups.joined(separator: ":")

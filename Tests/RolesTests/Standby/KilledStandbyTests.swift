@@ -5,7 +5,7 @@ import Store
 import TestSupport
 import Testing
 
-@Suite("kill -9 of the standby", .serialized, .beside)
+@Suite("kill -9 of the standby", .serialized, .early)
 struct KilledStandbyTests {
   /// One session, killed, and what is there afterwards.
   struct Round {

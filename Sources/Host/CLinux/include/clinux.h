@@ -105,6 +105,10 @@ typedef struct {
 /* Fills `told`. 0, or -1 where nothing is told. The kernel walks the page tables of the whole process for it. */
 int clinux_tell_mapping(const void *start, clinux_mapping *told);
 
+/* statx(2): the id of the mount that a file is on, which no other mount ever has. -1 where the kernel has none (before
+ * Linux 6.8). */
+int clinux_mount_id(int fd, uint64_t *id);
+
 /* fstatfs(2): f_type, and f_bsize in `block`. -1 with errno. */
 int64_t clinux_file_system(int fd, int64_t *block);
 
