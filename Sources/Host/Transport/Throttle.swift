@@ -2,10 +2,12 @@ import Glibc
 import Synchronization
 
 /// Keeps several senders together below a rate: who has sent pays, and waits until the rate allows
-/// for it. Nothing is saved up for later while nobody sends. Without a rate that costs a load.
+/// for it. Nothing is saved up for later while nobody sends. Without a rate that costs two loads.
 public final class Throttle: Sendable {
   /// 0: there is no limit.
   private let bytesPerSecond: Atomic<UInt64>
+  /// Whoever has sent waits.
+  private let held = Atomic(false)
   /// When all that was paid for is through.
   private let due = Mutex(ContinuousClock.now)
 
@@ -19,10 +21,26 @@ public final class Throttle: Sendable {
     due.withLock { $0 = .now }
   }
 
+  /// Has all that have sent wait from now on, or lets them go on. From any thread.
+  public func hold(_ holds: Bool) { held.store(holds, ordering: .relaxed) }
+
+  /// Whether all wait.
+  public var isHeld: Bool { held.load(ordering: .relaxed) }
+
+  /// Nobody is to wait any more, for whatever was sent.
+  public func open() {
+    hold(false)
+    limit(bytesPerSecond: 0)
+  }
+
   /// So many bytes were sent: waits for their time to pass.
   public func pay(_ bytes: Int) {
     let rate = bytesPerSecond.load(ordering: .relaxed)
-    guard rate > 0 else { return }
+    if rate > 0 { pay(bytes, rate) }
+    while isHeld { usleep(10_000) }
+  }
+
+  private func pay(_ bytes: Int, _ rate: UInt64) {
     let cost = Duration.seconds(Double(bytes) / Double(rate))
     let mine = due.withLock { due in
       due = max(due, .now) + cost

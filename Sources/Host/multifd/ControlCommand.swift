@@ -18,6 +18,7 @@ struct ControlCommand: ParsableCommand {
         quit                                 as SIGTERM: it ends in order
         x-colo-lost-heartbeat                standby: the primary is lost; what --on-loss says happens now
         migrate-set-parameters               relay: '{"max-bandwidth": BYTES}' a second from now on, 0: no limit
+        x-pause, x-continue                  relay: send nothing on; go on
         x-checkpoint                         protect: take a checkpoint soon
 
       The answer is printed as JSON. Exit code 1: it has refused; 3: nobody answers.

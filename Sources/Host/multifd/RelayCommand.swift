@@ -93,7 +93,7 @@ struct RelayCommand: LoggingCommand {
       let line = ProgressLine(progress)
       let relay = Relay(
         options, loader: plugins.loader, onFailure: worker.failing, log: Console.note)
-      worker.onCancel(relay.cancel, limit: relay.limit)
+      worker.onCancel(relay.cancel, limit: relay.limit, hold: relay.hold)
       var end = WorkerEnd()
       do throws(Failure) {
         let summary = try relay.run(
@@ -109,8 +109,7 @@ struct RelayCommand: LoggingCommand {
       end.isOrderly = !relay.hasLeftThreads
       return end
     }
-    let end = Workers.wait(
-      guardian, figures.desk(told, orders: ["migrate-set-parameters": Workers.limit(guardian)]))
+    let end = Workers.wait(guardian, figures.desk(told, orders: Workers.relayOrders(guardian)))
     if !end.output.isEmpty { print(end.output) }
     if let failure = end.failure { throw failure }
   }

@@ -57,8 +57,21 @@ enum Workers {
     return ["x-colo-lost-heartbeat": order]
   }
 
-  /// `migrate-set-parameters` with `max-bandwidth`, as of a QEMU; 0: no limit.
-  static func limit(_ guardian: Guardian) -> ControlSocket.Order {
+  /// What a relay's operator can have: `migrate-set-parameters` with `max-bandwidth`, as of a QEMU;
+  /// 0: no limit. And `x-pause`, `x-continue`.
+  static func relayOrders(_ guardian: Guardian) -> [String: ControlSocket.Order] {
+    func hold(_ holds: Bool) -> ControlSocket.Order {
+      { _ throws(Failure) in
+        guardian.hold(holds)
+        return [:]
+      }
+    }
+    return [
+      "migrate-set-parameters": limit(guardian), "x-pause": hold(true), "x-continue": hold(false),
+    ]
+  }
+
+  private static func limit(_ guardian: Guardian) -> ControlSocket.Order {
     { arguments throws(Failure) in
       let names = arguments.keys
       guard names == ["max-bandwidth"], let rate = arguments["max-bandwidth"].int, rate >= 0 else {

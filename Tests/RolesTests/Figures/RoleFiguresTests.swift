@@ -186,6 +186,52 @@ struct RoleFiguresTests {
     try Reception.expectHeld(folder("store"), session.script)
   }
 
+  @Test("A relay that is paused sends nothing on until it goes on, and can be ended")
+  func pause() throws {
+    let session = try Tampered("bios-111-zstd-2ch")
+    let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+    for isToEnd in [true, false] {
+      let receive = try MultiFDProcess([
+        "receive", "--listen", "unix:" + folder("in"), "--store", folder("store"),
+      ])
+      _ = try receive.waitListening()
+      let relay = try MultiFDProcess([
+        "relay", "--listen", "unix:" + folder("relay"), "--to", "link:unix:" + folder("in"),
+        "--control", folder("control"),
+      ])
+      _ = try relay.waitListening()
+      func tell(_ command: String) throws {
+        let order = try MultiFDProcess.run(["control", "--control", folder("control"), command])
+        #expect(order.code == 0, "\(order)")
+      }
+      try tell("x-pause")
+      let source = FakeSource(session.lines, to: .unix(path: folder("relay")))
+      let control = ["--control", folder("control")]
+      // Whoever sends pays afterwards: one piece of each connection may be through.
+      _ = try status(control) { json in
+        json["phase"].string == "paused" && !json["channels"].elements.isEmpty ? () : nil
+      }
+      usleep(1_200_000)
+      let (_, second) = try status(control) { $0["phase"].string == "paused" ? () : nil }
+      usleep(1_200_000)
+      let (_, third) = try status(control) { $0["phase"].string == "paused" ? () : nil }
+      #expect(second["channels"] == third["channels"], "\(second), \(third)")
+      #expect(receive.process.isRunning && relay.process.isRunning)
+      if isToEnd {
+        relay.process.kill(SIGTERM)
+        let end = try relay.wait(.seconds(10))
+        #expect(end.code == 128 + SIGTERM, "\(end)")
+        #expect(try receive.wait().code == 3)
+      } else {
+        try tell("x-continue")
+        #expect(try receive.wait().code == 0)
+        #expect(try relay.wait().code == 0)
+        try Reception.expectHeld(folder("store"), session.script)
+      }
+      _ = source.end()
+    }
+  }
+
   @Test("Pages are counted by their format, where they go out and where they come in")
   func formats() throws {
     let session = try Tampered("bios-111-zstd-2ch")

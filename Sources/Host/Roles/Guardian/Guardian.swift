@@ -124,6 +124,9 @@ public final class Guardian: Sendable {
   /// as go.
   public func limit(bytesPerSecond: UInt64) { line.send(GuardianMessage.limit(bytesPerSecond)) }
 
+  /// Has the worker send nothing on, or go on, where that is its role's.
+  public func hold(_ holds: Bool) { line.send(GuardianMessage.hold(holds)) }
+
   /// Ends the worker at once: whoever asks twice does not want to wait.
   public func kill() {
     state.read { if !$0.isOver { Glibc.kill(pid, SIGKILL) } }

@@ -19,11 +19,12 @@ public final class Worker: Sendable {
     self.page = page
   }
 
-  /// Calls `cancel` when the guardian wants this process to end, and `limit` when it wants it to send
-  /// no more than so many bytes a second.
+  /// Calls `cancel` when the guardian wants this process to end, `limit` when it wants it to send no
+  /// more than so many bytes a second, and `hold` when it wants it to send nothing, or to go on.
   public func onCancel(
     _ cancel: @escaping @Sendable (Failure) -> Void,
-    limit: @escaping @Sendable (UInt64) -> Void = { _ in }
+    limit: @escaping @Sendable (UInt64) -> Void = { _ in },
+    hold: @escaping @Sendable (Bool) -> Void = { _ in }
   ) {
     let line = line
     // Without it the guardian waits for a while, and then ends this process.
@@ -33,6 +34,7 @@ public final class Worker: Sendable {
         switch received {
         case .message(.cancel(let failure)): cancel(failure)
         case .message(.limit(let rate)): limit(rate)
+        case .message(.hold(let holds)): hold(holds)
         case .nothing: continue
         case .closed: return
         }

@@ -22,6 +22,8 @@ enum GuardianMessage: Codable, Sendable {
   case cancel(Failure)
   /// Send no more than so many bytes a second; 0: as many as go.
   case limit(UInt64)
+  /// Send nothing on, or go on.
+  case hold(Bool)
 }
 
 /// How a worker ended.

@@ -61,9 +61,12 @@ public final class Relay: Sendable {
     strangers = StrangerLog(log)
     let state = Monitor(State())
     self.state = state
-    throttle = Throttle(bytesPerSecond: options.maxBandwidth ?? 0)
+    let throttle = Throttle(bytesPerSecond: options.maxBandwidth ?? 0)
+    self.throttle = throttle
     session = Session(timeout: options.timeout, channels: options.channels) { failure in
       onFailure(failure)
+      // Nor does anybody wait for the time of what is not sent on any more.
+      throttle.open()
       // Whoever waits here is woken.
       state.update { _ in }
     }
@@ -74,6 +77,9 @@ public final class Relay: Sendable {
 
   /// Sends on no more than so many bytes a second from now on; 0: as many as go.
   public func limit(bytesPerSecond: UInt64) { throttle.limit(bytesPerSecond: bytesPerSecond) }
+
+  /// Sends nothing on from now on, until it is told otherwise. What comes waits at its sender.
+  public func hold(_ holds: Bool) { throttle.hold(holds) }
 
   /// Threads were left behind when it ended: see ``Receiver/hasLeftThreads``.
   public var hasLeftThreads: Bool { left.load(ordering: .relaxed) }
@@ -242,6 +248,7 @@ public final class Relay: Sendable {
     if session.failure != nil { return "failing" }
     guard let main else { return "listening" }
     if session.isOver { return "ended" }
+    if throttle.isHeld { return "paused" }
     return main.main.flow.read(\.isProtection) ? "protecting" : "relaying"
   }
 
