@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import PluginLoader
+import TestSupport
 import Testing
 
 /// A folder of its own for one test, gone with it. Mode 0700, owned by who runs the test.
@@ -47,22 +48,27 @@ enum Compiler {
   ) throws -> String {
     let output = "\(folder)/libmultifd-\(name).so"
     let source = "\(folder)/\(name).c"
-    try pluginSource.write(toFile: source, atomically: false, encoding: .utf8)
-    defer { try? FileManager.default.removeItem(atPath: source) }
     var macros = macros
     if macros["NAME"] == nil { macros["NAME"] = "\"\(name)\"" }
+    let words = macros.map { "-D\($0.key)=\($0.value)" }.sorted() + linking
+    try CompiledOnce.make(words, at: output) {
+      try pluginSource.write(toFile: source, atomically: false, encoding: .utf8)
+      defer { try? FileManager.default.removeItem(atPath: source) }
+      try run(["-shared", "-fPIC", "-w", "-I", include, "-o", output, source] + words)
+    }
+    return output
+  }
+
+  private static func run(_ arguments: [String]) throws {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: try #require(path))
-    process.arguments =
-      ["-shared", "-fPIC", "-O1", "-w", "-I", include, "-o", output, source]
-      + macros.map { "-D\($0.key)=\($0.value)" } + linking
+    process.arguments = arguments
     let errors = Pipe()
     process.standardError = errors
     try process.run()
     let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
     process.waitUntilExit()
     try #require(process.terminationStatus == 0, "the test backend does not compile: \(text)")
-    return output
   }
 }
 

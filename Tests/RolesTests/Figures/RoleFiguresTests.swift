@@ -221,7 +221,8 @@ struct RoleFiguresTests {
         relay.process.kill(SIGTERM)
         let end = try relay.wait(.seconds(10))
         #expect(end.code == 128 + SIGTERM, "\(end)")
-        #expect(try receive.wait().code == 3)
+        let left = try receive.wait()
+        #expect(left.code == 1 || left.code == 3, "\(left)")
       } else {
         try tell("x-continue")
         #expect(try receive.wait().code == 0)
