@@ -46,7 +46,7 @@ help:
 	@echo 'make faults     such guests, and one fault after the other: bad cables, cuts, full disks, no memory, what stops or is killed,'
 	@echo '                backends that fail: SOAK_TIME=600 (seconds; 3600), ARGS="--seed 1". Takes root'
 	@echo 'make cluster    the resource agent in a Pacemaker cluster of two nodes (namespaces): nodes lost, cut off, back, moved to;'
-	@echo '                ARGS=--disk for a guest with a disk'
+	@echo '                ARGS=--disk for a guest with a disk, --tls for TLS between the nodes'
 	@echo 'make service    multifd@.service: a Debian 12 with the packages boots in namespaces, and guests move by its units. Takes root'
 	@echo 'make picture    the page of figures in a browser without a display, looked at, and as .build/figures.png'
 	@echo 'make afternoon  an installation, and what an author of a backend does with it first, in a root folder of its own'

@@ -13,8 +13,10 @@ func backend(_ name: String, system: String? = nil, link: String? = nil) -> Targ
     exclude: ["README.md"],
     swiftSettings: [.enableExperimentalFeature("Embedded")],
     linkerSettings: (link.map { [.linkedLibrary($0)] } ?? []) + [
+      // Without a name of its own a library's version definition has the path it was linked at.
       .unsafeFlags([
         "-Xlinker", "--version-script=\(Context.packageDirectory)/Support/plugin.map",
+        "-Xlinker", "-soname=libmultifd-\(name.lowercased()).so",
       ])
     ])
 }

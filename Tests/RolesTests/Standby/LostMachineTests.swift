@@ -58,7 +58,7 @@ struct Cable: ~Copyable {
 }
 
 @Suite(
-  "The primary's machine loses power", .serialized,
+  "A machine loses power", .serialized,
   .enabled(if: Cable.unavailable == nil, "SKIPPED: no network namespace can be made"), .beside)
 struct LostMachineTests {
   static let script = SyntheticGuest.script(seed: 80, checkpoints: 3, pages: [50])
@@ -144,5 +144,32 @@ struct LostMachineTests {
     for source in sources { source.end(within: 0) }
     control.close()
     place.disks[0].cut()
+  }
+
+  @Test("A hand-over whose destination's machine is gone ends in time, and the guest stays")
+  func destination() throws {
+    let cable = try Cable()
+    let folder = try TemporaryFolder()
+    let held = try HeldSession("bios-111-q35-72-zstd-2ch")
+    let sink = try Sockets.listen(unix: folder("sink"))
+    defer { close(sink) }
+    // It takes a little of it, and has its peer wait for room.
+    let slow = try MultiFDProcess(
+      [
+        "relay", "--listen", "tcp:\(cable.address):0", "--insecure", "--to",
+        "unix:" + folder("sink"), "--max-bandwidth", "1K", "--timeout", "3",
+      ], wrapper: cable.wrapper)
+    let send = try MultiFDProcess([
+      "send", "--store", held.path, "--to", slow.waitListening(), "--timeout", "3",
+      "--compression", "nocomp",
+    ])
+    // All that finds room has left.
+    Thread.sleep(forTimeInterval: 1)
+    #expect(send.process.isRunning && slow.process.isRunning)
+    try cable.pull()
+    let result = try send.wait(.seconds(60))
+    #expect(result.code == 3 && result.errorLine?.contains("destination") == true, "\(result)")
+    #expect(held.state == .held)
+    #expect(try slow.wait(.seconds(60)).code == 3)
   }
 }
