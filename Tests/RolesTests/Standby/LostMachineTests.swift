@@ -1,5 +1,6 @@
 import Foundation
 import SessionReplay
+import Store
 import TestSupport
 import Testing
 import Transport
