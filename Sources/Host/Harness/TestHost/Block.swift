@@ -108,6 +108,12 @@ final class Block: @unchecked Sendable {
     for run in runs { memset(view + run.offset, Int32(byte), run.size) }
   }
 
+  /// Makes these differ again.
+  func poison(_ offsets: [UInt64]) {
+    // Pages of this block.
+    for offset in offsets { memset(page(at: offset), Int32(Self.poison), pageSize) }
+  }
+
   /// Whether a page holds nothing but poison.
   func isPoisoned(_ offset: UInt64, with byte: UInt8 = poison) -> Bool {
     let page = bytes(at: offset)
