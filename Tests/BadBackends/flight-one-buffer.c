@@ -1,4 +1,5 @@
-/* expect: bounds/iov-stable flight/order flight/channels */
+/* expect: bounds/iov-stable flight/order */
+/* may: flight/channels */
 /* try: abi flight bounds roundtrip/basic roundtrip/stream hostile/reason */
 /* All packets of a channel have one buffer for what was encoded. */
 #define F_COMPLETED \

@@ -37,7 +37,7 @@ enum Compiler {
     let own = text.firstMatch(of: /\/\* flags: (.*?) \*\//)?.1.split(separator: " ") ?? []
     let words =
       [
-        try #require(compiler), "-shared", "-fPIC", "-w", "-fvisibility=hidden",
+        try #require(compiler), "-shared", "-fPIC", "-O1", "-w", "-fvisibility=hidden",
         "-DBACKEND_NAME=\"\(output)\"", "-I\(include)", "-I\(sources)",
       ] + own.map(String.init) + flags + ["\(sources)/\(name).c"]
     try CompiledOnce.make(words, at: file) { try run(words + ["-o", file], name) }
