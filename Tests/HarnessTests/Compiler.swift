@@ -35,25 +35,12 @@ enum Compiler {
     let file = "\(folder)/libmultifd-\(output).so"
     let text = try String(contentsOfFile: "\(sources)/\(name).c", encoding: .utf8)
     let own = text.firstMatch(of: /\/\* flags: (.*?) \*\//)?.1.split(separator: " ") ?? []
-    let words =
+    try CompiledOnce.make(
       [
         try #require(compiler), "-shared", "-fPIC", "-O1", "-w", "-fvisibility=hidden",
         "-DBACKEND_NAME=\"\(output)\"", "-I\(include)", "-I\(sources)",
-      ] + own.map(String.init) + flags + ["\(sources)/\(name).c"]
-    try CompiledOnce.make(words, at: file) { try run(words + ["-o", file], name) }
+      ] + own.map(String.init) + flags + ["\(sources)/\(name).c"], at: file)
     return file
-  }
-
-  private static func run(_ words: [String], _ name: String) throws {
-    let process = Process()
-    process.executableURL = URL(filePath: words[0])
-    process.arguments = Array(words.dropFirst())
-    let errors = Pipe()
-    process.standardError = errors
-    try process.run()
-    let said = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
-    try #require(process.terminationStatus == 0, "\(name) does not compile: \(said)")
   }
 }
 

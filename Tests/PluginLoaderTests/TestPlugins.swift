@@ -47,28 +47,21 @@ enum Compiler {
     linking: [String] = []
   ) throws -> String {
     let output = "\(folder)/libmultifd-\(name).so"
-    let source = "\(folder)/\(name).c"
     var macros = macros
     if macros["NAME"] == nil { macros["NAME"] = "\"\(name)\"" }
-    let words = macros.map { "-D\($0.key)=\($0.value)" }.sorted() + linking
-    try CompiledOnce.make(words, at: output) {
-      try pluginSource.write(toFile: source, atomically: false, encoding: .utf8)
-      defer { try? FileManager.default.removeItem(atPath: source) }
-      try run(["-shared", "-fPIC", "-w", "-I", include, "-o", output, source] + words)
-    }
+    try CompiledOnce.make(
+      [
+        try #require(path), "-shared", "-fPIC", "-O1", "-w", "-I", include,
+        source.get()("sample.c"),
+      ]
+        + macros.map { "-D\($0.key)=\($0.value)" }.sorted() + linking, at: output)
     return output
   }
 
-  private static func run(_ arguments: [String]) throws {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: try #require(path))
-    process.arguments = arguments
-    let errors = Pipe()
-    process.standardError = errors
-    try process.run()
-    let text = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
-    try #require(process.terminationStatus == 0, "the test backend does not compile: \(text)")
+  private static let source = Result {
+    let folder = try TemporaryFolder()
+    try pluginSource.write(toFile: folder("sample.c"), atomically: false, encoding: .utf8)
+    return folder
   }
 }
 

@@ -39,9 +39,8 @@ enum ThreadShortage {
       }
       """#
     try source.write(toFile: folder("shim.c"), atomically: false, encoding: .utf8)
-    let compiler = try ChildProcess(
-      ["/usr/bin/env", "cc", "-shared", "-fPIC", "-o", folder("shim.so"), folder("shim.c")])
-    guard compiler.wait(.seconds(60)) == .code(0) else { throw LabError(compiler.errors.text) }
+    try CompiledOnce.make(
+      ["/usr/bin/env", "cc", "-shared", "-fPIC", folder("shim.c")], at: folder("shim.so"))
     return folder
   }
 }

@@ -1,10 +1,10 @@
 import Testing
 
-/// Runs a long serialized suite on another thread than the shared ones. There each test of it would
-/// come behind all that wait: the second one when all else is done, and the suite would be left to
-/// run alone in the end.
+/// Runs a suite's tests on other threads than those that all share: one that waits there keeps others
+/// from running, and of a serialized suite each test would come behind all that wait, the second one
+/// when all else is done.
 public struct Apart: SuiteTrait, TestTrait, TestScoping {
-  /// Nil: each suite has its own.
+  /// Nil: each suite has one of its own.
   let threads: TestThreads?
   /// A thread is a whole suite's, or its tests take turns with others'.
   public var isRecursive: Bool { threads != nil }
@@ -16,6 +16,8 @@ public struct Apart: SuiteTrait, TestTrait, TestScoping {
     try await withTaskExecutorPreference(threads ?? TestThreads(1)) { try await function() }
   }
 
+  /// As many as two processors bear.
+  fileprivate static let few = TestThreads(3)
   /// One after the other.
   fileprivate static let one = TestThreads(1)
 }
@@ -24,6 +26,9 @@ extension Trait where Self == Apart {
   /// On a thread of its own, from its first test to its last.
   public static var apart: Self { Apart(threads: nil) }
 
-  /// On a thread that all such suites share.
+  /// On threads that all such suites share: those that start processes and wait for them.
+  public static var beside: Self { Apart(threads: Apart.few) }
+
+  /// On a thread that all such suites share: long ones, which are serialized.
   public static var early: Self { Apart(threads: Apart.one) }
 }

@@ -8,21 +8,21 @@ public enum CompiledOnce {
   private static let folder = Result { try TemporaryFolder() }
 
   /// - Parameters:
-  ///   - words: what decides what becomes of it: source, flags.
+  ///   - command: the compiler's, but for `-o`: the same one makes the same file.
   ///   - output: where it is to be; a file that is there is replaced.
-  ///   - compile: makes it there.
-  public static func make(
-    _ words: [String], at output: String, _ compile: () throws -> Void
-  ) throws {
+  public static func make(_ command: [String], at output: String) throws {
     let files = FileManager.default
-    if let made = known.withLock({ $0[words] }) {
+    if let made = known.withLock({ $0[command] }) {
       try? files.removeItem(atPath: output)
       return try files.copyItem(atPath: made, toPath: output)
     }
     // Nobody waits meanwhile; who comes at the same time compiles it, too.
-    try compile()
+    let compiler = try ChildProcess(command + ["-o", output])
+    guard compiler.wait(.seconds(60)) == .code(0) else {
+      throw LabError("\(output) does not compile: \(compiler.errors.text)")
+    }
     let copy = try folder.get()(UUID().uuidString)
     try files.copyItem(atPath: output, toPath: copy)
-    known.withLock { $0[words] = copy }
+    known.withLock { $0[command] = copy }
   }
 }

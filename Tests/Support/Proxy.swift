@@ -59,10 +59,10 @@ public final class Proxy: Sendable {
   private let state: Monitor<State>
 
   /// A proxy to `target`, a port of 127.0.0.1 or of another host. With `record`, a folder,
-  /// connection N's bytes go to `connN.c2s` and `connN.s2c` in it. With `telling`, what the server says of the first port, as
-  /// `:PORT`, is said of the second, which has as many digits; what it says comes in whole lines.
-  /// With `latency` all arrives so much later, each way. With `onSix` it listens at that port of
-  /// [::1], 0 for any.
+  /// connection N's bytes go to `connN.c2s` and `connN.s2c` in it. With `telling`, what the server
+  /// says of the first port, as `:PORT`, is said of the second, which has as many digits; what it
+  /// says comes in whole lines. With `latency` all arrives so much later, each way. With `onSix` it
+  /// listens at that port of [::1], 0 for any.
   public init(
     to target: Int, of host: String = "127.0.0.1", record: String? = nil, cuts: [Cut] = [],
     telling: (Int, Int)? = nil, latency: Duration? = nil, onSix six: Int? = nil

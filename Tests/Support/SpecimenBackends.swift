@@ -18,17 +18,12 @@ public struct SpecimenBackends: Sendable {
   ) throws {
     let tests = Fixtures.folder.deletingLastPathComponent()
     let header = tests.deletingLastPathComponent().appending(path: "Sources/PluginAPI/include")
-    let compiler = try ChildProcess(
+    try CompiledOnce.make(
       [
         "/usr/bin/env", "cc", "-shared", "-fPIC", "-O1", "-w", "-fvisibility=hidden", "-pthread",
         "-DBACKEND_NAME=\"\(name)\"", "-I\(header.path)",
-      ] + definitions.map { "-D\($0)=\($1)" }
-        + [
-          "-o", "\(folder)/libmultifd-\(name).so",
-          tests.appending(path: "BadBackends/\(file)").path,
-        ])
-    guard compiler.wait(.seconds(60)) == .code(0) else {
-      throw LabError("\(name) does not compile: \(compiler.errors.text)")
-    }
+      ] + definitions.map { "-D\($0)=\($1)" }.sorted()
+        + [tests.appending(path: "BadBackends/\(file)").path],
+      at: "\(folder)/libmultifd-\(name).so")
   }
 }

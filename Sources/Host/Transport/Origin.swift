@@ -40,6 +40,7 @@ public struct Origin: Hashable, Sendable, CustomStringConvertible {
 
   /// The address; of an IPv6 network its prefix.
   public var description: String {
+    // With all types said: to find them out takes the compiler seconds.
     switch family {
     case AF_INET:
       let bytes: [String] = (0..<4).map { index in

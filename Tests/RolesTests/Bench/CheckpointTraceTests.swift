@@ -1,4 +1,5 @@
 import Roles
+import TestSupport
 import Testing
 
 @Suite("A primary's trace of its checkpoints", .beside)

@@ -1,6 +1,7 @@
 import Migration
 import Roles
 import Store
+import TestSupport
 import Testing
 
 /// What becomes of each block of a guest in a QEMU, by what that QEMU's monitor says.

@@ -1,6 +1,7 @@
 import Migration
 import Roles
 import Store
+import TestSupport
 import Testing
 
 @Suite("The operator's QEMU command, moved onto a store", .beside)

@@ -55,9 +55,7 @@ enum KillSwitch {
     let folder = try Self.folder.get()
     let (output, input) = (folder("killswitch.so"), folder("killswitch.c"))
     try source.write(toFile: input, atomically: false, encoding: .utf8)
-    let compiler = try ChildProcess(
-      ["/usr/bin/env", "cc", "-shared", "-fPIC", "-O1", "-o", output, input])
-    guard compiler.wait(.seconds(60)) == .code(0) else { throw LabError(compiler.errors.text) }
+    try CompiledOnce.make(["/usr/bin/env", "cc", "-shared", "-fPIC", "-O1", input], at: output)
     return output
   }
 

@@ -14,13 +14,15 @@ enum LongStream {
       $0 % 2 == 0 ? Lane.mix($0 / 2) : .sparse
     }
     let pages = lane.source.offsets
-    // What is poisoned stays so until somebody writes there: a look now and then finds it, too.
+    // What is poisoned stays so until somebody writes there: a page is looked at in its turn.
     lane.target.poison()
     for number in 0..<66_000 {
       let page = pages[(number % 32 == 0 ? number / 16 : 2 * number + 1) % pages.count]
-      try lane.take(lane.send([page]), everywhere: number % 256 == 0)
+      try lane.expectPoison([page])
+      try lane.take(lane.send([page]), everywhere: false)
       lane.target.poison([page])
     }
+    try lane.expectPoison(pages)
     let (bytes, seconds) = try fill(lane, shape, context.order.isLong ? 10 : 2)
     context.measure("stream.bytes", Double(bytes), "bytes")
     if bytes <= 1 << 32 {
@@ -44,6 +46,8 @@ enum LongStream {
       try lane.take(lane.send(pages), everywhere: false)
       bytes += pages.count * shape.pageSize
     }
+    // The others are nobody's in all of these packets.
+    try lane.compare(pages)
     return (bytes, Double(charness_now() - start) / 1e9)
   }
 }

@@ -76,8 +76,8 @@ final class Lane: @unchecked Sendable {
 
   /// The same; the target is poisoned already.
   ///
-  /// - Parameter everywhere: whether to look for other pages that were written: that takes longer
-  ///   than to decode a small packet.
+  /// - Parameter everywhere: whether to look for other pages that were written. That takes longer
+  ///   than to decode a small packet; whoever does without asks ``expectPoison(_:)`` later.
   func take(
     _ packet: Packet, zero: [UInt64] = [], number: UInt64? = nil, everywhere: Bool = true
   ) throws(Stop) {
@@ -111,7 +111,12 @@ final class Lane: @unchecked Sendable {
   func compare(_ offsets: [UInt64]) throws(Stop) {
     try expect(offsets)
     let sent = Set(offsets)
-    for offset in target.offsets where !sent.contains(offset) {
+    try expectPoison(target.offsets.filter { !sent.contains($0) })
+  }
+
+  /// Whether nobody has written these pages since they were poisoned.
+  func expectPoison(_ offsets: [UInt64]) throws(Stop) {
+    for offset in offsets {
       try context.require(
         target.isPoisoned(offset), as: "bounds/other-pages",
         "recv() wrote to the page at \(offset), which is not in the packet")
