@@ -21,9 +21,8 @@ extension GuestHost {
   /// Before it is migrated.
   ///
   /// - Parameter isLive: it runs and writes a little; else it is stopped. A source under TCG forgets
-  ///   pages that its guest writes while it looks which were written, a 7.2 often, an 11.1 on a busy
-  ///   machine (SPECIFICATION.md, its table of bugs): so tests of other things move a guest that
-  ///   stands still.
+  ///   pages that its guest writes meanwhile, a 7.2 often, an 11.1 where COLO begins (SPECIFICATION.md,
+  ///   its table of bugs): so tests of other things move a guest that stands still.
   public func prepareToMove(isLive: Bool) throws {
     guard isLive else { return _ = try qmp.execute("stop") }
     setLoad(rate: 2)

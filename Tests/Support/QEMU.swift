@@ -1,7 +1,7 @@
 import Foundation
 
-/// A running stock QEMU with the lab's guest in it, or waiting for one to come in. TCG only: it
-/// runs everywhere.
+/// A running stock QEMU with the lab's guest in it, or waiting for one to come in. Under TCG, which
+/// runs everywhere, but for a machine that says otherwise.
 public final class QEMU: Sendable {
   /// What the virtual machine is: equal on both sides of a migration.
   public struct Machine: Sendable {
@@ -19,6 +19,10 @@ public final class QEMU: Sendable {
     public var heartbeat: Int
     /// The guest's program: an initramfs.
     public var initrd = Lab.initrd
+    /// Whose firmware is the guest: a file, for what QEMU has of its own and the lab's kernel.
+    public var firmware: String?
+    /// What runs it: `tcg` or `kvm`.
+    public var accelerator = "tcg"
     /// What the kernel's command line says to another guest than that of pages.
     public var words: String?
     /// More arguments of QEMU's: memory backends, DIMMs, NUMA nodes.
@@ -41,15 +45,20 @@ public final class QEMU: Sendable {
     /// what its kernel has for each page.
     public var used: Int { min(memory, fill + workingSet + 192 + memory / 32) }
 
-    // no_timer_check: on a busy machine TCG's timer may look broken to a kernel that boots.
     var arguments: [String] {
       [
-        "-machine", type, "-accel", "tcg", "-cpu", "qemu64", "-smp", "1", "-m", "\(memory)M",
-        "-nodefaults", "-no-user-config", "-display", "none", "-kernel", Lab.kernel,
-        "-initrd", initrd, "-append",
+        "-machine", type, "-accel", accelerator, "-cpu", "qemu64", "-smp", "1", "-m",
+        "\(memory)M", "-nodefaults", "-no-user-config", "-display", "none",
+      ] + (firmware.map { ["-bios", $0] } ?? boot) + more
+    }
+
+    // no_timer_check: on a busy machine TCG's timer may look broken to a kernel that boots.
+    private var boot: [String] {
+      [
+        "-kernel", Lab.kernel, "-initrd", initrd, "-append",
         "console=ttyS0 quiet mitigations=off no_timer_check lab.hb=\(heartbeat) "
           + (words ?? pages),
-      ] + more
+      ]
     }
 
     private var pages: String {

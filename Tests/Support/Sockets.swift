@@ -160,12 +160,24 @@ public enum Sockets {
     return descriptor
   }
 
-  /// A TCP port of 127.0.0.1 that was free a moment ago.
+  /// A TCP port that was free a moment ago, and that nobody is given but who asks for it by number:
+  /// below those that the kernel chooses from (32768 and up), and another one at each call.
   public static func freePort() throws -> Int {
-    let (descriptor, port) = try listen()
-    close(descriptor)
-    return port
+    for _ in 0..<1000 {
+      let port = lastPort.update { last in
+        last = ports.contains(last + 1) ? last + 1 : ports.lowerBound
+        return last
+      }
+      guard let (descriptor, _) = try? listen(port: port) else { continue }
+      close(descriptor)
+      return port
+    }
+    throw LabError("of ports \(ports) a thousand are in use")
   }
+
+  private static let ports = 20_000...32_000
+  /// Two processes of tests begin at different ones.
+  private static let lastPort = Monitor(Int.random(in: ports))
 
   /// Writes all of `bytes`; false when the other side is gone.
   @discardableResult

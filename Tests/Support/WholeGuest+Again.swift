@@ -33,7 +33,7 @@ extension WholeGuest {
       signalStandby(SIGKILL)
       guard standby.process.wait(.seconds(10)) != nil else { throw LabError("it lives") }
       Thread.sleep(forTimeInterval: .random(in: 0...0.5))
-      try quietly { try startAgain(adopting: prelude == .adopt) }
+      try startAgain(adopting: prelude == .adopt)
     }
     try waitHeard()
   }

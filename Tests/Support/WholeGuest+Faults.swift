@@ -41,7 +41,7 @@ extension WholeGuest {
       }
       if case .starved(let most) = fault { survival.starvedCode = try startStarved(most) }
       if survival.starvedCode != nil || fault.kind != "starved" {
-        try quietly { try startAgain(adopting: !step.beginsAnew) }
+        try startAgain(adopting: !step.beginsAnew)
       }
       try waitCheckpoint(3)
     } else {

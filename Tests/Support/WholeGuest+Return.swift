@@ -41,7 +41,7 @@ extension WholeGuest {
     guard standby.process.wait(.seconds(30)) != nil else {
       throw LabError("the standby does not notice that its primary is gone: \(complaints)")
     }
-    try quietly { try startAgain(adopting: true) }
+    try startAgain(adopting: true)
     let unprotected = lost.time.duration(to: .now)
     try waitHeard()
     guard primary.console.trouble.isEmpty else {

@@ -164,10 +164,7 @@ public final class WholeGuest: Sendable {
       if setup.way == .qmp {
         try MirroredDisks(primary, setup.guest.names, port: links[1].port).mirror()
       }
-      try quietly {
-        if setup.way == .protect { try startProtect() } else { try startCOLO() }
-        try waitCheckpoint(1)
-      }
+      if setup.way == .protect { try startProtect() } else { try startCOLO() }
       try waitCheckpoint(3)
     } catch { throw LabError("\(error) \(complaints)") }
   }
@@ -224,19 +221,6 @@ public final class WholeGuest: Sendable {
     _ = try COLOSession(
       primary, to: "tcp:127.0.0.1:\(links[0].port)",
       .colo(.v111, channels: 0, delay: setup.delay))
-  }
-
-  /// Does something while the guest neither writes nor sends. A stock QEMU under TCG forgets pages
-  /// that its guest writes while it looks at which were written and the guest runs, and never sends
-  /// them: so seen of 11.1.3 on a machine with more to do than processors, in what was recorded of
-  /// its precopy. At a checkpoint the guest stands still.
-  func quietly(_ body: () throws -> Void) throws {
-    primary.console.send("hold")
-    primary.console.send("set net 0")
-    Thread.sleep(forTimeInterval: 0.1)
-    try body()
-    primary.console.send("go")
-    primary.console.send("set net \(setup.guest.gap)")
   }
 
   /// Starts `multifd protect`.

@@ -47,6 +47,30 @@ struct AssessmentTests {
     #expect(assessment.nets == ["hn0"])
   }
 
+  @Test("A guest that QEMU emulates is told to stand still for its copy; one of KVM's is not")
+  func accelerator() throws {
+    let emulated = Assessment(try facts("plain"), try options())
+    #expect(emulated.isPossible && why(emulated, "guest").contains("stands still"))
+    let kvm: QMPValue = ["enabled": "kvm", "present": ["kvm", "tcg"]]
+    for answer in [kvm, [:]] {
+      let facts = try facts("plain", ["query-accelerators": answer])
+      let assessment = Assessment(facts, try options())
+      #expect(!facts.isEmulated && why(assessment, "guest").isEmpty)
+    }
+  }
+
+  @Test("A guest that is paused: by a protect it is let go on, by another it stays so")
+  func paused() throws {
+    let paused: QMPValue = ["running": false, "status": "paused"]
+    for (objects, isPossible) in [([], false), (["mf-standing"], true), (["mf-other"], false)] {
+      let list = QMPValue.array(
+        objects.map { ["name": .string($0), "type": "child<rng-builtin>"] })
+      let facts = try facts("plain", ["query-status": paused, "qom-list /objects": list])
+      let assessment = Assessment(facts, try options())
+      #expect(assessment.isPossible == isPossible, "\(objects)")
+    }
+  }
+
   @Test("What nothing was said of: a disk is refused, packets are only told")
   func unnamed() throws {
     let assessment = Assessment(try facts("plain"), try options(disks: .none, nets: .none))
@@ -92,7 +116,7 @@ struct AssessmentTests {
     // A -drive has no node of its own name, and goes by its id.
     #expect(assessment.disks.map(\.node) == ["de"])
     let fine = assessment.findings.filter { $0.verdict == .fine }.map(\.subject)
-    #expect(fine == ["QEMU", "disk fl0", "disk fl1", "disk ro0"])
+    #expect(fine == ["QEMU", "guest", "disk fl0", "disk fl1", "disk ro0"])
     // A netdev without a device sends nothing.
     #expect(assessment.nets == ["hn0", "hn1"])
   }

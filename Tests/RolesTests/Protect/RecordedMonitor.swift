@@ -7,7 +7,7 @@ import Testing
 /// of JSON for each command, with its answer.
 struct RecordedMonitor: GuestMonitor {
   let answers: [QMPValue]
-  /// Other answers than the recorded ones, by command.
+  /// Other answers than the recorded ones, by command; of one about an object by `COMMAND PATH`.
   var instead: [String: QMPValue] = [:]
   let tellsEvents = false
   let takesOutOfBand = false
@@ -23,7 +23,8 @@ struct RecordedMonitor: GuestMonitor {
   func execute(
     _ command: String, _ arguments: QMPValue, within seconds: Double, outOfBand: Bool
   ) throws(MonitorError) -> QMPValue {
-    if let answer = instead[command] { return answer }
+    let path = arguments["path"].string.map { " " + $0 } ?? ""
+    if let answer = instead[command + path] ?? instead[command] { return answer }
     let recorded = answers.first {
       $0["execute"].string == command && $0["arguments"] == arguments
     }

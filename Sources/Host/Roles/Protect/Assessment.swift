@@ -138,8 +138,12 @@ public struct Assessment: Sendable, Encodable {
     }
     // In the middle of its checkpoints, or of precopy's end.
     if isRunning { return }
+    if facts.isEmulated {
+      add("guest", .fine, "emulated (TCG): it stands still while its memory is copied")
+    }
     switch facts.status {
     case "running": break
+    case "paused" where facts.isHeldByProtect: break
     case "paused", "prelaunch":
       add("guest", .impossible, "it is \(facts.status)", change: "cont")
     default:

@@ -72,6 +72,10 @@ package struct GuestFacts: Sendable, Equatable {
   package var version: Version
   /// What the guest is doing: `running`.
   package var status: String
+  /// It does so because a protect has stopped it, and has not come to let it go on.
+  package var isHeldByProtect: Bool
+  /// What runs it: `kvm`, `tcg`; empty where QEMU does not say.
+  package var accelerator: String
   /// The machine type: `pc-q35-11.1`.
   package var machine: String
   /// Memory and registers cannot be read from outside (SEV, TDX).
@@ -96,6 +100,9 @@ package struct GuestFacts: Sendable, Equatable {
     package var description: String { "\(major).\(minor).\(micro)" }
   }
 
+  /// Whether QEMU itself is its processor.
+  package var isEmulated: Bool { accelerator == "tcg" }
+
   /// The device that a path or an id belongs to: itself, or what it is a part of.
   package func device(of path: String) -> Device? {
     let path = path.hasPrefix("/") ? path : "/machine/peripheral/\(path)"
@@ -113,6 +120,9 @@ extension GuestFacts {
     version = Version(
       major: said["major"].int ?? 0, minor: said["minor"].int ?? 0, micro: said["micro"].int ?? 0)
     status = try monitor.execute("query-status", within: seconds)["status"].string ?? ""
+    isHeldByProtect =
+      status == "paused" ? try StandingGuest.isMarked(monitor, within: seconds) : false
+    accelerator = try Self.accelerator(monitor, seconds)
     let type = try Self.property("/machine", "type", monitor, seconds).string ?? ""
     machine = type.hasSuffix("-machine") ? String(type.dropLast(8)) : type
     let guarded = try Self.property("/machine", "confidential-guest-support", monitor, seconds)
@@ -138,6 +148,15 @@ extension GuestFacts {
           id: id, type: type, device: device,
           obstacle: try Self.obstacle(at: id, monitor, seconds)))
     }
+  }
+
+  /// A QEMU that does not know the question is older than those that can be protected.
+  private static func accelerator(
+    _ monitor: some GuestMonitor, _ seconds: Double
+  ) throws(MonitorError) -> String {
+    do {
+      return try monitor.execute("query-accelerators", within: seconds)["enabled"].string ?? ""
+    } catch  where error.kind == .refused { return "" }
   }
 
   private static func property(

@@ -13,6 +13,8 @@ package enum ProtectNames {
   }
   /// QEMU's credentials for its connections to the standby.
   package static let credentials = prefix + "credentials"
+  /// Says that the guest stands still because of a protect.
+  static let standing = prefix + "standing"
   /// Whether a node is one of a disk's.
   package static func isLeg(_ node: String, of disk: String) -> Bool {
     guard node.hasPrefix(prefix) else { return false }

@@ -40,6 +40,10 @@ extension Protector {
         try state.check()
         throw .lost(error)
       }
+      // One that a process before this one has left standing.
+      try carryOut { seconds throws(MonitorError) in
+        try StandingGuest.goOn(monitor, within: seconds)
+      }
       try copyDisks(control, tls, &writes)
       try putPacketsIn(holding: false)
       isStandbyGiven.update { $0 = true }
@@ -48,6 +52,10 @@ extension Protector {
     state.watchDisks()
     state.watchMigration()
     try awaitCOLO(&writes)
+    // COLO has let it go on.
+    try carryOut { seconds throws(MonitorError) in
+      try StandingGuest.forget(monitor, within: seconds)
+    }
     // A standby says when, while the guest stands still: here some would have passed already.
     if !takesOver, holding.read({ $0 }) != attempt { packets.hold() }
     state.protect()
@@ -164,7 +172,26 @@ extension Protector {
     parameters.merge(tls?.parameters ?? [:]) { $1 }
     try execute("migrate-set-parameters", .object(parameters))
     state.watchDisks()
+    if before.isEmulated { try standStill() }
     try execute("migrate", ["uri": .string(options.standby.description)])
+  }
+
+  private func standStill() throws(ProtectEnd) {
+    let hasRun = try carryOut { seconds throws(MonitorError) in
+      try StandingGuest.stop(monitor, within: seconds)
+    }
+    if hasRun { log("the guest is emulated (TCG): it stands still while its memory is copied") }
+  }
+
+  /// Does some commands of the attempt.
+  private func carryOut<Result>(
+    _ body: (_ seconds: Double) throws(MonitorError) -> Result
+  ) throws(ProtectEnd) -> Result {
+    do { return try body(silence) } catch {
+      // What has made it silent, or what comes with its end, says more.
+      try state.check()
+      throw ProtectEnd(error)
+    }
   }
 
   func set(_ capabilities: [String: Bool]) throws(ProtectEnd) {

@@ -1,0 +1,123 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The guest while its memory is copied for the first time, and what of it the first checkpoint has.
+@Suite("A guest whose memory is copied", .beside)
+struct StandingGuestTests {
+  private func isAvailable() -> Bool {
+    QEMUVersion.v111.isAvailableElseAnnounce("protecting a guest whose memory is copied")
+  }
+
+  /// One that ran during precopy under TCG differed in its hot pages in 15 of 16 tries.
+  @Test(
+    "All that it has written is in the first checkpoint: one that is emulated stands still, another runs",
+    arguments: ["tcg", "kvm"])
+  func firstCheckpoint(_ accelerator: String) throws {
+    guard isAvailable() else { return }
+    if accelerator == "kvm", let reason = BareGuest.kvmUnavailable {
+      return reason.announce("a guest under KVM")
+    }
+    let folder = try TemporaryFolder()
+    let memory = try TemporaryFolder(.memory(bytes: 512 << 20))
+    let qemu = try QEMU(
+      .v111, BareGuest(in: folder).machine(accelerator),
+      arguments: ["-qmp", "unix:\(folder("protect")),server=on,wait=off"])
+    let standby = try MultiFDProcess([
+      "receive", "--colo", "--listen", "tcp:127.0.0.1:0", "--store", memory("store"), "--json",
+      "--progress", "none",
+    ])
+    let port = try #require(
+      try standby.waitListening().split(separator: ":").last.flatMap { Int($0) })
+    // PONG and SHUT, READY, REPLY: the guest stands still in its first checkpoint from then on.
+    let proxy = try Proxy(
+      to: port, cuts: [.init(connection: 1, direction: .toClient, after: 16 + 4 + 4, .stall)])
+    let counter = try count(in: qemu)
+    while try count(in: qemu) == counter { usleep(10_000) }
+    let protect = try MultiFDProcess([
+      "protect", "--qmp", folder("protect"), "--standby", "tcp:127.0.0.1:\(proxy.port)", "--json",
+      "--checkpoint", "100ms", "--patience", "60",
+    ])
+    defer {
+      protect.process.kill()
+      proxy.close()
+      standby.process.kill()
+    }
+    let deadline = ContinuousClock.now + .seconds(60)
+    while (try? String(contentsOfFile: memory("store/redone"), encoding: .utf8)) != "1\n" {
+      try #require(
+        ContinuousClock.now < deadline && standby.process.isRunning,
+        "\(protect.process.errors.text) \(standby.process.errors.text)")
+      usleep(10_000)
+    }
+    let differ = try RAMComparison.differences(process: qemu, memory("store/ram/pc.ram"))
+    #expect(differ.map(\.offset) == [])
+    #expect(try count(in: qemu) > counter)
+    let events = qemu.qmp.events(from: 0).map { event in
+      event.name == "MIGRATION" ? event.data["status"].string ?? "" : event.name
+    }
+    let stop = try #require(events.firstIndex(of: "STOP"))
+    let isEmulated = accelerator == "tcg"
+    #expect((stop < (events.firstIndex(of: "active") ?? 0)) == isEmulated, "\(events)")
+    #expect(protect.process.errors.text.contains("it stands still") == isEmulated)
+  }
+
+  /// A hot page's word; the guest may be adding to it.
+  private func count(in qemu: QEMU) throws -> Int {
+    let said = try qemu.qmp.execute(
+      "human-monitor-command", ["command-line": .string("xp /1xw \(BareGuest.hot.lowerBound)")])
+    let words = (said.string ?? "").split { " \r\n".contains($0) }
+    return try #require(words.last.flatMap { Int($0.dropFirst(2), radix: 16) }, "\(said.text)")
+  }
+
+  @Test("It goes on when the copy does not come to its end, by the protect or by the next one")
+  func copyFails() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    var standby = try parts.standby()
+    // Slow enough to be met in the middle of it.
+    let words = ["--checkpoint", "200ms", "--max-bandwidth", "2M"]
+    var protect = try parts.protect(words)
+    try WholeGuestParts.wait(protect, "precopy") { $0["state"].string == "precopy" }
+    try wait("a guest that stands still") { try parts.qemu.status() == "paused" }
+    #expect(try parts.leftovers().contains("mf-standing"))
+    standby.process.kill()
+    #expect(try protect.wait().code == 3)
+    #expect(try parts.qemu.status() == "running")
+    #expect(try parts.leftovers() == [])
+
+    standby = try parts.standby()
+    protect = try parts.protect(words)
+    try wait("a guest that stands still") { try parts.qemu.status() == "paused" }
+    protect.process.kill()
+    standby.process.kill()
+    try wait("the end of the migration") {
+      try parts.qemu.qmp.execute("query-migrate")["status"].string == "failed"
+    }
+    #expect(try parts.qemu.status() == "paused")
+    // Nor does it need a standby for that.
+    #expect(try parts.protect(words).wait().code == 3)
+    #expect(try parts.qemu.status() == "running")
+    #expect(try parts.leftovers() == [])
+  }
+
+  @Test("One that its operator has stopped is not protected, and stays stopped")
+  func operatorsStop() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    defer { standby.process.kill() }
+    try parts.qemu.qmp.execute("stop")
+    let end = try parts.protect([]).wait()
+    #expect(end.code == 2 && end.errors.contains("it is paused"), "\(end)")
+    #expect(try parts.qemu.status() == "paused")
+  }
+
+  private func wait(_ what: String, _ isSo: () throws -> Bool) throws {
+    let deadline = ContinuousClock.now + .seconds(60)
+    while try !isSo() {
+      guard ContinuousClock.now < deadline else { throw LabError("there is not: \(what)") }
+      usleep(20_000)
+    }
+  }
+}
