@@ -157,6 +157,7 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
     case .full: "the store needs room for the guest's RAM; the guest goes on where it was"
     case .handedOver: "two running copies are worse than none; --force sends it all the same"
     case .used: "the guest is what that QEMU has; remove the folder when it has ended, not before"
+    case .ended: "remove the folder; --force continues it all the same, as of its last checkpoint"
     case .stale: "a backup may be better; --force continues it all the same"
     case .occupied: "choose another --store, or remove the folder if the guest is not needed"
     default: nil

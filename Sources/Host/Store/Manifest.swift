@@ -120,6 +120,10 @@ public struct Manifest: Codable, Equatable, Sendable {
   /// than the devices' state here.
   public var failedOver: Bool?
 
+  /// Of a standby: why its guest is not to be gone on with. It has ended by itself, or its
+  /// protection was ended: what is here is from before.
+  public var ended: String?
+
   /// The machine has been started again since a standby wrote this.
   public var isFromBeforeBoot: Bool { state == .standby && boot != nil && boot != Self.thisBoot }
 

@@ -76,6 +76,16 @@ extension Store {
     if manifest.state != .held { try store.settle() }
   }
 
+  /// The guest of a standby has ended by itself, or is protected no more. From here on it is opened
+  /// only for an operator who answers for it.
+  ///
+  /// - Parameter why: in one line.
+  public func noteEnded(_ why: String) throws(StoreError) {
+    guard var manifest = try folder.manifest(), manifest.state == .standby else { return }
+    manifest.ended = why
+    try write(manifest)
+  }
+
   /// From here on the manifest counts as saying `next`: to be called directly before it is written.
   ///
   /// - Parameter before: for a hand-over that was refused, see

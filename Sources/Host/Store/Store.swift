@@ -99,7 +99,7 @@ public final class Store: Sendable {
   /// Opens a folder that holds a guest.
   ///
   /// - Parameter handedOver: also a guest that a destination has taken already (not one that a
-  ///   failover has), or that may be torn.
+  ///   failover has), that has ended at its primary, or that may be torn.
   public static func open(
     _ path: String, handedOver: Bool = false
   ) throws(StoreError) -> (store: Store, manifest: Manifest) {
@@ -140,6 +140,11 @@ public final class Store: Sendable {
         .stale,
         "the machine has been started since the standby of \(path) ran: its checkpoints were never forced to "
           + "disk, and may be torn")
+    case .standby where manifest.ended != nil && !handedOver:
+      throw StoreError(
+        .ended,
+        "the guest of \(path) has ended at its primary (\(manifest.ended ?? "")): what is here is from before"
+      )
     case .unsettled where !handedOver:
       throw StoreError(
         .handedOver, "the source of the guest of \(path) could not be told: it may run there")

@@ -18,6 +18,8 @@ public struct StoreError: Error, Equatable, Sendable, CustomStringConvertible {
     case handedOver
     /// Its guest was continued on these very files: there is nothing left that could be continued.
     case used
+    /// A standby's whose guest has ended at its primary, or is protected no more.
+    case ended
     /// A standby's, from before the machine was started: it was never forced to disk.
     case stale
     /// Another process uses it.

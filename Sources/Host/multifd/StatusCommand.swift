@@ -43,6 +43,7 @@ struct StatusCommand: ParsableCommand {
     var inUse: Bool
     var handedOverTo: String?
     var stale: Bool
+    var ended: String?
     var rehearsal: Rehearsal?
     var memory: Memory?
     var disks: [DiskReport]?
@@ -74,8 +75,8 @@ struct StatusCommand: ParsableCommand {
     }
 
     enum CodingKeys: String, CodingKey {
-      case store, guest, machine, ram, checkpoint, age, activity, stale, rehearsal, memory, disks
-      case process
+      case store, guest, machine, ram, checkpoint, age, activity, stale, ended, rehearsal
+      case memory, disks, process
       case inUse = "in-use"
       case handedOverTo = "handed-over-to"
     }
@@ -123,23 +124,24 @@ struct StatusCommand: ParsableCommand {
     do { status = try Store.status(of: store) } catch { throw Failure(error, at: "status") }
     let manifest = status.manifest
     let isStandby = manifest?.state == .standby
+    let isThere = manifest?.state == .held || isStandby && manifest?.ended == nil
     let report = Report(
       store: store, guest: manifest?.state.rawValue ?? "none", machine: manifest?.machine,
       ram: manifest?.ramSize,
       checkpoint: status.checkpoint?.number ?? (isStandby ? 0 : nil),
       age: status.checkpoint.map { Date().timeIntervalSince1970 - $0.committedAt },
       activity: status.state, inUse: status.inUse, handedOverTo: manifest?.handedOverTo,
-      stale: manifest?.isFromBeforeBoot ?? false,
+      stale: manifest?.isFromBeforeBoot ?? false, ended: manifest?.ended,
       rehearsal: manifest.flatMap { manifest in
         // Of a guest that can be continued.
-        manifest.state == .held || isStandby ? Rehearsal.last(of: store, manifest) : nil
+        isThere ? Rehearsal.last(of: store, manifest) : nil
       }, memory: status.memory.flatMap(Report.Memory.init),
       // They are a process's: what one has left says nothing of now.
       disks: status.inUse ? DiskReport.read(from: store) : nil,
       process: status.inUse ? try? Self.process(store + "/control") : nil)
     return (
       json ? Console.text(json: report) : text(report),
-      (manifest?.state == .held || isStandby) && !report.stale
+      isThere && !report.stale
     )
   }
 
@@ -187,6 +189,7 @@ struct StatusCommand: ParsableCommand {
     if report.stale {
       lines.append("note        from before this machine was started: it may be torn")
     }
+    if let ended = report.ended { lines.append("ended       \(ended): not to be continued") }
     if let to = report.handedOverTo { lines.append("handed to   \(to)") }
     lines += report.process?.lines ?? []
     return Self.text(lines)

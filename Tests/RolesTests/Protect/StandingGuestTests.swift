@@ -32,8 +32,7 @@ struct StandingGuestTests {
     // PONG and SHUT, READY, REPLY: the guest stands still in its first checkpoint from then on.
     let proxy = try Proxy(
       to: port, cuts: [.init(connection: 1, direction: .toClient, after: 16 + 4 + 4, .stall)])
-    let counter = try count(in: qemu)
-    while try count(in: qemu) == counter { usleep(10_000) }
+    let count = try BareGuest.wait(in: qemu, beyond: 0)
     let protect = try MultiFDProcess([
       "protect", "--qmp", folder("protect"), "--standby", "tcp:127.0.0.1:\(proxy.port)", "--json",
       "--checkpoint", "100ms", "--patience", "60",
@@ -52,7 +51,7 @@ struct StandingGuestTests {
     }
     let differ = try RAMComparison.differences(process: qemu, memory("store/ram/pc.ram"))
     #expect(differ.map(\.offset) == [])
-    #expect(try count(in: qemu) > counter)
+    #expect(try BareGuest.count(in: qemu) > count)
     let events = qemu.qmp.events(from: 0).map { event in
       event.name == "MIGRATION" ? event.data["status"].string ?? "" : event.name
     }
@@ -60,14 +59,6 @@ struct StandingGuestTests {
     let isEmulated = accelerator == "tcg"
     #expect((stop < (events.firstIndex(of: "active") ?? 0)) == isEmulated, "\(events)")
     #expect(protect.process.errors.text.contains("it stands still") == isEmulated)
-  }
-
-  /// A hot page's word; the guest may be adding to it.
-  private func count(in qemu: QEMU) throws -> Int {
-    let said = try qemu.qmp.execute(
-      "human-monitor-command", ["command-line": .string("xp /1xw \(BareGuest.hot.lowerBound)")])
-    let words = (said.string ?? "").split { " \r\n".contains($0) }
-    return try #require(words.last.flatMap { Int($0.dropFirst(2), radix: 16) }, "\(said.text)")
   }
 
   @Test("It goes on when the copy does not come to its end, by the protect or by the next one")

@@ -43,13 +43,16 @@ final class WholeGuestParts {
     qemu = try QEMU(.v111, machine, arguments: arguments)
   }
 
+  /// The store of the standby that was started last.
+  var store: String { stores("store\(number)") }
+
   /// Starts a standby, the first or the next.
   func standby(_ arguments: [String] = []) throws -> MultiFDProcess {
     number += 1
     let standby = try MultiFDProcess(
       [
         "receive", "--colo", "--listen", "tcp:127.0.0.1:\(port)", "--store",
-        stores("store\(number)"), "--disks", "tcp:0.0.0.0:\(disksPort)", "--insecure", "--disk",
+        store, "--disks", "tcp:0.0.0.0:\(disksPort)", "--insecure", "--disk",
         "disk0=\(folder("disk0"))", "--disk", "disk1=\(folder("disk1"))", "--json", "--progress",
         "none",
       ] + arguments)

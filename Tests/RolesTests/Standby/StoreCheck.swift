@@ -13,10 +13,10 @@ enum StoreCheck {
   /// - Returns: that checkpoint.
   @discardableResult
   static func expectWhole(
-    _ store: String, _ script: PrimaryScript, _ what: Comment? = nil,
+    _ store: String, _ script: PrimaryScript, _ what: Comment? = nil, force: Bool = false,
     location: SourceLocation = #_sourceLocation
   ) throws -> Int {
-    let guest = try HeldGuest(openingStore: store, force: false)
+    let guest = try HeldGuest(openingStore: store, force: force)
     let number = try #require(guest.checkpoint, what, sourceLocation: location)
     try #require(number <= script.checkpoints.count, what, sourceLocation: location)
     #expect(
@@ -29,11 +29,13 @@ enum StoreCheck {
   }
 
   /// The same, for a store that must hold exactly that checkpoint.
+  ///
+  /// - Parameter force: as an operator opens it who answers for it.
   static func expect(
     _ store: String, holds number: Int, _ script: PrimaryScript, _ what: Comment? = nil,
-    location: SourceLocation = #_sourceLocation
+    force: Bool = false, location: SourceLocation = #_sourceLocation
   ) throws {
-    let found = try expectWhole(store, script, what, location: location)
+    let found = try expectWhole(store, script, what, force: force, location: location)
     #expect(found == number, what, sourceLocation: location)
   }
 

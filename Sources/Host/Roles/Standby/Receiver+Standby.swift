@@ -106,6 +106,11 @@ extension Receiver {
       session.fail(cause)
       socket.cut()
       _ = secondary.lose(because: cause.why)
+      if let ended = control.ended(within: 0) {
+        do throws(StoreError) { try store.noteEnded(ended) } catch {
+          log("the store cannot be told that its guest has ended: \(error)")
+        }
+      }
       return StandbyOutcome(report: counts.report, cause: cause)
     }
   }

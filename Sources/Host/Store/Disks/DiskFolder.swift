@@ -134,7 +134,7 @@ public struct DiskState: Codable, Equatable, Sendable {
   /// The store of a guest that could still be continued with the image; nil if there is none.
   var guest: String? {
     guard !continued, let store, let manifest = try? Store.status(of: store).manifest,
-      manifest.state == .standby, !manifest.isFromBeforeBoot,
+      manifest.state == .standby, manifest.ended == nil, !manifest.isFromBeforeBoot,
       manifest.disks?.contains(where: { $0.session == session }) == true
     else { return nil }
     return store
