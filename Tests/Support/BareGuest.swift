@@ -19,11 +19,36 @@ public struct BareGuest: Sendable {
 
   /// A machine for it.
   ///
-  /// - Parameter accelerator: `tcg` or `kvm`.
-  public func machine(_ accelerator: String) -> QEMU.Machine {
-    var machine = QEMU.Machine(type: "q35", fill: 0, workingSet: 0)
+  /// - Parameters:
+  ///   - accelerator: `tcg` or `kvm`.
+  ///   - type: the machine type.
+  public func machine(_ accelerator: String, type: String = "q35") -> QEMU.Machine {
+    var machine = QEMU.Machine(type: type, fill: 0, workingSet: 0)
     (machine.accelerator, machine.firmware) = (accelerator, firmware)
     return machine
+  }
+
+  /// How far it has counted; it may be counting.
+  public static func count(in qemu: some GuestHost) throws -> Int {
+    let said = try qemu.qmp.execute(
+      "human-monitor-command", ["command-line": .string("xp /1xw \(hot.lowerBound)")])
+    let words = (said.string ?? "").split { " \r\n".contains($0) }
+    guard let count = words.last.flatMap({ Int($0.dropFirst(2), radix: 16) }) else {
+      throw LabError("no count in \(said.text)")
+    }
+    return count
+  }
+
+  /// Waits until it has counted on from `count`, and gives how far.
+  @discardableResult
+  public static func wait(in qemu: some GuestHost, beyond count: Int) throws -> Int {
+    let deadline = ContinuousClock.now + .seconds(30)
+    while true {
+      let now = try self.count(in: qemu)
+      if now > count { return now }
+      guard ContinuousClock.now < deadline else { throw LabError("the guest stays at \(now)") }
+      Thread.sleep(forTimeInterval: 0.01)
+    }
   }
 
   /// Why there are no guests under KVM here; nil when there are.
