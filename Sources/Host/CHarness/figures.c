@@ -87,6 +87,41 @@ uint64_t charness_process_waited(void) {
   return all;
 }
 
+/* Whether a thread other than the caller's runs, or waits for a processor. Its state is behind its name, which may have
+ * any byte. */
+static int somebody_runs(void) {
+  DIR *tasks = opendir("/proc/self/task");
+  if (tasks == NULL) return 0;
+  const int own = charness_thread_id();
+  int runs = 0;
+  for (struct dirent *task; !runs && (task = readdir(tasks)) != NULL;) {
+    if (task->d_name[0] == '.' || atoi(task->d_name) == own) continue;
+    char path[sizeof "/proc/self/task//stat" + sizeof task->d_name], text[128];
+    snprintf(path, sizeof path, "/proc/self/task/%s/stat", task->d_name);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) continue;
+    const ssize_t count = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[count > 0 ? count : 0] = 0;
+    const char *name_end = strrchr(text, ')');
+    runs = name_end != NULL && strncmp(name_end, ") R", 3) == 0;
+  }
+  closedir(tasks);
+  return runs;
+}
+
+int charness_rest(uint64_t limit) {
+  const uint64_t end = charness_now() + limit;
+  const struct timespec moment = {.tv_nsec = 50000};
+  /* Twice: one may be between two sleeps. */
+  for (int quiet = 0; quiet < 2;) {
+    if (charness_now() > end) return 0;
+    nanosleep(&moment, NULL);
+    quiet = somebody_runs() ? 0 : quiet + 1;
+  }
+  return 1;
+}
+
 const char *charness_library_of(const void *address) {
   Dl_info info;
   return dladdr(address, &info) != 0 ? info.dli_fname : NULL;

@@ -161,6 +161,9 @@ uint64_t charness_process_time(void);
 uint64_t charness_thread_waited(void);
 /* The same of all threads that the process has now, together. */
 uint64_t charness_process_waited(void);
+/* Waits until all other threads of the process wait for something, or for `limit` nanoseconds: what they were given is
+ * done, however long they had to wait for a processor. 1, or 0 at the limit. */
+int charness_rest(uint64_t limit);
 /* 1 when this process runs under ASan or TSan. */
 int charness_sanitized(void);
 /* The id of the calling thread. */

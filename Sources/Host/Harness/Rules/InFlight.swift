@@ -34,6 +34,11 @@ enum InFlight {
       let cargo = convoy.load(rounds + 2 * most, &random)
       let packets = try convoy.send(cargo, window: window)
       try convoy.deliver(packets, cargo, window: window)
+      if window == most, most > 1 {
+        let few = Array(cargo.prefix(3 * most))
+        try convoy.deliver(
+          convoy.send(few, window: most, rests: true), few, window: most, rests: true)
+      }
       convoy.close()
       guard window > 1, library.has(MULTIFD_CAP_DETERMINISTIC), library.has(.send) else { continue }
       let alone = try Convoy(context, shape, label: "order")

@@ -1,3 +1,4 @@
+import CHarness
 import PluginAPI
 
 /// A sender and a receiver with several packets in flight. Each packet has a block to itself while
@@ -56,16 +57,22 @@ final class Convoy: @unchecked Sendable {
   }
 
   /// Encodes packets, so many in flight at most.
-  func send(_ cargo: [Cargo], window: Int) throws(Stop) -> [Packet] {
+  ///
+  /// - Parameter rests: each is worked on as far as it can be before one is asked for: what two of
+  ///   them have in common meets for certain, and not only where processors are idle.
+  func send(_ cargo: [Cargo], window: Int, rests: Bool = false) throws(Stop) -> [Packet] {
     var made: [Packet] = []
     let window = min(window, sender.depth)
     for item in cargo {
       try submit(item)
+      if rests { Self.rest() }
       if sender.inFlight == window { made.append(try complete(cargo[made.count])) }
     }
     while made.count < cargo.count { made.append(try complete(cargo[made.count])) }
     return made
   }
+
+  private static func rest() { charness_rest(50_000_000) }
 
   func submit(_ item: Cargo) throws(Stop) {
     sources[item.block].allow(.reading, kind: .source)
@@ -81,11 +88,16 @@ final class Convoy: @unchecked Sendable {
   }
 
   /// Decodes packets, so many in flight at most, and compares.
-  func deliver(_ packets: [Packet], _ cargo: [Cargo], window: Int) throws(Stop) {
+  ///
+  /// - Parameter rests: as in ``send(_:window:rests:)``.
+  func deliver(
+    _ packets: [Packet], _ cargo: [Cargo], window: Int, rests: Bool = false
+  ) throws(Stop) {
     var done = 0
     let window = min(window, receiver.depth)
     for (packet, item) in zip(packets, cargo) {
       try context.demand(take(packet, item), "recv_submit() of an honest packet")
+      if rests { Self.rest() }
       if receiver.inFlight == window {
         try arrive(cargo[done])
         done += 1
