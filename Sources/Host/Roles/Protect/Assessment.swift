@@ -130,14 +130,13 @@ public struct Assessment: Sendable, Encodable {
   }
 
   private mutating func judgeState(_ facts: GuestFacts) {
-    let isRunning = ["setup", "active", "device", "colo", "wait-unplug"].contains(facts.migration)
-    if isRunning, facts.capabilities["x-colo"] != true {
+    if facts.isMigrating, facts.capabilities["x-colo"] != true {
       add(
         "migration", .impossible, "one is under way (\(facts.migration)), and it is not COLO's",
         change: "wait for it, or migrate_cancel")
     }
     // In the middle of its checkpoints, or of precopy's end.
-    if isRunning { return }
+    if facts.isMigrating { return }
     if facts.isEmulated {
       add("guest", .fine, "emulated (TCG): it stands still while its memory is copied")
     }

@@ -100,6 +100,11 @@ package struct GuestFacts: Sendable, Equatable {
     package var description: String { "\(major).\(minor).\(micro)" }
   }
 
+  /// Whether it is being migrated, to a standby or elsewhere.
+  package var isMigrating: Bool {
+    ["setup", "active", "device", "colo", "wait-unplug"].contains(migration)
+  }
+
   /// Whether QEMU itself is its processor.
   package var isEmulated: Bool { accelerator == "tcg" }
 

@@ -134,7 +134,13 @@ public final class Protector: Sendable {
   /// - Parameter onLine: how it stands, once a second.
   /// - Returns: why the guest has ended.
   public func run(onLine: @escaping @Sendable (ProtectLine) -> Void) throws(Failure) -> String {
-    if let refusal = assessment.refusal { throw refusal }
+    if let refusal = assessment.refusal {
+      // What a process before this one has left standing does not stand for that.
+      if before.isHeldByProtect, !before.isMigrating {
+        try? StandingGuest.goOn(monitor, within: options.silence)
+      }
+      throw refusal
+    }
     do {
       try threads.start("line") { [state, isDone, packets] in
         while isDone.wait(seconds: 1, { $0 ? () : nil }) == nil {
