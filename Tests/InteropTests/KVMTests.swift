@@ -14,7 +14,7 @@ struct KVMTests {
     return version.isAvailableElseAnnounce("guests under KVM in QEMU \(version)")
   }
 
-  /// The memory of two stopped guests: the second's is the first's, or has been counted on in.
+  /// It has counted as far as another had, and goes on.
   private func expectSuccessor(_ count: Int, _ qemu: some GuestHost) throws {
     let first = try BareGuest.count(in: qemu)
     #expect(first >= count)

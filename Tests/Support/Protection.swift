@@ -178,12 +178,20 @@ public final class Protection: Sendable {
     guard let port = uri.split(separator: ":").last.flatMap({ Int($0) }) else {
       throw LabError("no port in \(uri)")
     }
+    return try Proxy(
+      to: port, record: record, cuts: [hold(at: number, version, connection: 0)])
+  }
+
+  /// Keeps the guest of a COLO primary stopped in checkpoint `number`.
+  ///
+  /// - Parameter connection: the primary's main channel, as a ``Proxy`` numbers it.
+  public static func hold(
+    at number: Int, _ version: QEMUVersion, connection: Int
+  ) -> Proxy.Cut {
     // PONG and SHUT, of 11.1, 8 bytes each; READY 4; for each checkpoint REPLY, RECEIVED, LOADED: 4
     // each.
     let bytes = (version >= .v111 ? 16 : 0) + 4 + 12 * (number - 1) + 4
-    return try Proxy(
-      to: port, record: record,
-      cuts: [.init(connection: 0, direction: .toClient, after: bytes, .stall)])
+    return .init(connection: connection, direction: .toClient, after: bytes, .stall)
   }
 
   /// Waits until all of checkpoint `number` is in the store's RAM files.

@@ -29,9 +29,8 @@ struct StandingGuestTests {
     ])
     let port = try #require(
       try standby.waitListening().split(separator: ":").last.flatMap { Int($0) })
-    // PONG and SHUT, READY, REPLY: the guest stands still in its first checkpoint from then on.
-    let proxy = try Proxy(
-      to: port, cuts: [.init(connection: 1, direction: .toClient, after: 16 + 4 + 4, .stall)])
+    // A protect's own connection comes first.
+    let proxy = try Proxy(to: port, cuts: [Protection.hold(at: 1, .v111, connection: 1)])
     let count = try BareGuest.wait(in: qemu, beyond: 0)
     let protect = try MultiFDProcess([
       "protect", "--qmp", folder("protect"), "--standby", "tcp:127.0.0.1:\(proxy.port)", "--json",

@@ -41,8 +41,10 @@ extension Protector {
         throw .lost(error)
       }
       // One that a process before this one has left standing.
-      try carryOut { seconds throws(MonitorError) in
-        try StandingGuest.goOn(monitor, within: seconds)
+      if before.isEmulated {
+        try carryOut { seconds throws(MonitorError) in
+          try StandingGuest.goOn(monitor, within: seconds)
+        }
       }
       try copyDisks(control, tls, &writes)
       try putPacketsIn(holding: false)
@@ -53,8 +55,10 @@ extension Protector {
     state.watchMigration()
     try awaitCOLO(&writes)
     // COLO has let it go on.
-    try carryOut { seconds throws(MonitorError) in
-      try StandingGuest.forget(monitor, within: seconds)
+    if before.isEmulated {
+      try carryOut { seconds throws(MonitorError) in
+        try StandingGuest.forget(monitor, within: seconds)
+      }
     }
     // A standby says when, while the guest stands still: here some would have passed already.
     if !takesOver, holding.read({ $0 }) != attempt { packets.hold() }

@@ -21,9 +21,8 @@ extension Protector {
       // One that the operator has stopped is `paused`; in a checkpoint it is not.
       let status = try execute("query-status")
       let stands = status["running"].bool == false && status["status"].string != "paused"
-      standing =
-        stands
-        ? (monitor.tellsEvents ? state.stopped.map { max($0, begun) } : standing ?? .now) : nil
+      let since = monitor.tellsEvents ? state.stopped.map { max($0, begun) } : standing ?? .now
+      standing = stands ? since : nil
       if let standing, standing.duration(to: .now) > .seconds(options.silence) {
         throw .lost(
           Failure(

@@ -19,7 +19,7 @@ enum StandingGuest {
       .elements.contains { $0["name"] == mark }
   }
 
-  /// Stops it. One that its operator has stopped stays his.
+  /// Stops it; it is not marked. One that its operator has stopped stays his.
   ///
   /// - Returns: whether it ran.
   static func stop(
@@ -28,10 +28,7 @@ enum StandingGuest {
     guard try monitor.execute("query-status", within: seconds)["running"].bool == true else {
       return false
     }
-    if try !isMarked(monitor, within: seconds) {
-      try monitor.execute(
-        "object-add", ["qom-type": "rng-builtin", "id": mark], within: seconds)
-    }
+    try monitor.execute("object-add", ["qom-type": "rng-builtin", "id": mark], within: seconds)
     try monitor.execute("stop", within: seconds)
     return true
   }
