@@ -119,10 +119,20 @@ extension Protector {
   /// Runs a command of the attempt.
   @discardableResult
   func execute(_ command: String, _ arguments: QMPValue = .null) throws(ProtectEnd) -> QMPValue {
+    try carryOut { seconds throws(MonitorError) in
+      try monitor.execute(command, arguments, within: seconds)
+    }
+  }
+
+  /// Does some commands of the attempt, which may be done again.
+  @discardableResult
+  private func carryOut<Result>(
+    _ body: (_ seconds: Double) throws(MonitorError) -> Result
+  ) throws(ProtectEnd) -> Result {
     let deadline = ContinuousClock.now + .seconds(silence)
     while true {
       let left = max(0.1, (deadline - .now) / .seconds(1))
-      do { return try monitor.execute(command, arguments, within: left) } catch {
+      do { return try body(left) } catch {
         // What has made it silent, or what comes with its end, says more.
         try state.check()
         // A command that runs for each question may fail for reasons of its own.
@@ -185,17 +195,6 @@ extension Protector {
       try StandingGuest.stop(monitor, within: seconds)
     }
     if hasRun { log("the guest is emulated (TCG): it stands still while its memory is copied") }
-  }
-
-  /// Does some commands of the attempt.
-  private func carryOut<Result>(
-    _ body: (_ seconds: Double) throws(MonitorError) -> Result
-  ) throws(ProtectEnd) -> Result {
-    do { return try body(silence) } catch {
-      // What has made it silent, or what comes with its end, says more.
-      try state.check()
-      throw ProtectEnd(error)
-    }
   }
 
   func set(_ capabilities: [String: Bool]) throws(ProtectEnd) {

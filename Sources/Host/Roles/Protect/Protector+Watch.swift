@@ -9,8 +9,6 @@ extension Protector {
   /// where a standby's disks or its connection hang, with the guest.
   func watch(_ control: StandbyControl, _ writes: inout StandingWrites) throws(ProtectEnd) {
     var standing: ContinuousClock.Instant?
-    // What an emulated guest has stood still for its copy is no checkpoint's time.
-    let begun = ContinuousClock.now
     while true {
       try state.wait(seconds: 0.25)
       let migration = try execute("query-migrate")["status"].string ?? ""
@@ -21,8 +19,8 @@ extension Protector {
       // One that the operator has stopped is `paused`; in a checkpoint it is not.
       let status = try execute("query-status")
       let stands = status["running"].bool == false && status["status"].string != "paused"
-      let since = monitor.tellsEvents ? state.stopped.map { max($0, begun) } : standing ?? .now
-      standing = stands ? since : nil
+      // It is in COLO from the moment on at which it runs: nothing of its copy counts.
+      standing = stands ? (monitor.tellsEvents ? state.stopped : standing ?? .now) : nil
       if let standing, standing.duration(to: .now) > .seconds(options.silence) {
         throw .lost(
           Failure(

@@ -137,7 +137,9 @@ public final class Protector: Sendable {
     if let refusal = assessment.refusal {
       // What a process before this one has left standing does not stand for that.
       if before.isHeldByProtect, !before.isMigrating {
-        try? StandingGuest.goOn(monitor, within: options.silence)
+        do { try StandingGuest.goOn(monitor, within: options.silence) } catch {
+          log("the guest stands still, and cannot be let go on: \(error)")
+        }
       }
       throw refusal
     }

@@ -28,7 +28,9 @@ enum StandingGuest {
     guard try monitor.execute("query-status", within: seconds)["running"].bool == true else {
       return false
     }
-    try monitor.execute("object-add", ["qom-type": "rng-builtin", "id": mark], within: seconds)
+    if try !isMarked(monitor, within: seconds) {
+      try monitor.execute("object-add", ["qom-type": "rng-builtin", "id": mark], within: seconds)
+    }
     try monitor.execute("stop", within: seconds)
     return true
   }
