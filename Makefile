@@ -3,6 +3,10 @@
 # The tests run the configuration that is shipped: release, here as everywhere.
 
 SWIFT ?= swift
+# Without the index: an eighth of a build, and editors keep one of their own. Why tests want more words then:
+# Tests/XCTMain.swift.
+SWIFT_BUILD = $(SWIFT) build -c release --disable-index-store
+SWIFT_TEST = $(SWIFT) test -c release --skip-build --enable-swift-testing --disable-xctest
 PREFIX ?= /usr/local
 DESTDIR ?=
 VERSION := $(shell sed -n 's/^package let multifdVersion = "\(.*\)"$$/\1/p' Sources/Host/Version/Version.swift)
@@ -23,7 +27,7 @@ STAGE := .build/stage
 PACKAGES := .build/packages
 SOURCES := Package.swift Sources Tests Examples/rle-swift
 
-.PHONY: help setup build demo test arrows agent man soak kills restarts faults cluster service picture judge certificates afternoon interop bench bench-store \
+.PHONY: help setup build demo test only arrows agent man soak kills restarts faults cluster service picture judge certificates afternoon interop bench bench-store \
   bench-relay bench-checkpoint bench-protect bench-scale measured protected fuzz sanitize examples docs docc installed-programs install \
   pkg-config uninstall stage deb deb-check dist format lint clean
 .DEFAULT_GOAL := help
@@ -33,6 +37,7 @@ help:
 	@echo 'make build      build the host, the backends, the tests and the lab'
 	@echo 'make demo       a guest goes from a stock QEMU into a store and out again, told in plain sentences'
 	@echo 'make test       setup, build, all tests (a part of them against stock QEMU 7.2 and 11.1)'
+	@echo 'make only       those of them whose name matches: FILTER=HarnessTests'
 	@echo 'make arrows     what Package.swift and Support/rooms draw next to what the files use'
 	@echo 'make interop    the whole matrix: QEMU 7.2, 10.0, 11.1 as source and destination, stores, relays, TLS between'
 	@echo 'make bench      ten minutes next to stock QEMU, into docs/RESULTS.md: transfers, codecs, checkpoints, failovers;'
@@ -71,17 +76,20 @@ setup:
 	Support/setup
 
 build:
-	$(SWIFT) build -c release --build-tests
+	$(SWIFT_BUILD) --build-tests
 
 # What the demo runs and no more: the tests take most of a build's time. One product at a time, which
 # costs a second each: what is shared is built once, for the tests too.
 DEMO := multifd multifd-lab multifd-zstd
 demo: setup
-	for product in $(DEMO); do $(SWIFT) build -c release --product $$product || exit 1; done
+	for product in $(DEMO); do $(SWIFT_BUILD) --product $$product || exit 1; done
 	$(BUILD)/multifd-lab demo
 
 test: setup arrows agent build
-	SWIFT='$(SWIFT)' Support/run-tests
+	SWIFT_TEST='$(SWIFT_TEST)' Support/run-tests
+
+only: build
+	$(SWIFT_TEST) --filter '$(FILTER)'
 
 agent:
 	Support/check-agent
@@ -90,7 +98,7 @@ arrows:
 	SWIFT='$(SWIFT)' Support/arrows
 
 soak: setup build
-	MULTIFD_SOAK=1 $(SWIFT) test -c release --skip-build \
+	MULTIFD_SOAK=1 $(SWIFT_TEST) \
 	  --filter 'RolesTests.(StockPrimary|DyingPrimary|SyntheticSession|KilledStandby)'
 	$(MAKE) kills ARGS='--kills 200'
 	$(MAKE) kills ARGS='--kills 8 --slow 50 --loss primary,standby --before none'
@@ -100,7 +108,7 @@ soak: setup build
 
 # What guests are protected with, and what looks at them.
 protected: setup
-	for product in multifd multifd-lab; do $(SWIFT) build -c release --product $$product || exit 1; done
+	for product in multifd multifd-lab; do $(SWIFT_BUILD) --product $$product || exit 1; done
 
 # Guests with disks and a network: what others see of them against what they remember.
 kills: protected
@@ -118,7 +126,7 @@ faults: protected
 
 # The resource agent in a cluster of two nodes. Takes root; of the cluster's packages nothing is installed.
 cluster: setup
-	$(SWIFT) build -c release --product multifd
+	$(SWIFT_BUILD) --product multifd
 	Tests/Cluster/run $(ARGS)
 
 # The unit, in a machine of namespaces with the packages and systemd in it.
@@ -130,11 +138,11 @@ service: setup deb
 # make test has it too where there is a browser, but takes no picture.
 picture: setup build
 	Support/need chromium
-	MULTIFD_PICTURE=$(CURDIR)/.build/figures.png $(SWIFT) test -c release --skip-build --filter BrowserTests
+	MULTIFD_PICTURE=$(CURDIR)/.build/figures.png $(SWIFT_TEST) --filter BrowserTests
 
 # Every wrong backend against every test of the harness: those that make test leaves out for their time, too.
 judge: setup build
-	MULTIFD_SOAK=1 $(SWIFT) test -c release --skip-build --filter HarnessTests.SelfTests
+	MULTIFD_SOAK=1 $(SWIFT_TEST) --filter HarnessTests.SelfTests
 
 # What an author does first, from an installation as it is shipped. (make test does it with the build's programs.)
 AFTERNOON := .build/afternoon
@@ -152,7 +160,7 @@ interop:
 # installed.
 measured: certificates
 	Support/setup --peers 111
-	$(SWIFT) build -c release --product multifd-lab
+	$(SWIFT_BUILD) --product multifd-lab
 
 bench: measured
 	$(BUILD)/multifd-lab bench page --output docs/RESULTS.md $(ARGS)
@@ -206,10 +214,10 @@ sanitize:
 
 # Sanitizer, scratch path, linker's options: one product at a time, since the tests are not wanted.
 define sanitized
-$(SWIFT) build -c release --sanitize=$(1) --scratch-path $(2) --product multifd-harness \
+$(SWIFT_BUILD) --sanitize=$(1) --scratch-path $(2) --product multifd-harness \
   $(foreach option,$(3),-Xlinker $(option))
 for product in $(PLUGINS:%=multifd-%); do \
-  $(SWIFT) build -c release --sanitize=$(1) --scratch-path $(2) --product $$product || exit 1; \
+  $(SWIFT_BUILD) --sanitize=$(1) --scratch-path $(2) --product $$product || exit 1; \
 done
 for plugin in $(PLUGINS); do \
   echo "== $$plugin under -fsanitize=$(1)"; \
@@ -227,7 +235,7 @@ examples: build
 # decode all that it sends. Where that cannot be found out, it decodes all.
 certificates: setup
 	for product in multifd multifd-probe multifd-harness $(PLUGINS:%=multifd-%); do \
-	  $(SWIFT) build -c release --product $$product || exit 1; \
+	  $(SWIFT_BUILD) --product $$product || exit 1; \
 	done
 	for plugin in $(PLUGINS); do $(call certified,$(BUILD)/multifd-harness,$(BUILD)/libmultifd-$$plugin); done
 
@@ -250,10 +258,10 @@ man: $(if $(PROGRAMS),,installed-programs)
 # installation, which finds its Swift runtime only where this one is.
 installed-programs:
 	for program in multifd multifd-harness; do \
-	  $(SWIFT) build -c release --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product $$program || exit 1; \
+	  $(SWIFT_BUILD) --static-swift-stdlib --scratch-path $(INSTALL_BUILD) --product $$program || exit 1; \
 	done
 	for product in probe $(PLUGINS); do \
-	  $(SWIFT) build -c release --product multifd-$$product || exit 1; \
+	  $(SWIFT_BUILD) --product multifd-$$product || exit 1; \
 	done
 
 # The skeletons are written by the installed program itself, so that they name the installation; DESTDIR is not

@@ -46,6 +46,18 @@ let argumentParser = Target.Dependency.product(
 // most of them at the end of a build, when one processor has nothing left to do.
 let unoptimized: [SwiftSetting] = [.unsafeFlags(["-Onone"])]
 
+/// Nobody imports tests, so that nobody waits for their module while the rest of them is compiled: it
+/// is a second look at all of their declarations.
+func tests(
+  _ name: String, _ dependencies: [Target.Dependency], optimized: Bool = false,
+  exclude: [String] = []
+) -> Target {
+  .testTarget(
+    name: name, dependencies: dependencies, path: "Tests/\(name)", exclude: exclude,
+    swiftSettings: [.unsafeFlags(["-no-emit-module-separately-wmo"])]
+      + (optimized ? [] : unoptimized))
+}
+
 let package = Package(
   name: "multifd",
   products: [
@@ -184,86 +196,44 @@ let package = Package(
         "TestSupport", "CLinux", "COLO", "Wire", "PluginLoader", "Memory", "PluginAPI",
       ],
       path: "Tests/SessionReplay"),
-    .testTarget(name: "PluginAPITests", path: "Tests/PluginAPITests"),
-    .testTarget(
-      name: "PluginsTests", dependencies: ["PluginAPI"], path: "Tests/PluginsTests"),
-    .testTarget(
-      name: "PluginLoaderTests", dependencies: ["PluginLoader", "PluginAPI", "TestSupport"],
-      path: "Tests/PluginLoaderTests",
-      swiftSettings: unoptimized),
-    .testTarget(
-      name: "HarnessTests",
-      dependencies: ["Harness", "CHarness", "Certificates", "PluginLoader", "TestSupport"],
-      path: "Tests/HarnessTests",
-      exclude: ["Golden", "GrownHost"],
-      swiftSettings: unoptimized),
-    .testTarget(
-      name: "SystemTests", dependencies: ["System"], path: "Tests/SystemTests"),
-    .testTarget(name: "WireTests", dependencies: ["Wire", "TestSupport"], path: "Tests/WireTests"),
-    .testTarget(name: "TOMLTests", dependencies: ["TOML"], path: "Tests/TOMLTests"),
-    .testTarget(name: "NBDTests", dependencies: ["NBD"], path: "Tests/NBDTests"),
-    .testTarget(
-      name: "MemoryTests", dependencies: ["Memory", "System", "TestSupport"],
-      path: "Tests/MemoryTests"),
-    .testTarget(
-      name: "COLOTests",
-      dependencies: ["COLO", "Memory", "Wire", "System", "SessionReplay", "TestSupport"],
-      path: "Tests/COLOTests"),
-    .testTarget(
-      name: "StoreTests", dependencies: ["Store", "Memory", "TestSupport"],
-      path: "Tests/StoreTests"),
-    .testTarget(
-      name: "TLSTests", dependencies: ["TLS", "TestSupport"], path: "Tests/TLSTests",
-      swiftSettings: unoptimized),
-    .testTarget(
-      name: "TransportTests", dependencies: ["Transport", "System", "TLS", "TestSupport"],
-      path: "Tests/TransportTests",
-      swiftSettings: unoptimized),
-    .testTarget(
-      name: "CertificatesTests", dependencies: ["Certificates", "Digest", "TestSupport"],
-      path: "Tests/CertificatesTests",
-      swiftSettings: unoptimized),
-    .testTarget(name: "ChartTests", dependencies: ["Chart"], path: "Tests/ChartTests"),
-    .testTarget(
-      name: "ObserveTests", dependencies: ["Observe"], path: "Tests/ObserveTests"),
-    .testTarget(
-      name: "MigrationTests",
-      dependencies: [
+    tests("PluginAPITests", []),
+    tests("PluginsTests", ["PluginAPI"], optimized: true),
+    tests("PluginLoaderTests", ["PluginLoader", "PluginAPI", "TestSupport"]),
+    tests(
+      "HarnessTests", ["Harness", "CHarness", "Certificates", "PluginLoader", "TestSupport"],
+      exclude: ["Golden", "GrownHost"]),
+    tests("SystemTests", ["System"]),
+    tests("WireTests", ["Wire", "TestSupport"]),
+    tests("TOMLTests", ["TOML"]),
+    tests("NBDTests", ["NBD"]),
+    tests("MemoryTests", ["Memory", "System", "TestSupport"], optimized: true),
+    tests(
+      "COLOTests", ["COLO", "Memory", "Wire", "System", "SessionReplay", "TestSupport"]),
+    tests("StoreTests", ["Store", "Memory", "TestSupport"], optimized: true),
+    tests("TLSTests", ["TLS", "TestSupport"]),
+    tests("TransportTests", ["Transport", "System", "TLS", "TestSupport"]),
+    tests("CertificatesTests", ["Certificates", "Digest", "TestSupport"]),
+    tests("ChartTests", ["Chart"]),
+    tests("ObserveTests", ["Observe"]),
+    tests(
+      "MigrationTests",
+      [
         "Migration", "SessionReplay", "PluginLoader", "Transport", "Wire", "System", "Certificates",
         "TestSupport",
-      ],
-      path: "Tests/MigrationTests"),
-    .testTarget(
-      name: "RolesTests",
-      dependencies: [
+      ], optimized: true),
+    tests(
+      "RolesTests",
+      [
         "Roles", "Migration", "COLO", "Store", "Transport", "TLS", "PluginLoader", "PluginAPI",
         "Wire", "Memory", "System", "Observe", "SessionReplay", "TestSupport",
-      ],
-      path: "Tests/RolesTests",
-      swiftSettings: unoptimized),
-    .testTarget(
-      name: "FiguresTests",
-      dependencies: ["Roles", "Migration", "Observe", "Transport", "TestSupport"],
-      path: "Tests/FiguresTests",
-      swiftSettings: unoptimized),
-    .testTarget(
-      name: "MultifdTests", dependencies: ["TestSupport"], path: "Tests/MultifdTests",
-      swiftSettings: unoptimized),
-    .testTarget(
-      name: "InteropTests", dependencies: ["TestSupport"], path: "Tests/InteropTests",
-      swiftSettings: unoptimized),
-    .testTarget(
-      name: "ExamplesTests", dependencies: ["PluginLoader", "PluginAPI", "TestSupport"],
-      path: "Tests/ExamplesTests",
-      swiftSettings: unoptimized),
-    .testTarget(
-      name: "ResultsTests", dependencies: ["Results", "Chart"], path: "Tests/ResultsTests",
-      swiftSettings: unoptimized),
+      ]),
+    tests("FiguresTests", ["Roles", "Migration", "Observe", "Transport", "TestSupport"]),
+    tests("MultifdTests", ["TestSupport"]),
+    tests("InteropTests", ["TestSupport"]),
+    tests("ExamplesTests", ["PluginLoader", "PluginAPI", "TestSupport"]),
+    tests("ResultsTests", ["Results", "Chart"]),
     // What the repository says about itself.
-    .testTarget(
-      name: "RepositoryTests", dependencies: ["Version", "TestSupport"],
-      path: "Tests/RepositoryTests",
-      swiftSettings: unoptimized),
+    tests("RepositoryTests", ["Version", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c11

@@ -106,39 +106,3 @@ final class TestHost {
     memory.checkSlack()
   }
 }
-
-/// Memory that ends at a page nobody may touch, and starts behind one.
-final class GuardedMemory {
-  let base: UnsafeMutableRawPointer
-  let size: Int
-  private let mapping: UnsafeMutableRawPointer
-  private let mappingSize: Int
-  private let slack: Int
-
-  private static let canary: UInt8 = 0xc9
-
-  /// Contents are 0xa5, so that memory taken for zero shows.
-  init(_ size: Int, alignment: Int = 4096) {
-    let page = 4096
-    let body = max((size + page - 1) / page * page, page)
-    mappingSize = body + 2 * page
-    mapping = mmap(nil, mappingSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-    precondition(mapping != MAP_FAILED, "mmap of \(mappingSize) bytes")
-    precondition(mprotect(mapping + page, body, PROT_READ | PROT_WRITE) == 0)
-    // Against the end; what alignment leaves between there and the guard page holds a canary.
-    let start = (body - size) & ~(alignment - 1)
-    base = mapping + page + start
-    slack = body - start - size
-    self.size = size
-    memset(base, 0xa5, size)
-    memset(base + size, Int32(Self.canary), slack)
-  }
-
-  /// Fails the test if somebody wrote between the end and the guard page.
-  func checkSlack() {
-    let bytes = UnsafeRawBufferPointer(start: base + size, count: slack)
-    demand(bytes.allSatisfy { $0 == Self.canary }, "a write behind an allocation")
-  }
-
-  deinit { munmap(mapping, mappingSize) }
-}
