@@ -202,7 +202,7 @@ let package = Package(
     tests(
       "HarnessTests", ["Harness", "CHarness", "Certificates", "PluginLoader", "TestSupport"],
       exclude: ["Golden", "GrownHost"]),
-    tests("SystemTests", ["System"]),
+    tests("SystemTests", ["System", "TestSupport"]),
     tests("WireTests", ["Wire", "TestSupport"]),
     tests("TOMLTests", ["TOML"]),
     tests("NBDTests", ["NBD"]),

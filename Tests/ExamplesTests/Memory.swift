@@ -16,9 +16,6 @@ final class Memory {
 
   var base: UnsafeMutableRawPointer { bytes.baseAddress! }
 
-  /// A copy of one page.
-  func page(_ offset: UInt64) -> [UInt8] { Array(bytes[Int(offset)..<Int(offset) + 4096]) }
-
   /// Pages as a guest has them: zero, runs, words with holes, text, random.
   func fill(using random: inout SeededGenerator) {
     let text = Array(
@@ -29,10 +26,16 @@ final class Memory {
       case 0:
         page.initializeMemory(as: UInt8.self, repeating: 0)
       case 1:
-        for at in page.indices { page[at] = UInt8(truncatingIfNeeded: random.next()) }
+        for at in stride(from: 0, to: 4096, by: 8) {
+          page.storeBytes(of: random.next(), toByteOffset: at, as: UInt64.self)
+        }
       case 2:
         let shift = Int.random(in: 0..<text.count, using: &random)
-        for at in page.indices { page[at] = text[(at + shift) % text.count] }
+        let turned = text[shift...] + text[..<shift]
+        for at in stride(from: 0, to: 4096, by: text.count) {
+          UnsafeMutableRawBufferPointer(rebasing: page[at...])
+            .copyBytes(from: turned.prefix(4096 - at))
+        }
       case 3:
         for at in stride(from: 0, to: 4096, by: 8) {
           let word = Int.random(in: 0..<3, using: &random) == 0 ? random.next() : 0
@@ -43,7 +46,8 @@ final class Memory {
         while at < 4096 {
           let count = min(4096 - at, Int.random(in: 1...300, using: &random))
           let byte = UInt8(truncatingIfNeeded: random.next())
-          for index in at..<at + count { page[index] = byte }
+          UnsafeMutableRawBufferPointer(rebasing: page[at..<at + count])
+            .initializeMemory(as: UInt8.self, repeating: byte)
           at += count
         }
       }

@@ -136,14 +136,6 @@ extension ExamplesTests {
       #expect(eventually { isGone(sleep) })
     }
 
-    private func eventually(_ condition: () -> Bool) -> Bool {
-      for _ in 0..<500 {
-        if condition() { return true }
-        usleep(20_000)
-      }
-      return false
-    }
-
     /// Whether a process is not there, or only waits to be reaped.
     private func isGone(_ pid: Int32) -> Bool {
       guard let status = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8) else {

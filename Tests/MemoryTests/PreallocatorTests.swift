@@ -34,15 +34,6 @@ struct PreallocatorTests {
     return fstat(block.descriptor, &status) == 0 ? Int(status.st_blocks) * 512 : -1
   }
 
-  /// Helpers do it when they get to it.
-  private func eventually(_ condition: () -> Bool) -> Bool {
-    for _ in 0..<2000 {
-      if condition() { return true }
-      usleep(5000)
-    }
-    return false
-  }
-
   @Test("Chunks behind those written in a row are memory before they are written", arguments: 1...3)
   func ahead(threads: Int) throws {
     let block = try block(64)

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import PluginLoader
+import TestSupport
 import Testing
 
 /// What a library does to the process that opens it, or beyond it: it is noticed where it is tried,
@@ -210,11 +211,9 @@ struct BreachTests {
     host.executableURL = URL(filePath: Command.path)
     host.arguments = ["plugins", "check", "sample", "--plugin-dir", folder.path]
     try host.run()
-    func wait(_ condition: () -> Bool) { for _ in 0..<3000 where !condition() { usleep(10_000) } }
-    wait { access(note, F_OK) == 0 }
+    try #require(eventually { access(note, F_OK) == 0 })
     let pid = try #require(Int32(String(contentsOfFile: note, encoding: .utf8)))
     kill(host.processIdentifier, SIGKILL)
-    wait { kill(pid, 0) != 0 }
-    #expect(kill(pid, 0) != 0)
+    #expect(eventually { kill(pid, 0) != 0 })
   }
 }

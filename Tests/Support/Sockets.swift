@@ -18,6 +18,14 @@ public enum Sockets {
     throw LabError("listening on \(path): \(reason)")
   }
 
+  /// The file of a socket that nobody has any more, as who dies leaves it. A socket that is made and
+  /// closed for that may live on, for a moment, in a process that another thread has just started.
+  public static func leave(at path: String) throws {
+    guard mknod(path, S_IFSOCK | 0o600, 0) == 0 else {
+      throw LabError("mknod \(path): \(String(cString: strerror(errno)))")
+    }
+  }
+
   /// A UNIX-domain datagram socket at `path`, where nothing is yet, whose reads end after 20 s.
   public static func listen(datagrams path: String) throws -> Int32 {
     let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)

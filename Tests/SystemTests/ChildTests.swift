@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import System
+import TestSupport
 import Testing
 
 /// How child processes are started, read, ended and waited for.
@@ -35,12 +36,6 @@ struct ChildTests {
       return false
     }
     return !text.contains(") Z ") && !text.contains(") X ")
-  }
-
-  /// A machine under load takes its time.
-  private static func eventually(_ condition: () -> Bool) -> Bool {
-    for _ in 0..<2000 where !condition() { usleep(5000) }
-    return condition()
   }
 
   private static func descriptors() throws -> Int {
@@ -153,7 +148,7 @@ struct ChildTests {
         #expect(child.follow(pipe, within: .seconds(20)))
       } else {
         #expect(
-          Self.eventually {
+          eventually {
             !child.follow(pipe, within: .milliseconds(10)) && pipe.bytes.last == 10
           })
       }
@@ -162,7 +157,7 @@ struct ChildTests {
       #expect(Self.lives(grandchild))
       child.kill()
       #expect(child.status == (end == "exit 3" ? .code(3) : .signal(SIGKILL)))
-      #expect(Self.eventually { !Self.lives(grandchild) })
+      #expect(eventually { !Self.lives(grandchild) })
     }
   }
 
@@ -171,7 +166,7 @@ struct ChildTests {
     let child = try Child(["sleep", "60"], in: .ownGroup)
     #expect(child.isAlive && !child.hasEnded)
     #expect(child.send(SIGTERM))
-    #expect(Self.eventually { child.hasEnded })
+    #expect(eventually { child.hasEnded })
     // A zombie still has its number.
     #expect(kill(child.pid, 0) == 0)
     #expect(child.send(SIGTERM))

@@ -24,7 +24,7 @@ final class Connection {
       peer = Sockets.accept(listener)
     case .unix:
       let folder = try TemporaryFolder()
-      let listener = try Self.listen(unix: folder("socket"))
+      let listener = try Sockets.listen(unix: folder("socket"))
       defer { close(listener) }
       socket = try Socket.connect(to: .unix(path: folder("socket")), timeout: timeout)
       peer = Sockets.accept(listener)
@@ -33,22 +33,6 @@ final class Connection {
   }
 
   deinit { closePeer() }
-
-  /// A descriptor that listens at a path.
-  static func listen(unix path: String) throws -> Int32 {
-    let descriptor = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-    var address = sockaddr_un()
-    address.sun_family = sa_family_t(AF_UNIX)
-    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8)) }
-    // The address lives on this frame for both calls, and the size is its own.
-    let result = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
-      }
-    }
-    try #require(result == 0 && Glibc.listen(descriptor, 16) == 0)
-    return descriptor
-  }
 
   /// Writes at the other end.
   func send(_ bytes: [UInt8]) { Sockets.write(peer, bytes) }

@@ -73,7 +73,7 @@ struct ListenerTests {
   @Test("A socket file that nobody listens on is replaced, and removed at the end")
   func deadSocket() throws {
     let folder = try TemporaryFolder()
-    close(try Connection.listen(unix: folder("socket")))
+    try Sockets.leave(at: folder("socket"))
     #expect(FileManager.default.fileExists(atPath: folder("socket")))
     do {
       let listener = try Listener(on: .unix(path: folder("socket")), timeout: 1)
@@ -99,7 +99,7 @@ struct ListenerTests {
   func live() throws {
     let folder = try TemporaryFolder()
     let path = folder("socket")
-    let live = try Connection.listen(unix: path)
+    let live = try Sockets.listen(unix: path)
     defer { close(live) }
     _ = fcntl(live, F_SETFL, O_NONBLOCK)
     var waiting: [Int32] = []
@@ -157,7 +157,7 @@ struct ListenerTests {
   @Test("A link in the way is not followed, and stays")
   func link() throws {
     let folder = try TemporaryFolder()
-    close(try Connection.listen(unix: folder("dead")))
+    try Sockets.leave(at: folder("dead"))
     try FileManager.default.createSymbolicLink(
       atPath: folder("link"), withDestinationPath: folder("dead"))
     #expect(
@@ -172,7 +172,7 @@ struct ListenerTests {
   @Test("A dead socket of somebody else's is not replaced")
   func foreign() throws {
     let folder = try TemporaryFolder()
-    close(try Connection.listen(unix: folder("dead")))
+    try Sockets.leave(at: folder("dead"))
     guard lchown(folder("dead"), 12345, 12345) == 0 else {
       return SkipReason("only root can give a file away").announce("another user's socket file")
     }
@@ -188,7 +188,7 @@ struct ListenerTests {
     let folder = try TemporaryFolder()
     for round in 0..<30 {
       let path = folder("socket-\(round)")
-      close(try Connection.listen(unix: path))
+      try Sockets.leave(at: path)
       let listeners = System.Monitor<[Listener]>([])
       inThreads(6) { _ in
         guard let listener = try? Listener(on: .unix(path: path), timeout: 1) else { return }

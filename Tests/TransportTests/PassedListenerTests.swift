@@ -14,7 +14,7 @@ struct PassedListenerTests {
     let folder = try TemporaryFolder()
     let (descriptor, port) =
       over == .tcp
-      ? try Sockets.listen() : (try Connection.listen(unix: folder("socket")), 0)
+      ? try Sockets.listen() : (try Sockets.listen(unix: folder("socket")), 0)
     defer { close(descriptor) }
     func connect() throws -> Int32 {
       try #require(

@@ -202,7 +202,8 @@ int clinux_is_mapped(const void *start, size_t size, uint64_t device, uint64_t i
     const unsigned long from = strtoul(line, &rest, 16);
     if (*rest != '-') continue; /* the rest of a long line */
     const unsigned long to = strtoul(rest + 1, &rest, 16);
-    if (to <= first || from >= end) continue;
+    if (to <= first) continue;
+    if (from >= end) break; /* they come in order */
     if (sscanf(rest, "%7s %lx %x:%x %lu", rights, &offset, &major, &minor, &number) != 5) continue;
     *access |= (rights[0] == 'r' ? 1 : 0) | (rights[1] == 'w' ? 2 : 0) | (rights[2] == 'x' ? 4 : 0);
     const unsigned long at = from > first ? from : first;

@@ -188,8 +188,7 @@ struct PacketHolderTests {
   private func wait(
     _ holder: PacketHolder, _ isDone: (PacketCounts) -> Bool
   ) -> PacketCounts {
-    let deadline = ContinuousClock.now + .seconds(20)
-    while !isDone(holder.counts), ContinuousClock.now < deadline { usleep(1000) }
+    _ = eventually { isDone(holder.counts) }
     return holder.counts
   }
 }

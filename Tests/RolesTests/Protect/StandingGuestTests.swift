@@ -41,13 +41,10 @@ struct StandingGuestTests {
       proxy.close()
       standby.process.kill()
     }
-    let deadline = ContinuousClock.now + .seconds(60)
-    while (try? String(contentsOfFile: memory("store/redone"), encoding: .utf8)) != "1\n" {
-      try #require(
-        ContinuousClock.now < deadline && standby.process.isRunning,
-        "\(protect.process.errors.text) \(standby.process.errors.text)")
-      usleep(10_000)
-    }
+    try #require(
+      eventually(within: .seconds(60)) {
+        (try? String(contentsOfFile: memory("store/redone"), encoding: .utf8)) == "1\n"
+      }, "\(protect.process.errors.text) \(standby.process.errors.text)")
     let differ = try RAMComparison.differences(process: qemu, memory("store/ram/pc.ram"))
     #expect(differ.map(\.offset) == [])
     #expect(try BareGuest.count(in: qemu) > count)
@@ -110,10 +107,8 @@ struct StandingGuestTests {
   }
 
   private func wait(_ what: String, _ isSo: () throws -> Bool) throws {
-    let deadline = ContinuousClock.now + .seconds(60)
-    while try !isSo() {
-      guard ContinuousClock.now < deadline else { throw LabError("there is not: \(what)") }
-      usleep(20_000)
+    guard try eventually(within: .seconds(60), isSo) else {
+      throw LabError("there is not: \(what)")
     }
   }
 }
