@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -213,4 +214,22 @@ void charness_limit_address_space(uint64_t spare) {
   text[count] = 0;
   pages = strtoul(text, NULL, 10);
   limit(RLIMIT_AS, (rlim_t)pages * 4096 + spare);
+}
+
+int charness_full_file(const char *name, int byte, size_t size) {
+  const int file = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (file < 0) return -1;
+  /* The lower ones are the report's and others'. */
+  const int fd = fcntl(file, F_DUPFD_CLOEXEC, 5);
+  close(file);
+  void *room = MAP_FAILED;
+  if (fd >= 0 && ftruncate(fd, (off_t)size) == 0) room = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (room != MAP_FAILED) {
+    memset(room, byte, size);
+    munmap(room, size);
+    /* While somebody may write to a mapping of it, it cannot be sealed. */
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) == 0) return fd;
+  }
+  if (fd >= 0) close(fd);
+  return -1;
 }

@@ -72,6 +72,34 @@ static void tell(answer said) {
   if (count != sizeof said) _exit(1);
 }
 
+/* What children keep, in order. */
+static int kept[4];
+static int kept_count;
+
+void charness_zygote_keep(int fd) {
+  if (fd < 5 || kept_count == (int)(sizeof kept / sizeof *kept)) _exit(CHARNESS_FAULT);
+  int at = kept_count++;
+  for (; at > 0 && kept[at - 1] > fd; at--) kept[at] = kept[at - 1];
+  kept[at] = fd;
+}
+
+static void close_all(unsigned first, unsigned last) {
+  if (first > last || close_range(first, last, 0) == 0) return;
+  /* An old kernel. */
+  if (last == ~0u) closefrom((int)first);
+  else for (unsigned fd = first; fd <= last; fd++) close((int)fd);
+}
+
+/* All from 5 on but what is kept. */
+static void close_others(void) {
+  unsigned first = 5;
+  for (int i = 0; i < kept_count; i++) {
+    close_all(first, (unsigned)kept[i] - 1);
+    first = (unsigned)kept[i] + 1;
+  }
+  close_all(first, ~0u);
+}
+
 /* Makes a forked process what charness_spawn() makes of a started one. */
 static void become_child(int zygote, const int descriptors[DESCRIPTORS], int perturb) {
   charness_begin_child();
@@ -86,7 +114,7 @@ static void become_child(int zygote, const int descriptors[DESCRIPTORS], int per
   }
   if (dup2(high[OUTPUT], 1) < 0 || dup2(high[OUTPUT], 2) < 0) _exit(CHARNESS_FAULT);
   if (dup2(high[REPORT], 3) < 0 || dup2(high[SHARED], 4) < 0) _exit(CHARNESS_FAULT);
-  if (close_range(5, ~0u, 0) != 0) closefrom(5);
+  close_others();
   /* Of its own: flags that a test sets on an open file are seen by all who share it. */
   close(0);
   if (open("/dev/null", O_RDONLY) != 0) _exit(CHARNESS_FAULT);

@@ -103,11 +103,17 @@ int charness_zygote_end_child(const charness_zygote *zygote, charness_child *chi
 /* Ends the zygote, if there is one; its children die with it. */
 void charness_zygote_end(charness_zygote *zygote);
 
+/* Its children keep this descriptor, at the same number: not below 5, and none that a child could do harm with. */
+void charness_zygote_keep(int fd);
 /* The zygote's own side, with its socket as descriptor 3: forks what it is asked for and comes back in each child, with
  * the name of its test. Ends the process when nobody is left to ask. The process has no second thread. */
 void charness_zygote_serve(char test[CHARNESS_NAME_MAX]);
 
 /* ---- what a test's process does and suffers: child.c ---- */
+
+/* A file of `size` bytes of one value that nobody can change any more, in memory, to be mapped. Its descriptor, 5 or
+ * above; -1 where there can be none. */
+int charness_full_file(const char *name, int byte, size_t size);
 
 /* Nanoseconds that a process was ready to run and had to wait for a processor: of its thread that waited longest.
  * 0 where the kernel does not count that. */

@@ -1,4 +1,4 @@
-import CLinux
+import CHarness
 import Glibc
 
 /// What fresh memory of the harness is full of, so that memory taken for zero shows.
@@ -15,25 +15,25 @@ enum Filling {
   /// From here on mapping is cheaper than writing.
   private static let least = 128 << 10
 
-  /// Open from the start, or they would be taken for descriptors that the backend has left open.
-  private static let files = [byte: clinux_memfd_create("a5"), other: clinux_memfd_create("5a")]
+  /// Full, and sealed: nobody changes them any more, a backend neither. The zygote makes them, and its
+  /// children share them.
+  private static let filled = [byte: full("a5", byte), other: full("5a", other)]
 
-  /// Opens what is needed later.
-  static func prepare() { _ = files }
+  /// Makes what is needed later. Open from the start, or it would be taken for descriptors that the
+  /// backend has left open.
+  static func prepare() { _ = filled }
 
-  /// The files that are full.
-  private static let filled = files.filter { byte, file in
-    [UInt8](repeating: byte, count: chunk).withUnsafeBytes {
-      // pwrite() is told the buffer's size. A backend that closes descriptors may have taken this
-      // one, too.
-      pwrite(file, $0.baseAddress, $0.count, 0) == chunk
-    }
+  /// The descriptors of it.
+  static var files: [Int32] { filled.values.filter { $0 >= 0 } }
+
+  private static func full(_ name: String, _ byte: UInt8) -> Int32 {
+    charness_full_file(name, Int32(byte), chunk)
   }
 
   /// Fills `size` bytes at `start` that may be written to, the whole pages of a mapping of the
   /// caller's.
   static func fill(_ start: UnsafeMutableRawPointer, _ size: Int, with byte: UInt8 = byte) {
-    if size >= least, let file = filled[byte] {
+    if size >= least, let file = filled[byte], file >= 0 {
       var done = 0
       let flags = MAP_PRIVATE | MAP_FIXED | Int32(MAP_NORESERVE)
       while done < size {
