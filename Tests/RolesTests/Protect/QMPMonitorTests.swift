@@ -77,9 +77,15 @@ struct QMPMonitorTests {
     while !FileManager.default.fileExists(atPath: path), process.isRunning { usleep(10_000) }
     let events = TextLog()
     let ended = TextLog()
-    let monitor = try QMPSocket(
-      .unix(path: path), within: 10, onEvent: { events.append("\($0.name)\n".utf8) },
-      onEnd: { ended.append("\($0)\n".utf8) })
+    // The file is there before anybody listens at it.
+    var found: QMPSocket?
+    _ = eventually {
+      found = try? QMPSocket(
+        .unix(path: path), within: 10, onEvent: { events.append("\($0.name)\n".utf8) },
+        onEnd: { ended.append("\($0)\n".utf8) })
+      return found != nil || !process.isRunning
+    }
+    let monitor = try #require(found)
     #expect(monitor.takesOutOfBand)
     #expect(try monitor.execute("query-status", within: 10)["status"].string == "prelaunch")
     let error = #expect(throws: MonitorError.self) {

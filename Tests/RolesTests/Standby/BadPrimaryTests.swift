@@ -28,7 +28,8 @@ struct BadPrimaryTests {
   func wrong(_ wrong: Wrong) throws {
     for cache in Manifest.Cache.allCases {
       let standby = try LocalStandby(cache: cache) {
-        $0.timeout = wrong.kind == .unreachable ? 0.5 : 10
+        // Long enough for a machine that stands still for a moment.
+        $0.timeout = wrong.kind == .unreachable ? 2 : 10
       }
       let primary = try Primary(wrong.script, to: standby.uri)
       defer { primary.close() }
