@@ -3,8 +3,8 @@
 # The tests run the configuration that is shipped: release, here as everywhere.
 
 SWIFT ?= swift
-# Without the index: an eighth of a build, and editors keep one of their own. Why tests want more words then:
-# Tests/XCTMain.swift.
+# Without the index: a quarter of what RolesTests takes to compile, and editors keep one of their own. Why tests want
+# more words then: Tests/XCTMain.swift.
 SWIFT_BUILD = $(SWIFT) build -c release --disable-index-store
 SWIFT_TEST = $(SWIFT) test -c release --skip-build --enable-swift-testing --disable-xctest
 PREFIX ?= /usr/local

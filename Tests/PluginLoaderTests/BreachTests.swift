@@ -211,9 +211,9 @@ struct BreachTests {
     host.executableURL = URL(filePath: Command.path)
     host.arguments = ["plugins", "check", "sample", "--plugin-dir", folder.path]
     try host.run()
-    try #require(eventually { access(note, F_OK) == 0 })
+    try #require(eventually(within: .seconds(30)) { access(note, F_OK) == 0 })
     let pid = try #require(Int32(String(contentsOfFile: note, encoding: .utf8)))
     kill(host.processIdentifier, SIGKILL)
-    #expect(eventually { kill(pid, 0) != 0 })
+    #expect(eventually(within: .seconds(30)) { kill(pid, 0) != 0 })
   }
 }

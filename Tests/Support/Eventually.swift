@@ -4,7 +4,7 @@ import Foundation
 ///
 /// - Returns: whether it came to be so in time.
 public func eventually(
-  within time: Duration = .seconds(20), _ isSo: () throws -> Bool
+  within time: Duration = .seconds(10), _ isSo: () throws -> Bool
 ) rethrows -> Bool {
   let deadline = ContinuousClock.now + time
   while try !isSo() {

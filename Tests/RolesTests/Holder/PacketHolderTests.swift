@@ -188,7 +188,7 @@ struct PacketHolderTests {
   private func wait(
     _ holder: PacketHolder, _ isDone: (PacketCounts) -> Bool
   ) -> PacketCounts {
-    _ = eventually { isDone(holder.counts) }
+    _ = eventually(within: .seconds(20)) { isDone(holder.counts) }
     return holder.counts
   }
 }

@@ -21,10 +21,10 @@ struct StockRedirectorsTests {
     let holder = try put(pair, in: qemu)
     defer { holder.end() }
     try qemu.announce(5)
-    #expect(eventually { holder.counts.held == 5 } && qemu.isSilent)
+    #expect(eventually(within: .seconds(20)) { holder.counts.held == 5 } && qemu.isSilent)
     holder.mark(1)
     try qemu.announce(3)
-    #expect(eventually { holder.counts.held == 8 })
+    #expect(eventually(within: .seconds(20)) { holder.counts.held == 8 })
     holder.release(1)
     let packets = qemu.take(5)
     #expect(packets.count == 5 && qemu.isSilent)
@@ -49,7 +49,7 @@ struct StockRedirectorsTests {
     let dead = Redirectors(net: "net0", number: 1, folder: qemu.folder.path)
     let first = try put(dead, in: qemu)
     try qemu.announce(2)
-    #expect(eventually { first.counts.held == 2 })
+    #expect(eventually(within: .seconds(20)) { first.counts.held == 2 })
     first.end()
     // Nobody hears it, and QEMU lives.
     try qemu.announce(2)
@@ -63,7 +63,7 @@ struct StockRedirectorsTests {
     try qemu.announce(3)
     try qemu.run(
       Redirectors.leftovers(objects: qemu.objects(), chardevs: qemu.chardevs(), but: [number]))
-    #expect(eventually { holder.counts.held == 3 } && qemu.isSilent)
+    #expect(eventually(within: .seconds(20)) { holder.counts.held == 3 } && qemu.isSilent)
     holder.mark(1)
     holder.release(1)
     #expect(qemu.take(3).count == 3 && qemu.isSilent)
@@ -77,7 +77,7 @@ struct StockRedirectorsTests {
     let holder = try put(Redirectors(net: "net0", number: 1, folder: qemu.folder.path), in: qemu)
     defer { holder.end() }
     try qemu.announce(5)
-    #expect(eventually { holder.counts.held == 5 })
+    #expect(eventually(within: .seconds(20)) { holder.counts.held == 5 })
     try qemu.qmp.execute("stop")
     holder.mark(1)
     holder.release(1)

@@ -79,7 +79,7 @@ struct QMPMonitorTests {
     let ended = TextLog()
     // The file is there before anybody listens at it.
     var found: QMPSocket?
-    _ = eventually {
+    _ = eventually(within: .seconds(20)) {
       found = try? QMPSocket(
         .unix(path: path), within: 10, onEvent: { events.append("\($0.name)\n".utf8) },
         onEnd: { ended.append("\($0)\n".utf8) })

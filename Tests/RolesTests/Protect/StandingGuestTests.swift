@@ -41,10 +41,11 @@ struct StandingGuestTests {
       proxy.close()
       standby.process.kill()
     }
-    try #require(
-      eventually(within: .seconds(60)) {
-        (try? String(contentsOfFile: memory("store/redone"), encoding: .utf8)) == "1\n"
-      }, "\(protect.process.errors.text) \(standby.process.errors.text)")
+    try wait("a first checkpoint") {
+      try #require(
+        standby.process.isRunning, "\(protect.process.errors.text) \(standby.process.errors.text)")
+      return (try? String(contentsOfFile: memory("store/redone"), encoding: .utf8)) == "1\n"
+    }
     let differ = try RAMComparison.differences(process: qemu, memory("store/ram/pc.ram"))
     #expect(differ.map(\.offset) == [])
     #expect(try BareGuest.count(in: qemu) > count)

@@ -120,7 +120,7 @@ struct LiveBackendTests {
     let workers = multifd.process.children
     #expect(workers.count == 1)
     multifd.process.kill()
-    #expect(eventually { workers.allSatisfy { kill($0, 0) != 0 } })
+    #expect(eventually(within: .seconds(10)) { workers.allSatisfy { kill($0, 0) != 0 } })
   }
 
   @Test("send_prepare(): the guest is safe in its store", arguments: faults)

@@ -67,7 +67,6 @@ final class Zygote {
   /// What the zygote does: comes back in each child, with the name of its test.
   static func serve(_ order: ChildOrder) -> String {
     // What every child would have to make for itself. None of it has to do with a backend.
-    Filling.prepare()
     Filling.files.forEach { charness_zygote_keep($0) }
     GlobalSymbols.prepare()
     _ = Catalogue.test("")

@@ -17,23 +17,22 @@ enum Filling {
 
   /// Full, and sealed: nobody changes them any more, a backend neither. The zygote makes them, and its
   /// children share them.
-  private static let filled = [byte: full("a5", byte), other: full("5a", other)]
+  private static let filled = [
+    byte: charness_full_file("a5", Int32(byte), chunk),
+    other: charness_full_file("5a", Int32(other), chunk),
+  ].filter { $0.value >= 0 }
 
   /// Makes what is needed later. Open from the start, or it would be taken for descriptors that the
   /// backend has left open.
   static func prepare() { _ = filled }
 
   /// The descriptors of it.
-  static var files: [Int32] { filled.values.filter { $0 >= 0 } }
-
-  private static func full(_ name: String, _ byte: UInt8) -> Int32 {
-    charness_full_file(name, Int32(byte), chunk)
-  }
+  static var files: [Int32] { Array(filled.values) }
 
   /// Fills `size` bytes at `start` that may be written to, the whole pages of a mapping of the
   /// caller's.
   static func fill(_ start: UnsafeMutableRawPointer, _ size: Int, with byte: UInt8 = byte) {
-    if size >= least, let file = filled[byte], file >= 0 {
+    if size >= least, let file = filled[byte] {
       var done = 0
       let flags = MAP_PRIVATE | MAP_FIXED | Int32(MAP_NORESERVE)
       while done < size {
