@@ -191,6 +191,47 @@ struct ControlTests {
     #expect(try pair.standby.outcome().report.checkpoint == 2)
   }
 
+  @Test("One that only looks leaves the one that is there, until it says that it wants its place")
+  func look() throws {
+    let pair = try Pair()
+    defer { pair.primary.close() }
+    let first = try ControlClient(pair.standby.uri)
+    defer { first.close() }
+    try first.wait { $0["version"].int == 1 }
+    try pair.primary.precopy()
+    let hello = #"{"version":1,"look":true}"# + "\n"
+    let looking = try ControlClient(pair.standby.uri, hello: hello)
+    defer { looking.close() }
+    #expect(try looking.wait { _ in true }["version"].int == 1)
+    // What it says meanwhile is nobody's.
+    looking.say(["ended": "guest-shutdown", "marked": 1])
+    try pair.stop()
+    try first.wait { $0["mark"].int == 1 }
+    first.say(["marked": 1])
+    Thread.sleep(forTimeInterval: 0.02)
+    try pair.finish(1)
+    try first.wait { $0["release"].int == 1 }
+    #expect(looking.messages.count == 1, "\(looking.messages)")
+    // One at a time, too.
+    let other = try ControlClient(pair.standby.uri, hello: hello)
+    defer { other.close() }
+    #expect(looking.heard.waitForEnd(.seconds(20)))
+    #expect(try other.wait { _ in true }["version"].int == 1)
+    other.say(["look": false])
+    #expect(first.heard.waitForEnd(.seconds(20)))
+    try pair.stop()
+    try other.wait { $0["mark"].int == 2 }
+    other.say(["marked": 2, "ended": "guest-shutdown"])
+    // It was said too early.
+    other.say(["ended": ""])
+    Thread.sleep(forTimeInterval: 0.02)
+    try pair.finish(2)
+    try other.wait { $0["release"].int == 2 }
+    pair.primary.close()
+    let outcome = try pair.standby.outcome()
+    #expect(outcome.report.checkpoint == 2 && outcome.cause.peerIsGone, "\(outcome.cause)")
+  }
+
   @Test("A guest that has ended by itself is not revived; one that ended before this one came, is")
   func ended() throws {
     for isEarly in [false, true] {

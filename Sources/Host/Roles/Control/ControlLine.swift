@@ -25,11 +25,12 @@ final class ControlLine: Sendable {
     self.socket = socket
   }
 
-  /// Says hello, as whoever connects does.
-  convenience init(greeting socket: Socket) throws(TransportError) {
+  /// Says hello, as whoever connects does, and only looks.
+  convenience init(lookingAt socket: Socket) throws(TransportError) {
     self.init(socket)
     var message = ControlMessage()
     message.version = 1
+    message.look = true
     try socket.write(ControlHello.encode(message.line))
   }
 

@@ -7,6 +7,9 @@ import Foundation
 struct ControlMessage: Codable, Equatable, Sendable {
   /// Both, first: the version of the protocol, 1.
   var version: Int?
+  /// The primary's side: with the hello true, it only looks, and whoever is protecting goes on
+  /// undisturbed; false, later: it takes that one's place. Without it a hello takes it at once.
+  var look: Bool?
   /// The standby, first, when something changes, and as a sign of life (``ControlLine/beat``).
   var status: ControlStatus?
   /// The standby: the primary's guest stands still for checkpoint N. What it has sent until now
@@ -20,6 +23,7 @@ struct ControlMessage: Codable, Equatable, Sendable {
   /// The primary's side: these disks have all that the guest has written.
   var synced: [String]?
   /// The primary's side: the guest has ended by itself, for this reason, and is not to be revived.
+  /// Empty: it has not, although it was said.
   var ended: String?
   /// The primary's side: a sign of life.
   var alive: Bool?

@@ -3,10 +3,9 @@ import Transport
 
 extension Protector {
   /// Until the standby has all that the guest has written, and knows that it has.
-  func copyDisks(
-    _ control: StandbyControl, _ tls: StandbyTLS?, _ writes: inout StandingWrites
-  ) throws(ProtectEnd) {
+  func copyDisks(_ control: StandbyControl, _ tls: StandbyTLS?) throws(ProtectEnd) {
     guard !assessment.disks.isEmpty else { return }
+    var writes = StandingWrites(limit: .seconds(options.longestWrite))
     state.show { $0.enter(.copying) }
     let server = StandbyDisks(endpoint: try server(control.status), tls: tls)
     do throws(Failure) { try server.expectAnswer(within: silence) } catch {

@@ -10,47 +10,44 @@ extension Protector {
     let number = try state.begin()
     let tls: StandbyTLS?
     do throws(Failure) { tls = try options.standbyTLS() } catch { throw .lost(error) }
-    let control = try open(number, tls)
+    let isProtected = try isProtected()
+    let control = try open(number, tls, isProtected)
     defer {
       state.onShutdown { _ in }
       control.cut()
     }
     state.onShutdown { control.sendEnded($0) }
-    do throws(ProtectEnd) { try protect(control, tls, number) } catch {
+    do throws(ProtectEnd) {
+      if isProtected { try takeOver(control, number) } else { try begin(control, tls) }
+      try protect(control, number)
+    } catch {
       // Before the connection's end, which is ours then, is taken for the reason.
       state.end(error, attempt: number)
       throw error
     }
   }
 
-  private func protect(
-    _ control: StandbyControl, _ tls: StandbyTLS?, _ attempt: Int
-  ) throws(ProtectEnd) {
-    var compared = assessment
-    compared.compare(with: control.status.disks.map { ($0.name, $0.size) })
-    if let refusal = compared.refusal { throw .lost(refusal) }
-    let takesOver = try takesOver(control)
-    var writes = StandingWrites(limit: .seconds(options.longestWrite))
-    if !takesOver {
-      guard control.status.phase == .waiting else {
-        let phase = control.status.phase.rawValue
-        throw .lost(Failure(.refused, "standby", "it is \(phase), and not with this guest"))
-      }
-      do throws(Failure) { try tls?.put(in: monitor, within: silence) } catch {
-        try state.check()
-        throw .lost(error)
-      }
-      // One that a process before this one has left standing.
-      if before.isEmulated {
-        try carryOut { seconds throws(MonitorError) in
-          try StandingGuest.goOn(monitor, within: seconds)
-        }
-      }
-      try copyDisks(control, tls, &writes)
-      try putPacketsIn(holding: false)
-      isStandbyGiven.update { $0 = true }
-      try migrate(tls)
+  /// Copies what there is, up to the migration.
+  private func begin(_ control: StandbyControl, _ tls: StandbyTLS?) throws(ProtectEnd) {
+    do throws(Failure) { try tls?.put(in: monitor, within: silence) } catch {
+      try state.check()
+      throw .lost(error)
     }
+    // One that a process before this one has left standing.
+    if before.isEmulated {
+      try carryOut { seconds throws(MonitorError) in
+        try StandingGuest.goOn(monitor, within: seconds)
+      }
+    }
+    try copyDisks(control, tls)
+    try putPacketsIn(holding: false)
+    isStandbyGiven.update { $0 = true }
+    try migrate(tls)
+  }
+
+  /// The migration is there, or checkpoints are.
+  private func protect(_ control: StandbyControl, _ attempt: Int) throws(ProtectEnd) {
+    var writes = StandingWrites(limit: .seconds(options.longestWrite))
     state.watchDisks()
     state.watchMigration()
     try awaitCOLO(&writes)
@@ -61,34 +58,64 @@ extension Protector {
       }
     }
     // A standby says when, while the guest stands still: here some would have passed already.
-    if !takesOver, holding.read({ $0 }) != attempt { packets.hold() }
+    if holding.read({ $0 }) != attempt { packets.hold() }
     state.protect()
     log("protected by \(options.standby)")
     try watch(control, &writes)
   }
 
-  private func open(_ attempt: Int, _ tls: StandbyTLS?) throws(ProtectEnd) -> StandbyControl {
+  private func open(
+    _ attempt: Int, _ tls: StandbyTLS?, _ isProtected: Bool
+  ) throws(ProtectEnd) -> StandbyControl {
     state.show { line in
       if line.state != .unprotected { line.enter(.connecting) }
     }
+    var mismatch: ProtectEnd?
     do {
-      return try StandbyControl(
-        options.standby, tls: tls?.credentials, silence: silence
-      ) { [self] message, line in
+      return try StandbyControl(options.standby, tls: tls?.credentials, silence: silence) {
+        standby throws(Failure) in
+        do throws(ProtectEnd) { try expect(standby, isProtected) } catch {
+          mismatch = error
+          throw error.failure
+        }
+      } onMessage: { [self] message, line in
         take(message, line, attempt)
       } onEnd: { [self] why in
         lose(why, attempt)
       }
-    } catch { throw .lost(error) }
+    } catch { throw mismatch ?? .lost(error) }
+  }
+
+  /// Makes sure that it is a standby for this guest as it is now, before anything is changed, there
+  /// or here.
+  private func expect(_ standby: ControlStatus, _ isProtected: Bool) throws(ProtectEnd) {
+    var compared = assessment
+    compared.compare(with: standby.disks.map { ($0.name, $0.size) })
+    if let refusal = compared.refusal {
+      // What there is goes on: it is only not this.
+      throw isProtected ? .cancelled(refusal) : .lost(refusal)
+    }
+    let phase = standby.phase
+    if isProtected, phase != .precopy, phase != .protecting {
+      throw .lost(
+        Failure(
+          .failed, "standby",
+          "the guest is protected already, and this standby is \(phase.rawValue)"))
+    }
+    if !isProtected, phase != .waiting {
+      throw .lost(
+        Failure(.refused, "standby", "it is \(phase.rawValue), and not with this guest"))
+    }
   }
 
   /// What a standby says.
   private func take(_ message: ControlMessage, _ line: ControlLine, _ attempt: Int) {
     if let number = message.mark {
       if number == 0 {
-        // The end of precopy: what came before has passed.
-        packets.hold()
+        // The end of precopy: what came before has passed. Noted first: who puts filters in meanwhile
+        // looks at it afterwards.
         holding.update { $0 = attempt }
+        packets.hold()
       } else {
         packets.mark(number)
       }
@@ -144,22 +171,33 @@ extension Protector {
 
   /// Whether an earlier process has come as far as the migration, and it goes on: then all is
   /// there.
-  private func takesOver(_ control: StandbyControl) throws(ProtectEnd) -> Bool {
+  private func isProtected() throws(ProtectEnd) -> Bool {
     let status = try execute("query-migrate")["status"].string ?? ""
     guard ["setup", "active", "device", "colo"].contains(status) else { return false }
     let jobs = try execute("query-block-jobs")
     for disk in assessment.disks where DiskMirror(disk).progress(jobs) == nil {
-      throw .lost(
-        Failure(.refused, "disk \(disk.name)", "the guest is protected already, without it"))
+      // And it goes on so: what does not fit is what was asked for.
+      throw .cancelled(
+        Failure(
+          .refused, "disk \(disk.name)", "the guest is protected already, without it",
+          hint: "--stop, then again"))
     }
-    guard [.precopy, .protecting].contains(control.status.phase) else {
-      let phase = control.status.phase.rawValue
-      throw .lost(
-        Failure(.failed, "standby", "the guest is protected already, and this standby is \(phase)"))
-    }
-    log("the guest is protected already: taking over")
-    try putPacketsIn(holding: true)
     return true
+  }
+
+  /// Goes on with what an earlier process has begun.
+  private func takeOver(_ control: StandbyControl, _ attempt: Int) throws(ProtectEnd) {
+    log("the guest is protected already: taking over")
+    if control.status.phase == .protecting {
+      try putPacketsIn(holding: true)
+      holding.update { $0 = attempt }
+    } else {
+      state.show { $0.enter(.precopy) }
+      // While it is copied nothing is released: what it sends leaves, as before.
+      try putPacketsIn(holding: false)
+      if holding.read({ $0 }) == attempt { packets.hold() }
+    }
+    try execute("migrate-set-parameters", .object(tuning.read { $0.parameters }))
   }
 
   private func putPacketsIn(holding: Bool) throws(ProtectEnd) {
@@ -177,8 +215,9 @@ extension Protector {
     capabilities["multifd"] = options.channels > 0
     try set(capabilities)
     var parameters = tuning.read { $0.parameters }
-    // The pause at precopy's end that QEMU may plan with.
-    parameters["downtime-limit"] = .integer(Int64(options.patience * 500))
+    // The pause at precopy's end that QEMU may plan with, and in which it answers nobody. The less of
+    // it the better where its guest stands still: then all that is left comes before.
+    parameters["downtime-limit"] = .integer(before.isEmulated ? 20 : Int64(options.patience * 500))
     if options.channels > 0 {
       parameters["multifd-channels"] = .integer(Int64(options.channels))
       parameters["multifd-compression"] = .string(options.compression ?? "none")

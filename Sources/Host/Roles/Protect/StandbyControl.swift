@@ -7,6 +7,8 @@ import Transport
 final class StandbyControl: Sendable {
   private struct State {
     var status: ControlStatus?
+    /// Whether it is the one that is told; before, it has only looked.
+    var isSeated = false
     /// Why nothing will come any more.
     var end: Failure?
   }
@@ -16,37 +18,68 @@ final class StandbyControl: Sendable {
   private let state = Monitor(State())
   private let threads = ThreadGroup()
 
-  /// Connects, says hello, and waits for the first word.
+  /// Connects, looks at what the standby says first, and if that will do takes the place of
+  /// whoever protected by it before.
   ///
   /// - Parameters:
   ///   - tls: what it is reached by; nil: in clear.
   ///   - silence: seconds after which a standby that says nothing is lost.
+  ///   - accept: throws where it is not the right one, which is left undisturbed then.
   ///   - onMessage: gets each message, on a thread of its own.
   ///   - onEnd: called once, with the reason, when no more will come.
-  init(
+  convenience init(
     _ standby: Endpoint, tls: TLSCredentials?, silence: Double,
-    onMessage: @escaping @Sendable (ControlMessage, ControlLine) -> Void,
-    onEnd: @escaping @Sendable (Failure) -> Void
+    accept: (ControlStatus) throws(Failure) -> Void = { _ in },
+    onMessage: @escaping @Sendable (ControlMessage, ControlLine) -> Void = { _, _ in },
+    onEnd: @escaping @Sendable (Failure) -> Void = { _ in }
+  ) throws(Failure) {
+    try self.init(lookingAt: standby, tls: tls, silence: silence, onMessage, onEnd)
+    try accept(status)
+    // From here on its end is one that matters, so one that was before is thrown here.
+    let end = state.update { state in
+      state.isSeated = state.end == nil
+      return state.end
+    }
+    if let end { throw end }
+    var message = ControlMessage()
+    message.look = false
+    do { try line.send(message) } catch { throw Failure(error, at: "standby") }
+  }
+
+  /// Connects and looks: whoever protects a guest by it goes on.
+  convenience init(
+    lookingAt standby: Endpoint, tls: TLSCredentials?, silence: Double
+  ) throws(Failure) {
+    try self.init(lookingAt: standby, tls: tls, silence: silence, { _, _ in }, { _ in })
+  }
+
+  private init(
+    lookingAt standby: Endpoint, tls: TLSCredentials?, silence: Double,
+    _ onMessage: @escaping @Sendable (ControlMessage, ControlLine) -> Void,
+    _ onEnd: @escaping @Sendable (Failure) -> Void
   ) throws(Failure) {
     do {
       socket = try Socket.connect(to: standby, timeout: silence, tls: tls)
-      line = try ControlLine(greeting: socket)
+      line = try ControlLine(lookingAt: socket)
       try threads.start("control") { [line, state] in
         let end: Failure
         do {
           try line.receive { message in
-            if let status = message.status { state.update { $0.status = status } }
-            onMessage(message, line)
+            let isSeated = state.update { state in
+              if let status = message.status { state.status = status }
+              return state.isSeated
+            }
+            if isSeated { onMessage(message, line) }
             return true
           }
           end = .gone("standby", "the standby has closed its control connection")
         } catch { end = Failure(error, at: "standby") }
-        let isHeard = state.update { state in
+        let isSeated = state.update { state in
           state.end = end
-          return state.status != nil
+          return state.isSeated
         }
-        // Else whoever waits for the first word is told.
-        if isHeard { onEnd(end) }
+        // Else whoever looks is told.
+        if isSeated { onEnd(end) }
       }
       try threads.start("alive") { [line, state] in
         var alive = ControlMessage()
@@ -97,7 +130,7 @@ final class StandbyControl: Sendable {
     try? line.send(message)
   }
 
-  /// Says that the guest has ended by itself.
+  /// Says that the guest has ended by itself; empty: that it has not.
   func sendEnded(_ reason: String) {
     var message = ControlMessage()
     message.ended = reason

@@ -6,10 +6,12 @@ import Wire
 
 /// The standby's side of a `multifd protect`: says how far it is, and when a guest's packets may
 /// leave. One line at a time: whoever comes later takes the place of who was there, as a protect
-/// that was started again does.
+/// that was started again does. One that looks first changes nothing for who is there.
 final class ControlHost: Sendable {
   private struct State {
     var line: ControlLine?
+    /// Who has only been greeted: one at a time, too.
+    var looking: ControlLine?
     var status = ControlStatus()
     /// The last mark that was set; the last that whoever is there has answered, and the last that
     /// was released.
@@ -58,33 +60,61 @@ final class ControlHost: Sendable {
     let line = ControlLine(socket)
     // Before anybody else says something on it. A new connection has room for that.
     do { try line.send(greeting) } catch { return line.cut() }
+    let by = socket.encryption.map { " by \($0)" } ?? ""
+    let looks = message?.look == true
+    if looks {
+      state.update { state -> ControlLine? in
+        defer { state.looking = line }
+        return state.looking
+      }?.cut()
+    } else {
+      seat(line)
+    }
+    lines.joinEnded()
+    do {
+      try lines.start("control line") { [self] in
+        if !looks { log("a protect has connected\(by)") }
+        do {
+          try line.receive { message in
+            if message.look == false, state.read({ $0.looking === line }) {
+              seat(line)
+              log("a protect has connected\(by)")
+            }
+            take(message, from: line)
+            return true
+          }
+        } catch {
+          if state.read({ $0.line === line }) {
+            log("control: \(Failure(error, at: "control").why)")
+          }
+        }
+        leave(line)
+      }
+    } catch {
+      leave(line)
+      strangers.note(unserved: error)
+    }
+  }
+
+  /// From now on it is this one that is told.
+  private func seat(_ line: ControlLine) {
     let before = state.update { state -> ControlLine? in
       defer {
         // What another one has noted says nothing of what this one has: it is released what it
         // answers itself.
         (state.line, state.marked) = (line, -1)
+        if state.looking === line { state.looking = nil }
       }
       return state.line
     }
     before?.cut()
-    lines.joinEnded()
-    do {
-      try lines.start("control line") { [self] in
-        let by = socket.encryption.map { " by \($0)" } ?? ""
-        log("a protect has connected\(by)")
-        do {
-          try line.receive { message in
-            take(message, from: line)
-            return true
-          }
-        } catch { log("control: \(Failure(error, at: "control").why)") }
-        line.cut()
-        state.update { if $0.line === line { $0.line = nil } }
-      }
-    } catch {
-      line.cut()
-      state.update { if $0.line === line { $0.line = nil } }
-      strangers.note(unserved: error)
+  }
+
+  private func leave(_ line: ControlLine) {
+    line.cut()
+    state.update { state in
+      if state.line === line { state.line = nil }
+      if state.looking === line { state.looking = nil }
     }
   }
 
@@ -166,11 +196,11 @@ final class ControlHost: Sendable {
 
   /// Nobody is told anything more.
   func close() {
-    let line = state.update { state in
+    let open = state.update { state in
       state.isClosed = true
-      return state.line
+      return [state.line, state.looking]
     }
-    line?.cut()
+    for line in open { line?.cut() }
     threads.joinAll()
     lines.joinAll()
   }
@@ -213,7 +243,9 @@ final class ControlHost: Sendable {
         state.marked = max(state.marked, marked)
         if marked == state.mark { state.answerTime = state.markedAt.duration(to: .now) }
       }
-      if let ended = message.ended { state.ended = String(ended.prefix(200)) }
+      if let ended = message.ended {
+        state.ended = ended.isEmpty ? nil : String(ended.prefix(200))
+      }
     }
   }
 }
