@@ -91,6 +91,87 @@ struct ProtectTests {
     #expect(try String(contentsOfFile: tries, encoding: .utf8).split(separator: "\n").count > 2)
   }
 
+  @Test("A standby that was fenced is not fenced again by whoever comes while the guest is alone")
+  func fenceOnce() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let tries = parts.folder("tries")
+    let fence = ["--fence", "echo try >>\(tries)"]
+    let standby = try parts.standby()
+    let protect = try parts.protect(["--checkpoint", "200ms", "--retry"] + fence)
+    try WholeGuestParts.waitProtected(protect)
+    standby.process.kill()
+    try WholeGuestParts.wait(protect, "loss") { $0["state"].string == "unprotected" }
+    protect.process.kill()
+    #expect(try parts.capability("x-colo") == true)
+    let next = try parts.protect(["--retry"] + fence)
+    try WholeGuestParts.wait(next, "try") { $0["state"].string == "unprotected" }
+    #expect(try String(contentsOfFile: tries, encoding: .utf8) == "try\n")
+    // Nor is what is left of it in the way of another migration, where that ends in order.
+    next.process.kill(SIGTERM)
+    #expect(try next.wait().code == 128 + SIGTERM)
+    #expect(try parts.capability("x-colo") == false)
+    #expect(try parts.leftovers().contains("mf-disk0"))
+    #expect(try parts.qemu.status() == "running")
+  }
+
+  @Test("A QEMU behind a command dies: its standby, which has the only guest, is not fenced")
+  func commandDies() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let tries = parts.folder("tries")
+    let standby = try parts.standby()
+    let protect = try parts.protect(
+      ["--checkpoint", "200ms", "--oob", parts.folder("oob"), "--fence", "echo try >>\(tries)"],
+      monitor: try parts.command())
+    try WholeGuestParts.waitProtected(protect)
+    parts.qemu.killNow()
+    let end = try protect.wait()
+    #expect(end.code == 3 && end.errors.contains("closed"), "\(end)")
+    #expect(!FileManager.default.fileExists(atPath: tries), "\(end)")
+    #expect(try standby.wait().code == 3)
+  }
+
+  @Test("A guest behind a command ends by itself: the other monitor tells")
+  func commandEnds() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    let protect = try parts.protect(
+      ["--checkpoint", "200ms", "--oob", parts.folder("oob")], monitor: try parts.command())
+    try WholeGuestParts.waitProtected(protect)
+    _ = try? parts.qemu.qmp.execute("quit")
+    let end = try protect.wait()
+    #expect(end.code == 0 && end.errors.contains("ended by itself (host-qmp-quit)"), "\(end)")
+    #expect(try standby.wait().errors.contains("host-qmp-quit"))
+  }
+
+  @Test("One that only looks, and one that was given the wrong standby, leave who protects by it")
+  func look() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    let protect = try parts.protect(["--all-nets", "--checkpoint", "200ms"])
+    try WholeGuestParts.waitProtected(protect)
+    _ = try MultiFDProcess.run([
+      "protect", "--qmp", parts.folder("oob"), "--standby", "tcp:127.0.0.1:\(parts.port)",
+      "--all-disks", "--dry-run",
+    ])
+    let folder = try TemporaryFolder()
+    let other = try QEMU(
+      .v111, BareGuest(in: folder).machine("tcg"),
+      arguments: ["-qmp", "unix:\(folder("protect")),server=on,wait=off"])
+    let wrong = try MultiFDProcess.run([
+      "protect", "--qmp", folder("protect"), "--standby", "tcp:127.0.0.1:\(parts.port)",
+    ])
+    #expect(wrong.code == 3 || wrong.code == 2, "\(wrong)")
+    #expect(try other.status() == "running")
+    try WholeGuestParts.waitProtected(protect)
+    #expect(protect.process.isRunning && standby.process.isRunning)
+    let said = standby.process.errors.text
+    #expect(said.components(separatedBy: "a protect has connected").count == 2, "\(said)")
+  }
+
   @Test("A guest that waits for a fence and ends by itself: the fence is ended")
   func fenceOfNobody() throws {
     guard isAvailable() else { return }
@@ -164,8 +245,10 @@ struct ProtectTests {
     #expect(standby.process.isRunning)
   }
 
-  @Test("The standby lives, and a checkpoint does not come to its end: the guest goes on")
-  func checkpointHangs() throws {
+  @Test(
+    "The standby lives, and a checkpoint does not come to its end: the guest goes on",
+    arguments: [false, true])
+  func checkpointHangs(_ protectDies: Bool) throws {
     guard isAvailable() else { return }
     let parts = try WholeGuestParts()
     let standby = try parts.standby()
@@ -176,7 +259,20 @@ struct ProtectTests {
       cuts: [.init(connection: 1, direction: .toClient, after: 16 + 4 + 12 * 4 + 4, .stall)])
     defer { proxy.close() }
     let protect = try parts.protect(["--checkpoint", "200ms"], through: proxy.port)
+    if protectDies {
+      // Whoever takes over has not seen the guest stop.
+      try WholeGuestParts.wait(protect, "protection") { $0["state"].string == "protected" }
+      var stands = 0
+      #expect(
+        try eventually {
+          stands = try parts.qemu.status() == "running" ? 0 : stands + 1
+          usleep(20_000)
+          return stands > 20
+        })
+      kill(try #require(protect.process.children.first), SIGKILL)
+    }
     let end = try protect.wait()
+    #expect(end.errors.contains("taking over") == protectDies, "\(end)")
     let said = standby.process.errors.text
     #expect(end.code == 3 && end.errors.contains("keeps the guest waiting"), "\(end) \(said)")
     #expect(try parts.qemu.status() == "running")
@@ -243,6 +339,13 @@ struct ProtectTests {
     #expect(SmallFileSystem.names(sockets) == [])
     let left = try parts.leftovers()
     #expect(left.contains("mf-disk0") && !left.contains { $0.hasPrefix("multifd-packets-") })
+    #expect(try parts.qemu.qmp.execute("query-migrate")["status"].string == "colo")
+    // One that wants less, or other disks, changes nothing.
+    let wrong = try MultiFDProcess.run([
+      "protect", "--qmp", parts.folder("protect"), "--standby", "tcp:127.0.0.1:\(parts.port)",
+      "--disk", "disk0",
+    ])
+    #expect(wrong.code == 2, "\(wrong)")
     #expect(try parts.qemu.qmp.execute("query-migrate")["status"].string == "colo")
     let next = try parts.protect(["--all-nets", "--checkpoint", "200ms"])
     try WholeGuestParts.waitProtected(next)
@@ -339,7 +442,9 @@ struct ProtectTests {
     #expect(subjects.map { $0["subject"].string } == ["standby"])
     let standby = try parts.standby()
     truncate(parts.folder("disk0"), 4 << 20)
-    let good = try parts.protect(["--dry-run"]).wait()
+    // One that was killed in its look has left this.
+    try parts.qemu.qmp.execute("object-add", ["qom-type": "rng-builtin", "id": "mf-look"])
+    let good = try parts.protect(["--all-nets", "--dry-run"]).wait()
     #expect(good.code == 0, "\(good)")
     #expect(try parts.leftovers() == [])
     #expect(standby.process.isRunning)

@@ -95,6 +95,27 @@ struct StandingGuestTests {
     }
   }
 
+  @Test("One that takes over while it is copied lets through what it sends")
+  func takenOver() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    defer { standby.process.kill() }
+    let protect = try parts.protect(["--all-nets", "--max-bandwidth", "1M"])
+    try WholeGuestParts.wait(protect, "precopy") { $0["state"].string == "precopy" }
+    try wait("a migration") {
+      try parts.qemu.qmp.execute("query-migrate")["status"].string == "active"
+    }
+    kill(try #require(protect.process.children.first), SIGKILL)
+    try wait("another one") { protect.process.errors.text.hasSuffix("taking over\n") }
+    try parts.qemu.qmp.execute(
+      "announce-self", ["initial": 20, "max": 20, "rounds": 5, "step": 10])
+    try WholeGuestParts.wait(protect, "packets") {
+      $0["state"].string == "precopy" && ($0["nets"][0]["released"].int ?? 0) > 0
+    }
+    protect.process.kill()
+  }
+
   @Test("One that its operator has stopped is not protected, and stays stopped")
   func operatorsStop() throws {
     guard isAvailable() else { return }

@@ -60,13 +60,36 @@ final class WholeGuestParts {
     return standby
   }
 
+  /// A monitor behind a command, as `virsh qemu-monitor-command` is one.
+  func command() throws -> String {
+    let script = """
+      import json, socket, sys
+      monitor = socket.socket(socket.AF_UNIX)
+      monitor.connect("\(folder("protect"))")
+      lines = monitor.makefile()
+      lines.readline()
+      for word in ['{"execute":"qmp_capabilities"}', sys.argv[1]]:
+        monitor.sendall((word + "\\n").encode())
+        answer = {}
+        while "return" not in answer and "error" not in answer: answer = json.loads(lines.readline())
+      print(json.dumps(answer))
+      """
+    let path = folder("monitor.py")
+    try script.write(toFile: path, atomically: true, encoding: .utf8)
+    return "exec:python3 \(path)"
+  }
+
   /// Starts a protect.
   ///
-  /// - Parameter proxy: the port of one in front of the standby.
-  func protect(_ arguments: [String], through proxy: Int? = nil) throws -> MultiFDProcess {
+  /// - Parameters:
+  ///   - proxy: the port of one in front of the standby.
+  ///   - monitor: how it reaches the guest's; nil: by a socket.
+  func protect(
+    _ arguments: [String], through proxy: Int? = nil, monitor: String? = nil
+  ) throws -> MultiFDProcess {
     try MultiFDProcess(
       [
-        "protect", "--qmp", folder("protect"), "--standby",
+        "protect", "--qmp", monitor ?? folder("protect"), "--standby",
         "tcp:127.0.0.1:\(proxy ?? port)", "--all-disks",
         "--json", "--patience", "4",
       ] + arguments)

@@ -105,6 +105,12 @@ package struct GuestFacts: Sendable, Equatable {
     ["setup", "active", "device", "colo", "wait-unplug"].contains(migration)
   }
 
+  /// Whether there may be a standby that has it, and was not let go of: COLO is on, and it was not
+  /// ended as it is where whoever ends it has made sure of the standby.
+  package var mayBeAtStandby: Bool {
+    capabilities["x-colo"] == true && !["", "none", "completed"].contains(migration)
+  }
+
   /// Whether QEMU itself is its processor.
   package var isEmulated: Bool { accelerator == "tcg" }
 
@@ -227,7 +233,9 @@ extension GuestFacts {
   private static func obstacle(
     at netdev: String, _ monitor: some GuestMonitor, _ seconds: Double
   ) throws(MonitorError) -> String? {
-    let id: QMPValue = "mf-look"
+    let id: QMPValue = .string(ProtectNames.look)
+    // One that died here has left its own.
+    try monitor.removeObject(ProtectNames.look, within: seconds)
     do {
       try monitor.execute(
         "object-add",
@@ -238,7 +246,7 @@ extension GuestFacts {
     } catch  where error.kind == .refused {
       return error.description.replacing("object-add: ", with: "")
     }
-    try monitor.execute("object-del", ["id": id], within: seconds)
+    try monitor.removeObject(ProtectNames.look, within: seconds)
     return nil
   }
 }

@@ -84,14 +84,7 @@ final class HeldPackets: PacketGate {
   }
 
   func takeOut(_ monitor: any GuestMonitor, within seconds: Double) throws(MonitorError) {
-    let nets = state.withLock { state in
-      defer { state.nets = [] }
-      return state.nets
-    }
-    defer {
-      for net in nets { net.holder.end() }
-      state.withLock { $0.folder = nil }
-    }
+    let nets = state.withLock(\.nets)
     for net in nets {
       // What a failed attempt has not put in cannot be taken out.
       try? Self.run(net.pair.release, monitor, within: seconds)
@@ -99,6 +92,9 @@ final class HeldPackets: PacketGate {
       try? Self.run(net.pair.rest, monitor, within: seconds)
     }
     try Self.takeAllOut(monitor, within: seconds)
+    // Not before: a filter that is left in is mute without its holder.
+    for net in nets { net.holder.end() }
+    state.withLock { ($0.nets, $0.folder) = ([], nil) }
   }
 
   /// Takes out all filters of a protect's, whoever has put them in.

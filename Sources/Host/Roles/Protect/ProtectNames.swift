@@ -13,6 +13,8 @@ package enum ProtectNames {
   }
   /// QEMU's credentials for its connections to the standby.
   package static let credentials = prefix + "credentials"
+  /// What is put in only to see whether it can be.
+  static let look = prefix + "look"
   /// Says that the guest stands still because of a protect.
   static let standing = prefix + "standing"
   /// Whether a node is one of a disk's.

@@ -9,6 +9,7 @@ extension Protector {
   /// - Parameter loss: why the standby is no use any more.
   func fence(_ loss: Failure) throws(ProtectEnd) {
     guard let command = options.fence, isStandbyGiven.read({ $0 }) else { return }
+    try expectQEMU()
     state.fence(loss.description)
     log("\(loss.description): '\(command)' has to make sure that the standby does not go on")
     let fence = Fence(
@@ -30,5 +31,27 @@ extension Protector {
     }
     log("fence: '\(command)' succeeded")
     isStandbyGiven.update { $0 = false }
+  }
+
+  /// Makes sure that there is a QEMU whose guest could go on alone. Where it has died with its guest
+  /// the standby has the only one that there is, and it is that which would be fenced; and one that
+  /// answers nobody could not be let go on.
+  private func expectQEMU() throws(ProtectEnd) {
+    let deadline = ContinuousClock.now + .seconds(Self.longest)
+    while true {
+      do {
+        _ = try emergency.execute(
+          "query-yank", .null, within: silence, outOfBand: emergency.takesOutOfBand)
+        return
+      } catch {
+        switch error.kind {
+        case .refused: return
+        case .silent where .now < deadline: break
+        case .silent, .closed: throw .gone(error.failure)
+        }
+        try state.checkFinal()
+        Pause.short()
+      }
+    }
   }
 }

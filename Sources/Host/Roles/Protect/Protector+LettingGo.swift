@@ -2,7 +2,7 @@ import Migration
 
 extension Protector {
   /// Seconds that a QEMU may say nothing while it is freed; then there is no help.
-  private static let longest = 60.0
+  static let longest = 60.0
 
   /// Lets the guest go on alone: frees what hangs, ends COLO, lets packets through, takes filters
   /// and mirrors out.
@@ -16,33 +16,34 @@ extension Protector {
     yank(disks: hangs)
     let deadline = ContinuousClock.now + .seconds(Self.longest)
     var isTold = false
-    while true {
-      do throws(MonitorError) {
-        try endMigration()
-        break
-      } catch {
-        // What the yank has freed takes a moment to go on.
-        guard error.kind == .silent, .now < deadline else { throw ProtectEnd(error) }
-        if !isTold { log("QEMU does not answer: the guest may stand still") }
-        isTold = true
-        try state.checkFinal()
-        yank(disks: true)
+    /// Until QEMU answers: half of it done would leave a guest that nobody hears, or that stands.
+    func insist(_ body: () throws(MonitorError) -> Void) throws(ProtectEnd) {
+      while true {
+        do { return try body() } catch {
+          // What the yank has freed takes a moment to go on.
+          guard error.kind == .silent, .now < deadline else { throw ProtectEnd(error) }
+          if !isTold { log("QEMU does not answer: the guest may stand still") }
+          isTold = true
+          try state.checkFinal()
+          yank(disks: true)
+        }
       }
     }
+    try insist { () throws(MonitorError) in try endMigration() }
     if !hangs {
       // Where it was the control connection alone that ended, a write may hang yet, or hang later.
       state.pause(seconds: 0.5)
       yank(disks: true)
     }
-    do {
+    try insist { () throws(MonitorError) in
       try packets.takeOut(monitor, within: options.silence)
-      guard !keepsMirrors else { return }
-      try DiskMirror.removeAll(monitor, within: 10)
-    } catch { throw ProtectEnd(error) }
+    }
+    guard !keepsMirrors else { return }
+    try insist { () throws(MonitorError) in try DiskMirror.removeAll(monitor, within: 10) }
     try restoreSettings()
     // Nothing names them any more.
-    do { try StandbyTLS.takeOut(of: monitor, within: options.silence) } catch {
-      throw ProtectEnd(error)
+    try insist { () throws(MonitorError) in
+      try StandbyTLS.takeOut(of: monitor, within: options.silence)
     }
   }
 
@@ -110,7 +111,7 @@ extension Protector {
   }
 
   /// An ordinary migration of this guest must not become COLO.
-  private func restoreSettings() throws(ProtectEnd) {
+  func restoreSettings() throws(ProtectEnd) {
     // What they were before an earlier protection of which this one has only seen the middle
     // nobody knows: then QEMU's own defaults.
     let isKnown = before.capabilities["x-colo"] != true

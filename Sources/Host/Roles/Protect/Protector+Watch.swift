@@ -8,7 +8,9 @@ extension Protector {
   /// QEMU is asked, although it tells: one that stands still tells nothing. And it does stand still
   /// where a standby's disks or its connection hang, with the guest.
   func watch(_ control: StandbyControl, _ writes: inout StandingWrites) throws(ProtectEnd) {
+    let tellsEvents = monitor.tellsEvents || emergency.tellsEvents
     var standing: ContinuousClock.Instant?
+    var checkpoint = control.status.checkpoint
     while true {
       try state.wait(seconds: 0.25)
       let migration = try execute("query-migrate")["status"].string ?? ""
@@ -19,8 +21,12 @@ extension Protector {
       // One that the operator has stopped is `paused`; in a checkpoint it is not.
       let status = try execute("query-status")
       let stands = status["running"].bool == false && status["status"].string != "paused"
-      // It is in COLO from the moment on at which it runs: nothing of its copy counts.
-      standing = stands ? (monitor.tellsEvents ? state.stopped : standing ?? .now) : nil
+      // It has run in between where a checkpoint has been committed.
+      let committed = control.status.checkpoint
+      if committed != checkpoint { (checkpoint, standing) = (committed, nil) }
+      // It is in COLO from the moment on at which it runs: nothing of its copy counts. A protect that
+      // takes over has not heard of a STOP before it came.
+      standing = stands ? (tellsEvents ? state.stopped : nil) ?? standing ?? .now : nil
       if let standing, standing.duration(to: .now) > .seconds(options.silence) {
         throw .lost(
           Failure(
@@ -66,6 +72,8 @@ extension Protector {
         return wish == .checkpoint
       }
       guard isWanted == true else { return }
+      // Of a QEMU that is to be freed each question has its place in a queue, which is short.
+      guard state.line.state == .protected else { continue }
       let interval = tuning.read { $0.checkpoint }
       let delay: QMPValue = ["x-checkpoint-delay": .integer(Int64(interval.longest))]
       _ = try? monitor.execute("migrate-set-parameters", delay, within: options.silence)

@@ -61,19 +61,25 @@ public final class Protector: Sendable {
       early.withLock { $0 }?.end(.gone(.gone("qemu", why)))
     }
     let silence = options.silence
+    let isCommand: Bool
     switch options.monitor {
     case .socket(let endpoint):
       monitor = try QMPSocket(endpoint, within: silence, onEvent: handle, onEnd: onEnd)
-    case .command(let command): monitor = QMPCommand(command)
+      isCommand = false
+    case .command(let command):
+      monitor = QMPCommand(command)
+      isCommand = true
     }
     emergency =
       try options.outOfBand.map { endpoint throws(Failure) in
-        try QMPSocket(endpoint, within: silence)
+        // What a command does not tell the other monitor does.
+        isCommand
+          ? try QMPSocket(endpoint, within: silence, onEvent: handle, onEnd: onEnd)
+          : try QMPSocket(endpoint, within: silence)
       } ?? monitor
-    do { before = try GuestFacts(asking: monitor, within: silence) } catch { throw error.failure }
+    before = try Self.look(monitor, options)
     assessment = Assessment(before, options)
-    // It is on as long as an earlier process has not let go in good order.
-    isStandbyGiven = Monitor(before.capabilities["x-colo"] == true)
+    isStandbyGiven = Monitor(before.mayBeAtStandby)
     state = ProtectState(ProtectLine(assessment.disks))
     packets =
       assessment.nets.isEmpty
@@ -86,6 +92,20 @@ public final class Protector: Sendable {
         state.end(.lost(failure))
       }
     early.withLock { $0 = state }
+  }
+
+  /// A QEMU with much to do may miss one of the questions, and one that is protected must not stay
+  /// without this process because of it.
+  private static func look(
+    _ monitor: any GuestMonitor, _ options: ProtectOptions
+  ) throws(Failure) -> GuestFacts {
+    let deadline = ContinuousClock.now + .seconds(options.patience)
+    while true {
+      do { return try GuestFacts(asking: monitor, within: options.silence) } catch {
+        guard error.kind == .silent, .now < deadline else { throw error.failure }
+        Pause.short()
+      }
+    }
   }
 
   /// What it is doing now.
@@ -116,8 +136,7 @@ public final class Protector: Sendable {
         assessment.missCredentials(error)
       }
       let control = try StandbyControl(
-        options.standby, tls: tls?.credentials, silence: options.silence, onMessage: { _, _ in },
-        onEnd: { _ in })
+        lookingAt: options.standby, tls: tls?.credentials, silence: options.silence)
       defer { control.cut() }
       assessment.compare(with: control.status.disks.map { ($0.name, $0.size) })
     } catch { assessment.missStandby(error) }
@@ -162,10 +181,14 @@ public final class Protector: Sendable {
         try attempt()
       } catch {
         switch error {
-        case .ended(let reason): return reason
+        case .ended(let reason):
+          // A QEMU that stays (-no-shutdown) may start it again, and it must not be mute then.
+          try? takePacketsOut()
+          return reason
         case .gone(let failure): throw failure
         case .cancelled(let failure):
           leavePackets()
+          leaveSettings()
           throw failure
         // What was noticed first has brought about the rest.
         case .lost(let failure): try lost(state.loss ?? failure)
@@ -178,19 +201,24 @@ public final class Protector: Sendable {
   /// nobody, and the guest goes on alone. What is not there need not be.
   public func stop() throws(Failure) {
     let control = try? StandbyControl(
-      options.standby, tls: options.standbyTLS()?.credentials, silence: options.silence,
-      onMessage: { _, _ in }, onEnd: { _ in })
+      options.standby, tls: options.standbyTLS()?.credentials, silence: options.silence)
     if let control {
       control.sendEnded("its protection was ended")
     } else {
       log("the standby does not answer, and is not told")
     }
-    defer { control?.cut() }
+    var isStopped = false
+    defer {
+      // What was said was too early: the standby is needed yet.
+      if !isStopped { control?.sendEnded("") }
+      control?.cut()
+    }
     do {
       if control == nil {
         try fence(Failure(.unreachable, "standby", "it is not told that its protection ends"))
       }
       try letGo(keepsMirrors: false, hangs: true)
+      isStopped = true
       try HeldPackets.takeAllOut(monitor, within: options.silence)
     } catch let error as ProtectEnd {
       throw error.failure
@@ -203,23 +231,44 @@ public final class Protector: Sendable {
     guard state.line.state != .fencing else {
       return log("the standby may go on with the guest: its packets wait for another protect")
     }
-    packets.letThrough()
     do {
-      try packets.takeOut(monitor, within: options.silence)
+      try takePacketsOut()
       log("packets leave at once until another protect takes over")
     } catch { log("filters are left: \(error)") }
+  }
+
+  private func takePacketsOut() throws(MonitorError) {
+    guard !assessment.nets.isEmpty else { return }
+    packets.letThrough()
+    try packets.takeOut(monitor, within: options.silence)
+  }
+
+  /// A guest that is alone may be migrated as any other, and that must not become COLO. Its mirrors
+  /// stay: they know what the next standby lacks.
+  private func leaveSettings() {
+    guard state.line.state != .fencing,
+      let status = try? monitor.execute("query-migrate", within: options.silence)["status"],
+      ["", "none", "completed", "failed", "cancelled"].contains(status.string ?? "")
+    else { return }
+    do { try restoreSettings() } catch { log("settings are left: \(error.failure)") }
   }
 
   /// The guest goes on alone.
   private func lost(_ failure: Failure) throws(Failure) {
     do { try fence(failure) } catch {
       // What has ended all of it the next attempt says.
+      state.end(error)
       return
     }
     let (since, isNew) = state.lose(failure.description)
     do { try letGo(keepsMirrors: options.retries, hangs: failure.mayHang) } catch {
+      switch error {
       // Of a guest that has ended the next attempt says so.
-      if case .ended = error {} else { throw error.failure }
+      case .ended: break
+      // And it tries again what was left.
+      case .lost(let failure) where options.retries: log("the guest is not let go of: \(failure)")
+      case .lost, .gone, .cancelled: throw error.failure
+      }
     }
     let time = Date(timeIntervalSince1970: since).formatted(.iso8601)
     let why = "unprotected since \(time): \(failure.description)"

@@ -75,21 +75,16 @@ struct StandbyTLS: Sendable {
   func look(_ monitor: some GuestMonitor, within seconds: Double) throws(Failure) {
     do throws(MonitorError) {
       guard let object else { return try expect(monitor, within: seconds) }
-      let look = ProtectNames.prefix + "look"
-      try add(object, as: look, monitor, within: seconds)
-      try monitor.execute("object-del", ["id": .string(look)], within: seconds)
+      // One that died here has left its own.
+      try monitor.removeObject(ProtectNames.look, within: seconds)
+      try add(object, as: ProtectNames.look, monitor, within: seconds)
+      try monitor.removeObject(ProtectNames.look, within: seconds)
     } catch { throw failure(error) }
   }
 
   /// Takes those that a protect has put in out of QEMU, whoever it was. What uses them goes on.
   static func takeOut(of monitor: some GuestMonitor, within seconds: Double) throws(MonitorError) {
-    do throws(MonitorError) {
-      try monitor.execute(
-        "object-del", ["id": .string(ProtectNames.credentials)], within: seconds)
-    } catch {
-      // There are none.
-      guard error.kind == .refused else { throw error }
-    }
+    try monitor.removeObject(ProtectNames.credentials, within: seconds)
   }
 
   private func add(

@@ -32,6 +32,13 @@ extension GuestMonitor {
     try execute(command, arguments, within: seconds, outOfBand: false)
   }
 
+  /// Takes an object out, where there is one.
+  package func removeObject(_ id: String, within seconds: Double) throws(MonitorError) {
+    do {
+      try execute("object-del", ["id": .string(id)], within: seconds)
+    } catch  where error.kind == .refused {}
+  }
+
   /// Runs a line of the human monitor, and gives what it prints.
   package func human(_ line: String, within seconds: Double) throws(MonitorError) -> String {
     let arguments: QMPValue = ["command-line": .string(line)]
