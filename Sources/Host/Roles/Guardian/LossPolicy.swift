@@ -74,7 +74,12 @@ public final class LossPolicy: Sendable {
     do {
       try threads.start("rehearsal") { [self] in
         let made = rehearse().map(Handed.init)
-        spare.update { $0 = made.map { .waits($0) } ?? .none }
+        let isWanted = spare.update { spare in
+          guard case .starting = spare else { return false }
+          spare = made.map { .waits($0) } ?? .none
+          return true
+        }
+        if !isWanted { made?.qemu.kill() }
       }
     } catch {
       log("the failover could not be rehearsed: \(error)")
@@ -147,7 +152,14 @@ public final class LossPolicy: Sendable {
         return .some(handed)
       }
     }
-    if found == nil { rehearsal.cancel(.failed, "it has taken too long") }
-    return (found ?? nil)?.qemu
+    if let found { return found?.qemu }
+    // It may be there this very moment; else nobody takes it any more.
+    let late = spare.update { spare in
+      defer { spare = .none }
+      if case .waits(let handed) = spare { return handed as Handed? }
+      return nil
+    }
+    if late == nil { rehearsal.cancel(.failed, "it has taken too long") }
+    return late?.qemu
   }
 }
