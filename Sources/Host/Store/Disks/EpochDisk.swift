@@ -163,12 +163,7 @@ public final class EpochDisk: Sendable {
     }
     self.folder = try DiskFolder(folder ?? self.image.path + ".epochs", create: true)
     let before = try self.folder.state()
-    if start != .adopting, let before, let guest = before.guest {
-      throw StoreError(
-        .occupied,
-        "\(image) belongs to the guest in \(guest), which can still be continued from there",
-        hint: "fail over, or remove that store; --adopt gives it up for a primary that has gone on")
-    }
+    if start != .adopting, let before { try Self.expectFree(image, before) }
     var keeps = start == .adopting
     if keeps, before?.isAdoptable != true {
       log("disk '\(name)': nothing to adopt in \(self.folder.path): all of it has to come anew")
@@ -191,6 +186,23 @@ public final class EpochDisk: Sendable {
   }
 
   deinit { close() }
+
+  /// Makes sure that no guest can be continued with an image.
+  private static func expectFree(_ image: String, _ state: DiskState) throws(StoreError) {
+    let guest: String?
+    do { guest = try state.guest() } catch {
+      throw StoreError(
+        .occupied,
+        "\(image) belongs to the guest in \(state.store ?? ""), which cannot be looked at: \(error)",
+        hint:
+          "see to that, or remove that store; --adopt gives it up for a primary that has gone on")
+    }
+    guard let guest else { return }
+    throw StoreError(
+      .occupied,
+      "\(image) belongs to the guest in \(guest), which can still be continued from there",
+      hint: "fail over, or remove that store; --adopt gives it up for a primary that has gone on")
+  }
 
   /// What is known of it now.
   public var status: Status {
