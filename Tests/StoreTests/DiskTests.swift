@@ -98,6 +98,39 @@ struct DiskTests {
     #expect(reason { try disk.expectSynced() } == "no mirror is connected")
   }
 
+  @Test(
+    "A write of the copy that fails, or is refused, has to come again before a protection begins",
+    .enabled(if: SmallFileSystem.isAvailable))
+  func lacking() throws {
+    // By its name: an image is used by its real path.
+    let small = try TemporaryFolder()
+    try #require(mount("none", small.path, "tmpfs", 0, "mode=0700,size=1m") == 0)
+    defer { umount2(small.path, Int32(MNT_DETACH)) }
+    let (image, other) = (small("disk.raw"), small("other"))
+    for path in [image, other] { try Data().write(to: URL(filePath: path)) }
+    truncate(image, off_t(Self.size))
+    let disk = try EpochDisk(
+      name: "disk0", image: image, folder: folder("logs"), start: .trusted, store: folder("store"),
+      mostBacklog: 1 << 30, log: { _ in })
+    _ = try #require(disk.attach())
+    try disk.expectSynced()
+    try Data(count: 1 << 19).write(to: URL(filePath: other))
+    #expect(throws: EpochDisk.RequestError.self) { try write(disk, 1, 4000..<Self.size) }
+    #expect(disk.status.phase == .syncing && disk.status.covered == 0)
+    #expect(reason { _ = try disk.protect() } != nil)
+    unlink(other)
+    try write(disk, 2, 0..<Self.size)
+    try disk.expectSynced()
+    // Nothing of it is written, and a read, which is not done either, leaves nothing out.
+    disk.refuse("it cannot be", lacking: 4096..<4097)
+    #expect(disk.status.phase == .syncing && disk.status.covered == Self.size - 4096)
+    try write(disk, 2, 4096..<8192)
+    disk.refuse("it cannot be")
+    disk.refuse("it cannot be", lacking: Self.size..<Self.size)
+    try disk.expectSynced()
+    _ = try disk.protect()
+  }
+
   @Test("Who has asked for nothing gives way, and may ask for nothing then")
   func givesWay() throws {
     let disk = try disk()

@@ -106,6 +106,16 @@ public final class EpochDisk: Sendable {
       return Loss(reason: reason ?? "it is lost", disconnected: disconnected)
     }
 
+    /// Something that the primary has written is not there. In a protection that loses it; before,
+    /// it has to come again.
+    mutating func miss(_ why: String) {
+      switch phase {
+      case .syncing, .lost: break
+      case .synced: phase = .syncing
+      case .protected: lose(why)
+      }
+    }
+
     /// The first reason counts.
     mutating func lose(_ why: String, disconnected: ContinuousClock.Instant? = nil) {
       guard phase != .lost else { return }
