@@ -292,19 +292,21 @@ struct FailoverAnswerTests {
     #expect(result.code == 5 && result.errors.contains("ended pid \(orphan)"), "\(result)")
     #expect(!qemu.isAlive(orphan))
     let survivor = try #require(qemu.pids.last)
-    // The number in the file is another process's by now: even one that looks as a spare does.
+    // The number in the file is another process's by now, and that may be what a spare looks like.
     let lost = try LostGuest.standby()
-    let innocent = try ChildProcess([
-      "/bin/sh", "-c", "kill -STOP $$; :", "mem-path=\(lost.store)/ram/pc.ram",
-    ])
+    let innocent = try ChildProcess(["/bin/sh", "-c", "kill -STOP $$; :"])
     defer { innocent.kill() }
     let start = try #require(Self.startTime(innocent.pid))
-    for text in ["\(innocent.pid)\n", "\(innocent.pid) \(start - 1)\n", "-1 1\n", "?"] {
+    for text in [
+      "\(innocent.pid)\n", "\(innocent.pid) \(start - 1)\n", "-1 1\n", "?",
+      "\(innocent.pid) \(start) another-boot\n",
+    ] {
       try text.write(toFile: lost.store + "/spare", atomically: false, encoding: .utf8)
       #expect(try LostGuest.failover(lost, ["/bin/false"]).code == 1)
       #expect(innocent.isRunning && qemu.isAlive(survivor), "\(text)")
     }
-    // And that this would have ended it, had it been the one.
+    // And that this would have ended it, had it been the one, whatever its command line says: one
+    // whose memory was told by a file of options does not name the store.
     try "\(innocent.pid) \(start)\n".write(
       toFile: lost.store + "/spare", atomically: false, encoding: .utf8)
     #expect(try LostGuest.failover(lost, ["/bin/false"]).code == 1)
