@@ -43,6 +43,7 @@ extension Store {
     }
     // The files' names, too: a RAM file that no folder names is lost with the machine.
     if durable, !blocks.isEmpty { try folder.syncFolder("ram") }
+    if durable { try folder.syncName() }
     try folder.replace("early-state", with: earlyState, durable: durable)
     try folder.replace("device-state", with: deviceState, durable: durable)
     try folder.replace("vm-description", with: vmDescription, durable: durable)
