@@ -270,8 +270,8 @@ struct DiskRuleTests {
     try session.play(upTo: 2)
     session.die()
     _ = try standby.outcome()
-    // Its guest could be continued: nobody takes the image away from it, whether or not somebody has
-    // opened the store to do so and has failed.
+    // Its guest could be continued: nobody takes the image away from it, whether or not somebody
+    // has opened the store to do so and has failed.
     for _ in 0..<2 {
       let second = try LocalStandby(disks: place.options())
       let refusal = try second.refusal()

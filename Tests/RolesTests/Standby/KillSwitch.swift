@@ -14,6 +14,8 @@ enum KillSwitch {
     case lock
     /// So many checkpoints have been committed.
     case checkpoint(Int)
+    /// The store has been told so often what its process is doing.
+    case state(Int)
   }
 
   /// For the child.
@@ -27,6 +29,7 @@ enum KillSwitch {
       case .manifest: ("manifest.json", 1)
       case .lock: ("lock", 1)
       case .checkpoint(let number): ("checkpoint", number)
+      case .state(let number): ("state", number)
       }
     return [
       "LD_PRELOAD": try library.get(), "KILLSWITCH_FROM": from, "KILLSWITCH_TIMES": "\(times)",

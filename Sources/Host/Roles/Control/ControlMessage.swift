@@ -21,6 +21,8 @@ struct ControlMessage: Codable, Equatable, Sendable {
   var synced: [String]?
   /// The primary's side: the guest has ended by itself, for this reason, and is not to be revived.
   var ended: String?
+  /// The primary's side, with ``ended``: it has not, but goes on there, alone.
+  var alone: Bool?
   /// The primary's side: a sign of life.
   var alive: Bool?
 

@@ -7,8 +7,8 @@ extension Failover {
   /// Starts a QEMU that waits: it has mapped the RAM files of the store and has taken all but the
   /// devices. The store may be in use: it is not locked, and nothing of the guest is changed.
   ///
-  /// Its ``SpareQEMU/rehearsal``, or why there is none, is written into the store. From here on it is
-  /// the caller's to end: ``cancel(_:_:)`` of this one does not.
+  /// Its ``SpareQEMU/rehearsal``, or why there is none, is written into the store. From here on it
+  /// is the caller's to end: ``cancel(_:_:)`` of this one does not.
   public func makeSpare() throws(Failure) -> SpareQEMU {
     let qemu = try looking { look in
       try SpareRecord.endOrphan(of: look.path, log: log)

@@ -10,15 +10,20 @@ extension Protector {
   /// - Parameters:
   ///   - keepsMirrors: they wait for a standby, and remember which blocks it lacks.
   ///   - hangs: the disks' connections may be there and carry nothing.
-  func letGo(keepsMirrors: Bool, hangs: Bool) throws(ProtectEnd) {
+  ///   - onGoing: called once QEMU answers, before the guest is let go on.
+  func letGo(
+    keepsMirrors: Bool, hangs: Bool, onGoing: () -> Void = {}
+  ) throws(ProtectEnd) {
     state.watchNothing()
-    packets.letThrough()
     yank(disks: hangs)
     let deadline = ContinuousClock.now + .seconds(Self.longest)
     var isTold = false
     while true {
       do throws(MonitorError) {
-        try endMigration()
+        try endMigration {
+          onGoing()
+          packets.letThrough()
+        }
         break
       } catch {
         // What the yank has freed takes a moment to go on.
@@ -73,11 +78,14 @@ extension Protector {
   }
 
   /// Until there is no migration and the guest runs.
-  private func endMigration() throws(MonitorError) {
+  ///
+  /// - Parameter onAnswer: called whenever QEMU has answered, before anything is done.
+  private func endMigration(onAnswer: () -> Void) throws(MonitorError) {
     let seconds = min(1, options.silence)
     let deadline = ContinuousClock.now + .seconds(10)
     while true {
       let status = try monitor.execute("query-migrate", within: seconds)["status"].string ?? ""
+      onAnswer()
       switch status {
       case "colo":
         do { try monitor.execute("x-colo-lost-heartbeat", within: seconds) } catch

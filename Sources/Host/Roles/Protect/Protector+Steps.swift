@@ -1,4 +1,5 @@
 import Migration
+import Synchronization
 import System
 import Transport
 
@@ -11,16 +12,30 @@ extension Protector {
     let tls: StandbyTLS?
     do throws(Failure) { tls = try options.standbyTLS() } catch { throw .lost(error) }
     let control = try open(number, tls)
-    defer {
-      state.onShutdown { _ in }
-      control.cut()
-    }
+    parting.withLock { $0 = control }
     state.onShutdown { control.sendEnded($0) }
     do throws(ProtectEnd) { try protect(control, tls, number) } catch {
       // Before the connection's end, which is ours then, is taken for the reason.
       state.end(error, attempt: number)
+      // One that is lost may be there, and is told before its guest goes on.
+      if case .lost = error {} else { part() }
       throw error
     }
+  }
+
+  /// Closes the line to a standby, if there is one.
+  ///
+  /// - Parameter reason: why the guest is about to go on without it: a standby that was stopped
+  ///   meanwhile finds that when it wakes, and starts no other copy. Nil: nothing is said.
+  func part(saying reason: String? = nil) {
+    let line = parting.withLock { line in
+      defer { line = nil }
+      return line
+    }
+    guard let line else { return }
+    if let reason { line.sendEnded(reason, goesOn: true) }
+    state.onShutdown { _ in }
+    line.cut()
   }
 
   private func protect(
@@ -84,6 +99,8 @@ extension Protector {
 
   /// What a standby says.
   private func take(_ message: ControlMessage, _ line: ControlLine, _ attempt: Int) {
+    // Once it is lost nothing that it says counts.
+    guard !state.hasEnded else { return }
     if let number = message.mark {
       if number == 0 {
         // The end of precopy: what came before has passed.

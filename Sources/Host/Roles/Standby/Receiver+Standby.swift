@@ -118,12 +118,13 @@ extension Receiver {
       }
       session.fail(cause)
       socket.cut()
-      _ = secondary.lose(because: cause.why)
+      // First: what is to be copied may take longer than this process is given.
       if let ended = control.ended(within: 0) {
-        do throws(StoreError) { try store.noteEnded(ended) } catch {
+        do throws(StoreError) { try store.noteEnded(ended.why, goesOn: ended.goesOn) } catch {
           log("the store cannot be told that its guest has ended: \(error)")
         }
       }
+      _ = secondary.lose(because: cause.why)
       return StandbyOutcome(report: counts.report, cause: cause)
     }
   }

@@ -135,8 +135,8 @@ public struct DiskState: Codable, Equatable, Sendable {
     boot = Manifest.thisBoot
   }
 
-  /// The store of a guest that could still be continued with the image, by force perhaps, also where
-  /// that was tried and has failed; nil if there is none for certain.
+  /// The store of a guest that could still be continued with the image, by force perhaps, also
+  /// where that was tried and has failed; nil if there is none for certain.
   ///
   /// - Throws: where the store does not say.
   func guest() throws(StoreError) -> String? {
