@@ -10,7 +10,8 @@ import System
 /// A stock QEMU continues a guest from a store, on the RAM that is already there.
 ///
 ///     the store and its disks are opened and locked, the command checked -> fence (must exit 0)
-///       -> disks are brought to the checkpoint -> QEMU maps the RAM files, -incoming defer, says what blocks it has
+///       -> the disks are brought to the checkpoint
+///       -> QEMU maps the RAM files, -incoming defer, says what blocks it has
 ///       -> gets the block list and the blocks that it has not mapped over a UNIX socket, acknowledges them
 ///       -> the store says "handing-over" -> device state -> QEMU says SHUT 0, runs -> "handed-over"
 ///
@@ -61,8 +62,12 @@ public final class Failover: Sendable {
 
   /// Continues the guest.
   ///
-  /// - Parameter spare: a QEMU that waits already.
-  public func run(spare: SpareQEMU? = nil) throws(Failure) -> FailoverSummary {
+  /// - Parameters:
+  ///   - spare: a QEMU that waits already.
+  ///   - confirm: the last word before the fence.
+  public func run(
+    spare: SpareQEMU? = nil, confirm: () throws -> Void = {}
+  ) throws(Failure) -> FailoverSummary {
     var hasGuest = false
     do {
       try options.check()
@@ -72,6 +77,7 @@ public final class Failover: Sendable {
         _ = try QEMUCommandLine(
           options.command, store: options.store, blocks: guest.manifest.blocks, qmp: "qmp")
         if spare == nil { try SpareRecord.endOrphan(of: try realPath(options.store), log: log) }
+        try confirm()
         try fence(guest)
         start = .now
       }

@@ -38,6 +38,10 @@ public final class LossPolicy: Sendable {
   /// No more checkpoints will come.
   private let isSettled = Monitor(false)
   private let threads = ThreadGroup()
+  private let standstill = Standstill()
+  /// For how long this process must not have stood still before it finds a worker dead that can give
+  /// no account of its own, seconds.
+  private static let awake = 10.0
 
   /// A promise.
   ///
@@ -126,7 +130,10 @@ public final class LossPolicy: Sendable {
       return nil
     }
     log("the primary is lost: \(cause)")
-    return try failover.run(spare: takeSpare())
+    let since = ContinuousClock.now - .seconds(cause.cause == .workerFailed ? Self.awake : 0)
+    return try failover.run(spare: takeSpare()) { [standstill] in
+      if let failure = Failure.stoodStill(for: standstill.longest(since: since)) { throw failure }
+    }
   }
 
   /// A primary that sends what cannot be, or a full disk here, is no lost primary: it runs on.

@@ -10,11 +10,14 @@ final class PrimaryWatch: Sendable {
     var isEnding = false
     /// When the last checkpoint was committed, or the guest was held.
     var lastCheckpoint = ContinuousClock.now
+    /// When that was asked for: the primary has taken our word since then.
+    var lastHeard = ContinuousClock.now
   }
 
   private let session: Session
   private let control: ControlHost
   private let state = Monitor(State())
+  private let standstill = Standstill()
   /// Seconds after which a connection that is still open says that its peer lives.
   private static let patience = 5.0
   /// The same where a disk's connection has ended: the primary's guest may be standing still for as
@@ -38,7 +41,7 @@ final class PrimaryWatch: Sendable {
   /// - Parameter patient: that one will be watched, so there is one clock, and not one for each
   ///   thing that may be silent.
   func begin(patient: Bool) {
-    state.update { $0.lastCheckpoint = .now }
+    state.update { ($0.lastCheckpoint, $0.lastHeard) = (.now, .now) }
     session.hold(patient: patient) { [weak self] error, place in
       switch error.kind {
       case .closed: self?.ended(place, error.message)
@@ -48,7 +51,8 @@ final class PrimaryWatch: Sendable {
     }
   }
 
-  /// The primary is gone: lost, unless somebody who knows says that its guest has ended or goes on.
+  /// The primary is gone: lost, unless somebody who knows says that its guest has ended or goes on,
+  /// or this side has not listened for so long that it may.
   ///
   /// - Parameter seconds: how long whoever knows may take.
   private func gone(
@@ -65,11 +69,16 @@ final class PrimaryWatch: Sendable {
         ? .alive(place, "its guest goes on there, alone (\(ended.why)): it is not revived")
         : .alive(place, "its guest has ended by itself (\(ended.why)): it is not revived")
     }
-    return .gone(place, why)
+    let stood = standstill.longest(since: state.read { $0.lastHeard })
+    return Failure.stoodStill(for: stood) ?? .gone(place, why)
   }
 
   /// A checkpoint has been committed.
-  func noteCheckpoint() { state.update { $0.lastCheckpoint = .now } }
+  ///
+  /// - Parameter asked: when its primary was told that it may take it.
+  func noteCheckpoint(asked: ContinuousClock.Instant) {
+    state.update { ($0.lastCheckpoint, $0.lastHeard) = (.now, asked) }
+  }
 
   /// Counts the primary as lost when no checkpoint is committed for so many seconds, whatever it
   /// does meanwhile. Returns when the reception is over.
