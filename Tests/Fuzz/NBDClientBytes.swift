@@ -11,7 +11,8 @@ enum NBDClientBytes {
     let go = big(UInt32(name.count)) + name + [0, 1, 0, 3]
     let requests =
       request(.write, 4096, 8) + Array("8 bytes!".utf8) + request(.flush, 0, 0)
-      + request(.read, 0, 512) + request(.trim, 0, 4096) + request(.writeZeroes, 1 << 19, 4096)
+      + request(.flush, 1 << 63, .max) + request(.read, 0, 512) + request(.trim, 0, 4096)
+      + request(.writeZeroes, 1 << 19, 4096)
       + request(.disconnect, 0, 0)
     return [
       ("go", flags + option(7, go) + requests),
@@ -64,9 +65,16 @@ enum NBDClientBytes {
       let head = UnsafeRawBufferPointer(rebasing: all[start..<start + NBDRequest.size])
       guard let request = try? NBDRequest(decoding: head) else { return }
       start += NBDRequest.size + request.dataSize
+      // Of whatever it is, refused or not.
+      let range = request.range(size: export.size)
+      if let range, range.upperBound > export.size { breach("\(range) is not inside") }
       guard request.obstacle(size: export.size) == nil else { continue }
       guard let kind = request.kind else { breach("a request of no kind may be done") }
-      if kind == .flush || kind == .disconnect { continue }
+      if kind == .flush || kind == .disconnect {
+        if range != nil { breach("a request that is about nothing is about \(request)") }
+        continue
+      }
+      if range?.count != Int(request.length) { breach("\(request) is done in part") }
       let (end, overflow) = request.offset.addingReportingOverflow(UInt64(request.length))
       if overflow || end > export.size {
         breach("a request beyond the end may be done: \(request)")

@@ -98,6 +98,39 @@ struct DiskTests {
     #expect(reason { try disk.expectSynced() } == "no mirror is connected")
   }
 
+  @Test(
+    "A write of the copy that fails, or is refused, has to come again before a protection begins",
+    .enabled(if: SmallFileSystem.isAvailable))
+  func lacking() throws {
+    // By its name: an image is used by its real path.
+    let small = try TemporaryFolder()
+    try #require(mount("none", small.path, "tmpfs", 0, "mode=0700,size=1m") == 0)
+    defer { umount2(small.path, Int32(MNT_DETACH)) }
+    let (image, other) = (small("disk.raw"), small("other"))
+    for path in [image, other] { try Data().write(to: URL(filePath: path)) }
+    truncate(image, off_t(Self.size))
+    let disk = try EpochDisk(
+      name: "disk0", image: image, folder: folder("logs"), start: .trusted, store: folder("store"),
+      mostBacklog: 1 << 30, log: { _ in })
+    _ = try #require(disk.attach())
+    try disk.expectSynced()
+    try Data(count: 1 << 19).write(to: URL(filePath: other))
+    #expect(throws: EpochDisk.RequestError.self) { try write(disk, 1, 4000..<Self.size) }
+    #expect(disk.status.phase == .syncing && disk.status.covered == 0)
+    #expect(reason { _ = try disk.protect() } != nil)
+    unlink(other)
+    try write(disk, 2, 0..<Self.size)
+    try disk.expectSynced()
+    // Nothing of it is written, and a read, which is not done either, leaves nothing out.
+    disk.refuse("it cannot be", lacking: 4096..<4097)
+    #expect(disk.status.phase == .syncing && disk.status.covered == Self.size - 4096)
+    try write(disk, 2, 4096..<8192)
+    disk.refuse("it cannot be")
+    disk.refuse("it cannot be", lacking: Self.size..<Self.size)
+    try disk.expectSynced()
+    _ = try disk.protect()
+  }
+
   @Test("Who has asked for nothing gives way, and may ask for nothing then")
   func givesWay() throws {
     let disk = try disk()
@@ -380,7 +413,7 @@ struct DiskTests {
 
   func redo() throws {
     let (store, manifest) = try Store.open(folder("store"))
-    try store.redoDisks(manifest, to: try store.checkpoint())
+    try store.disks(of: manifest, at: try store.checkpoint()).redo()
   }
 
   @Test("Disks are redone to the checkpoint that the store names, as often as one likes")
@@ -399,6 +432,39 @@ struct DiskTests {
     #expect(try onDisk()[0] == 0)
     try redo()
     #expect(try DiskFolder(logs, create: false).state()?.continued == true)
+    #expect(!FileManager.default.fileExists(atPath: logs + "/covered"))
+  }
+
+  @Test("Who opens the disks of a guest has changed nothing of them, and has them to itself")
+  func opened() throws {
+    do {
+      let (store, disk) = try standby()
+      try write(disk, 1, 0..<10)
+      disk.close()
+      withExtendedLifetime(store) {}
+    }
+    let before = try FileManager.default.contentsOfDirectory(atPath: logs).sorted()
+    do {
+      let (store, manifest) = try Store.open(folder("store"))
+      let disks = try store.disks(of: manifest, at: nil)
+      #expect(throws: StoreError.self) { try disk(.adopting) }
+      withExtendedLifetime(disks) {}
+    }
+    #expect(try FileManager.default.contentsOfDirectory(atPath: logs).sorted() == before)
+    // A primary that has gone on finds all that it was told is written.
+    try Store.abandon(folder("store"))
+    let next = try disk(.adopting)
+    #expect(next.status.phase == .synced)
+    #expect(try onDisk().prefix(11) == [UInt8](repeating: 1, count: 10) + [0])
+  }
+
+  @Test("Between the drop of what a checkpoint lacks and the word of it nothing can be adopted")
+  func tornRedo() throws {
+    do { try standby().1.close() }
+    // As one leaves it who finds no room for the word.
+    try redo()
+    try alter { $0.continued = false }
+    #expect(try disk(.adopting).status.covered == 0)
   }
 
   @Test(
@@ -428,10 +494,29 @@ struct DiskTests {
   @Test("An image of a guest that can still be continued is not written over unasked")
   func occupied() throws {
     do { try standby().1.close() }
-    do {
-      _ = try disk()
-      Issue.record("it was")
-    } catch { #expect((error as? StoreError)?.kind == .occupied) }
+    func expectOccupied(_ what: Comment) throws {
+      let state = try DiskFolder(logs, create: false).state()
+      do {
+        _ = try disk()
+        Issue.record(what)
+      } catch { #expect((error as? StoreError)?.kind == .occupied, what) }
+      #expect(try DiskFolder(logs, create: false).state() == state, what)
+    }
+    try expectOccupied("as it was left")
+    // Nor is it after somebody has tried to.
+    try redo()
+    try expectOccupied("after a failover that has failed")
+    let manifest = URL(filePath: folder("store") + "/manifest.json")
+    let whole = try Data(contentsOf: manifest)
+    var given = try JSONDecoder().decode(Manifest.self, from: whole)
+    given.state = .handingOver
+    try JSONEncoder().encode(given).write(to: manifest)
+    try expectOccupied("while nobody knows who has it")
+    // What cannot be read is no word that there is none.
+    try Data("{".utf8).write(to: manifest)
+    try expectOccupied("when its store is damaged")
+    try whole.write(to: manifest)
+    try expectOccupied("when its store is whole again")
     // The other way is to give that guest up.
     try Store.abandon(folder("store"))
     _ = try disk(.adopting)

@@ -82,7 +82,8 @@ extension WholeGuest {
     guard wire.waitUnplugged() else { throw LabError("the wire of a dead QEMU stays open") }
     if loss == .primary || loss == .qemu { seen = wire.seen }
     let table = setup.onLoss == .hold ? try lookOffline() : nil
-    let report = setup.onLoss == .hold ? try failOver() : reports.last ?? .null
+    let report =
+      setup.onLoss == .hold ? try failOver(force: loss.leavesPrimary) : reports.last ?? .null
     guard let pid = report["pid"].int else { throw LabError("no failover: \(report.text)") }
     let survivor = try place.qemu(pid: pid)
     defer { survivor.killNow() }
@@ -168,8 +169,12 @@ extension WholeGuest {
     return JSON.objects(in: result.output)
   }
 
-  private func failOver() throws -> JSON {
-    let words = ["failover", "--store", store, "--fence", "true", "--json", "--"]
+  /// - Parameter force: `multifd protect` may have said that the guest goes on at its primary,
+  ///   which is dead by now.
+  private func failOver(force: Bool) throws -> JSON {
+    let words =
+      ["failover", "--store", store, "--fence", "true", "--json"] + (force ? ["--force"] : [])
+      + ["--"]
     let result = try MultiFDProcess.run(words + place.command)
     guard result.code == 5, let summary = JSON.objects(in: result.output).first else {
       throw LabError("multifd failover: \(result)")
@@ -182,7 +187,7 @@ extension WholeGuest {
     plain?.end()
     // Whoever opens a store that was left in the middle brings it to its checkpoint, and this one
     // starts no guest.
-    let words = ["failover", "--store", store, "--fence", "true", "--", "/bin/false"]
+    let words = ["failover", "--force", "--store", store, "--fence", "true", "--", "/bin/false"]
     let none = try MultiFDProcess.run(words)
     guard none.code == 1 else { throw LabError("multifd failover into nothing: \(none)") }
     let table = try GuestTable(ram: store + "/ram/pc.ram")

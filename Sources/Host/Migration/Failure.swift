@@ -79,6 +79,17 @@ public struct Failure: Error, Equatable, Codable, Sendable, CustomStringConverti
     return failure
   }
 
+  /// A standby has stood still for longer than a primary waits for one: that its connections have
+  /// ended does not say any more that the primary is gone. Nil where it has not.
+  public static func stoodStill(for seconds: Double) -> Failure? {
+    guard seconds > 1.5 else { return nil }
+    let told = (seconds * 10).rounded() / 10
+    return Failure(
+      .unreachable, "standby",
+      "it has stood still for \(told.formatted) s, and its primary's guest may have gone on alone",
+      hint: "look at the primary: only where its guest runs no more, 'multifd failover'")
+  }
+
   /// Refuses a time-out that is none.
   ///
   /// - Parameter seconds: must be a number, more than 0, and at most a day.

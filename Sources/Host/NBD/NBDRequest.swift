@@ -46,6 +46,17 @@ public struct NBDRequest: Equatable, Sendable {
   /// Bytes of data that follow.
   public var dataSize: Int { kind == .write ? Int(length) : 0 }
 
+  /// The bytes of an export of so many that it is about, as far as they lie inside: for whatever a
+  /// client says. Nil for what is about none, whose offset and length mean nothing.
+  public func range(size: UInt64) -> Range<Int>? {
+    switch kind {
+    case .flush, .disconnect, nil: return nil
+    case .read, .write, .trim, .writeZeroes:
+      let (end, overflow) = offset.addingReportingOverflow(UInt64(length))
+      return Int(min(offset, size))..<Int(overflow ? size : min(end, size))
+    }
+  }
+
   /// Why it cannot be done on an export of so many bytes; nil if it can.
   public func obstacle(size: UInt64) -> NBD.ReplyError? {
     guard let kind else { return .invalid }

@@ -120,9 +120,11 @@ public struct Manifest: Codable, Equatable, Sendable {
   /// than the devices' state here.
   public var failedOver: Bool?
 
-  /// Of a standby: why its guest is not to be gone on with. It has ended by itself, or its
-  /// protection was ended: what is here is from before.
+  /// Of a standby: why its guest is not to be gone on with. It has ended by itself, its protection
+  /// was ended, or it was let go on without this: what is here is from before.
   public var ended: String?
+  /// Of one that has ``ended``: it has not, but goes on alone at its primary.
+  public var goesOn: Bool?
 
   /// The machine has been started again since a standby wrote this.
   public var isFromBeforeBoot: Bool { state == .standby && boot != nil && boot != Self.thisBoot }

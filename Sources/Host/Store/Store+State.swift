@@ -43,6 +43,7 @@ extension Store {
     }
     // The files' names, too: a RAM file that no folder names is lost with the machine.
     if durable, !blocks.isEmpty { try folder.syncFolder("ram") }
+    if durable { try folder.syncName() }
     try folder.replace("early-state", with: earlyState, durable: durable)
     try folder.replace("device-state", with: deviceState, durable: durable)
     try folder.replace("vm-description", with: vmDescription, durable: durable)
@@ -79,10 +80,13 @@ extension Store {
   /// The guest of a standby has ended by itself, or is protected no more. From here on it is opened
   /// only for an operator who answers for it.
   ///
-  /// - Parameter why: in one line.
-  public func noteEnded(_ why: String) throws(StoreError) {
+  /// - Parameters:
+  ///   - why: in one line.
+  ///   - goesOn: it has not ended, but goes on alone where it was protected.
+  public func noteEnded(_ why: String, goesOn: Bool = false) throws(StoreError) {
     guard var manifest = try folder.manifest(), manifest.state == .standby else { return }
     manifest.ended = why
+    manifest.goesOn = goesOn ? true : nil
     try write(manifest)
   }
 

@@ -140,6 +140,13 @@ public final class Store: Sendable {
         .stale,
         "the machine has been started since the standby of \(path) ran: its checkpoints were never forced to "
           + "disk, and may be torn")
+    case .standby where manifest.ended != nil && manifest.goesOn == true && !handedOver:
+      throw StoreError(
+        .ended,
+        "the guest of \(path) goes on alone at its primary (\(manifest.ended ?? "")): what is here is from before",
+        hint:
+          "look there; if it runs no more, --force continues it all the same, as of its last checkpoint"
+      )
     case .standby where manifest.ended != nil && !handedOver:
       throw StoreError(
         .ended,

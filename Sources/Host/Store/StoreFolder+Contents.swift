@@ -98,6 +98,19 @@ extension StoreFolder {
     guard fsync(below) == 0 else { throw failure("fsync", name) }
   }
 
+  /// Makes the folder itself durable, where this process has made it: its parent names it.
+  func syncName() throws(StoreError) {
+    guard isNew else { return }
+    let parent = openat(descriptor, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard parent >= 0 else {
+      // Whoever may make folders in one that he may not read has done what he can.
+      if errno == EACCES { return }
+      throw failure("open", "..")
+    }
+    defer { close(parent) }
+    guard fsync(parent) == 0 else { throw failure("fsync", "..") }
+  }
+
   /// Makes the folder's entries durable.
   func syncFolder() throws(StoreError) {
     guard fsync(descriptor) == 0 else { throw failure("fsync", ".") }

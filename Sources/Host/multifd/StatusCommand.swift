@@ -44,6 +44,7 @@ struct StatusCommand: ParsableCommand {
     var handedOverTo: String?
     var stale: Bool
     var ended: String?
+    var goesOn: Bool?
     var rehearsal: Rehearsal?
     var memory: Memory?
     var disks: [DiskReport]?
@@ -78,6 +79,7 @@ struct StatusCommand: ParsableCommand {
       case store, guest, machine, ram, checkpoint, age, activity, stale, ended, rehearsal
       case memory, disks, process
       case inUse = "in-use"
+      case goesOn = "goes-on"
       case handedOverTo = "handed-over-to"
     }
   }
@@ -132,6 +134,7 @@ struct StatusCommand: ParsableCommand {
       age: status.checkpoint.map { Date().timeIntervalSince1970 - $0.committedAt },
       activity: status.state, inUse: status.inUse, handedOverTo: manifest?.handedOverTo,
       stale: manifest?.isFromBeforeBoot ?? false, ended: manifest?.ended,
+      goesOn: manifest?.goesOn,
       rehearsal: manifest.flatMap { manifest in
         // Of a guest that can be continued.
         isThere ? Rehearsal.last(of: store, manifest) : nil
@@ -189,7 +192,12 @@ struct StatusCommand: ParsableCommand {
     if report.stale {
       lines.append("note        from before this machine was started: it may be torn")
     }
-    if let ended = report.ended { lines.append("ended       \(ended): not to be continued") }
+    if let ended = report.ended {
+      lines.append(
+        report.goesOn == true
+          ? "goes on     alone at its primary (\(ended)): not to be continued here"
+          : "ended       \(ended): not to be continued")
+    }
     if let to = report.handedOverTo { lines.append("handed to   \(to)") }
     lines += report.process?.lines ?? []
     return Self.text(lines)

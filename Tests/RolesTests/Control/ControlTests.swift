@@ -257,6 +257,93 @@ struct ControlTests {
     }
   }
 
+  @Test("A guest that goes on alone is not revived, by itself or by hand, and its store says so")
+  func goesOn() throws {
+    let pair = try Pair()
+    defer { pair.primary.close() }
+    let control = try pair.begin()
+    defer { control.close() }
+    try pair.primary.checkpoint(1)
+    control.say(["ended": "the link was slow", "alone": true])
+    pair.primary.close()
+    let cause = try pair.standby.outcome().cause
+    #expect(cause.cause == .peerLives, "\(cause)")
+    #expect("\(cause)".contains("goes on there, alone (the link was slow)"), "\(cause)")
+    let status = try StoreCheck.status(pair.standby.store)
+    #expect(status.code == 1 && status.json["goes-on"].bool == true, "\(status)")
+    #expect(status.json["ended"].string == "the link was slow", "\(status)")
+    let refused = try MultiFDProcess.run([
+      "failover", "--store", pair.standby.store, "--fence", "true", "--", "/bin/false",
+    ])
+    #expect(
+      refused.errorLine?.contains("goes on alone at its primary (the link was slow)") == true,
+      "\(refused)")
+    try StoreCheck.expect(pair.standby.store, holds: 1, Self.script, force: true)
+  }
+
+  @Test("A protect whose line is open is waited for when the primary's connections have ended")
+  func lateWord() throws {
+    let pair = try Pair()
+    defer { pair.primary.close() }
+    let control = try pair.begin()
+    defer { control.close() }
+    try pair.primary.checkpoint(1)
+    pair.primary.close()
+    // Its QEMU has told it, and it had no processor.
+    Thread.sleep(forTimeInterval: 1)
+    control.say(["ended": "guest-shutdown"])
+    let cause = try pair.standby.outcome().cause
+    #expect(cause.cause == .peerLives, "\(cause)")
+  }
+
+  @Test("One that closes its line without a word says that the primary is gone")
+  func noWord() throws {
+    let pair = try Pair()
+    defer { pair.primary.close() }
+    let control = try pair.begin()
+    try pair.primary.checkpoint(1)
+    pair.primary.close()
+    control.close()
+    #expect(try pair.standby.outcome().cause.peerIsGone)
+  }
+
+  @Test("Nor is a guest that has ended revived because no checkpoint comes any more")
+  func endedInSilence() throws {
+    let standby = try LocalStandby(checkpointTimeout: 1)
+    let control = try ControlClient(standby.uri)
+    defer { control.close() }
+    try control.wait { $0["version"].int == 1 }
+    let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
+    try primary.play(upTo: 1)
+    // Its QEMU stays (`-no-shutdown`).
+    control.say(["ended": "guest-shutdown"])
+    let cause = try standby.outcome().cause
+    #expect(cause.cause == .peerLives, "\(cause)")
+  }
+
+  @Test(
+    "The store knows that its guest has ended before anything else is done, which may take long",
+    .enabled(if: KillSwitch.isAvailable))
+  func endedFirst() throws {
+    // precopy, ready, receiving and committed of two checkpoints; and lost: all is done then.
+    let standby = try StandbyProcess(
+      channels: 0, environment: KillSwitch.environment(.state(7), at: 1))
+    let control = try ControlClient(standby.uri)
+    defer { control.close() }
+    try control.wait { $0["version"].int == 1 }
+    let primary = try Primary(Self.script, to: standby.uri)
+    defer { primary.close() }
+    try primary.play(upTo: 2)
+    control.say(["ended": "guest-shutdown"])
+    primary.close()
+    let result = try standby.multifd.wait()
+    // Killed: it has not come to its report.
+    #expect(result.code == 1 && result.output.isEmpty, "\(result)")
+    #expect(try Store.status(of: standby.store).state?.hasPrefix("lost") == true)
+    #expect(try Store.status(of: standby.store).manifest?.ended == "guest-shutdown", "\(result)")
+  }
+
   @Test("Garbage ends its own connection and nothing else")
   func garbage() throws {
     let pair = try Pair()

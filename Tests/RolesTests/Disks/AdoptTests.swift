@@ -74,9 +74,14 @@ struct AdoptTests {
         ["receive", "--colo", "--store", store, "--listen", "unix:" + place("socket")]
           + place.arguments())
       #expect(refused.code == 1, "\(refused)")
-      #expect(refused.errorLine?.contains("can still be continued") == true, "\(refused)")
+      let why = store == standby.store ? "holds a guest already" : "can still be continued"
+      #expect(refused.errorLine?.contains(why) == true, "\(refused)")
       #expect(refused.errors.contains("--adopt"), "\(refused)")
     }
+    // Nor does a failover whose fence says that the primary lives.
+    let fenced = try MultiFDProcess.run(
+      ["failover", "--store", standby.store, "--fence", "exit 1", "--", "/bin/false"])
+    #expect(fenced.errorLine?.hasPrefix("multifd: error: fence:") == true, "\(fenced)")
     #expect(try StoreCheck.status(standby.store).json["checkpoint"].int == 2)
 
     let next = try StandbyProcess(store: standby.store, place.arguments(adopts: true))

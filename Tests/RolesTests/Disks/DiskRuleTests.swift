@@ -39,7 +39,7 @@ struct DiskRuleTests {
     for disk in place.disks {
       #expect(
         try FileManager.default.contentsOfDirectory(atPath: place.logs(of: disk)).sorted()
-          == ["covered", "state"])
+          == ["state"])
     }
   }
 
@@ -260,7 +260,7 @@ struct DiskRuleTests {
     try session.expect(standby.store, holds: 3)
   }
 
-  @Test("Another protection of the same image leaves the store of the first without a guest")
+  @Test("Another protection gets an image when the guest of the first cannot be continued any more")
   func reused() throws {
     let place = try DiskPlace(1)
     let standby = try LocalStandby(disks: place.options())
@@ -270,15 +270,24 @@ struct DiskRuleTests {
     try session.play(upTo: 2)
     session.die()
     _ = try standby.outcome()
-    // Its guest could be continued: nobody takes the image away from it.
-    let second = try LocalStandby(disks: place.options())
-    let refusal = try second.refusal()
-    #expect("\(refusal)".contains("can still be continued"), "\(refusal)")
-    try session.expect(standby.store, holds: 2)
-    // Whoever has opened the store has done something with the image.
+    // Its guest could be continued: nobody takes the image away from it, whether or not somebody
+    // has opened the store to do so and has failed.
+    for _ in 0..<2 {
+      let second = try LocalStandby(disks: place.options())
+      let refusal = try second.refusal()
+      #expect("\(refusal)".contains("can still be continued"), "\(refusal)")
+      // Nor does one that would use the same store, which it looks at first.
+      let again = try LocalStandby(store: standby.store, disks: place.options()).refusal()
+      #expect("\(again)".contains("holds a guest already"), "\(again)")
+      #expect(again.hint?.contains("--adopt") == true, "\(again)")
+      try session.expect(standby.store, holds: 2)
+    }
+    // It has gone on, and its QEMU has ended.
+    try StoreCheck.set(.handedOver, in: standby.store)
     let third = try LocalStandby(disks: place.options())
     third.receiver.cancel(.failed, "the test is over")
     _ = try third.refusal()
+    try StoreCheck.set(.standby, in: standby.store)
     let error = Self.error { try StoreCheck.expectWhole(standby.store, session.script) }
     #expect(
       "\(String(describing: error))".contains("another protection"), "\(String(describing: error))")

@@ -129,6 +129,27 @@ struct HostileDiskClientTests {
     try serving.end()
   }
 
+  @Test("Whatever place a request says, beyond all numbers too: it is answered, and others as well")
+  func places() throws {
+    let serving = try DiskServerTests.Serving(try DiskPlace(1))
+    let disk = serving.place.disks[0]
+    try disk.connect()
+    try disk.copy()
+    let client = try disk.expectClient()
+    for offset in [1 << 63 - 1, 1 << 63, .max - 1, .max] as [UInt64] {
+      for count in [0, 1, .max] as [UInt32] {
+        // What says nothing of a place has worked; 78 is nothing that was offered.
+        for (kind, error) in [(0, 22), (3, 0), (4, 28), (6, 28), (78, 22)] as [(UInt16, UInt32)] {
+          try client.send(NBDClient.request(kind, at: offset, count: count))
+          let answer = try client.answer(7)
+          #expect(answer == error || answer == 22, "\(kind) at \(offset), \(count)")
+        }
+      }
+    }
+    #expect(try disk.readBack() == disk.contents)
+    try serving.end()
+  }
+
   /// What a mirror never says, and a byte that was turned over makes of what it says.
   enum Nonsense: CaseIterable, CustomTestStringConvertible {
     case magic, kind, flags, beyondEnd, tooLong, readBeyondEnd, cutInside, random

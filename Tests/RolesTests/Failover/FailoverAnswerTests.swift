@@ -217,6 +217,52 @@ struct FailoverAnswerTests {
     #expect(try Store.status(of: standby.store).manifest?.state == .standby)
   }
 
+  @Test("A signal while a spare has the guest does not end it: the guest runs there, or may")
+  func signalAfterwards() throws {
+    let multifd = Monitor<pid_t?>(nil)
+    let qemu = try FakeQEMU([
+      .init {
+        guard let pid = multifd.wait(.seconds(20), for: { $0 }) else { return }
+        kill(pid, SIGTERM)
+        // Long enough to be heard.
+        usleep(500_000)
+      }
+    ])
+    defer { qemu.end() }
+    let standby = try StandbyProcess([
+      "--on-loss", "failover", "--no-fence", "--spare", "--", qemu.program,
+    ])
+    multifd.update { $0 = standby.multifd.process.pid }
+    let primary = try Primary(LostGuest.script, to: standby.uri)
+    defer { primary.close() }
+    try primary.play(upTo: 2)
+    #expect(standby.waitSpare() != nil)
+    primary.close()
+    let result = try standby.multifd.wait()
+    #expect(result.code == 5, "\(result)")
+    #expect(result.errors.contains("waiting for its answer"), "\(result)")
+    #expect(qemu.pids.count == 1 && qemu.pids.allSatisfy(qemu.isAlive), "\(result)")
+    #expect(try Store.status(of: standby.store).manifest?.state == .handedOver)
+  }
+
+  @Test("A signal before the primary is lost ends the spare that waits")
+  func signalBefore() throws {
+    let qemu = try FakeQEMU([FakeQEMU.good])
+    defer { qemu.end() }
+    let standby = try StandbyProcess([
+      "--on-loss", "failover", "--no-fence", "--spare", "--", qemu.program,
+    ])
+    let primary = try Primary(LostGuest.script, to: standby.uri)
+    defer { primary.close() }
+    try primary.play(upTo: 2)
+    #expect(standby.waitSpare() != nil)
+    standby.multifd.process.kill(SIGTERM)
+    let result = try standby.multifd.wait()
+    #expect(result.code == 128 + SIGTERM, "\(result)")
+    #expect(qemu.pids.count == 1 && !qemu.pids.contains(where: qemu.isAlive))
+    #expect(!FileManager.default.fileExists(atPath: standby.store + "/spare"))
+  }
+
   private func expectSecondTookOver(_ qemu: FakeQEMU, _ store: String) throws {
     try #require(qemu.pids.count == 2)
     #expect(!qemu.isAlive(qemu.pids[0]) && qemu.isAlive(qemu.pids[1]))
@@ -246,19 +292,21 @@ struct FailoverAnswerTests {
     #expect(result.code == 5 && result.errors.contains("ended pid \(orphan)"), "\(result)")
     #expect(!qemu.isAlive(orphan))
     let survivor = try #require(qemu.pids.last)
-    // The number in the file is another process's by now: even one that looks as a spare does.
+    // The number in the file is another process's by now, and that may be what a spare looks like.
     let lost = try LostGuest.standby()
-    let innocent = try ChildProcess([
-      "/bin/sh", "-c", "kill -STOP $$; :", "mem-path=\(lost.store)/ram/pc.ram",
-    ])
+    let innocent = try ChildProcess(["/bin/sh", "-c", "kill -STOP $$; :"])
     defer { innocent.kill() }
     let start = try #require(Self.startTime(innocent.pid))
-    for text in ["\(innocent.pid)\n", "\(innocent.pid) \(start - 1)\n", "-1 1\n", "?"] {
+    for text in [
+      "\(innocent.pid)\n", "\(innocent.pid) \(start - 1)\n", "-1 1\n", "?",
+      "\(innocent.pid) \(start) another-boot\n",
+    ] {
       try text.write(toFile: lost.store + "/spare", atomically: false, encoding: .utf8)
       #expect(try LostGuest.failover(lost, ["/bin/false"]).code == 1)
       #expect(innocent.isRunning && qemu.isAlive(survivor), "\(text)")
     }
-    // And that this would have ended it, had it been the one.
+    // And that this would have ended it, had it been the one, whatever its command line says: one
+    // whose memory was told by a file of options does not name the store.
     try "\(innocent.pid) \(start)\n".write(
       toFile: lost.store + "/spare", atomically: false, encoding: .utf8)
     #expect(try LostGuest.failover(lost, ["/bin/false"]).code == 1)

@@ -195,7 +195,6 @@ struct ProtectTests {
     try WholeGuestParts.waitProtected(protect)
     let worker = try #require(standby.process.worker)
     kill(worker, SIGSTOP)
-    defer { kill(worker, SIGKILL) }
     // Without the yank QEMU would wait for it, and answer nothing.
     try parts.write(0, 22, at: "0")
     let end = try protect.wait()
@@ -204,6 +203,10 @@ struct ProtectTests {
     #expect(try parts.byte("a", at: 0) == 22)
     #expect(try parts.qemu.status() == "running")
     #expect(try parts.leftovers() == [])
+    // It wakes, and finds out what has become of the guest.
+    kill(worker, SIGCONT)
+    let woken = try standby.wait()
+    #expect(woken.code == 1 && woken.errors.contains("goes on there, alone ("), "\(woken)")
   }
 
   @Test("Only the server of its disks stops: writes that wait for it are done, the guest goes on")

@@ -6,6 +6,7 @@ import SessionReplay
 import Store
 import TestSupport
 import Testing
+import Transport
 import Wire
 
 @Suite("Receiving recorded sessions", .beside)
@@ -45,6 +46,31 @@ struct ReceiveTests {
     }
 
     var tellsChannels: Bool { self == .shuffled || self == .lateChannel }
+  }
+
+  @Test(
+    "The name of a store that is made for a guest is forced to disk, as what is in it is",
+    .enabled(if: KillSwitch.isAvailable))
+  func storesName() throws {
+    let session = try #require(Fixtures.session("bios-100-main-only"))
+    for isThere in [false, true] {
+      let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
+      defer { folder.remove() }
+      if isThere { mkdir(folder("store"), 0o700) }
+      let multifd = try MultiFDProcess(
+        ["receive", "--listen", "unix:" + folder("socket"), "--store", folder("store")],
+        environment: KillSwitch.noting(syncsIn: folder("syncs")))
+      let source = FakeSource(
+        try Line.of(session), to: try Endpoint(parsing: multifd.waitListening()))
+      let result = try multifd.wait()
+      _ = source.end()
+      #expect(result.code == 0, "\(result)")
+      let synced = try String(contentsOfFile: folder("syncs"), encoding: .utf8).split(
+        separator: "\n")
+      #expect(synced.contains { $0 == folder("store") }, "\(synced)")
+      // Of one that was there before somebody else has seen to that.
+      #expect(synced.contains { $0 == folder.path } == !isThere, "\(synced)")
+    }
   }
 
   @Test("All come in whole, however they come", arguments: sessions, Manner.allCases)

@@ -14,6 +14,8 @@ enum KillSwitch {
     case lock
     /// So many checkpoints have been committed.
     case checkpoint(Int)
+    /// The store has been told so often what its process is doing.
+    case state(Int)
   }
 
   /// For the child.
@@ -27,11 +29,18 @@ enum KillSwitch {
       case .manifest: ("manifest.json", 1)
       case .lock: ("lock", 1)
       case .checkpoint(let number): ("checkpoint", number)
+      case .state(let number): ("state", number)
       }
     return [
       "LD_PRELOAD": try library.get(), "KILLSWITCH_FROM": from, "KILLSWITCH_TIMES": "\(times)",
       "KILLSWITCH_AT": "\(call)", "KILLSWITCH_DISKS": disks ? "1" : "0",
     ]
+  }
+
+  /// For a child that is not killed: what it forces to disk by fsync(2) is written into a file, the
+  /// path of each on a line.
+  static func noting(syncsIn path: String) throws -> [String: String] {
+    ["LD_PRELOAD": try library.get(), "KILLSWITCH_SYNCS": path]
   }
 
   /// Why there can be none; nil when there can.
@@ -66,11 +75,13 @@ enum KillSwitch {
     #include <signal.h>
     #include <stdarg.h>
     #include <stdatomic.h>
+    #include <stdio.h>
     #include <stdlib.h>
     #include <string.h>
     #include <sys/file.h>
     #include <sys/mman.h>
     #include <sys/socket.h>
+    #include <sys/syscall.h>
     #include <unistd.h>
 
     static atomic_int armed;
@@ -114,11 +125,34 @@ enum KillSwitch {
     WRAP(int, fallocate, (int f, int m, off_t o, off_t n), (f, m, o, n))
     WRAP(int, madvise, (void *a, size_t n, int g), (a, n, g))
     WRAP(int, unlinkat, (int d, const char *p, int g), (d, p, g))
-    WRAP(int, fsync, (int f), (f))
     WRAP(int, shutdown, (int f, int h), (f, h))
     WRAP_AND(count_disks, ssize_t, pread, (int f, void *b, size_t n, off_t o), (f, b, n, o))
     WRAP_AND(count_disks, ssize_t, pwrite, (int f, const void *b, size_t n, off_t o), (f, b, n, o))
     WRAP_AND(count_disks, int, fdatasync, (int f), (f))
+
+    static void note_sync(int f) {
+      const char *path = getenv("KILLSWITCH_SYNCS");
+      char link[32], name[4097];
+      if (!path) return;
+      snprintf(link, sizeof link, "/proc/self/fd/%d", f);
+      ssize_t length = readlink(link, name, sizeof name - 1);
+      if (length <= 0) return;
+      name[length] = '\n';
+      // Not by what is counted here.
+      int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
+      int log = (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0600);
+      if (log < 0) return;
+      (void)!syscall(SYS_write, log, name, length + 1);
+      close(log);
+    }
+
+    int fsync(int f) {
+      static int (*next)(int);
+      if (!next) next = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+      count();
+      note_sync(f);
+      return next(f);
+    }
 
     int openat(int d, const char *p, int flags, ...) {
       static int (*next)(int, const char *, int, ...);

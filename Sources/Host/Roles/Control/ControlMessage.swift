@@ -25,6 +25,8 @@ struct ControlMessage: Codable, Equatable, Sendable {
   /// The primary's side: the guest has ended by itself, for this reason, and is not to be revived.
   /// Empty: it has not, although it was said.
   var ended: String?
+  /// The primary's side, with ``ended``: it has not, but goes on there, alone.
+  var alone: Bool?
   /// The primary's side: a sign of life.
   var alive: Bool?
 

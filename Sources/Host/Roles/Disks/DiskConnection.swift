@@ -169,7 +169,10 @@ final class DiskConnection: Sendable {
       let size = Int(request.length)
       let needs = request.kind == .read || request.kind == .write ? size : 0
       if let obstacle = request.obstacle(size: UInt64(disk.image.size)) {
-        disk.refuse("its client has asked for what cannot be")
+        // What it was to write there the image lacks.
+        disk.refuse(
+          "its client has asked for what cannot be",
+          lacking: request.kind == .read ? nil : request.range(size: UInt64(disk.image.size)))
         // The data of a write come all the same.
         guard request.dataSize <= NBD.longestData else {
           throw Failure(.corrupt, "nbd", "a write of \(request.dataSize) bytes")
@@ -193,14 +196,13 @@ final class DiskConnection: Sendable {
   private func perform(
     _ request: NBDRequest, _ data: UnsafeMutableRawBufferPointer, on disk: EpochDisk
   ) -> NBD.ReplyError {
-    let range = Int(request.offset)..<Int(request.offset) + Int(request.length)
     do throws(EpochDisk.RequestError) {
-      switch request.kind {
-      case .read: try disk.read(into: data, at: range.lowerBound)
-      case .write: try disk.write(UnsafeRawBufferPointer(data), at: range)
-      case .trim, .writeZeroes: try disk.write(nil, at: range)
-      case .flush: disk.flush()
-      case .disconnect, nil: break
+      switch (request.kind, request.range(size: UInt64(disk.image.size))) {
+      case (.read, let range?): try disk.read(into: data, at: range.lowerBound)
+      case (.write, let range?): try disk.write(UnsafeRawBufferPointer(data), at: range)
+      case (.trim, let range?), (.writeZeroes, let range?): try disk.write(nil, at: range)
+      case (.flush, _): disk.flush()
+      default: break
       }
       return .none
     } catch {

@@ -7,12 +7,21 @@ extension Failover {
   /// Starts a QEMU that waits: it has mapped the RAM files of the store and has taken all but the
   /// devices. The store may be in use: it is not locked, and nothing of the guest is changed.
   ///
-  /// Its ``SpareQEMU/rehearsal``, or why there is none, is written into the store.
+  /// Its ``SpareQEMU/rehearsal``, or why there is none, is written into the store. From here on it
+  /// is the caller's to end: ``cancel(_:_:)`` of this one does not.
   public func makeSpare() throws(Failure) -> SpareQEMU {
-    try looking { look in
+    let qemu = try looking { look in
       try SpareRecord.endOrphan(of: look.path, log: log)
       return try start(look, isRehearsal: false)
     }
+    // Whoever fails over with it has its own word on when it may be ended.
+    let stop = control.update { control in
+      control.child = nil
+      return control.stop
+    }
+    guard let stop else { return qemu }
+    qemu.kill()
+    throw stop
   }
 
   /// Plays the failover up to the devices, in a QEMU that is ended then. The store may be in use:

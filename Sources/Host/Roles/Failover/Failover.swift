@@ -9,7 +9,8 @@ import System
 
 /// A stock QEMU continues a guest from a store, on the RAM that is already there.
 ///
-///     the store is opened and locked, the command checked -> fence (must exit 0)
+///     the store and its disks are opened and locked, the command checked -> fence (must exit 0)
+///       -> the disks are brought to the checkpoint
 ///       -> QEMU maps the RAM files, -incoming defer, says what blocks it has
 ///       -> gets the block list and the blocks that it has not mapped over a UNIX socket, acknowledges them
 ///       -> the store says "handing-over" -> device state -> QEMU says SHUT 0, runs -> "handed-over"
@@ -61,18 +62,25 @@ public final class Failover: Sendable {
 
   /// Continues the guest.
   ///
-  /// - Parameter spare: a QEMU that waits already.
-  public func run(spare: SpareQEMU? = nil) throws(Failure) -> FailoverSummary {
+  /// - Parameters:
+  ///   - spare: a QEMU that waits already.
+  ///   - confirm: the last word before the fence.
+  public func run(
+    spare: SpareQEMU? = nil, confirm: () throws -> Void = {}
+  ) throws(Failure) -> FailoverSummary {
     var hasGuest = false
     do {
       try options.check()
       // Locked from here on: a store that is wrong, or in use, must not cost a primary its life.
-      let guest = try HeldGuest(openingStore: options.store, force: options.force)
-      _ = try QEMUCommandLine(
-        options.command, store: options.store, blocks: guest.manifest.blocks, qmp: "qmp")
-      if spare == nil { try SpareRecord.endOrphan(of: try realPath(options.store), log: log) }
-      try fence(guest)
-      let start = ContinuousClock.now
+      var start = ContinuousClock.now
+      let guest = try HeldGuest(openingStore: options.store, force: options.force) { guest in
+        _ = try QEMUCommandLine(
+          options.command, store: options.store, blocks: guest.manifest.blocks, qmp: "qmp")
+        if spare == nil { try SpareRecord.endOrphan(of: try realPath(options.store), log: log) }
+        try confirm()
+        try fence(guest)
+        start = .now
+      }
       var activity = guest.checkpoint.map { StandbyState.lost($0) }
       guest.store.advance(&activity) { .failingOver($0) }
       let (qemu, loadTime): (SpareQEMU, Double)

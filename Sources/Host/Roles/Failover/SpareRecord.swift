@@ -12,13 +12,15 @@ import System
 /// that the next QEMU needs. Whoever opens the store next ends it. The file is removed *before* the
 /// QEMU is fed: what it names has never run the guest.
 ///
-/// It says `PID START`: the number, and when the process was started, in ticks since the machine
-/// was. A number that another process has by now is known by that.
+/// It says `PID START BOOT`: the number, when the process was started, in ticks since the machine
+/// was, and which start of the machine that is. A number that another process has by now is known
+/// by that, so nothing else is asked of the process.
 enum SpareRecord {
   /// Says that `pid` waits. Not an error when it cannot: then an orphan is the operator's to end.
   static func write(_ pid: pid_t, store: String) {
     guard let start = startTime(pid) else { return }
-    try? StoreRecord.spare.write(Data("\(pid) \(start)\n".utf8), to: store)
+    let words = ["\(pid)", "\(start)", Manifest.thisBoot].compactMap(\.self)
+    try? StoreRecord.spare.write(Data((words.joined(separator: " ") + "\n").utf8), to: store)
   }
 
   /// Says that nothing waits, unless another than `pid` does by now.
@@ -31,9 +33,11 @@ enum SpareRecord {
     guard let data = try StoreRecord.spare.contents(of: store) else { return nil }
     let text = String(decoding: data.prefix(100), as: UTF8.self)
     let words = text.split(whereSeparator: \.isWhitespace)
-    guard words.count == 2, let pid = pid_t(words[0]), let start = UInt64(words[1]), pid > 1 else {
+    guard words.count >= 2, let pid = pid_t(words[0]), let start = UInt64(words[1]), pid > 1 else {
       return nil
     }
+    // What was left before the machine was started again has ended with that.
+    if words.count > 2, let boot = Manifest.thisBoot, words[2] != boot { return nil }
     return (pid, start)
   }
 
@@ -46,16 +50,16 @@ enum SpareRecord {
   /// Ends what a process that was killed has left waiting. Call it with the store locked, and not
   /// while a spare of this process waits.
   ///
-  /// - Parameter store: its real path, as QEMU was told it.
+  /// - Throws: where it cannot be ended. The record stays then.
   static func endOrphan(of store: String, log: (String) -> Void) throws {
     if let (pid, start) = try read(store), pid != getpid() {
-      try end(pid, startedAt: start, store, log)
+      try end(pid, startedAt: start, log)
     }
     try StoreRecord.spare.remove(from: store)
   }
 
   private static func end(
-    _ pid: pid_t, startedAt start: UInt64, _ store: String, _ log: (String) -> Void
+    _ pid: pid_t, startedAt start: UInt64, _ log: (String) -> Void
   ) throws {
     // First the process is got hold of, then it is looked at: so the one that is ended is the one
     // that was looked at, and not another that has got its number in between.
@@ -65,7 +69,7 @@ enum SpareRecord {
       throw Self.cannotEnd(pid, SystemError("pidfd_open").reason)
     }
     defer { close(process) }
-    guard startTime(pid) == start, maps(pid, store) else { return }
+    guard startTime(pid) == start else { return }
     guard clinux_pidfd_send_signal(process, SIGKILL) == 0 || errno == ESRCH else {
       throw Self.cannotEnd(pid, SystemError("pidfd_send_signal").reason)
     }
@@ -93,19 +97,5 @@ enum SpareRecord {
     guard let end = text.lastIndex(of: ")") else { return nil }
     let fields = text[text.index(after: end)...].split(separator: " ")
     return fields.count > 19 ? UInt64(fields[19]) : nil
-  }
-
-  /// Whether a process has a RAM file of the store in its command line, in either notation of
-  /// QEMU's.
-  private static func maps(_ pid: pid_t, _ store: String) -> Bool {
-    guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else {
-      return false
-    }
-    let doubled = store.replacingOccurrences(of: ",", with: ",,")
-    return data.split(separator: 0).contains { argument in
-      let argument = String(decoding: argument, as: UTF8.self)
-      return argument.contains("mem-path=\(doubled)/ram/")
-        || argument.contains("\"mem-path\":\"\(store)/ram/")
-    }
   }
 }

@@ -38,6 +38,10 @@ public final class LossPolicy: Sendable {
   /// No more checkpoints will come.
   private let isSettled = Monitor(false)
   private let threads = ThreadGroup()
+  private let standstill = Standstill()
+  /// For how long this process must not have stood still before it finds a worker dead that can give
+  /// no account of its own, seconds.
+  private static let awake = 10.0
 
   /// A promise.
   ///
@@ -74,7 +78,12 @@ public final class LossPolicy: Sendable {
     do {
       try threads.start("rehearsal") { [self] in
         let made = rehearse().map(Handed.init)
-        spare.update { $0 = made.map { .waits($0) } ?? .none }
+        let isWanted = spare.update { spare in
+          guard case .starting = spare else { return false }
+          spare = made.map { .waits($0) } ?? .none
+          return true
+        }
+        if !isWanted { made?.qemu.kill() }
       }
     } catch {
       log("the failover could not be rehearsed: \(error)")
@@ -121,7 +130,10 @@ public final class LossPolicy: Sendable {
       return nil
     }
     log("the primary is lost: \(cause)")
-    return try failover.run(spare: takeSpare())
+    let since = ContinuousClock.now - .seconds(cause.cause == .workerFailed ? Self.awake : 0)
+    return try failover.run(spare: takeSpare()) { [standstill] in
+      if let failure = Failure.stoodStill(for: standstill.longest(since: since)) { throw failure }
+    }
   }
 
   /// A primary that sends what cannot be, or a full disk here, is no lost primary: it runs on.
@@ -147,7 +159,14 @@ public final class LossPolicy: Sendable {
         return .some(handed)
       }
     }
-    if found == nil { rehearsal.cancel(.failed, "it has taken too long") }
-    return (found ?? nil)?.qemu
+    if let found { return found?.qemu }
+    // It may be there this very moment; else nobody takes it any more.
+    let late = spare.update { spare in
+      defer { spare = .none }
+      if case .waits(let handed) = spare { return handed as Handed? }
+      return nil
+    }
+    if late == nil { rehearsal.cancel(.failed, "it has taken too long") }
+    return late?.qemu
   }
 }

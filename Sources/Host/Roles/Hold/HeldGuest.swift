@@ -22,11 +22,20 @@ package struct HeldGuest {
   /// Which checkpoint it is; nil for a guest that was simply held.
   package let checkpoint: Int?
 
+  /// Of a standby's guest: locked.
+  private let disks: GuestDisks?
+
   /// Opens a store. A checkpoint whose pages were still being copied when its process died is
-  /// copied now: from here on the RAM files are that checkpoint.
+  /// copied now: from here on the RAM files are that checkpoint, and the disks are.
   ///
-  /// - Parameter force: also a guest that was handed over, or of which nobody knows where it runs.
-  package init(openingStore path: String, force: Bool) throws {
+  /// - Parameters:
+  ///   - force: also a guest that was handed over, or of which nobody knows where it runs.
+  ///   - confirm: called when all of it has been found to be in order, and before its disks are
+  ///     changed. Where it throws a primary that has gone on finds there all that it was told is
+  ///     written.
+  package init(
+    openingStore path: String, force: Bool, confirm: (HeldGuest) throws -> Void = { _ in }
+  ) throws {
     let (store, manifest) = try Store.open(path, handedOver: force)
     self.store = store
     self.manifest = manifest
@@ -34,7 +43,7 @@ package struct HeldGuest {
     var isWhole = true
     let record = try store.checkpoint()
     // Only a standby's, as its memory below.
-    if manifest.state == .standby { try store.redoDisks(manifest, to: record) }
+    disks = manifest.state == .standby ? try store.disks(of: manifest, at: record) : nil
     if let record {
       // Only a standby's: once a hand-over was begun the copy had been done, and the RAM files may
       // be a running QEMU's memory.
@@ -55,6 +64,8 @@ package struct HeldGuest {
     if manifest.state == .standby, isWhole { store.dropCache() }
     earlyState = try store.earlyState(manifest)
     blocks = try manifest.blocks.map { try store.openBlock($0, pageSize: manifest.pageSize) }
+    try confirm(self)
+    try disks?.redo()
   }
 
   /// The guest is about to be given away, see ``HandOver/begin(to:from:)``.

@@ -63,6 +63,9 @@ final class ProtectState: Sendable {
     if let end = value.read({ $0.end }) { throw end }
   }
 
+  /// Whether an end has come.
+  var hasEnded: Bool { value.read { $0.end != nil } }
+
   /// The loss that was noticed first, if any.
   var loss: Failure? {
     value.read { value in

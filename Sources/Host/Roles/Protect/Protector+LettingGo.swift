@@ -10,9 +10,11 @@ extension Protector {
   /// - Parameters:
   ///   - keepsMirrors: they wait for a standby, and remember which blocks it lacks.
   ///   - hangs: the disks' connections may be there and carry nothing.
-  func letGo(keepsMirrors: Bool, hangs: Bool) throws(ProtectEnd) {
+  ///   - onGoing: called once QEMU answers, before the guest is let go on.
+  func letGo(
+    keepsMirrors: Bool, hangs: Bool, onGoing: () -> Void = {}
+  ) throws(ProtectEnd) {
     state.watchNothing()
-    packets.letThrough()
     yank(disks: hangs)
     let deadline = ContinuousClock.now + .seconds(Self.longest)
     var isTold = false
@@ -29,7 +31,12 @@ extension Protector {
         }
       }
     }
-    try insist { () throws(MonitorError) in try endMigration() }
+    try insist { () throws(MonitorError) in
+      try endMigration {
+        onGoing()
+        packets.letThrough()
+      }
+    }
     if !hangs {
       // Where it was the control connection alone that ended, a write may hang yet, or hang later.
       state.pause(seconds: 0.5)
@@ -74,11 +81,14 @@ extension Protector {
   }
 
   /// Until there is no migration and the guest runs.
-  private func endMigration() throws(MonitorError) {
+  ///
+  /// - Parameter onAnswer: called whenever QEMU has answered, before anything is done.
+  private func endMigration(onAnswer: () -> Void) throws(MonitorError) {
     let seconds = min(1, options.silence)
     let deadline = ContinuousClock.now + .seconds(10)
     while true {
       let status = try monitor.execute("query-migrate", within: seconds)["status"].string ?? ""
+      onAnswer()
       switch status {
       case "colo":
         do { try monitor.execute("x-colo-lost-heartbeat", within: seconds) } catch

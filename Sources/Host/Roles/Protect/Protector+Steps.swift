@@ -1,4 +1,5 @@
 import Migration
+import Synchronization
 import System
 import Transport
 
@@ -12,10 +13,7 @@ extension Protector {
     do throws(Failure) { tls = try options.standbyTLS() } catch { throw .lost(error) }
     let isProtected = try isProtected()
     let control = try open(number, tls, isProtected)
-    defer {
-      state.onShutdown { _ in }
-      control.cut()
-    }
+    parting.withLock { $0 = control }
     state.onShutdown { control.sendEnded($0) }
     do throws(ProtectEnd) {
       if isProtected { try takeOver(control, number) } else { try begin(control, tls) }
@@ -23,8 +21,25 @@ extension Protector {
     } catch {
       // Before the connection's end, which is ours then, is taken for the reason.
       state.end(error, attempt: number)
+      // One that is lost may be there, and is told before its guest goes on.
+      if case .lost = error {} else { part() }
       throw error
     }
+  }
+
+  /// Closes the line to a standby, if there is one.
+  ///
+  /// - Parameter reason: why the guest is about to go on without it: a standby that was stopped
+  ///   meanwhile finds that when it wakes, and starts no other copy. Nil: nothing is said.
+  func part(saying reason: String? = nil) {
+    let line = parting.withLock { line in
+      defer { line = nil }
+      return line
+    }
+    guard let line else { return }
+    if let reason { line.sendEnded(reason, goesOn: true) }
+    state.onShutdown { _ in }
+    line.cut()
   }
 
   /// Copies what there is, up to the migration.
@@ -110,6 +125,8 @@ extension Protector {
 
   /// What a standby says.
   private func take(_ message: ControlMessage, _ line: ControlLine, _ attempt: Int) {
+    // Once it is lost nothing that it says counts.
+    guard !state.hasEnded else { return }
     if let number = message.mark {
       if number == 0 {
         // The end of precopy: what came before has passed. Noted first: who puts filters in meanwhile

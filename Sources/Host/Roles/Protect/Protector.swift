@@ -35,6 +35,8 @@ public final class Protector: Sendable {
   let tuning: Monitor<ProtectTuning>
   /// Whether there may be a standby that has the guest, and was not made sure of.
   let isStandbyGiven: Monitor<Bool>
+  /// The line to a standby that was lost, until it was told what becomes of the guest.
+  let parting = Mutex<StandbyControl?>(nil)
   private let threads = ThreadGroup()
   private let isDone = Monitor(false)
 
@@ -255,13 +257,19 @@ public final class Protector: Sendable {
 
   /// The guest goes on alone.
   private func lost(_ failure: Failure) throws(Failure) {
+    defer { part() }
+    let isGiven = isStandbyGiven.read { $0 }
     do { try fence(failure) } catch {
       // What has ended all of it the next attempt says.
       state.end(error)
       return
     }
     let (since, isNew) = state.lose(failure.description)
-    do { try letGo(keepsMirrors: options.retries, hangs: failure.mayHang) } catch {
+    do {
+      try letGo(keepsMirrors: options.retries, hangs: failure.mayHang) {
+        part(saying: isGiven ? failure.description : nil)
+      }
+    } catch {
       switch error {
       // Of a guest that has ended the next attempt says so.
       case .ended: break

@@ -131,9 +131,12 @@ final class StandbyControl: Sendable {
   }
 
   /// Says that the guest has ended by itself; empty: that it has not.
-  func sendEnded(_ reason: String) {
+  ///
+  /// - Parameter goesOn: it has not, but is about to go on alone.
+  func sendEnded(_ reason: String, goesOn: Bool = false) {
     var message = ControlMessage()
     message.ended = reason
+    if goesOn { message.alone = true }
     try? line.send(message)
   }
 

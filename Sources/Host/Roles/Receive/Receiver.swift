@@ -118,10 +118,17 @@ public final class Receiver: Sendable {
       of: reference, in: main.store, key, to: main.socket, pageSize: options.limits.pageSize)
   }
 
+  /// The store that the guest is to come into.
+  func prepareStore() throws(StoreError) -> Store {
+    try Store.prepare(options.store, connections: options.channels ?? 0)
+  }
+
   /// Listens, lets `body` serve the source that connects, and cleans up.
+  ///
+  /// - Parameter opened: the store; nil: it is prepared here.
   func serve<Result>(
     _ onListening: (Endpoint) -> Void, _ delegate: any ReceptionDelegate,
-    onControl: ControlTaker? = nil,
+    in opened: Store? = nil, onControl: ControlTaker? = nil,
     _ body: (MainReceiver, Socket, Store, Entrance) throws(Failure) -> Result
   ) throws(Failure) -> Result {
     try Failure.check(options.timeout, "receive")
@@ -140,7 +147,7 @@ public final class Receiver: Sendable {
     let store: Store
     let listener: Listener
     do {
-      store = try Store.prepare(options.store, connections: options.channels ?? 0)
+      store = try opened ?? prepareStore()
       listener = try Listener(
         on: options.listen, timeout: options.timeout, tls: options.tls,
         insecure: options.insecure)

@@ -8,6 +8,13 @@ import Wire
 /// leave. One line at a time: whoever comes later takes the place of who was there, as a protect
 /// that was started again does. One that looks first changes nothing for who is there.
 final class ControlHost: Sendable {
+  /// Why a guest is not to be revived.
+  struct End {
+    var why: String
+    /// It goes on at the primary, alone; else it has ended by itself.
+    var goesOn: Bool
+  }
+
   private struct State {
     var line: ControlLine?
     /// Who has only been greeted: one at a time, too.
@@ -21,8 +28,8 @@ final class ControlHost: Sendable {
     /// When the last mark was set, and how long the last answer took: a guess before the first.
     var markedAt = ContinuousClock.now
     var answerTime = Duration.milliseconds(10)
-    /// The guest has ended by itself.
-    var ended: String?
+    /// The guest is not to be revived.
+    var ended: End?
     var isClosed = false
   }
 
@@ -121,10 +128,10 @@ final class ControlHost: Sendable {
   /// Whether a protect is there.
   var isConnected: Bool { state.read { $0.line != nil } }
 
-  /// Why the guest has ended by itself, where it has: a protect that is there is given a moment to
-  /// say so.
-  func ended(within seconds: Double) -> String? {
-    state.wait(seconds: seconds) { state -> String?? in
+  /// Why the guest is not to be revived, where a protect has said so: one that is there is given a
+  /// moment.
+  func ended(within seconds: Double) -> End? {
+    state.wait(seconds: seconds) { state -> End?? in
       if let ended = state.ended { return .some(ended) }
       return state.line == nil ? .some(nil) : nil
     } ?? nil
@@ -244,7 +251,9 @@ final class ControlHost: Sendable {
         if marked == state.mark { state.answerTime = state.markedAt.duration(to: .now) }
       }
       if let ended = message.ended {
-        state.ended = ended.isEmpty ? nil : String(ended.prefix(200))
+        state.ended =
+          ended.isEmpty
+          ? nil : End(why: String(ended.prefix(200)), goesOn: message.alone == true)
       }
     }
   }

@@ -10,11 +10,14 @@ final class PrimaryWatch: Sendable {
     var isEnding = false
     /// When the last checkpoint was committed, or the guest was held.
     var lastCheckpoint = ContinuousClock.now
+    /// When that was asked for: the primary has taken our word since then.
+    var lastHeard = ContinuousClock.now
   }
 
   private let session: Session
   private let control: ControlHost
   private let state = Monitor(State())
+  private let standstill = Standstill()
   /// Seconds after which a connection that is still open says that its peer lives.
   private static let patience = 5.0
   /// The same where a disk's connection has ended: the primary's guest may be standing still for as
@@ -22,9 +25,9 @@ final class PrimaryWatch: Sendable {
   /// end of one sends it again after some 200.
   private static let diskPatience: Duration = .milliseconds(500)
 
-  /// How long a protect may take to say that a guest has ended by itself, seconds. It hears of it
-  /// before the primary's connections end.
-  private static let word = 0.1
+  /// How long a protect whose line is open may take to say what has become of its guest, seconds.
+  /// It closes its line at once where QEMU has died.
+  private static let word = 5.0
 
   init(_ session: Session, _ control: ControlHost) {
     self.session = session
@@ -38,7 +41,7 @@ final class PrimaryWatch: Sendable {
   /// - Parameter patient: that one will be watched, so there is one clock, and not one for each
   ///   thing that may be silent.
   func begin(patient: Bool) {
-    state.update { $0.lastCheckpoint = .now }
+    state.update { ($0.lastCheckpoint, $0.lastHeard) = (.now, .now) }
     session.hold(patient: patient) { [weak self] error, place in
       switch error.kind {
       case .closed: self?.ended(place, error.message)
@@ -48,14 +51,34 @@ final class PrimaryWatch: Sendable {
     }
   }
 
-  /// The primary is gone: lost, unless somebody who knows says that its guest has ended.
-  private func gone(_ place: String, _ why: String) -> Failure {
-    guard let ended = control.ended(within: Self.word) else { return .gone(place, why) }
-    return .alive(place, "its guest has ended by itself (\(ended)): it is not revived")
+  /// The primary is gone: lost, unless somebody who knows says that its guest has ended or goes on,
+  /// or this side has not listened for so long that it may.
+  ///
+  /// - Parameter seconds: how long whoever knows may take.
+  private func gone(
+    _ place: String, _ why: String, within seconds: Double = PrimaryWatch.word
+  ) -> Failure {
+    let deadline = ContinuousClock.now + .seconds(seconds)
+    var ended = control.ended(within: 0)
+    while ended == nil, control.isConnected, .now < deadline, session.failure == nil {
+      ended = control.ended(within: 0.05)
+    }
+    // What was said last is known when its line is known to be closed.
+    if let ended = ended ?? control.ended(within: 0) {
+      return ended.goesOn
+        ? .alive(place, "its guest goes on there, alone (\(ended.why)): it is not revived")
+        : .alive(place, "its guest has ended by itself (\(ended.why)): it is not revived")
+    }
+    let stood = standstill.longest(since: state.read { $0.lastHeard })
+    return Failure.stoodStill(for: stood) ?? .gone(place, why)
   }
 
   /// A checkpoint has been committed.
-  func noteCheckpoint() { state.update { $0.lastCheckpoint = .now } }
+  ///
+  /// - Parameter asked: when its primary was told that it may take it.
+  func noteCheckpoint(asked: ContinuousClock.Instant) {
+    state.update { ($0.lastCheckpoint, $0.lastHeard) = (.now, asked) }
+  }
 
   /// Counts the primary as lost when no checkpoint is committed for so many seconds, whatever it
   /// does meanwhile. Returns when the reception is over.
@@ -66,11 +89,12 @@ final class PrimaryWatch: Sendable {
     while true {
       guard silent < limit else {
         // A primary that is found to live is not lost, whatever the clock says.
-        let deadline = ContinuousClock.now + .seconds(Self.patience + 1)
+        let deadline = ContinuousClock.now + .seconds(Self.patience + Self.word + 1)
         while state.read({ $0.isEnding }), .now < deadline {
           if session.waitForEnd(seconds: 0.05) { return }
         }
-        return session.fail(.gone("primary", "no checkpoint for \(limit.formatted) s"))
+        return session.fail(
+          gone("primary", "no checkpoint for \(limit.formatted) s", within: 0))
       }
       let (before, slice) = (ContinuousClock.now, min(limit - silent, limit / 8, 1))
       if session.waitForEnd(seconds: slice) { return }

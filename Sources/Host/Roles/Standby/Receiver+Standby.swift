@@ -14,18 +14,30 @@ public struct StandbyOutcome: Sendable {
 }
 
 extension Receiver {
+  /// Before its disks are opened: those of a guest that is in it are to stay as they are.
+  private func openStore(_ standby: StandbyOptions) throws(Failure) -> Store {
+    do {
+      if let wanted = standby.disks, wanted.adopts {
+        // The primary has gone on: what the store has of its guest is not to be continued any more,
+        // and its disks are about to leave it behind. Not for a path that was mistyped.
+        for disk in wanted.disks { _ = try DiskImage(disk.image) }
+        try Store.abandon(options.store)
+      }
+      return try prepareStore()
+    } catch {
+      var failure = Failure(error, at: "receive")
+      if standby.disks?.adopts == false, error.kind == .occupied {
+        failure.hint =
+          "fail over, or remove the folder; --adopt gives a standby's guest up for a primary that "
+          + "has gone on"
+      }
+      throw failure
+    }
+  }
+
   /// The guest's disks are served from the start: a primary copies them before it migrates.
   private func openDisks(_ standby: StandbyOptions) throws(Failure) -> ProtectedDisks? {
     guard let wanted = standby.disks else { return nil }
-    if wanted.adopts {
-      // The primary has gone on: what the store has of its guest is not to be continued any more,
-      // and its disks are about to leave it behind.
-      do {
-        // Not for a path that was mistyped.
-        for disk in wanted.disks { _ = try DiskImage(disk.image) }
-        try Store.abandon(options.store)
-      } catch { throw Failure(error, at: "receive") }
-    }
     let disks = try ProtectedDisks(
       wanted, store: options.store, timeout: options.timeout, tls: options.tls, log: log)
     log("disks on \(disks.endpoint)")
@@ -51,6 +63,7 @@ extension Receiver {
         hint: "leave out --reference, or --colo")
     }
     if let limit = standby.checkpointTimeout { try Failure.check(limit, "receive") }
+    let store = try openStore(standby)
     let disks = try openDisks(standby)
     defer { disks?.close() }
     let control: ControlHost
@@ -70,7 +83,7 @@ extension Receiver {
     defer { figures.withLock { $0.tell = { status in counts.tell(&status) } } }
     let watch = PrimaryWatch(session, control)
     let reception = StandbyReception(standby, watch, disks, control)
-    return try serve(onListening, reception, onControl: control.admit) {
+    return try serve(onListening, reception, in: store, onControl: control.admit) {
       (main, socket, store, _) throws(Failure) in
       let secondary = try untilHeld(main, socket, store, onProgress) {
         try main.run()
@@ -105,12 +118,13 @@ extension Receiver {
       }
       session.fail(cause)
       socket.cut()
-      _ = secondary.lose(because: cause.why)
+      // First: what is to be copied may take longer than this process is given.
       if let ended = control.ended(within: 0) {
-        do throws(StoreError) { try store.noteEnded(ended) } catch {
+        do throws(StoreError) { try store.noteEnded(ended.why, goesOn: ended.goesOn) } catch {
           log("the store cannot be told that its guest has ended: \(error)")
         }
       }
+      _ = secondary.lose(because: cause.why)
       return StandbyOutcome(report: counts.report, cause: cause)
     }
   }

@@ -172,7 +172,7 @@ final class Standby {
       change(to: .committed(number))
       control.release(marked, checkpoint: number)
       worker.enqueue(number, sealed)
-      watch.noteCheckpoint()
+      watch.noteCheckpoint(asked: replied)
       figures.add(
         number, at: now, pause: .now - replied, transfer: complete - sent,
         commit: committed - complete, pages: pages - before, cacheBytes: cacheBytes)

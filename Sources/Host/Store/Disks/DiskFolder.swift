@@ -94,6 +94,9 @@ public final class DiskFolder: Sendable {
     } catch { throw StoreError(.system, "\(path)/covered: \(error)") }
   }
 
+  /// From here on nothing of the image has come. It needs no room.
+  func forgetCoverage() { folder.remove("covered") }
+
   /// Brings the image to what is in the logs up to one, and drops those after it. Can be repeated:
   /// whatever ends it, the next one ends it right.
   ///
@@ -122,7 +125,8 @@ public struct DiskState: Codable, Equatable, Sendable {
   public var boot: String?
   /// The store that holds the guest, or will.
   public var store: String?
-  /// A guest was to go on with the image from a checkpoint: it is nobody's copy any more.
+  /// A guest was to go on with the image from a checkpoint, whatever came of that: it is nobody's
+  /// copy any more.
   public var continued = false
 
   /// A state of a protection.
@@ -131,10 +135,19 @@ public struct DiskState: Codable, Equatable, Sendable {
     boot = Manifest.thisBoot
   }
 
-  /// The store of a guest that could still be continued with the image; nil if there is none.
-  var guest: String? {
-    guard !continued, let store, let manifest = try? Store.status(of: store).manifest,
-      manifest.state == .standby, manifest.ended == nil, !manifest.isFromBeforeBoot,
+  /// The store of a guest that could still be continued with the image, by force perhaps, also
+  /// where that was tried and has failed; nil if there is none for certain.
+  ///
+  /// - Throws: where the store does not say.
+  func guest() throws(StoreError) -> String? {
+    guard let store else { return nil }
+    let manifest: Manifest?
+    do { manifest = try Store.status(of: store).manifest } catch {
+      if error.kind == .empty { return nil }
+      throw error
+    }
+    guard let manifest, [.standby, .handingOver].contains(manifest.state), manifest.ended == nil,
+      !manifest.isFromBeforeBoot,
       manifest.disks?.contains(where: { $0.session == session }) == true
     else { return nil }
     return store

@@ -54,12 +54,14 @@ extension EpochDisk {
         try image.clear(range)
       }
     }
-    if log == nil, case .success = result { cover(range) }
+    switch result {
+    case .success: if log == nil { cover(range) }
+    case .failure: if log == nil { uncover(range) }
+    }
     state.update { state in
       state.inFlight -= 1
-      if case .failure(let error) = result, state.phase == .protected {
-        state.lose("a write has failed: \(error)")
-      }
+      guard case .failure(let error) = result else { return }
+      state.miss("a write has failed: \(error)")
     }
     do { try result.get() } catch { throw Self.failure(error) }
   }
@@ -73,9 +75,14 @@ extension EpochDisk {
     }
   }
 
-  /// A request could not be understood, or not be answered.
-  public func refuse(_ why: String) {
-    state.update { if $0.phase == .protected { $0.lose(why) } }
+  /// A request could not be understood, or is not done.
+  ///
+  /// - Parameter range: what was to be written; nil: nothing was, as far as that is known.
+  public func refuse(_ why: String, lacking range: Range<Int>? = nil) {
+    let isLacking = range.map { !$0.isEmpty } ?? false
+    // By the connection's own thread: nobody covers anything meanwhile.
+    if let range, isLacking, state.read({ $0.log == nil }) { uncover(range) }
+    state.update { if isLacking || $0.phase == .protected { $0.miss(why) } }
   }
 
   func cover(_ range: Range<Int>) {
@@ -90,6 +97,16 @@ extension EpochDisk {
     if all == coverage.count {
       state.update { if $0.phase == .syncing { $0.phase = .synced } }
     }
+  }
+
+  /// Nobody knows what the blocks have that a range touches: they have to come once more.
+  private func uncover(_ range: Range<Int>) {
+    guard !range.isEmpty else { return }
+    let block = DiskState.block
+    var lacking = 0
+    for bit in range.lowerBound / block...(range.upperBound - 1) / block
+    where coverage.remove(bit) { lacking += 1 }
+    coveredBlocks.wrappingSubtract(lacking, ordering: .relaxed)
   }
 
   private static func failure(_ error: SystemError) -> RequestError {

@@ -106,6 +106,16 @@ public final class EpochDisk: Sendable {
       return Loss(reason: reason ?? "it is lost", disconnected: disconnected)
     }
 
+    /// Something that the primary has written is not there. In a protection that loses it; before,
+    /// it has to come again.
+    mutating func miss(_ why: String) {
+      switch phase {
+      case .syncing, .lost: break
+      case .synced: phase = .syncing
+      case .protected: lose(why)
+      }
+    }
+
     /// The first reason counts.
     mutating func lose(_ why: String, disconnected: ContinuousClock.Instant? = nil) {
       guard phase != .lost else { return }
@@ -163,12 +173,7 @@ public final class EpochDisk: Sendable {
     }
     self.folder = try DiskFolder(folder ?? self.image.path + ".epochs", create: true)
     let before = try self.folder.state()
-    if start != .adopting, let before, let guest = before.guest {
-      throw StoreError(
-        .occupied,
-        "\(image) belongs to the guest in \(guest), which can still be continued from there",
-        hint: "fail over, or remove that store; --adopt gives it up for a primary that has gone on")
-    }
+    if start != .adopting, let before { try Self.expectFree(image, before) }
     var keeps = start == .adopting
     if keeps, before?.isAdoptable != true {
       log("disk '\(name)': nothing to adopt in \(self.folder.path): all of it has to come anew")
@@ -191,6 +196,23 @@ public final class EpochDisk: Sendable {
   }
 
   deinit { close() }
+
+  /// Makes sure that no guest can be continued with an image.
+  private static func expectFree(_ image: String, _ state: DiskState) throws(StoreError) {
+    let guest: String?
+    do { guest = try state.guest() } catch {
+      throw StoreError(
+        .occupied,
+        "\(image) belongs to the guest in \(state.store ?? ""), which cannot be looked at: \(error)",
+        hint:
+          "see to that, or remove that store; --adopt gives it up for a primary that has gone on")
+    }
+    guard let guest else { return }
+    throw StoreError(
+      .occupied,
+      "\(image) belongs to the guest in \(guest), which can still be continued from there",
+      hint: "fail over, or remove that store; --adopt gives it up for a primary that has gone on")
+  }
 
   /// What is known of it now.
   public var status: Status {
