@@ -206,7 +206,9 @@ public enum Catalogue {
   private static let isolation: [TestDescription] = [
     .init("isolation/interleaved", "channels that take turns behave as if each were alone"),
     .init("isolation/concurrent", "channels in threads of their own do not disturb one another"),
-    .init("isolation/first-packets", "first packets of all channels may come at the same moment"),
+    .init(
+      "isolation/first-packets",
+      "setups, first packets and a last cleanup may come at the same moment"),
     .init("isolation/silent-peer", "a channel that waits for its payload does not hold up others"),
     .init("isolation/failure", "a channel that fails does not harm another"),
     .init("isolation/options", "channels with different options do not disturb one another"),

@@ -28,8 +28,10 @@ enum Resources {
     }
   }
 
-  /// Runs `body` in three parts of `count` rounds. The first is for everything that is only made
-  /// once; a leak shows in both of the others.
+  private static let parts = 5
+
+  /// Runs `body` in five parts of `count` rounds. The first is for everything that is only made
+  /// once; a leak shows in all of the others.
   ///
   /// - Parameters:
   ///   - least: bytes of malloc() in a part that count as growth: what the harness itself has in use
@@ -40,7 +42,6 @@ enum Resources {
     _ body: (Int) throws(Stop) -> Void
   ) throws(Stop) {
     var inUse: [Int] = [], data: [Int] = [], taken: [Int] = []
-    let parts = 5
     inUse.reserveCapacity(parts)
     data.reserveCapacity(parts)
     taken.reserveCapacity(parts)
@@ -74,7 +75,12 @@ enum Resources {
     let shape = Shape(library, pages: 2).plain()
     let source = Block(pageSize: shape.pageSize, pages: 2, kind: .source)
     let target = Block(pageSize: shape.pageSize, pages: 2, kind: .target)
-    let count = context.rounds(400, quick: 80)
+    let start = charness_now()
+    try SendDriver(context, shape).close()
+    try ReceiveDriver(context, shape).close()
+    let count = context.afford(
+      context.isRepeated ? 20 : context.rounds(400, quick: 80), times: parts,
+      each: charness_now() - start)
     try watch(context, "channels", count: count, least: 16 * count) { round throws(Stop) in
       let send = try SendDriver(context, shape)
       let receive = try ReceiveDriver(context, shape)
@@ -146,7 +152,10 @@ enum Resources {
         }
       ),
     ]
-    let count = context.rounds(400, quick: 60)
+    let start = charness_now()
+    try ReceiveDriver(context, shape).close()
+    let count = context.afford(
+      context.rounds(400, quick: 60), times: parts * kinds.count, each: charness_now() - start)
     for (noun, body) in kinds {
       try watch(context, noun, count: count, least: 16 * count) { _ throws(Stop) in
         try body()
@@ -171,7 +180,7 @@ enum Resources {
   @Sendable private static func descriptors(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 8)
     let before = openDescriptors()
-    for round in 0..<8 {
+    for round in 0..<(context.isRepeated ? 2 : 8) {
       let lane = try Lane(context, shape, label: "\(round)", content: Lane.mix)
       for count in [4, 1] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
       if round % 2 == 0 {
@@ -185,13 +194,13 @@ enum Resources {
     }
     let left = openDescriptors().subtracting(before)
     context.check(
-      left.isEmpty, "\(left.count) descriptors are open that were not before 8 channels")
+      left.isEmpty, "\(left.count) descriptors are open that were not before some channels")
   }
 
   @Sendable private static func threads(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 8)
     let before = Int(process_state_threads())
-    for round in 0..<4 {
+    for round in 0..<(context.isRepeated ? 1 : 4) {
       let lane = try Lane(context, shape, label: "\(round)", content: Lane.mix)
       for count in [8, 1] { try lane.pass(Array(lane.source.offsets.prefix(count))) }
       lane.close()
