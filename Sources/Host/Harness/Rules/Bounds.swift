@@ -20,7 +20,7 @@ enum Bounds {
 
   /// Bytes of stack for a thread: what the contract gives the callbacks, and what the harness needs
   /// itself.
-  private static let stackSize = (128 + 64) << 10
+  static let stackSize = (128 + 64) << 10
 
   /// All that a channel does, in a thread with little stack.
   @Sendable private static func stack(_ context: Context) throws(Stop) {
