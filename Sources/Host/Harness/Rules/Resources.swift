@@ -2,6 +2,7 @@ import CHarness
 import CProcessState
 import Glibc
 import PluginAPI
+import PluginLoader
 
 /// `resources`: what was taken is given back.
 enum Resources {
@@ -110,10 +111,55 @@ enum Resources {
       let most = Int.random(in: 0..<4, using: &random) == 0 ? 4 : 1
       try lane.pass(lane.source.pick(Int.random(in: 0...most, using: &random), &random))
     }
+    try fullPackets(context)
+    try inFlight(context)
     try context.require(
       lane.sender.host.memory.liveCount < 1000 && lane.receiver.host.memory.liveCount < 1000,
       "\(lane.sender.host.memory.liveCount) pieces of alloc() are held after some packets")
     lane.close()
+  }
+
+  /// As many pages as a packet can have, with a reference for every other one where that is of use:
+  /// what is taken for pages beyond some number, or for an image.
+  private static func fullPackets(_ context: Context) throws(Stop) {
+    let library = try context.library
+    let lane = try Lane(context, Shape(library).plain(), label: "full", .sparse)
+    var random = context.random("images")
+    let pages = lane.source.pick(lane.sender.shape.pageCount, &random)
+    let image =
+      library.has(MULTIFD_CAP_REFERENCE)
+      ? Block(referenceOf: lane.source, pages, &random) { _ in .close } : nil
+    let count = context.rounds(16, quick: 4)
+    try watch(
+      context, "full packets", count: count, least: 16 * count,
+      held: { lane.sender.host.memory.allocated + lane.receiver.host.memory.allocated }
+    ) { round throws(Stop) in
+      if round % count == count - 1 { return try lane.pass([]) }
+      try lane.pass(pages, reference: round % 2 == 0 ? image : nil)
+    }
+    lane.close()
+  }
+
+  /// Several packets in flight, over and over.
+  private static func inFlight(_ context: Context) throws(Stop) {
+    let library = try context.library
+    guard library.depth(.send) > 1 || library.depth(.receive) > 1 else { return }
+    let convoy = try Convoy(context, Shape(library, pages: 16).plain(), label: "flight")
+    var random = context.random("cargo")
+    let refers = library.has(MULTIFD_CAP_REFERENCE)
+    let cargo = convoy.load(2 * max(convoy.sender.depth, convoy.receiver.depth), &random)
+    let count = context.rounds(40, quick: 8)
+    try watch(
+      context, "packets in flight", count: count, least: 16 * count,
+      held: { convoy.sender.host.memory.allocated + convoy.receiver.host.memory.allocated }
+    ) { round throws(Stop) in
+      // The driver keeps each slot's last payload: small ones, when memory is looked at.
+      let isLast = round % count == count - 1
+      let load = isLast ? cargo.map { $0.first } : cargo
+      let with = refers && round % 2 == 0 && !isLast ? convoy.refer(load, &random) : load
+      try convoy.deliver(try convoy.send(with, window: .max), with, window: .max)
+    }
+    convoy.close()
   }
 
   /// A failure of each kind, over and over: setup without memory, a payload that is none, a read
@@ -227,16 +273,26 @@ enum Resources {
     let receive = try ReceiveDriver(context, shape)
     try context.require(receive.setup.isOK, "recv_setup() returns \(receive.setup)")
     let end = charness_malloc_in_use()
+    // What is taken at the first packet counts as well. The harness keeps the last payload of a
+    // channel: an empty one, when memory is looked at.
+    var payloads: [[UInt8]] = []
     for _ in 0..<4 {
       let payload = send.prepare(source, source.offsets)
       try context.demand(payload.status, "send_prepare()")
-      let status = receive.receive(payload.bytes, target, source.offsets)
+      payloads.append(payload.bytes)
+    }
+    try context.demand(send.prepare(source, []).status, "send_prepare()")
+    let held = payloads.reduce(0) { $0 + $1.capacity }
+    let sending = charness_malloc_in_use() - held
+    for payload in payloads {
+      let status = receive.receive(payload, target, source.offsets)
       try context.require(status.isOK, "recv() returns \(status)")
     }
+    let receiving = charness_malloc_in_use() - held
     // alloc() is malloc() here, so the second figure holds the first; packets may have added to
     // alloc().
-    let sent = max(send.host.memory.peak, middle - start),
-      received = max(receive.host.memory.peak, end - middle)
+    let sent = max(send.host.memory.peak, middle - start + max(0, sending - end)),
+      received = max(receive.host.memory.peak, end - middle + max(0, receiving - sending))
     context.measure("memory.send", Double(sent), "bytes")
     context.measure("memory.recv", Double(received), "bytes")
     for (what, bytes) in [("send", sent), ("receive", received)] {
