@@ -93,7 +93,7 @@ struct SendTests {
   @Test("a QEMU format stays within what a stock QEMU receives, whatever the packet")
   func qemu() throws {
     let folder = try TestFolder()
-    try Compiler.plugin(in: folder.path, ["QEMU": "0u", "FORMAT": "\"raw/1\""])
+    try Compiler.plugin(in: folder.path, ["QEMU": "0u", "FORMAT": "\"none/1\""])
     let backend = try loader(folder.path).load(named: "sample")
     let channel = try backend.makeSender(
       id: 0, channels: 1, pageSize: 1 << 20, pageCount: 2, options: backend.parse([]))

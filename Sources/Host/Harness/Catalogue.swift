@@ -95,7 +95,7 @@ public enum Catalogue {
     .init("abi/name", "the name is well-formed and the file is called libmultifd-NAME.so"),
     .init("abi/texts", "version, wire format and description are one line each, of their form"),
     .init("abi/capabilities", "only known capabilities, and one of STATEFUL and INDEPENDENT"),
-    .init("abi/qemu-method", "qemu_method is one of QEMU's or UNKNOWN"),
+    .init("abi/qemu-method", "qemu_method is the one of QEMU's whose format it is, or UNKNOWN"),
     .init("abi/reserved", "the reserved members of options are 0"),
     .init(
       "abi/option-table", "options: names, types, ranges, defaults, help as the header demands"),

@@ -164,7 +164,8 @@ extern "C" {
  * one, in any order, without those between. With STATEFUL only; an INDEPENDENT one is like that anyway. */
 #define MULTIFD_CAP_SENDS_INDEPENDENT 0x100u
 
-/* MultiFDMethods.qemu_method of a format that stock QEMU does not know. */
+/* MultiFDMethods.qemu_method of a format that stock QEMU does not know. The others go with the format of
+ * their name (none/1, zlib/1, ...), and that with none but them. */
 #define MULTIFD_QEMU_METHOD_UNKNOWN 0xffffffffu
 /* QEMU's method bits in the flags of a multifd packet. */
 #define MULTIFD_QEMU_METHOD_NONE 0x00u
