@@ -139,7 +139,8 @@ public enum Catalogue {
   private static let roundtrip: [TestDescription] = [
     .init("roundtrip/basic", "a few pages of each content come out as they went in", gate: true),
     .init(
-      "roundtrip/empty", "a packet without pages has an empty payload and disturbs nothing",
+      "roundtrip/empty",
+      "a packet without pages, and no other, has an empty payload, and disturbs nothing",
       gate: true),
     .init("roundtrip/every-count", "packets of 1, 2, 3 … page_count pages"),
     .init("roundtrip/contents", "zero, text, RAM-like, random, mixed, awkward, single-byte pages"),

@@ -302,7 +302,8 @@ typedef struct MultiFDSendParams {
   uint32_t flags; /* MULTIFD_FLAG bits of the packet's header; of the method's, QEMU's for this format, or none */
 
   /* Set by send_prepare. */
-  /* Bytes of payload: the sum of the iov lengths, at most payload_bound(page_size, normal_num). */
+  /* Bytes of payload: the sum of the iov lengths, at most payload_bound(page_size, normal_num). 0 when
+   * normal_num is 0, and only then: a packet with pages says at least something. */
   uint32_t next_packet_size;
   MultiFDIOVec *iov; /* the host's array; the payload in order, no piece of it empty */
   uint32_t iovs_num; /* entries used, at most iovs_max; 0 before the call */

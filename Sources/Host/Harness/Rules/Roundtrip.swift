@@ -35,6 +35,8 @@ enum Roundtrip {
       try lane.pass([], zero: zeroes)
       try lane.pass(Array(lane.source.offsets.prefix(5)), zero: zeroes)
     }
+    // Pages that the receiver has already: a packet of them says so at least.
+    for _ in 0..<2 { try lane.pass(Array(lane.source.offsets.prefix(5))) }
     // The first packet of a channel, and the last.
     let fresh = try Lane(context, Shape(library, pages: 4), label: "fresh", .text)
     try fresh.pass([], zero: Array(fresh.source.offsets.prefix(2)))
