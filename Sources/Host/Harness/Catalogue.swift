@@ -131,7 +131,8 @@ public enum Catalogue {
     .init("lifecycle/no-exit", "the process is never ended: no exit(), abort() or signal raised"),
     .init("lifecycle/process-state", "the process stays as it was: signals, limits, children, …"),
     .init(
-      "lifecycle/system-calls", "no file is written, no socket or process made, nobody signalled"),
+      "lifecycle/system-calls",
+      "no file is written, no socket or process made, nobody signalled or closed"),
     .init("lifecycle/at-exit", "exit() of the process does nothing of the backend's"),
     .init("lifecycle/prompt", "setup and cleanup do not sleep"),
   ]
