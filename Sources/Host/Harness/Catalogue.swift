@@ -144,7 +144,9 @@ public enum Catalogue {
       "a packet without pages, and no other, has an empty payload, and disturbs nothing",
       gate: true),
     .init("roundtrip/every-count", "packets of 1, 2, 3 … page_count pages"),
-    .init("roundtrip/contents", "zero, text, RAM-like, random, mixed, awkward, single-byte pages"),
+    .init(
+      "roundtrip/contents",
+      "zero, text, RAM-like, random, mixed, awkward pages, and such as checksums confuse"),
     .init("roundtrip/page-sizes", "pages of every power of two from 4 KiB to 2 MiB"),
     .init("roundtrip/packet-sizes", "packets of 2^n - 1, 2^n and 2^n + 1 pages, to 1025"),
     .init("roundtrip/payload-sizes", "payloads of 2^n - 1, 2^n and 2^n + 1 bytes"),
