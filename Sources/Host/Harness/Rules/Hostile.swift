@@ -7,7 +7,7 @@ import PluginAPI
 enum Hostile {
   static let bodies: [String: Rules.Body] = [
     "hostile/truncated": truncated, "hostile/surplus": surplus, "hostile/page-count": pageCount,
-    "hostile/bit-flips": { context throws(Stop) in try bitFlips(context, quick: 200) },
+    "hostile/bit-flips": { context throws(Stop) in try bitFlips(context, full: 2000, quick: 200) },
     "hostile/noise": noise, "hostile/length-fields": lengthFields,
     "hostile/foreign-payload": foreignPayload, "hostile/bomb": Bomb.check, "hostile/replay": replay,
     "hostile/loss": loss, "hostile/wrong-channel": wrongChannel,
@@ -23,8 +23,8 @@ enum Hostile {
       try FullPackets.attack(context, inBrief: true)
     },
     // Statuses and reasons are looked at in every test; this gives occasion for many.
-    "hostile/status": { context throws(Stop) in try bitFlips(context, quick: 100) },
-    "hostile/reason": { context throws(Stop) in try bitFlips(context, quick: 100) },
+    "hostile/status": { context throws(Stop) in try bitFlips(context, full: 400, quick: 100) },
+    "hostile/reason": { context throws(Stop) in try bitFlips(context, full: 400, quick: 100) },
   ]
 
   @Sendable private static func truncated(_ context: Context) throws(Stop) {
@@ -79,10 +79,10 @@ enum Hostile {
     }
   }
 
-  private static func bitFlips(_ context: Context, quick: Int) throws(Stop) {
+  private static func bitFlips(_ context: Context, full: Int, quick: Int) throws(Stop) {
     let attack = try Attack(context)
     var random = context.random("flips")
-    for round in 0..<context.rounds(2000, quick: quick) {
+    for round in attack.affordable(Array(0..<context.rounds(full, quick: quick))) {
       let receiver = try attack.receiver(after: 0)
       var spoilt = attack.packets.map(\.payload)
       for _ in 0...Int.random(in: 0..<3, using: &random) {

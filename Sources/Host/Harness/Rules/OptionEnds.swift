@@ -23,7 +23,9 @@ enum OptionEnds {
   static func repeated(
     _ test: String, _ body: Rules.Body, _ context: Context
   ) throws(Stop) {
-    guard let group = Catalogue.test(test)?.group, groups.contains(group), !others.contains(test)
+    guard let group = Catalogue.test(test)?.group,
+      brief.contains(test) || groups.contains(group) && !others.contains(test),
+      Turns.isFirst(alike: test)
     else { return }
     let all = try Options.extremes(context)
     guard !all.isEmpty else { return }
