@@ -1,5 +1,5 @@
 /* expect: bounds/pointers-kept */
-/* may: bounds/lists-read-only flight/failure flight/channels flight/order flight/cleanup */
+/* may: roundtrip/empty bounds/lists-read-only flight/failure flight/channels flight/order flight/cleanup */
 /* try: abi flight bounds roundtrip/basic roundtrip/stream hostile/reason */
 /* Does not wait for packets but for the last one that was submitted. */
 #define F_WORKED usleep(1000)

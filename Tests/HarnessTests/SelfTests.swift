@@ -122,6 +122,29 @@ enum Run {
     #expect(report.exitCode == 0 && report.totals.passed > 80)
   }
 
+  /// 20 ms of a processor in each setup, of which a test makes hundreds; 0.15 s for each packet, which
+  /// is longer than another channel is waited for that has a fast codec.
+  @Test(
+    "a backend that is slow, and may be, is not said to hang or to have a lock",
+    arguments: [
+      ("ON_SETUP", 50, "resources/memory-channels"), ("ON_PREPARE", 7, "perf/scaling"),
+    ])
+  func slow(place: String, part: Int, test: String) throws {
+    let folder = try TemporaryFolder()
+    let path = try Compiler.compile(
+      "good", as: "slow", in: folder.path,
+      flags: [
+        "-include", "time.h",
+        "-D\(place)=clock_t c = clock(); while (clock() - c < CLOCKS_PER_SEC / \(part)) {}",
+      ])
+    var settings = Run.settings(path)
+    settings.only = [try #require(TestPattern(test))]
+    settings.timeout = 12
+    let report = try Run.run(settings)
+    #expect(report.failures.isEmpty, "\(Run.account(report))")
+    #expect(report.totals.passed == 1)
+  }
+
   /// Each end of each option is tried with the others at their defaults, whatever tests are repeated
   /// with options: not all of them go together.
   @Test("ends of different options are not put together")

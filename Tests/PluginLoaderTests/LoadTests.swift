@@ -87,6 +87,15 @@ struct LoadTests {
     Case("wire format with two slashes", ["FORMAT": "\"a/b/1\""], says: "form NAME/N"),
     Case("a method that QEMU has not", ["QEMU": "0x40u"], says: "0x00000040 is none of QEMU's"),
     Case("two methods", ["QEMU": "0x6u"], says: "0x00000006 is none of QEMU's"),
+    Case(
+      "QEMU's method forgotten", ["QEMU": "0u"],
+      says: "qemu_method is none, but its wire format 'sample/1' is not that method's"),
+    Case(
+      "another method than its format's", ["QEMU": "4u", "FORMAT": "\"zlib/1\""],
+      says: "qemu_method is zstd, but its wire format 'zlib/1' is QEMU's"),
+    Case(
+      "QEMU's format without its method", ["FORMAT": "\"zlib/1\""],
+      says: "qemu_method is unknown, but its wire format 'zlib/1' is QEMU's"),
     Case("packets in flight, and no calls", ["IN_FLIGHT": "4"], says: "nothing submits a packet"),
     Case("too many packets in flight", ["IN_FLIGHT": "65"], says: "max_in_flight is 65, the most"),
     Case(
@@ -115,7 +124,8 @@ struct LoadTests {
       "bound falls", ["BOUND": "page_count == 1 ? 1u<<30 : (uint64_t)page_count*page_size"],
       says: "says more for 1 page"),
     Case(
-      "QEMU format beyond 1 MiB", ["QEMU": "2u", "BOUND": "8193ull*page_count"],
+      "QEMU format beyond 1 MiB",
+      ["QEMU": "2u", "FORMAT": "\"zlib/1\"", "BOUND": "8193ull*page_count"],
       says: "receives at most 1048576"),
     Case("options without a table", ["OPTIONS": "NULL"], says: "6 options, but no table"),
     Case("options too short", ["OPTION_SIZE": "48"], says: "48 bytes each, ABI 1.0 has 56"),
@@ -202,7 +212,10 @@ struct LoadTests {
     Case(
       "a later minor with a longer table and options",
       ["MINOR": "7", "LONG_TABLE": "4", "LONG_OPTIONS": "3"], says: "1.7"),
-    Case("QEMU's zlib", ["QEMU": "2u", "CAPS": "1u", "BOUND": "8192ull*page_count"], says: "1.1"),
+    Case(
+      "QEMU's zlib",
+      ["QEMU": "2u", "FORMAT": "\"zlib/1\"", "CAPS": "1u", "BOUND": "8192ull*page_count"],
+      says: "1.1"),
     Case(
       "huge pages only", ["BOUND": "page_size < 65536 ? 0 : (uint64_t)page_size*page_count"],
       says: "1.1"),

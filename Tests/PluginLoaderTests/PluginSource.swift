@@ -114,13 +114,13 @@ let pluginSource = #"""
     "plain", "over-read", "over-read-ok", "under-read", "corrupt", "corrupt-silent", "huge-alloc",
     "allocs", "internal", "odd-status", "blame-channel", "read-in-setup", "setup-fails",
     "setup-unsupported", "setup-option", "huge-piece", "null-read", "read-in-pieces",
-    "many-pieces", "wrong-sum", "over-bound", "replace-iov", "null-base", "overflow-sum", "send-fails",
+    "many-pieces", "wrong-sum", "over-bound", "no-bytes", "replace-iov", "null-base", "overflow-sum", "send-fails",
     "logs", "read-in-send", "null-piece", NULL};
   enum {
     PLAIN, OVER_READ, OVER_READ_OK, UNDER_READ, CORRUPT, CORRUPT_SILENT, HUGE_ALLOC,
     ALLOCS, INTERNAL, ODD_STATUS, BLAME_CHANNEL, READ_IN_SETUP, SETUP_FAILS,
     SETUP_UNSUPPORTED, SETUP_OPTION, HUGE_PIECE, NULL_READ, READ_IN_PIECES,
-    MANY_PIECES, WRONG_SUM, OVER_BOUND, REPLACE_IOV, NULL_BASE, OVERFLOW_SUM, SEND_FAILS, LOGS,
+    MANY_PIECES, WRONG_SUM, OVER_BOUND, NO_BYTES, REPLACE_IOV, NULL_BASE, OVERFLOW_SUM, SEND_FAILS, LOGS,
     READ_IN_SEND, NULL_PIECE };
   static const char *const colours[] = {"red", "green", "blue", NULL};
 
@@ -205,6 +205,7 @@ let pluginSource = #"""
       p->iovs_num++;
       p->next_packet_size++;
       break;
+    case NO_BYTES: p->iovs_num = p->next_packet_size = 0; break;
     case REPLACE_IOV: p->iov = theirs; break;
     case NULL_BASE: p->iov[0].iov_base = NULL; break;
     case OVERFLOW_SUM:

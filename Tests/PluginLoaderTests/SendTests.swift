@@ -76,6 +76,7 @@ struct SendTests {
       ("many-pieces", "returned 25 pieces, the array has fewer"),
       ("wrong-sum", "pieces of 8192 bytes and a payload of 8191"),
       ("over-bound", "returned 8193 bytes for 2 pages, its bound is 8192"),
+      ("no-bytes", "returned no byte of payload for 2 pages"),
       ("replace-iov", "replaced the host's iov"), ("null-base", "returned pieces of"),
       ("overflow-sum", "returned pieces of"), ("send-fails", "cannot encode"),
       ("read-in-send", "reads outside recv()"),
@@ -93,7 +94,7 @@ struct SendTests {
   @Test("a QEMU format stays within what a stock QEMU receives, whatever the packet")
   func qemu() throws {
     let folder = try TestFolder()
-    try Compiler.plugin(in: folder.path, ["QEMU": "0u", "FORMAT": "\"raw/1\""])
+    try Compiler.plugin(in: folder.path, ["QEMU": "0u", "FORMAT": "\"none/1\""])
     let backend = try loader(folder.path).load(named: "sample")
     let channel = try backend.makeSender(
       id: 0, channels: 1, pageSize: 1 << 20, pageCount: 2, options: backend.parse([]))

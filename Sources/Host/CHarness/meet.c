@@ -18,9 +18,6 @@
 
 #define MOMENT (SIGRTMIN + 5)
 
-/* How long the one that is interrupted waits: the other may want a lock that it holds. */
-#define PATIENCE_NS 100000000
-
 typedef struct {
   void (*body)(void *);
   void *with;
@@ -30,7 +27,7 @@ static struct {
   sem_t begins;
   atomic_int is_begun, is_done, is_in_vain;
   call one, other;
-  uint64_t delay, time;
+  uint64_t delay, patience, time;
 } meeting;
 
 static void *run_other(void *unused) {
@@ -48,7 +45,7 @@ static void begin(void) {
 static void on_moment(int number) {
   (void)number;
   const int error = errno;
-  const uint64_t end = charness_now() + PATIENCE_NS;
+  const uint64_t end = charness_now() + meeting.patience;
   const struct timespec moment = {.tv_nsec = 10000};
   begin();
   while (!atomic_load(&meeting.is_done) && charness_now() < end) nanosleep(&moment, NULL);
@@ -76,7 +73,7 @@ static void *run_one(void *unused) {
   return NULL;
 }
 
-int charness_meet(uint64_t delay, void (*one)(void *), void *with_one, void (*other)(void *),
+int charness_meet(uint64_t delay, uint64_t patience, void (*one)(void *), void *with_one, void (*other)(void *),
                   void *with_other, uint64_t *time) {
   struct sigaction action, before;
   memset(&action, 0, sizeof action);
@@ -89,6 +86,7 @@ int charness_meet(uint64_t delay, void (*one)(void *), void *with_one, void (*ot
   meeting.one = (call){one, with_one};
   meeting.other = (call){other, with_other};
   meeting.delay = delay;
+  meeting.patience = patience;
   meeting.time = 0;
   sem_init(&meeting.begins, 0, 0);
   /* Both in threads of their own: in a process that was forked the first thread is not what a run-time library has noted

@@ -1,4 +1,5 @@
-/* What a thread asks of the kernel: files that it creates, sockets, processes, signals.
+/* What a thread asks of the kernel: files that it creates, sockets, processes, signals, descriptors of others that it
+ * closes.
  *
  * A seccomp filter hands those calls to a second thread of this process before they are made (seccomp_unotify(2)), which
  * notes them and lets them pass. Nothing else sees a call that leaves no trace: a child that has been waited for, a file
@@ -9,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
@@ -18,7 +20,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -34,7 +38,11 @@ static const struct {
 #ifdef SYS_open
   {SYS_open, "open"}, {SYS_creat, "creates a file"}, {SYS_fork, "forks"}, {SYS_vfork, "forks"},
   {SYS_unlink, "removes a file"}, {SYS_rename, "renames a file"}, {SYS_mkdir, "makes a folder"},
+  {SYS_dup2, "dup"},
 #endif
+  {SYS_close, "close"},
+  {SYS_close_range, "close range"},
+  {SYS_dup3, "dup"},
   {SYS_openat, "open"},
   {SYS_openat2, "open"},
   {SYS_clone, "clone"},
@@ -57,11 +65,15 @@ static const struct {
 };
 #define WATCHED (sizeof watched / sizeof *watched)
 
+/* More are not looked at. */
+#define DESCRIPTORS 1024
+
 static struct {
   int listener;
   pthread_mutex_t lock;
   size_t length;
   char notes[4096]; /* lines */
+  unsigned char was_open[DESCRIPTORS]; /* when the watch began: the host's */
 } watch = {.listener = -1, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void note(const char *what, const char *path) {
@@ -72,6 +84,43 @@ static void note(const char *what, const char *path) {
   if (count > 0 && (size_t)count < room) watch.length += (size_t)count;
   watch.notes[watch.length] = 0;
   pthread_mutex_unlock(&watch.lock);
+}
+
+static int is_open(int descriptor) { return fcntl(descriptor, F_GETFD) >= 0; }
+
+static int is_hosts(uint64_t descriptor) {
+  return descriptor < DESCRIPTORS && watch.was_open[descriptor];
+}
+
+/* Whether one of the host's is among them. */
+static int has_hosts(uint64_t first, uint64_t last) {
+  for (uint64_t i = first; i <= last && i < DESCRIPTORS; i++) {
+    if (is_hosts(i) && is_open((int)i)) return 1;
+  }
+  return 0;
+}
+
+/* A device that is no terminal, such as an accelerator: it is written to by opening it so. */
+static int is_device(int folder, const char *path) {
+  struct stat status;
+  if (fstatat(folder, path, &status, 0) != 0 || !S_ISCHR(status.st_mode)) return 0;
+  const unsigned kind = major(status.st_rdev); /* 4, 5: tty; 136 to 143: pts */
+  return kind != 4 && kind != 5 && (kind < 136 || kind > 143);
+}
+
+/* What a call closes that is not the backend's; NULL when that is nothing. `what` is how it is watched. */
+static const char *closes(const char *what, const struct seccomp_data *call) {
+  /* The kernel looks at 32 bits of a descriptor. */
+  const uint32_t first = (uint32_t)call->args[0], second = (uint32_t)call->args[1];
+  if (strcmp(what, "close") == 0) {
+    if (is_hosts(first)) return "closes a descriptor that it has not opened";
+    return is_open((int)first) ? NULL : "closes a descriptor that is not open";
+  }
+  if (strcmp(what, "close range") == 0) {
+    if (call->args[2] & CLOSE_RANGE_CLOEXEC) return NULL;
+    return has_hosts(first, second) ? "closes descriptors that it has not opened" : NULL;
+  }
+  return first != second && is_hosts(second) ? "puts another file in a descriptor's place" : NULL;
 }
 
 /* A call that thread `tid` waits in. Its pointers lead into our own memory, unless it is a process that a watched thread
@@ -95,7 +144,10 @@ static void judge(int tid, const struct seccomp_data *call) {
     if (call->nr == SYS_openat2) flags = *(const uint64_t *)(uintptr_t)call->args[2];
     if ((flags & O_ACCMODE) == O_RDONLY && !(flags & (O_CREAT | O_TRUNC))) return;
     path = (const char *)(uintptr_t)call->args[at];
+    if (is_device(at == 0 ? AT_FDCWD : (int)call->args[0], path)) return;
     what = "opens a file to write to it:";
+  } else if (strcmp(what, "dup") == 0 || strncmp(what, "close", 5) == 0) {
+    if ((what = closes(what, call)) == NULL) return;
   }
   note(what, path);
 }
@@ -149,6 +201,7 @@ int charness_watch_calls(void) {
   /* The watcher is there before there is anything to watch, or it would be watched itself. It waits for its
    * descriptor by way of the lock. */
   pthread_t watcher;
+  for (int i = 0; i < DESCRIPTORS; i++) watch.was_open[i] = (unsigned char)is_open(i);
   pthread_mutex_lock(&watch.lock);
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     pthread_mutex_unlock(&watch.lock);

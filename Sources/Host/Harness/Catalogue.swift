@@ -95,7 +95,7 @@ public enum Catalogue {
     .init("abi/name", "the name is well-formed and the file is called libmultifd-NAME.so"),
     .init("abi/texts", "version, wire format and description are one line each, of their form"),
     .init("abi/capabilities", "only known capabilities, and one of STATEFUL and INDEPENDENT"),
-    .init("abi/qemu-method", "qemu_method is one of QEMU's or UNKNOWN"),
+    .init("abi/qemu-method", "qemu_method is the one of QEMU's whose format it is, or UNKNOWN"),
     .init("abi/reserved", "the reserved members of options are 0"),
     .init(
       "abi/option-table", "options: names, types, ranges, defaults, help as the header demands"),
@@ -131,7 +131,8 @@ public enum Catalogue {
     .init("lifecycle/no-exit", "the process is never ended: no exit(), abort() or signal raised"),
     .init("lifecycle/process-state", "the process stays as it was: signals, limits, children, …"),
     .init(
-      "lifecycle/system-calls", "no file is written, no socket or process made, nobody signalled"),
+      "lifecycle/system-calls",
+      "no file is written, no socket or process made, nobody signalled or closed"),
     .init("lifecycle/at-exit", "exit() of the process does nothing of the backend's"),
     .init("lifecycle/prompt", "setup and cleanup do not sleep"),
   ]
@@ -139,10 +140,13 @@ public enum Catalogue {
   private static let roundtrip: [TestDescription] = [
     .init("roundtrip/basic", "a few pages of each content come out as they went in", gate: true),
     .init(
-      "roundtrip/empty", "a packet without pages has an empty payload and disturbs nothing",
+      "roundtrip/empty",
+      "a packet without pages, and no other, has an empty payload, and disturbs nothing",
       gate: true),
     .init("roundtrip/every-count", "packets of 1, 2, 3 … page_count pages"),
-    .init("roundtrip/contents", "zero, text, RAM-like, random, mixed, awkward, single-byte pages"),
+    .init(
+      "roundtrip/contents",
+      "zero, text, RAM-like, random, mixed, awkward pages, and such as checksums confuse"),
     .init("roundtrip/page-sizes", "pages of every power of two from 4 KiB to 2 MiB"),
     .init("roundtrip/packet-sizes", "packets of 2^n - 1, 2^n and 2^n + 1 pages, to 1025"),
     .init("roundtrip/payload-sizes", "payloads of 2^n - 1, 2^n and 2^n + 1 bytes"),
@@ -206,7 +210,9 @@ public enum Catalogue {
   private static let isolation: [TestDescription] = [
     .init("isolation/interleaved", "channels that take turns behave as if each were alone"),
     .init("isolation/concurrent", "channels in threads of their own do not disturb one another"),
-    .init("isolation/first-packets", "first packets of all channels may come at the same moment"),
+    .init(
+      "isolation/first-packets",
+      "setups, first packets and a last cleanup may come at the same moment"),
     .init("isolation/silent-peer", "a channel that waits for its payload does not hold up others"),
     .init("isolation/failure", "a channel that fails does not harm another"),
     .init("isolation/options", "channels with different options do not disturb one another"),

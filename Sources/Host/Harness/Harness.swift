@@ -165,18 +165,19 @@ public struct Harness {
     ahead = Stage.longestFirst(ahead)
     var accounts: [String: ChildAccount] = [:]
     while !waiting.isEmpty || !running.isEmpty {
-      while let test = waiting.first ?? ahead.first {
+      while true {
         let all = running + begun.running
-        let places = all.reduce(Stage.places(of: test)) { $0 + Stage.places(of: $1.test) }
-        guard all.isEmpty || places <= jobs else { break }
-        if test.worker == 0 { progress(.started(test)) }
-        let child = try start(test)
-        if waiting.isEmpty {
-          ahead.removeFirst()
-          begun.running.append(child)
+        let taken = all.reduce(0) { $0 + Stage.places(of: $1.test) }
+        func fits(_ test: TestDescription) -> Bool {
+          all.isEmpty || taken + Stage.places(of: test) <= jobs
+        }
+        // The first that has room: one that needs two places does not keep one of them idle.
+        if let next = waiting.firstIndex(where: fits) {
+          running.append(try begin(waiting.remove(at: next)))
+        } else if let next = ahead.firstIndex(where: fits) {
+          begun.running.append(try begin(ahead.remove(at: next)))
         } else {
-          waiting.removeFirst()
-          running.append(child)
+          break
         }
       }
       RunningChild.wait(running + begun.running)
@@ -193,6 +194,11 @@ public struct Harness {
         flush(selected)
       }
     }
+  }
+
+  private mutating func begin(_ test: TestDescription) throws(HarnessFault) -> RunningChild {
+    if test.worker == 0 { progress(.started(test)) }
+    return try start(test)
   }
 
   /// A test for each process that runs it.

@@ -42,11 +42,15 @@ func onStack(_ size: Int, _ body: () -> Void) -> Int32 {
 }
 
 /// Runs `one`, and meanwhile `other`, each in a thread of its own: `charness_meet`. How long `one`
-/// took, in nanoseconds.
-func meet(after delay: UInt64, _ one: () -> Void, _ other: () -> Void) -> UInt64 {
+/// took, in nanoseconds. Where the other wants what the one has, both are waited for so long.
+func meet(
+  after delay: UInt64, patience: UInt64 = 100_000_000, _ one: () -> Void, _ other: () -> Void
+) -> UInt64 {
   var time: UInt64 = 0
   let error = withHanded(one) { one in
-    withHanded(other) { charness_meet(delay, Handed.call, one.raw, Handed.call, $0.raw, &time) }
+    withHanded(other) {
+      charness_meet(delay, patience, Handed.call, one.raw, Handed.call, $0.raw, &time)
+    }
   }
   if error != 0 { harnessFault("pthread_create") }
   return time

@@ -51,7 +51,7 @@ struct MethodsTable {
       throw .refused(path, "its wire format \(quoted(wireFormat)) is not of the form NAME/N")
     }
     capabilities = try Self.capabilities(methods.capabilities, path)
-    qemuMethod = try Self.qemuMethod(methods.qemu_method, path)
+    qemuMethod = try Self.qemuMethod(methods.qemu_method, wireFormat, path)
     try Self.checkCallbacks(methods, capabilities, path)
     options = try BackendOption.table(of: methods, table.options, path: path)
     packetBound = try Self.packetBound(table.bounds, qemuMethod: qemuMethod, path)
@@ -153,12 +153,25 @@ struct MethodsTable {
     return set
   }
 
-  private static func qemuMethod(_ bits: UInt32, _ path: String) throws(PluginError) -> UInt32? {
-    if bits == MULTIFD_QEMU_METHOD_UNKNOWN { return nil }
-    guard QEMUMethod(rawValue: bits) != nil else {
+  /// A format of QEMU's, and no other, is sent with the bits of QEMU's method: a stock QEMU goes by
+  /// them.
+  private static func qemuMethod(
+    _ bits: UInt32, _ wireFormat: String, _ path: String
+  ) throws(PluginError) -> UInt32? {
+    let method = QEMUMethod(rawValue: bits)
+    guard bits == MULTIFD_QEMU_METHOD_UNKNOWN || method != nil else {
       throw .refused(path, "its qemu_method 0x\(hex(bits)) is none of QEMU's methods")
     }
-    return bits
+    let wanted = QEMUMethod.bits(of: wireFormat)
+    guard bits == wanted else {
+      throw .refused(
+        path,
+        "its qemu_method is \(method?.name ?? "unknown"), but its wire format \(quoted(wireFormat)) "
+          + "is \(wanted == MULTIFD_QEMU_METHOD_UNKNOWN ? "not that method's" : "QEMU's")",
+        hint: wanted == MULTIFD_QEMU_METHOD_UNKNOWN
+          ? "a format of your own has MULTIFD_QEMU_METHOD_UNKNOWN" : nil)
+    }
+    return method?.rawValue
   }
 
   /// Sense in payload_bound: nothing for no pages, room for pages that cannot be compressed, more

@@ -2,7 +2,7 @@ import PluginAPI
 
 /// QEMU's own compression methods: the bits 1 to 5 of a multifd packet's flags, SPECIFICATION
 /// section 3.3.
-enum QEMUMethod: UInt32, CaseIterable {
+package enum QEMUMethod: UInt32, CaseIterable {
   case none = 0x00
   case zlib = 0x02
   case zstd = 0x04
@@ -12,6 +12,14 @@ enum QEMUMethod: UInt32, CaseIterable {
 
   /// The value of QEMU's `multifd-compression`.
   var name: String { String(describing: self) }
+
+  /// The wire format of its payloads (FORMATS.md).
+  package var wireFormat: String { "\(name)/1" }
+
+  /// What `qemu_method` has to be in a table with that wire format.
+  package static func bits(of wireFormat: String) -> UInt32 {
+    allCases.first { $0.wireFormat == wireFormat }?.rawValue ?? MULTIFD_QEMU_METHOD_UNKNOWN
+  }
 
   /// The backends of this project for it, the fastest first. Not all of them are built everywhere.
   var builtIn: [String] {

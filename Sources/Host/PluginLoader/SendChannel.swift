@@ -216,6 +216,9 @@ public final class SendChannel: @unchecked Sendable {
     guard sum == UInt(size) else {
       throw fault("\(name) returned pieces of \(sum) bytes and a payload of \(size)")
     }
+    guard size > 0 || pages == 0 else {
+      throw fault("\(name) returned no byte of payload for \(pages) pages")
+    }
     let bound = backend.payloadBound(pageSize: pageSize, pageCount: pages) ?? 0
     guard size <= bound else {
       throw fault("\(name) returned \(size) bytes for \(pages) pages, its bound is \(bound)")

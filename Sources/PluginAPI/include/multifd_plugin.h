@@ -164,7 +164,8 @@ extern "C" {
  * one, in any order, without those between. With STATEFUL only; an INDEPENDENT one is like that anyway. */
 #define MULTIFD_CAP_SENDS_INDEPENDENT 0x100u
 
-/* MultiFDMethods.qemu_method of a format that stock QEMU does not know. */
+/* MultiFDMethods.qemu_method of a format that stock QEMU does not know. The others go with the format of
+ * their name (none/1, zlib/1, ...), and that with none but them. */
 #define MULTIFD_QEMU_METHOD_UNKNOWN 0xffffffffu
 /* QEMU's method bits in the flags of a multifd packet. */
 #define MULTIFD_QEMU_METHOD_NONE 0x00u
@@ -301,7 +302,8 @@ typedef struct MultiFDSendParams {
   uint32_t flags; /* MULTIFD_FLAG bits of the packet's header; of the method's, QEMU's for this format, or none */
 
   /* Set by send_prepare. */
-  /* Bytes of payload: the sum of the iov lengths, at most payload_bound(page_size, normal_num). */
+  /* Bytes of payload: the sum of the iov lengths, at most payload_bound(page_size, normal_num). 0 when
+   * normal_num is 0, and only then: a packet with pages says at least something. */
   uint32_t next_packet_size;
   MultiFDIOVec *iov; /* the host's array; the payload in order, no piece of it empty */
   uint32_t iovs_num; /* entries used, at most iovs_max; 0 before the call */

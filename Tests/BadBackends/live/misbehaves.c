@@ -6,7 +6,8 @@
  *   -DSETUP=STATEMENT     in recv_setup()
  *   -DCLEANUP=STATEMENT   in recv_cleanup()
  *   -DDONE=STATEMENT      in send_cleanup()
- *   -DCAPABILITIES=BITS   others than nocomp's */
+ *   -DCAPABILITIES=BITS   others than nocomp's
+ *   -DMETHOD=BITS         another of QEMU's methods, with its -DFORMAT=TEXT */
 #include <sys/prctl.h>
 #include "../prelude.h"
 
@@ -20,6 +21,7 @@
 #endif
 #ifndef METHOD
 #define METHOD MULTIFD_QEMU_METHOD_NONE
+#define FORMAT "none/1"
 #endif
 #ifndef CAPABILITIES
 #define CAPABILITIES MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC | MULTIFD_CAP_ZERO_COPY
@@ -132,7 +134,7 @@ static int32_t receive(MultiFDRecvParams *p) {
 
 static const MultiFDMethods table = {
   MULTIFD_METHODS_HEAD, CAPABILITIES,
-  BACKEND_NAME, "1.0.0", "none/1", "does its work, up to a point", METHOD, 0,
+  BACKEND_NAME, "1.0.0", FORMAT, "does its work, up to a point", METHOD, 0,
   NULL, 0, sizeof(MultiFDOption),
   bound, send_setup, send_cleanup, send_prepare, recv_setup, recv_cleanup, receive,
 };

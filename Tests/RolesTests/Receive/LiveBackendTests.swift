@@ -158,7 +158,10 @@ struct LiveBackendTests {
   func inspect(statement: String) throws {
     // The one that is looked for by the stream's method.
     let backend = try MisbehavingBackend(
-      "zlib", ["SETUP": statement, "METHOD": "MULTIFD_QEMU_METHOD_ZLIB"])
+      "zlib",
+      [
+        "SETUP": statement, "METHOD": "MULTIFD_QEMU_METHOD_ZLIB", "FORMAT": "\"zlib/1\"",
+      ])
     let session = try #require(Fixtures.session("bios-111-zlib-2ch"))
     let result = try MultiFDProcess.run([
       "inspect", "--plugin-dir", backend.folder, "--timeout", "3", session.sourceFiles[1].path,

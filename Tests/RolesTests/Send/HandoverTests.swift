@@ -135,6 +135,7 @@ struct HandoverTests {
     let source = folder("flagged.c")
     try """
     #define QEMU_METHOD 2
+    #define FORMAT "zlib/1"
     #define ON_RECV if (p->flags != 2) return MULTIFD_ERROR_CORRUPT
     #include "base.h"
     """.write(toFile: source, atomically: true, encoding: .utf8)

@@ -45,7 +45,7 @@ enum BrokenBackend {
     static const MultiFDMethods table = {
       MULTIFD_METHODS_HEAD,
       .capabilities = MULTIFD_CAP_INDEPENDENT | MULTIFD_CAP_DETERMINISTIC,
-      .name = "broken", .version = "1", .wire_format = "broken/1",
+      .name = "broken", .version = "1", .wire_format = "zlib/1",
       .description = "turns over one bit of each packet",
       .qemu_method = MULTIFD_QEMU_METHOD_ZLIB, .option_size = sizeof(MultiFDOption),
       .payload_bound = bound,

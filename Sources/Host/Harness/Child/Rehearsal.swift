@@ -13,6 +13,7 @@ enum Rehearsal {
     reporter.find(nil, "nothing")
     _ = ABI.sizes[0]
     Pace.prepare()
+    Turns.prepare()
     _ = ProcessState().difference(from: ProcessState())
 
     let shape = Shape(pageSize: 4096, pageCount: 4)

@@ -132,14 +132,18 @@ enum ABI {
   }
 
   @Sendable private static func qemuMethod(_ context: Context) throws(Stop) {
-    let method = try context.library.methods.qemu_method
-    let known = [
-      MULTIFD_QEMU_METHOD_NONE, MULTIFD_QEMU_METHOD_ZLIB, MULTIFD_QEMU_METHOD_ZSTD,
-      MULTIFD_QEMU_METHOD_QPL, MULTIFD_QEMU_METHOD_UADK, MULTIFD_QEMU_METHOD_QATZIP,
-      MULTIFD_QEMU_METHOD_UNKNOWN,
-    ]
+    let library = try context.library
+    let method = library.methods.qemu_method
+    guard method == MULTIFD_QEMU_METHOD_UNKNOWN || QEMUMethod(rawValue: method) != nil else {
+      return context.fail("qemu_method is 0x\(String(method, radix: 16)), none of QEMU's")
+    }
+    let wanted = QEMUMethod.bits(of: library.wireFormat)
     context.check(
-      known.contains(method), "qemu_method is 0x\(String(method, radix: 16)), none of QEMU's")
+      method == wanted,
+      "qemu_method is 0x\(String(method, radix: 16)), with the wire format "
+        + "'\(clean(library.wireFormat))' it is "
+        + (wanted == MULTIFD_QEMU_METHOD_UNKNOWN
+          ? "MULTIFD_QEMU_METHOD_UNKNOWN" : "0x\(String(wanted, radix: 16))"))
   }
 
   @Sendable private static func reserved(_ context: Context) throws(Stop) {

@@ -120,6 +120,11 @@ final class Context: @unchecked Sendable {
   /// hundred times slower.
   var hasTime: Bool { charness_now() < deadline }
 
+  /// Ends the test where there is none: a loop need not look itself.
+  func requireTime() throws(Stop) {
+    if !hasTime { throw .skipped("there is no time left for it") }
+  }
+
   /// Has the process's state compared with what it is now.
   func noteState() { state = ProcessState() }
 
@@ -138,6 +143,13 @@ final class Context: @unchecked Sendable {
 
   /// One number for a full run, another for a quick one.
   func rounds(_ full: Int, quick: Int) -> Int { order.isQuick ? quick : full }
+
+  /// So many rounds, or as many as can be had in a few seconds where one costs `each` nanoseconds:
+  /// some backends take long to be set up, as they may. `times`: how often they are all done.
+  func afford(_ rounds: Int, times: Int = 1, each: UInt64) -> Int {
+    let seconds: UInt64 = order.isQuick ? 3 : 12
+    return min(rounds, max(4, Int(seconds * 1_000_000_000 / max(1, each)) / times))
+  }
 
   /// Reports a breach of this test's rule, or of `owner`'s.
   func fail(_ message: String, as owner: String? = nil) { reporter.find(owner, message + remark) }

@@ -108,8 +108,8 @@ enum Faults {
     let attack = try Attack(context)
     var random = context.random("places")
     for (number, packet) in attack.packets.enumerated() {
-      for cut in attack.places(
-        packet.payload.count, most: context.rounds(6000, quick: 100), &random)
+      for cut in attack.affordable(
+        attack.places(packet.payload.count, most: context.rounds(6000, quick: 100), &random))
       {
         let receiver = try attack.receiver(after: number)
         let status = receiver.receive(

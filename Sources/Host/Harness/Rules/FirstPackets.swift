@@ -2,13 +2,12 @@ import CHarness
 import Glibc
 import PluginAPI
 
-/// `isolation/first-packets`: the first packets of all channels come at the same moment, as they do
-/// in a migration. What a backend makes once for all channels, when somebody needs it first, is made
-/// then.
+/// `isolation/first-packets`: the first setups and the first packets of all channels come at the same
+/// moment, as they do in a migration; and the last cleanup of one comes with the first setup of
+/// another. What a backend makes once for all channels, when somebody needs it first, is made then,
+/// and what it takes away with the last of them.
 ///
 /// A process has one such moment: each attempt is a fork of this one, which has used no channel yet.
-/// The first call of one channel is interrupted a little later in each, and that of another is made
-/// meanwhile.
 enum FirstPackets {
   @Sendable static func check(_ context: Context) throws(Stop) {
     if charness_sanitized() != 0 { throw .missed("a sanitizer does not live with fork()") }
@@ -17,95 +16,96 @@ enum FirstPackets {
     let shared = mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)
     guard let shared, shared != MAP_FAILED else { harnessFault("mmap of 4096 bytes") }
     defer { munmap(shared, 4096) }
-    // One number, in a page of its own.
-    let time = shared.bindMemory(to: UInt64.self, capacity: 1)
-    var stuck = 0
-    for sending in [false, true] {
-      let moments = UInt64(context.rounds(100, quick: 8))
-      // The shortest of some: on a busy machine one may have been kept waiting.
-      var whole: UInt64 = 10_000_000
-      for _ in 0..<3 {
-        if try attempt(context, sending: sending, delay: 0, time) { stuck += 1 }
-        whole = min(whole, time.pointee)
-      }
-      for moment in 1...moments where !context.hasFailed && stuck < 3 {
-        let delay = max(1, whole * moment / moments)
-        if try attempt(context, sending: sending, delay: delay, time) { stuck += 1 }
+    let attempts = Attempts(
+      blocks: try Meeting.blocks(context, pages: 16),
+      time: shared.bindMemory(to: UInt64.self, capacity: 1))
+    for occasion in [Meeting.Occasion.receiving, .sending] {
+      try attempts.meet(context, occasion, moments: context.rounds(60, quick: 8), measured: 3)
+    }
+    // Setups are short, and whoever makes something in them is at it most of the time.
+    for occasion in [Meeting.Occasion.opening, .following, .preceding] {
+      try attempts.meet(context, occasion, moments: context.rounds(24, quick: 3), measured: 1)
+    }
+    if context.order.isQuick { return }
+    // What is made for some options only is made in a process that has seen no others.
+    for options in try Options.extremes(context) where try attempts.holds(context, options) {
+      for occasion in [Meeting.Occasion.receiving, .sending, .opening] {
+        try attempts.meet(
+          context.with(options), occasion, moments: 8, measured: 1, time: 10_000_000)
       }
     }
-    // Once may be the harness's own: it is interrupted as well.
-    context.check(stuck < 3, "first packets of two channels that meet do not come to an end")
   }
+}
+
+/// Meetings, each in a process of its own.
+private struct Attempts {
+  let blocks: [Meeting.Blocks]
+  /// One number, in a page that all processes share.
+  let time: UnsafeMutablePointer<UInt64>
 
   /// Seconds for two packets.
   private static let patience: UInt32 = 5
+  /// The exit codes of an attempt that has reported something, and of one that is not worth it.
+  private static let failed: Int32 = 3, no: Int32 = 4
+
+  /// Two channels meet at so many moments of what the first does; how long that takes `measured`
+  /// attempts tell, of which the shortest counts: on a busy machine one may have been kept waiting.
+  /// Fewer where those would take longer than `most` nanoseconds.
+  func meet(
+    _ context: Context, _ occasion: Meeting.Occasion, moments: Int, measured: Int,
+    time most: UInt64 = 500_000_000
+  ) throws(Stop) {
+    var stuck = 0
+    var whole: UInt64 = 10_000_000
+    for _ in 0..<measured {
+      if try attempt(context, occasion, delay: 0) { stuck += 1 }
+      whole = min(whole, time.pointee)
+    }
+    // A slow codec is met less often.
+    let moments = max(1, min(UInt64(moments), most / max(1, whole)))
+    for moment in 1...moments where !context.hasFailed && stuck < 3 {
+      let delay = max(1, whole * moment / (moments + 1))
+      if try attempt(context, occasion, delay: delay) { stuck += 1 }
+    }
+    // Once may be the harness's own: it is interrupted as well.
+    context.check(stuck < 3, "two channels that meet in their first calls do not come to an end")
+  }
+
+  /// More of a processor than a channel and a few packets are worth, in nanoseconds: an end of an
+  /// option that costs it is met by chance only.
+  private static let mostTime: UInt64 = 20_000_000
+
+  /// Whether a channel with these options works, and is not slow.
+  func holds(_ context: Context, _ options: [String: String]) throws(Stop) -> Bool {
+    let status = try context.forked {
+      guard let isSlow = try? Options.isSlow(options, context), !isSlow else { return Self.no }
+      let start = charness_thread_time()
+      guard let holds = try? Options.holds(options, context), holds else { return Self.no }
+      return charness_thread_time() - start < Self.mostTime ? 0 : Self.no
+    }
+    return status == 0
+  }
 
   /// True when it did not come to an end.
-  private static func attempt(
-    _ context: Context, sending: Bool, delay: UInt64, _ time: UnsafeMutablePointer<UInt64>
+  private func attempt(
+    _ context: Context, _ occasion: Meeting.Occasion, delay: UInt64
   ) throws(Stop) -> Bool {
     let status = try context.forked {
       signal(SIGALRM, SIG_DFL)
-      alarm(patience)
-      if let meeting = try? Meeting(context, sending: sending) {
-        time.pointee = meeting.run(delay)
-        if !sending { meeting.compare() }
+      alarm(Self.patience)
+      if let meeting = try? Meeting(context, occasion, blocks: blocks),
+        let took = try? meeting.run(delay)
+      {
+        time.pointee = took
+        try? meeting.compare()
       }
-      return context.hasFailed ? failed : 0
+      return context.hasFailed ? Self.failed : 0
     }
     if status & 0x7f == SIGALRM { return true }
     // What was found, or died of, has been told.
-    if status & 0x7f != 0 || status == failed << 8 { throw .failed }
+    if status & 0x7f != 0 || status == Self.failed << 8 { throw .failed }
     context.check(
       status == 0, as: "lifecycle/no-exit", "the process was ended with exit code \(status >> 8)")
     return false
-  }
-
-  /// The exit code of an attempt that has reported something.
-  private static let failed: Int32 = 3
-
-  /// Two channels whose first packets are still to come.
-  ///
-  /// @unchecked Sendable: each lane is one thread's, and compared when both have ended.
-  private final class Meeting: @unchecked Sendable {
-    private let lanes: [Lane]
-    private var packets: [Packet] = []
-    private let pages: [UInt64]
-    private let sending: Bool
-
-    init(_ context: Context, sending: Bool) throws(Stop) {
-      self.sending = sending
-      let shape = Shape(try context.library, pages: 16)
-      var lanes: [Lane] = []
-      for id in 0..<2 {
-        lanes.append(
-          try Lane(context, shape.channel(id, of: 2), label: "\(id)", content: Lane.mix))
-      }
-      self.lanes = lanes
-      pages = Array(lanes[0].source.offsets.prefix(shape.pageCount))
-      if !sending { for lane in lanes { packets.append(try lane.send(pages)) } }
-      for lane in lanes { lane.target.poison() }
-    }
-
-    /// How long the first one's call took, in nanoseconds.
-    func run(_ delay: UInt64) -> UInt64 {
-      meet(after: delay) {
-        call(0)
-      } _: {
-        call(1)
-      }
-    }
-
-    private func call(_ id: Int) {
-      // What is wrong is reported where it is seen.
-      if sending {
-        if let packet = try? lanes[id].send(pages) { _ = try? lanes[id].take(packet) }
-      } else {
-        _ = try? lanes[id].take(packets[id])
-      }
-    }
-
-    /// Once more, when both have ended: what one has done to the other may have come late.
-    func compare() { for lane in lanes { _ = try? lane.compare(pages) } }
   }
 }

@@ -7,18 +7,24 @@ import PluginAPI
 enum Hostile {
   static let bodies: [String: Rules.Body] = [
     "hostile/truncated": truncated, "hostile/surplus": surplus, "hostile/page-count": pageCount,
-    "hostile/bit-flips": { context throws(Stop) in try bitFlips(context, quick: 200) },
+    "hostile/bit-flips": { context throws(Stop) in try bitFlips(context, full: 2000, quick: 200) },
     "hostile/noise": noise, "hostile/length-fields": lengthFields,
     "hostile/foreign-payload": foreignPayload, "hostile/bomb": Bomb.check, "hostile/replay": replay,
     "hostile/loss": loss, "hostile/wrong-channel": wrongChannel,
     "hostile/repeated-offset": repeatedOffset, "hostile/reference": Reference.hostile,
-    "hostile/extremes": { context throws(Stop) in try extremes(context, step: 1) },
+    "hostile/extremes": { context throws(Stop) in
+      try extremes(context, step: 1)
+      try FullPackets.attack(context)
+    },
     // Watched for in all of these tests; here by a part of the extremes.
     "hostile/stale-memory": { context throws(Stop) in try extremes(context, step: 17) },
-    "hostile/time": { context throws(Stop) in try extremes(context, step: 17) },
+    "hostile/time": { context throws(Stop) in
+      try extremes(context, step: 17)
+      try FullPackets.attack(context, inBrief: true)
+    },
     // Statuses and reasons are looked at in every test; this gives occasion for many.
-    "hostile/status": { context throws(Stop) in try bitFlips(context, quick: 100) },
-    "hostile/reason": { context throws(Stop) in try bitFlips(context, quick: 100) },
+    "hostile/status": { context throws(Stop) in try bitFlips(context, full: 400, quick: 100) },
+    "hostile/reason": { context throws(Stop) in try bitFlips(context, full: 400, quick: 100) },
   ]
 
   @Sendable private static func truncated(_ context: Context) throws(Stop) {
@@ -27,7 +33,7 @@ enum Hostile {
     for number in 0...1 {
       let packet = attack.packets[number]
       let most = context.rounds(6000, quick: 200)
-      for cut in attack.places(packet.payload.count, most: most, &random) {
+      for cut in attack.affordable(attack.places(packet.payload.count, most: most, &random)) {
         let receiver = try attack.receiver(after: number)
         let accepted = attack.hit(
           receiver, Array(packet.payload[..<cut]), packet.offsets, "cut at byte \(cut)")
@@ -73,10 +79,10 @@ enum Hostile {
     }
   }
 
-  private static func bitFlips(_ context: Context, quick: Int) throws(Stop) {
+  private static func bitFlips(_ context: Context, full: Int, quick: Int) throws(Stop) {
     let attack = try Attack(context)
     var random = context.random("flips")
-    for round in 0..<context.rounds(2000, quick: quick) {
+    for round in attack.affordable(Array(0..<context.rounds(full, quick: quick))) {
       let receiver = try attack.receiver(after: 0)
       var spoilt = attack.packets.map(\.payload)
       for _ in 0...Int.random(in: 0..<3, using: &random) {
@@ -103,7 +109,7 @@ enum Hostile {
     sizes += (0..<context.rounds(300, quick: 30)).map { _ in
       Int.random(in: 0...(3 * page), using: &random)
     }
-    for size in sizes {
+    for size in attack.affordable(sizes) {
       for after in 0...1 {
         let receiver = try attack.receiver(after: after)
         let bytes = (0..<size).map { _ in UInt8.random(in: 0...255, using: &random) }
@@ -118,9 +124,10 @@ enum Hostile {
     let attack = try Attack(context)
     let all = attack.target.offsets
     // In haste the small ones, which most formats have their kinds in, and a third of the others.
-    let firsts = (0...255).filter {
-      $0 % step == 0 && (step > 1 || !context.order.isQuick || $0 < 16 || $0 % 3 == 0)
-    }.map { UInt8($0) }
+    let firsts = attack.affordable(
+      (0...255).filter {
+        $0 % step == 0 && (step > 1 || !context.order.isQuick || $0 < 16 || $0 % 3 == 0)
+      }.map { UInt8($0) })
     for first in firsts {
       let receiver = try attack.receiver(after: 0)
       let count = attack.shape.pageCount
@@ -178,7 +185,7 @@ enum Hostile {
       while places.count < 2 * most, packet.payload.count > most {
         places.append(Int.random(in: most..<packet.payload.count, using: &random))
       }
-      for at in places {
+      for at in attack.affordable(places) {
         for width in [1, 2, 4, 8] {
           for _ in 0..<context.rounds(4, quick: 1) {
             let value = all.randomElement(using: &random)!

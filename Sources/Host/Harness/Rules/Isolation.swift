@@ -43,6 +43,25 @@ enum Isolation {
   }
 
   @Sendable private static func concurrent(_ context: Context) throws(Stop) {
+    try threads(context)
+    // What two threads come to by chance; with every end of an option, too.
+    if context.hasFailed || charness_sanitized() != 0 { return }
+    try Meeting.ofPackets(context, moments: context.rounds(12, quick: 3))
+    if context.order.isQuick { return }
+    for options in try Options.extremes(context) where !context.hasFailed {
+      if !context.order.isLong, try Options.isSlow(options, context) { continue }
+      guard try Options.holds(options, context) else { continue }
+      do throws(Stop) {
+        let deadline = charness_now() + 200_000_000
+        try Meeting.ofPackets(context.with(options, deadline: deadline), moments: 12)
+      } catch {
+        // A slow codec has met often enough.
+        if case .failed = error { throw .failed }
+      }
+    }
+  }
+
+  private static func threads(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: context.rounds(32, quick: 16))
     let count = 4, rounds = context.rounds(150, quick: 40)
     // As many channels as stock QEMUs may have, and numbers up to the last one.

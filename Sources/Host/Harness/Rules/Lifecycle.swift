@@ -119,7 +119,9 @@ enum Lifecycle {
 
   @Sendable private static func cycles(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 4).plain()
-    let count = context.rounds(1000, quick: 120)
+    let start = charness_now()
+    try Lane(context, shape, pages: 6, label: "first", content: Lane.mix).close()
+    let count = context.afford(context.rounds(1000, quick: 120), each: charness_now() - start)
     for cycle in 0..<count {
       let lane = try Lane(context, shape, pages: 6, label: "\(cycle)", content: Lane.mix)
       if cycle % 4 == 0 { try lane.pass(Array(lane.source.offsets.prefix(4))) }

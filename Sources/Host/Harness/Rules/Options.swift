@@ -231,10 +231,12 @@ enum Options {
     guard !library.options.isEmpty else { throw .skipped("no options") }
     var random = context.random()
     var tried = 0, accepted = 0
-    // In a quick run a slow codec has had enough with fewer.
+    // A slow codec has had enough with fewer.
     let start = charness_thread_time()
+    let most: UInt64 =
+      context.order.isLong ? .max : context.order.isQuick ? 50_000_000 : 600_000_000
     for round in 0..<context.rounds(60, quick: 12)
-    where !context.order.isQuick || round < 2 || charness_thread_time() - start < 50_000_000 {
+    where round < 2 || charness_thread_time() - start < most {
       var options: [String: String] = [:]
       for option in library.options where Bool.random(using: &random) {
         guard let name = option.name else { continue }

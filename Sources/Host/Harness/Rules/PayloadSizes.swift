@@ -7,13 +7,18 @@ enum PayloadSizes {
     let library = try context.library
     let powers =
       context.order.isQuick ? [4096, 65536] : (5...19).map { 1 << $0 } + [3 * 65536, 5 * 65536]
+    // As much as the largest of them can need; not zero, which would be one of the zeroes behind it.
+    var random = context.random("noise")
+    let noise = (0...powers.max()! + 3 * library.pageSize).map { _ in
+      UInt8.random(in: 1...255, using: &random)
+    }
     var met = 0
     for power in powers {
       for size in [power - 1, power, power + 1] {
         // One page more may be what some formats need for an odd size, or for an even one.
         let fewest = size / library.pageSize + 1
         for pages in [fewest, fewest + 1] where library.supports(library.pageSize, pages) {
-          guard try send(size, in: pages, context, library) else { continue }
+          guard try send(size, in: pages, of: noise, context, library) else { continue }
           met += 1
           break
         }
@@ -26,14 +31,14 @@ enum PayloadSizes {
   /// Looks for pages of noise and zeroes that become `size` bytes of payload. All that are tried on
   /// the way have to arrive, too. False when there are none.
   private static func send(
-    _ size: Int, in pages: Int, _ context: Context, _ library: Library
+    _ size: Int, in pages: Int, of noise: [UInt8], _ context: Context, _ library: Library
   ) throws(Stop) -> Bool {
     let shape = Shape(pageSize: library.pageSize, pageCount: pages)
     let lane = try Lane(context, shape, label: "\(size)", .zero)
     let offsets = Array(lane.source.offsets.prefix(pages))
     defer { lane.close() }
-    func payload(_ noise: Int) throws(Stop) -> Int {
-      fill(lane.source, noise, context)
+    func payload(_ count: Int) throws(Stop) -> Int {
+      fill(lane.source, noise.prefix(count))
       let packet = try lane.send(offsets)
       try lane.deliver(packet)
       return packet.payload.count
@@ -41,31 +46,27 @@ enum PayloadSizes {
     // More noise, more payload: nearly always.
     var (least, most) = (0, pages * shape.pageSize)
     while least < most {
-      let noise = (least + most) / 2
-      let count = try payload(noise)
+      let middle = (least + most) / 2
+      let count = try payload(middle)
       if count == size { return true }
-      if count < size { least = noise + 1 } else { most = noise }
+      if count < size { least = middle + 1 } else { most = middle }
     }
-    for noise in max(0, least - 4)...min(least + 4, pages * shape.pageSize) {
-      if try payload(noise) == size { return true }
+    for count in max(0, least - 4)...min(least + 4, pages * shape.pageSize) {
+      if try payload(count) == size { return true }
     }
     return false
   }
 
   /// The first `noise` bytes of all pages together are noise, the rest is zero.
-  private static func fill(_ block: Block, _ noise: Int, _ context: Context) {
-    var random = context.random("noise")
+  private static func fill(_ block: Block, _ noise: ArraySlice<UInt8>) {
     var left = noise
     for offset in block.offsets {
-      let page = block.page(at: offset)
-      let count = min(left, block.pageSize)
-      left -= count
-      memset(page, 0, block.pageSize)
-      for at in 0..<count {
-        // Within the page; not zero, which would be one of the zeroes behind it.
-        page.storeBytes(
-          of: UInt8.random(in: 1...255, using: &random), toByteOffset: at, as: UInt8.self)
-      }
+      // A page of the block, as long as this.
+      let page = UnsafeMutableRawBufferPointer(start: block.page(at: offset), count: block.pageSize)
+      let some = left.prefix(page.count)
+      page.copyBytes(from: some)
+      memset(page.baseAddress! + some.count, 0, page.count - some.count)
+      left = left.dropFirst(some.count)
     }
   }
 }

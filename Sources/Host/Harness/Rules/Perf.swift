@@ -34,15 +34,19 @@ enum Perf {
     var decodeTimes: [UInt64] = []
   }
 
-  /// The best pass of as many as there is time for, and at least two.
+  /// The best pass of as many as there is time for: two at least, or one that has taken several
+  /// times that.
   static func measure(_ bench: Bench, seconds: Double) -> Speed? {
     guard bench.isReady else { return nil }
     var speed = Speed()
-    let deadline = charness_now() + UInt64(seconds * 1e9)
+    let start = charness_now(), time = UInt64(seconds * 1e9)
+    let deadline = start + time
     var passes = 0
     var took: (encode: [UInt64], decode: [UInt64]) = ([], [])
     var used: (encode: UInt64, decode: UInt64) = (0, 0)
-    while passes < 2 || charness_now() < deadline {
+    while passes == 0 || passes < 2 && charness_now() < start + 4 * time
+      || charness_now() < deadline
+    {
       if passes > 0 { bench.renew() }
       guard let pass = bench.pass() else { return nil }
       passes += 1
@@ -55,10 +59,10 @@ enum Perf {
       speed.decode = max(speed.decode, bytes / max(1, Double(took.decode.last!)) * 1e9)
       // Of the second, so that it does not depend on how many there is time for.
       if passes <= 2 { speed.ratio = bytes / Double(max(pass.payload, 1)) }
-      if passes > 1 {
-        speed.encodeTimes += pass.encode
-        speed.decodeTimes += pass.decode
-      }
+      // The first one warms up, where there are others.
+      if passes == 2 { (speed.encodeTimes, speed.decodeTimes) = ([], []) }
+      speed.encodeTimes += pass.encode
+      speed.decodeTimes += pass.decode
       if passes >= 1000 { break }
     }
     speed.encodeCPU = Double(used.encode) / Double(bench.bytes * passes)

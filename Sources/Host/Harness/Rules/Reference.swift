@@ -1,5 +1,6 @@
 import Glibc
 import PluginAPI
+import PluginLoader
 
 /// Packets of backends that declare REFERENCE: what goes over is how pages differ from an image that
 /// both sides have.
@@ -18,6 +19,68 @@ enum Reference {
     try again(context, shape)
     try highOffsets(context, shape)
     try gain(context, shape)
+    try large(context)
+    try byTurns(context, shape)
+    try inFlight(context)
+  }
+
+  /// As many pages as a packet can have, and the largest pages that there are.
+  private static func large(_ context: Context) throws(Stop) {
+    let library = try context.library
+    var shapes = [Shape(library)]
+    if let log = (13...21).last(where: { library.supports(1 << $0, 2) }) {
+      shapes.append(Shape(pageSize: 1 << log, pageCount: 2))
+    }
+    let kinds = Nearness.allCases
+    for shape in shapes {
+      let lane = ReferenceLane(
+        try Lane(context, shape, pages: shape.pageCount, label: shape.text, content: Lane.mix))
+      var random = context.random(shape.text)
+      for round in 0..<2 {
+        let offsets = lane.source.pick(shape.pageCount, &random)
+        let image = Block(referenceOf: lane.source, offsets, &random) {
+          round == 0 ? .close : kinds[$0 % kinds.count]
+        }
+        try lane.pass(offsets, image)
+      }
+      lane.close()
+    }
+  }
+
+  /// Two channels take turns, each with images of its own.
+  private static func byTurns(_ context: Context, _ shape: Shape) throws(Stop) {
+    var lanes: [ReferenceLane] = []
+    for id in 0..<2 {
+      lanes.append(
+        ReferenceLane(
+          try Lane(context, shape.channel(id, of: 2), label: "turn\(id)", content: Lane.mix)))
+    }
+    var random = context.random("turns")
+    let offsets = Array(lanes[0].source.offsets.prefix(shape.pageCount))
+    for round in 0..<8 {
+      let lane = lanes[round % 2]
+      let image = Block(referenceOf: lane.source, offsets, &random) { _ in
+        round % 3 == 0 ? .half : .close
+      }
+      try lane.pass(offsets, round == 5 ? nil : image)
+    }
+    for lane in lanes { lane.close() }
+  }
+
+  /// Several packets in flight, each with an image of its own.
+  private static func inFlight(_ context: Context) throws(Stop) {
+    let library = try context.library
+    let most = max(library.depth(.send), library.depth(.receive))
+    guard most > 1 else { return }
+    let convoy = try Convoy(context, Shape(library, pages: 24), label: "images")
+    var random = context.random("cargo")
+    for rests in [false, true] {
+      let count = rests ? 2 * most : context.rounds(40, quick: 12) + 2 * most
+      let cargo = convoy.refer(convoy.load(count, &random), &random)
+      let packets = try convoy.send(cargo, window: most, rests: rests)
+      try convoy.deliver(packets, cargo, window: most, rests: rests)
+    }
+    convoy.close()
   }
 
   /// Pages of every kind and references of every kind, in packets with and without.

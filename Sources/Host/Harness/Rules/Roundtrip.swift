@@ -35,6 +35,8 @@ enum Roundtrip {
       try lane.pass([], zero: zeroes)
       try lane.pass(Array(lane.source.offsets.prefix(5)), zero: zeroes)
     }
+    // Pages that the receiver has already: a packet of them says so at least.
+    for _ in 0..<2 { try lane.pass(Array(lane.source.offsets.prefix(5))) }
     // The first packet of a channel, and the last.
     let fresh = try Lane(context, Shape(library, pages: 4), label: "fresh", .text)
     try fresh.pass([], zero: Array(fresh.source.offsets.prefix(2)))
@@ -62,6 +64,29 @@ enum Roundtrip {
       lane.close()
     }
     try singleBytes(context)
+    try collisions(context)
+  }
+
+  /// Pages that a checksum takes for one another: in one packet, and in one after the other.
+  private static func collisions(_ context: Context) throws(Stop) {
+    let kinds = Collision.allCases
+    let shape = Shape(try context.library, pages: 2 * kinds.count)
+    for content in [Content.text, .zero] {
+      let lane = try Lane(
+        context, shape, pages: 2 * kinds.count, label: "collisions\(content)", content)
+      let pages = lane.source.offsets
+      let pairs = zip(kinds, kinds.indices.map { (pages[2 * $0], pages[2 * $0 + 1]) })
+      for (kind, (one, other)) in pairs {
+        memcpy(lane.source.page(at: other), lane.source.page(at: one), shape.pageSize)
+        kind.make(lane.source.page(at: one), lane.source.page(at: other), shape.pageSize)
+      }
+      try lane.pass(Array(pages.prefix(shape.pageCount)))
+      for part in [0, 1] {
+        let some = stride(from: part, to: pages.count, by: 2).map { pages[$0] }
+        try lane.pass(Array(some.prefix(shape.pageCount)))
+      }
+      lane.close()
+    }
   }
 
   /// Pages full of each byte there is, and pages that are zero but for a byte: at each power of two,

@@ -11,6 +11,7 @@ final class Waiting: @unchecked Sendable {
   private let pages: [UInt64]
   private let sending: Bool
   private var packets: [Packet] = []
+  private var patience: UInt64 = 100_000_000
 
   private init(_ context: Context, sending: Bool) throws(Stop) {
     self.sending = sending
@@ -32,6 +33,9 @@ final class Waiting: @unchecked Sendable {
     var whole = UInt64.max
     for _ in 0..<3 { whole = min(whole, try meeting.run(0).time) }
     var stuck = 0
+    // A packet of a slow codec is waited for much longer than it takes, and met less often.
+    meeting.patience = max(100_000_000, 8 * whole)
+    let moments = UInt64(context.afford(Int(moments), each: 3 * whole))
     for moment in 1...moments {
       if try meeting.run(max(1, whole * moment / (moments + 1))).isStuck { stuck += 1 }
     }
@@ -49,7 +53,7 @@ final class Waiting: @unchecked Sendable {
         lane.target.poison()
       }
     }
-    let time = meet(after: delay) {
+    let time = meet(after: delay, patience: patience) {
       self.call(0)
     } _: {
       self.call(1)

@@ -13,14 +13,22 @@ final class Attack {
   let reference: Block?
   /// Two packets in sequence: pages that compress, then pages of every kind.
   let packets: [Packet]
+  /// Nanoseconds to set up a receiver.
+  private let cost: UInt64
 
-  /// With `nearness`, the packets are made with a reference of that kind.
-  init(_ context: Context, pages: Int = 6, nearness: Nearness? = nil) throws(Stop) {
+  /// With `nearness`, the packets are made with a reference of that kind. So many pages at most in a
+  /// packet, and `room` in the blocks.
+  init(
+    _ context: Context, pages: Int = 6, room: Int = 12, nearness: Nearness? = nil
+  ) throws(Stop) {
     self.context = context
     library = try context.library
     shape = Shape(library, pages: pages)
-    source = Block(pageSize: shape.pageSize, pages: 12, kind: .source)
-    target = Block(pageSize: shape.pageSize, pages: 12, kind: .target)
+    let start = charness_now()
+    try ReceiveDriver(context, shape).close()
+    cost = charness_now() - start
+    source = Block(pageSize: shape.pageSize, pages: room, kind: .source)
+    target = Block(pageSize: shape.pageSize, pages: room, kind: .target)
     var random = context.random("content")
     source.fill(&random) { index in
       switch index {
@@ -49,6 +57,12 @@ final class Attack {
     self.packets = packets
   }
 
+  /// As many of them as there is time for a receiver each, from the first to the last.
+  func affordable<Element>(_ all: [Element]) -> [Element] {
+    let most = context.afford(all.count, each: cost)
+    return most < all.count ? (0..<most).map { all[$0 * all.count / most] } : all
+  }
+
   /// The most that a header can announce.
   var limit: Int {
     let bound = library.bound(shape.pageSize, shape.pageCount)
@@ -58,6 +72,7 @@ final class Attack {
 
   /// A receiver that has seen the first `count` honest packets.
   func receiver(after count: Int) throws(Stop) -> ReceiveDriver {
+    try context.requireTime()
     let receiver = try ReceiveDriver(context, shape)
     try context.require(receiver.setup.isOK, "recv_setup() returns \(receiver.setup)")
     receiver.remembers = true
@@ -83,10 +98,11 @@ final class Attack {
     // A host looks at the announced size before it calls.
     guard (announced ?? payload.count) <= limit else { return false }
     target.poison()
-    let start = charness_thread_time()
+    // Of the whole process: a backend may have threads of its own at work.
+    let start = charness_process_time()
     let status = receiver.receive(
       payload, announced: announced, target, offsets, reference: reference)
-    checkTime(charness_thread_time() - start, what())
+    checkTime(charness_process_time() - start, what())
     let inPacket = Set(offsets)
     for offset in target.offsets where !inPacket.contains(offset) && !target.isPoisoned(offset) {
       context.fail(

@@ -10,6 +10,11 @@ final class Convoy: @unchecked Sendable {
   struct Cargo {
     let block: Int
     let offsets: [UInt64]
+    /// What the sender compares with, and the same for the receiver, in another place.
+    var image: (sent: Block, received: Block)?
+
+    /// The first page of it, without a reference.
+    var first: Cargo { Cargo(block: block, offsets: Array(offsets.prefix(1))) }
   }
 
   let context: Context
@@ -56,6 +61,21 @@ final class Convoy: @unchecked Sendable {
     }
   }
 
+  /// The same cargo, each with a reference of its own: an image of all pages, so that another
+  /// packet's makes other pages.
+  func refer(_ cargo: [Cargo], _ random: inout Seeded) -> [Cargo] {
+    let kinds = Nearness.allCases
+    return cargo.enumerated().map { number, item in
+      var item = item
+      let source = sources[item.block]
+      let sent = Block(referenceOf: source, source.offsets, &random) {
+        $0 % 3 == 0 ? kinds[(number + $0) % kinds.count] : .close
+      }
+      item.image = (sent, Block(copyOf: sent))
+      return item
+    }
+  }
+
   /// Encodes packets, so many in flight at most.
   ///
   /// - Parameter rests: each is worked on as far as it can be before one is asked for: what two of
@@ -77,13 +97,15 @@ final class Convoy: @unchecked Sendable {
   func submit(_ item: Cargo) throws(Stop) {
     sources[item.block].allow(.reading, kind: .source)
     try context.demand(
-      sender.submit(sources[item.block], item.offsets), "send_submit() of an honest packet")
+      sender.submit(sources[item.block], item.offsets, reference: item.image?.sent),
+      "send_submit() of an honest packet")
   }
 
   func complete(_ item: Cargo) throws(Stop) -> Packet {
     let payload = sender.complete()
     try context.demand(payload.status, "send_complete() of an honest packet")
     sources[item.block].allow(.nothing, kind: .staleBlock)
+    item.image?.sent.allow(.nothing, kind: .staleBlock)
     return Packet(offsets: item.offsets, payload: payload.bytes)
   }
 
@@ -111,7 +133,8 @@ final class Convoy: @unchecked Sendable {
     let target = targets[item.block]
     target.allow(.writing, kind: .target)
     target.poison()
-    return receiver.submit(packet.payload, announced: announced, target, item.offsets)
+    return receiver.submit(
+      packet.payload, announced: announced, target, item.offsets, reference: item.image?.received)
   }
 
   /// The oldest packet is there, and its pages are what was sent.
@@ -131,6 +154,7 @@ final class Convoy: @unchecked Sendable {
       }
     }
     target.allow(.nothing, kind: .staleBlock)
+    item.image?.received.allow(.nothing, kind: .staleBlock)
   }
 
   /// From now on nobody may touch any page.

@@ -40,9 +40,32 @@ final class Lane: @unchecked Sendable {
       sender = try SendDriver(context, shape, options: options)
       receiver = try ReceiveDriver(context, shape, options: options)
     }
+    try requireSetup()
+  }
+
+  /// The two sides, which are still to be set up, and blocks that are there.
+  init(
+    _ context: Context, _ source: Block, _ target: Block, _ sides: (SendDriver, ReceiveDriver)
+  ) {
+    self.context = context
+    (self.source, self.target) = (source, target)
+    (sender, receiver) = sides
+  }
+
+  /// Sets both sides up, if that has not been done.
+  func setUp() throws(Stop) {
+    sender.setUp()
+    receiver.setUp()
+    try requireSetup()
+  }
+
+  private func requireSetup() throws(Stop) {
     try context.require(sender.setup.isOK, "send_setup() returns \(sender.setup)")
     try context.require(receiver.setup.isOK, "recv_setup() returns \(receiver.setup)")
   }
+
+  /// Neither side has been cleaned up.
+  private(set) var isOpen = true
 
   /// The same with the same content in every page.
   convenience init(
@@ -59,19 +82,24 @@ final class Lane: @unchecked Sendable {
   }
 
   /// Encodes; a status that is not OK ends the test.
-  func send(_ offsets: [UInt64], zero: [UInt64] = [], number: UInt64? = nil) throws(Stop) -> Packet
-  {
+  func send(
+    _ offsets: [UInt64], zero: [UInt64] = [], number: UInt64? = nil, reference: Block? = nil
+  ) throws(Stop) -> Packet {
+    try context.requireTime()
     self.number = number ?? self.number + 1
-    let payload = sender.prepare(source, offsets, zero: zero, number: self.number)
+    let payload = sender.prepare(
+      source, offsets, zero: zero, number: self.number, reference: reference)
     try context.demand(
       payload.status, as: honestyRule, "send_prepare() of \(offsets.count) pages")
     return Packet(offsets: offsets, payload: payload.bytes)
   }
 
   /// Decodes what was sent and compares; a status that is not OK ends the test.
-  func deliver(_ packet: Packet, zero: [UInt64] = [], number: UInt64? = nil) throws(Stop) {
+  func deliver(
+    _ packet: Packet, zero: [UInt64] = [], number: UInt64? = nil, reference: Block? = nil
+  ) throws(Stop) {
     target.poison()
-    try take(packet, zero: zero, number: number)
+    try take(packet, zero: zero, number: number, reference: reference)
   }
 
   /// The same; the target is poisoned already.
@@ -79,10 +107,20 @@ final class Lane: @unchecked Sendable {
   /// - Parameter everywhere: whether to look for other pages that were written. That takes longer
   ///   than to decode a small packet; whoever does without asks ``expectPoison(_:)`` later.
   func take(
-    _ packet: Packet, zero: [UInt64] = [], number: UInt64? = nil, everywhere: Bool = true
+    _ packet: Packet, zero: [UInt64] = [], number: UInt64? = nil, reference: Block? = nil,
+    everywhere: Bool = true
+  ) throws(Stop) {
+    try decode(packet, zero: zero, number: number, reference: reference)
+    if everywhere { try compare(packet.offsets) } else { try expect(packet.offsets) }
+  }
+
+  /// Decodes what was sent, and compares nothing; a status that is not OK ends the test.
+  func decode(
+    _ packet: Packet, zero: [UInt64] = [], number: UInt64? = nil, reference: Block? = nil
   ) throws(Stop) {
     let status = receiver.receive(
-      packet.payload, target, packet.offsets, zero: zero, number: number ?? self.number)
+      packet.payload, target, packet.offsets, zero: zero, number: number ?? self.number,
+      reference: reference)
     guard status.isOK else {
       // An honest payload: if it asks for more than there is, that is what is wrong.
       if receiver.host.hasFailedService {
@@ -96,7 +134,6 @@ final class Lane: @unchecked Sendable {
       }
       throw .failed
     }
-    if everywhere { try compare(packet.offsets) } else { try expect(packet.offsets) }
   }
 
   /// Whether the pages have arrived.
@@ -133,12 +170,17 @@ final class Lane: @unchecked Sendable {
   }
 
   /// There and back.
-  func pass(_ offsets: [UInt64], zero: [UInt64] = [], number: UInt64? = nil) throws(Stop) {
-    try deliver(send(offsets, zero: zero, number: number), zero: zero, number: number)
+  func pass(
+    _ offsets: [UInt64], zero: [UInt64] = [], number: UInt64? = nil, reference: Block? = nil
+  ) throws(Stop) {
+    try deliver(
+      send(offsets, zero: zero, number: number, reference: reference), zero: zero, number: number,
+      reference: reference)
   }
 
   /// Ends both sides.
   func close() {
+    isOpen = false
     sender.close()
     receiver.close()
   }

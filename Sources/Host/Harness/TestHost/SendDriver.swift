@@ -233,6 +233,7 @@ final class SendDriver: @unchecked Sendable {
       context.check(size == 0, as: "roundtrip/empty", "\(size) bytes of payload for no pages")
       return
     }
+    context.check(size > 0, as: "roundtrip/empty", "no byte of payload for \(pages) pages")
     let bound = library.bound(shape.pageSize, pages)
     context.check(
       size <= bound, as: "bounds/payload-bound",

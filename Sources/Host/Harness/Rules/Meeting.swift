@@ -1,0 +1,162 @@
+import CHarness
+import PluginAPI
+
+/// Two channels that meet: a call of one is interrupted at a moment, and the other does what it has
+/// to do from beginning to end meanwhile. What two threads come to by chance, once in a thousand
+/// times, comes about.
+///
+/// @unchecked Sendable: each lane is one thread's while they meet, and compared when both have ended.
+final class Meeting: @unchecked Sendable {
+  /// What they are at.
+  enum Occasion: CaseIterable {
+    /// Both decode a packet; both encode one, which is decoded at once.
+    case receiving, sending
+    /// Both are set up, and the second has a packet.
+    case opening
+    /// The first is cleaned up, the last that there was; the second is set up and has a packet.
+    case following
+    /// The first is set up while the second, the last that there was, is cleaned up.
+    case preceding
+  }
+
+  private let occasion: Occasion
+  private let lanes: [Lane]
+  private let pages: [UInt64]
+  private var packets: [Packet] = []
+  /// Of the pages of each, for a backend that can use one.
+  private let images: [Block?]
+
+  /// Has both channels ready to meet. With `blocks`, they have the pages of these and no blocks of
+  /// their own: nobody else has them meanwhile.
+  init(
+    _ context: Context, _ occasion: Occasion, options: [String: String]? = nil,
+    blocks: [Blocks]? = nil
+  ) throws(Stop) {
+    self.occasion = occasion
+    let given = blocks
+    let blocks: [Blocks]
+    if let given { blocks = given } else { blocks = try Self.blocks(context, pages: 16) }
+    let shape = Shape(try context.library, pages: blocks[0].pages)
+    var lanes: [Lane] = []
+    for id in 0..<2 {
+      let shape = shape.channel(id, of: 2)
+      lanes.append(
+        Lane(
+          context, blocks[id].source, blocks[id].target,
+          (
+            try SendDriver(context, shape, options: options, sets: false),
+            try ReceiveDriver(context, shape, options: options, sets: false)
+          )))
+    }
+    self.lanes = lanes
+    images = blocks.map(\.image)
+    pages = Array(lanes[0].source.offsets.prefix(shape.pageCount))
+    switch occasion {
+    case .receiving, .sending: for lane in lanes { try lane.setUp() }
+    case .opening: break
+    case .following: try open(0)
+    case .preceding: try open(1)
+    }
+    for lane in lanes { lane.target.poison() }
+  }
+
+  /// What two channels send and receive: made once for many meetings.
+  struct Blocks {
+    /// In a packet.
+    let pages: Int
+    let source: Block
+    let target: Block
+    let image: Block?
+  }
+
+  static func blocks(_ context: Context, pages: Int) throws(Stop) -> [Blocks] {
+    let shape = Shape(try context.library, pages: pages)
+    let refers = try context.library.has(MULTIFD_CAP_REFERENCE)
+    return (0..<2).map { id in
+      func block(_ kind: MemoryKind) -> Block {
+        Block(pageSize: shape.pageSize, pages: shape.pageCount + 6, kind: kind)
+      }
+      var random = context.random("content\(id)")
+      let source = block(.source)
+      source.fill(&random, Lane.mix)
+      source.allow(.reading)
+      let image =
+        refers
+        ? Block(referenceOf: source, source.offsets, &random) { $0 % 3 == 0 ? .half : .close } : nil
+      return Blocks(pages: pages, source: source, target: block(.target), image: image)
+    }
+  }
+
+  private func open(_ id: Int) throws(Stop) {
+    try lanes[id].setUp()
+    try lanes[id].pass(pages, reference: images[id])
+  }
+
+  /// They meet `delay` nanoseconds after the first one's beginning; with 0, one comes after the
+  /// other. How long the first one took, in nanoseconds. Where both decode or encode, they may meet
+  /// again.
+  @discardableResult
+  func run(_ delay: UInt64) throws(Stop) -> UInt64 {
+    if occasion == .receiving {
+      packets = []
+      for (lane, image) in zip(lanes, images) {
+        packets.append(try lane.send(pages, reference: image))
+        lane.target.poison()
+      }
+    }
+    let time = meet(after: delay) {
+      call(0)
+    } _: {
+      call(1)
+    }
+    // Not meanwhile: moments are for what the backend does.
+    if occasion == .receiving { for lane in lanes { try lane.compare(pages) } }
+    return time
+  }
+
+  /// What is wrong is reported where it is seen.
+  private func call(_ id: Int) {
+    let lane = lanes[id]
+    switch (occasion, id) {
+    case (.receiving, _): try? lane.decode(packets[id], reference: images[id])
+    case (.sending, _):
+      lane.target.poison()
+      if let packet = try? lane.send(pages, reference: images[id]) {
+        _ = try? lane.take(packet, reference: images[id])
+      }
+    case (.opening, 0), (.preceding, 0): try? lane.setUp()
+    case (.opening, _), (.following, 1): try? open(id)
+    case (.following, _), (.preceding, _): lane.close()
+    }
+  }
+
+  /// Once more, when both have ended: what one has done to the other may have come late.
+  func compare() throws(Stop) {
+    for (lane, image) in zip(lanes, images) where lane.isOpen {
+      try lane.pass(pages, reference: image)
+    }
+  }
+
+  /// Ends both channels.
+  func close() { for lane in lanes { lane.close() } }
+}
+
+extension Meeting {
+  /// Packets of two channels that meet at some moments, in a process that may have seen others.
+  static func ofPackets(
+    _ context: Context, options: [String: String]? = nil, moments: Int
+  ) throws(Stop) {
+    // Long ones: a fast codec has done with a few pages before it can be interrupted.
+    let blocks = try blocks(context, pages: 64)
+    for occasion in [Occasion.receiving, .sending] {
+      let meeting = try Meeting(context, occasion, options: options, blocks: blocks)
+      // The shortest of two: on a busy machine one may have been kept waiting.
+      let whole = min(try meeting.run(0), try meeting.run(0), 10_000_000)
+      for moment in 1...moments where !context.hasFailed {
+        try meeting.run(max(1, whole * UInt64(moment) / UInt64(moments + 1)))
+      }
+      if !context.hasFailed { try meeting.compare() }
+      meeting.close()
+    }
+  }
+}

@@ -1,0 +1,7 @@
+/* expect: roundtrip/reference */
+/* try: abi flight roundtrip/basic roundtrip/reference hostile/reference */
+/* The reference that came last is that of all packets in flight. */
+#include "prelude.h"
+#define REFERENCE
+#define F_SUBMIT for (int k = 0; k < SLOTS; k++) c->slots[k].send.reference = packet->reference
+#include "flight.h"
