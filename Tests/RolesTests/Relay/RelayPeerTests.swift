@@ -114,7 +114,29 @@ struct RelayPeerTests {
     let few = try #require(try failure(1))
     #expect(few.kind == .refused && few.why.contains("more channels than the 1"), "\(few)")
     let many = try #require(try failure(4))
-    #expect(many.kind == .unreachable && many.why.contains("2 of 4 channels"), "\(many)")
+    #expect(many.kind == .unreachable && many.why.contains("2 of 4"), "\(many)")
+  }
+
+  @Test("A channel that is missing is not waited for without end, nor a source that has gone")
+  func missing() throws {
+    let (descriptor, port) = try Sockets.listen()
+    defer { close(descriptor) }
+    let to = Destination(.tcp(host: "127.0.0.1", port: UInt16(port)))
+    for hasLeft in [false, true] {
+      var session = try Tampered("bios-100-zstd-2ch")
+      session.lines.remove(at: 1)
+      if hasLeft { session.lines[0].end = .close }
+      let relay = try LocalRelay(to: to) { $0.timeout = hasLeft ? 1000 : 0.5 }
+      let source = FakeSource(session.lines, to: relay.endpoint)
+      defer { _ = source.end() }
+      guard case .failure(let failure)? = relay.end() else { return #expect(Bool(false)) }
+      if hasLeft {
+        #expect(failure.kind == .failed && failure.what == "source", "\(failure)")
+      } else {
+        #expect(failure.kind == .unreachable && failure.what == "channel 0", "\(failure)")
+        #expect(failure.why.hasPrefix("it has not connected within 0.5 s"), "\(failure)")
+      }
+    }
   }
 
   @Test("What cannot be is said before anybody connects")

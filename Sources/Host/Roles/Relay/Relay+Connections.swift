@@ -127,7 +127,7 @@ extension Relay {
     let main = RelayMain(near, far, plan.hasReference ? options.pageSize : nil)
     state.update { $0.main = Main(plan: plan, main: main, start: .now) }
     start("back", threads, at: "main channel") { try main.runBack() }
-    try main.runForth(throttle) { [self] () throws(Failure) in try waitForChannels() }
+    try main.runForth(throttle) { [self] () throws(Failure) in try waitForChannels(near) }
   }
 
   private func passChannel(
