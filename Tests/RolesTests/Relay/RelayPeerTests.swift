@@ -139,6 +139,31 @@ struct RelayPeerTests {
     }
   }
 
+  @Test("Without a return path the end of a source that was killed is not its guest's move")
+  func killed() throws {
+    let main = try Tampered("bios-100-main-only", returnPath: false).lines[0].bytes
+    for (cut, hasMoved) in [(main.count, true), (main.count - 1, false), (main.count / 2, false)] {
+      let (descriptor, port) = try Sockets.listen()
+      let relay = try LocalRelay(to: Destination(.tcp(host: "127.0.0.1", port: UInt16(port))))
+      let source = FakeSource([Line(Array(main[..<cut]), end: .close)], to: relay.endpoint)
+      let far = Sockets.accept(descriptor)
+      var (count, buffer) = (0, [UInt8](repeating: 0, count: 1 << 16))
+      while case let got = Sockets.read(far, &buffer), got > 0 { count += got }
+      close(far)
+      close(descriptor)
+      let end = try #require(relay.end())
+      _ = source.end()
+      #expect(count == cut)
+      if hasMoved {
+        #expect(try end.get().result == "passed")
+      } else {
+        guard case .failure(let failure) = end else { return #expect(Bool(false)) }
+        #expect(failure.kind == .failed && failure.what == "source", "\(failure)")
+        #expect(failure.why.contains("before the guest had moved"))
+      }
+    }
+  }
+
   @Test("What cannot be is said before anybody connects")
   func usage() throws {
     func failure(_ to: String, _ compression: String) throws -> Failure {

@@ -279,10 +279,10 @@ public final class Relay: Sendable {
 
   private func summary(_ main: Main) throws(Failure) -> RelaySummary {
     let flow = main.main.flow.read { $0 }
-    // Without a return path nobody says how it went. A primary may leave whenever it likes.
-    guard flow.isProtection ? flow.sourceWasFirst : flow.verdict == 0 || !flow.isHeard else {
-      throw ended(flow)
-    }
+    // Without a return path nobody says how it went: what its source had to say must be whole. A
+    // primary may leave whenever it likes.
+    let hasMoved = flow.verdict == 0 || flow.isWhole && !flow.isHeard
+    guard flow.isProtection ? flow.sourceWasFirst : hasMoved else { throw ended(flow) }
     let formats = main.plan.outgoing.map(\.backend.name)
     return RelaySummary(
       options, flow, main.main.sent, state.read { $0.channels }, since: main.start,
