@@ -78,7 +78,7 @@ extension Relay {
   private func connect(
     _ near: Socket, _ hello: LinkHello, _ host: LinkHost, _ far: RelayFar
   ) -> (Socket, RelayPlan, LinkFormats)? {
-    do { return try far.main(hello) } catch {
+    do { return try far.main(hello, host) } catch {
       // Before it is told: it may say it again at once.
       host.forget()
       state.update { $0.source = nil }
