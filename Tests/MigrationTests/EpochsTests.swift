@@ -15,8 +15,11 @@ struct EpochsTests {
     var epochs = epochs(0, 1, expected: 2)
     #expect(epochs.pass() == .wait && epochs.late == [0, 1])
     #expect(epochs.met(1) == 1)
+    // Whoever waits for all is not woken for one.
+    #expect(!epochs.areAllMet)
     #expect(epochs.pass() == .wait && epochs.late == [0])
     #expect(epochs.met(0) == 1)
+    #expect(epochs.areAllMet)
     #expect(epochs.pass() == nil && epochs.passed == 1)
     // The next one is another.
     #expect(epochs.pass() == .wait && epochs.passed == 1)

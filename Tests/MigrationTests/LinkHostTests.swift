@@ -1,3 +1,4 @@
+import Foundation
 import Migration
 import PluginLoader
 import SessionReplay
@@ -62,15 +63,37 @@ struct LinkHostTests {
     let lz4 = LinkFormat("lz4/1", bound: 526_360)!
     let foreign = LinkFormat("zfoo/3", bound: 100)!
     let both = Self.hello(formats: [foreign, lz4])
-    let agreed = try LinkHost.agree(with: both, loader: Self.loader, only: nil)
+    let agreed = try LinkHost(pageSize: 4096).agree(with: both, loader: Self.loader, only: nil)
     #expect(agreed.formats.agreed == [lz4] && agreed.backends.map(\.name) == ["lz4"])
     let byName = Self.hello(formats: [foreign, lz4], required: 1)
     let error = #expect(throws: LinkRefusal.self) {
-      try LinkHost.agree(with: byName, loader: Self.loader, only: nil)
+      try LinkHost(pageSize: 4096).agree(with: byName, loader: Self.loader, only: nil)
     }
     let text = try #require(error).text
     #expect(text.hasPrefix("zfoo/3 was asked for, the answering side has "), "\(text)")
     #expect(text.contains("lz4/1") && text.contains("zstd/1"), "\(text)")
+  }
+
+  @Test("However many say hello, the libraries are looked at only now and then")
+  func shelf() throws {
+    let folder = try TemporaryFolder()
+    try FileManager.default.copyItem(
+      atPath: Lab.executableFolder + "/libmultifd-lz4.so", toPath: folder("libmultifd-lz4.so"))
+    let loader = PluginLoader(
+      searchPath: PluginSearchPath(
+        explicit: [folder.path], environment: [:], executable: folder("none/multifd")))
+    let hello = Self.hello(formats: [LinkFormat("lz4/1", bound: 526_360)!])
+    let seldom = LinkHost(pageSize: 4096, lookingEvery: .seconds(1000))
+    let always = LinkHost(pageSize: 4096, lookingEvery: .zero)
+    for host in [seldom, always] {
+      let agreed = try host.agree(with: hello, loader: loader, only: nil)
+      #expect(agreed.formats.agreed.map(\.name) == ["lz4/1"])
+    }
+    folder.remove()
+    #expect(
+      try seldom.agree(with: hello, loader: loader, only: nil).formats.agreed.map(\.name)
+        == ["lz4/1"])
+    #expect(try always.agree(with: hello, loader: loader, only: nil).formats.agreed.isEmpty)
   }
 
   @Test("An operator who wants one backend gets that or nothing")
@@ -78,11 +101,12 @@ struct LinkHostTests {
     let lz4 = LinkFormat("lz4/1", bound: 526_360)!
     let zstd = LinkFormat("zstd/1", bound: 600_000)!
     let spec = try CompressionSpec(parsing: "zstd")
-    let agreed = try LinkHost.agree(
+    let agreed = try LinkHost(pageSize: 4096).agree(
       with: Self.hello(formats: [lz4, zstd]), loader: Self.loader, only: spec)
     #expect(agreed.formats.agreed == [zstd])
     let error = #expect(throws: LinkRefusal.self) {
-      try LinkHost.agree(with: Self.hello(formats: [lz4]), loader: Self.loader, only: spec)
+      try LinkHost(pageSize: 4096).agree(
+        with: Self.hello(formats: [lz4]), loader: Self.loader, only: spec)
     }
     #expect(
       try #require(error).text

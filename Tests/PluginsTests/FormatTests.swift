@@ -94,7 +94,7 @@ import Testing
           (2, zstdHeader() + raw(page, last: true) + zstdHeader() + raw(page, last: true)),
           (1, zstdHeader() + repeated(3000, last: true) + zstdHeader() + repeated(1096)),
           (1, raw(page) + raw([], last: true)),
-          (1, small + repeated(255, last: true) + zstdHeader(windowLog: 27) + repeated(3841)),
+          (1, small + repeated(255, last: true) + zstdHeader(windowLog: 25) + repeated(3841)),
           (
             1,
             raw([], last: true) + [0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9] + zstdHeader()
@@ -105,6 +105,12 @@ import Testing
 
   @Test("zstd: windows too large, dictionaries, checksums, bombs, parts of blocks")
   func zstdRefuses() {
+    let large = zstdHeader(windowLog: 26) + raw(page)
+    let channel = RecvChannel(.named("zstd"))
+    #expect(channel.receive(large, GuardedMemory(4096), [0]) == MULTIFD_ERROR_CORRUPT)
+    #expect(channel.host.errorText?.contains("window-log") == true)
+    let willing = RecvChannel(.named("zstd"), ["window-log": "26"])
+    #expect(willing.receive(large, GuardedMemory(4096), [0]) == MULTIFD_OK)
     #expect(isCorrupt("zstd", zstdHeader(windowLog: 28) + raw(page)))
     #expect(isCorrupt("zstd", zstdHeader(windowLog: 41) + raw(page)))
     #expect(isCorrupt("zstd", zstdMagic + [1, 0x48, 7] + raw(page)), "a dictionary")
@@ -154,6 +160,16 @@ import Testing
     #expect(Array(first[..<2]) == [0x78, 0x01] && Array(second[..<2]) != [0x78, 0x01])
     #expect(
       Array(first.suffix(4)) == [0, 0, 0xff, 0xff] && Array(second.suffix(4)) == [0, 0, 0xff, 0xff])
+  }
+
+  @Test("zstd: a receiver takes the window of every level that a stock QEMU has", arguments: 0...20)
+  func zstdLevels(level: Int) {
+    let ram = makeRAM(.text, pages: 2, pageSize: 4096, seed: 42)
+    let send = SendChannel(
+      .named("zstd"), ["level": "\(level)", "stream": "endless", "window-log": "27"])
+    let recv = RecvChannel(.named("zstd"))
+    #expect(
+      recv.receive(send.prepare(ram, [0]).payload, GuardedMemory(4096), [0]) == MULTIFD_OK)
   }
 
   @Test("zstd: a frame per packet, or one per channel")

@@ -69,10 +69,10 @@ struct DamagedStoreTests {
 
   @Test("A manifest that cannot be read may be a guest's: its store is not one to be swept")
   func unreadableManifest() throws {
-    let store = try Store.prepare(folder("other"))
-    #expect(!store.holdsGuest)
-    try Data("{".utf8).write(to: URL(filePath: folder("other/manifest.json")))
-    #expect(store.holdsGuest)
+    try Data("{".utf8).write(to: URL(filePath: path + "/manifest.json"))
+    #expect(throws: StoreError.self) { try Store.prepare(path) }
+    #expect(throws: StoreError.self) { try Store.sweepAbandoned(path) }
+    #expect(FileManager.default.fileExists(atPath: path + "/device-state"))
   }
 
   @Test("A newer layout is refused by its number")

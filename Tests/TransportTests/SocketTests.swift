@@ -1,5 +1,6 @@
 import Foundation
 import Synchronization
+import System
 import TestSupport
 import Testing
 import Transport
@@ -108,6 +109,60 @@ struct SocketTests {
     connection.send([8])
     try many.fill(from: connection.socket)
     #expect(many.bytes == [8])
+  }
+
+  @Test("Who is let finish has so much time in all, however little he says at a time")
+  func drip() throws {
+    let connection = try Connection(.tcp)
+    let peer = connection.peer
+    let isOver = Atomic(false)
+    let threads = ThreadGroup()
+    try threads.start("drip") {
+      for _ in 0..<200 where !isOver.load(ordering: .relaxed) {
+        Sockets.write(peer, [1])
+        usleep(20_000)
+      }
+      // As long as that, where nobody else ends it.
+      if !isOver.load(ordering: .relaxed) { Issue.record("it is still read") }
+    }
+    connection.socket.drain(seconds: 0.2)
+    isOver.store(true, ordering: .relaxed)
+    threads.joinAll()
+    connection.closePeer()
+    // It has ended: at once.
+    connection.socket.drain(seconds: 1000)
+  }
+
+  @Test("What was written has arrived, or it is not known that it has")
+  func taken() throws {
+    let tcp = try Connection(.tcp)
+    try tcp.socket.write([1, 2, 3])
+    try tcp.socket.awaitTaken(seconds: 20)
+    // Of a UNIX socket: when it was read.
+    let unix = try Connection(.unix)
+    try unix.socket.write([1, 2, 3])
+    #expect(
+      kind { () throws(TransportError) in try unix.socket.awaitTaken(seconds: 0.05) } == .timedOut)
+    #expect(
+      kind { () throws(TransportError) in try unix.socket.awaitTaken(seconds: 20) { true } }
+        == .timedOut)
+    #expect(unix.receive(3) == [1, 2, 3])
+    try unix.socket.awaitTaken(seconds: 20)
+    try unix.socket.write([4])
+    unix.closePeer()
+    #expect(
+      kind { () throws(TransportError) in try unix.socket.awaitTaken(seconds: 20) } == .reset)
+  }
+
+  @Test("What waits for a window has not arrived, and a reset says that it never will")
+  func window() throws {
+    let connection = try Connection(.tcp)
+    let socket = connection.socket
+    try socket.write([UInt8](repeating: 7, count: 400_000))
+    #expect(kind { () throws(TransportError) in try socket.awaitTaken(seconds: 0.05) } == .timedOut)
+    // Closing with what is unread is a reset.
+    connection.closePeer()
+    #expect(kind { () throws(TransportError) in try socket.awaitTaken(seconds: 20) } == .reset)
   }
 
   @Test("Writing sends everything, also to a slow reader", arguments: Connection.Kind.allCases)

@@ -59,11 +59,14 @@ package struct Epochs: Equatable, Sendable {
     if let ended = channels.filter({ $1.hasEnded && $1.syncs < marker }).keys.min() {
       return .ended(ended)
     }
-    guard channels.count == expected ?? 0, channels.values.allSatisfy({ $0.syncs >= marker }) else {
-      return .wait
-    }
+    guard areAllMet else { return .wait }
     passed = marker
     return nil
+  }
+
+  /// Every channel that there is to be has met the SYNC of the next marker.
+  package var areAllMet: Bool {
+    channels.count == expected ?? 0 && channels.values.allSatisfy { $0.syncs > passed }
   }
 
   /// Channels that have not met the SYNC of the next marker.

@@ -11,11 +11,25 @@ public final class LinkHost: Sendable {
     var channels: Set<UInt16> = []
   }
 
+  /// What can be decoded here, by the names of formats.
+  private struct Shelf {
+    let backends: [String: Backend]
+    let since: ContinuousClock.Instant
+  }
+
   private let pageSize: UInt32
   private let visitors = Mutex(Visitors())
+  private let shelf = Mutex<Shelf?>(nil)
+  private let interval: Duration
 
   /// For guests with pages of so many bytes. Nobody has come yet.
-  public init(pageSize: Int) { self.pageSize = UInt32(pageSize) }
+  ///
+  /// - Parameter interval: what backends there are is looked up no more often than that, however
+  ///   many say hello.
+  public init(pageSize: Int, lookingEvery interval: Duration = .seconds(1)) {
+    self.pageSize = UInt32(pageSize)
+    self.interval = interval
+  }
 
   /// Reads what a connection has brought.
   ///
@@ -61,27 +75,48 @@ public final class LinkHost: Sendable {
   /// The main connection was refused in the end: another may come.
   public func forget() { visitors.withLock { $0 = Visitors() } }
 
+  /// The backends that decode, by their formats.
+  ///
+  /// To know them means to look at every library in every folder, which takes milliseconds; and
+  /// anybody can say a hello, to a thread that everybody waits for.
+  private func backends(_ loader: PluginLoader) -> [String: Backend] {
+    shelf.withLock { shelf in
+      if let shelf, .now - shelf.since < interval { return shelf.backends }
+      let here = loader.candidates().compactMap { try? $0.result.get() }
+        .filter { $0.capabilities.have(.receive) }
+      // Of several for one format the loader says which.
+      let backends = Set(here.map(\.wireFormat)).map { format in
+        (format, try? loader.load(wireFormat: format, to: .receive))
+      }
+      let found = Shelf(
+        backends: Dictionary(uniqueKeysWithValues: backends).compactMapValues(\.self), since: .now)
+      shelf = found
+      return found.backends
+    }
+  }
+
   /// Agrees on formats that can be decoded here.
   ///
   /// - Parameter only: the operator wants this backend's and no other.
   /// - Throws: what the other side is to be told.
-  public static func agree(
+  public func agree(
     with hello: LinkHello, loader: PluginLoader, only: CompressionSpec?
   ) throws(LinkRefusal) -> LinkBackends {
     let pageSize = Int(hello.pageSize)
-    if let only { return try agree(with: hello, loader, only) }
+    if let only { return try Self.agree(with: hello, loader, only) }
+    let here = hello.formats.isEmpty ? [:] : backends(loader)
     var found: [(backend: Backend, options: OptionValues)] = []
     for (index, format) in hello.formats.enumerated() {
-      guard let backend = try? loader.load(wireFormat: format.name, to: .receive) else { continue }
+      guard let backend = here[format.name] else { continue }
       do throws(LinkRefusal) {
         let files = try LinkFiles.find(hello, index + 1, loader)
-        found.append((backend, try options(of: backend, [], files)))
+        found.append((backend, try Self.options(of: backend, [], files)))
       } catch {
         // What was not asked for by name can be left out.
         if index < hello.required { throw error }
       }
     }
-    let ours = found.compactMap { format(of: $0.backend, pageSize: pageSize) }
+    let ours = found.compactMap { Self.format(of: $0.backend, pageSize: pageSize) }
     switch LinkAnswer(to: hello, having: ours) {
     case .accepted(let formats, _):
       let agreed = formats.agreed.compactMap { format in
@@ -90,12 +125,10 @@ public final class LinkHost: Sendable {
       return LinkBackends(formats, agreed, loader)
     case .refused:
       // For its text, all that is here.
-      let all = loader.candidates().compactMap { try? $0.result.get() }
-        .filter { $0.capabilities.have(.receive) }
-      let names = Set(all.compactMap { format(of: $0, pageSize: pageSize) })
+      let all = here.values.compactMap { Self.format(of: $0, pageSize: pageSize) }
       guard
         case .refused(let refusal) = LinkAnswer(
-          to: hello, having: names.sorted { $0.name < $1.name })
+          to: hello, having: all.sorted { $0.name < $1.name })
       else { throw LinkRefusal("what was asked for cannot be had") }
       throw refusal
     }

@@ -22,8 +22,7 @@ public struct ReturnPathReader: ~Copyable {
       case .needMore(let missing):
         guard try input.require(input.bytes.count + missing, idle: false) else { return nil }
       case .message(let message, let consumed):
-        input.consume(consumed)
-        offset += UInt64(consumed)
+        take(consumed)
         return message
       }
     }
@@ -62,14 +61,26 @@ public struct ReturnPathReader: ~Copyable {
   /// - Throws: when the destination ends the load instead.
   public mutating func hearsPong(_ value: UInt32, within seconds: Double) throws -> Bool {
     let deadline = ContinuousClock.now + .seconds(seconds)
-    while !input.bytes.isEmpty || socket.waitReadable(seconds: (deadline - .now) / .seconds(1)) {
-      guard let message = try next() else {
-        throw TransportError(.closed, "\(socket.peer) closed the connection")
+    while true {
+      switch try decode() {
+      case .needMore(let missing):
+        // Half a message is waited for no longer than a whole one.
+        switch try input.require(input.bytes.count + missing, until: deadline) {
+        case true?: break
+        case false?: throw TransportError(.closed, "\(socket.peer) closed the connection")
+        case nil: return false
+        }
+      case .message(let message, let consumed):
+        take(consumed)
+        if message == .pong(value) { return true }
+        if case .shut(let value) = message { throw Self.refusal(value) }
       }
-      if message == .pong(value) { return true }
-      if case .shut(let value) = message { throw Self.refusal(value) }
     }
-    return false
+  }
+
+  private mutating func take(_ count: Int) {
+    input.consume(count)
+    offset += UInt64(count)
   }
 
   /// Looks for so long whether the destination ends the load, or the connection.

@@ -167,9 +167,11 @@ public struct Member {
 
   /// A SYNC is met: waits until the main channel has passed the marker that belongs to it.
   public func synced() throws(Failure) {
-    let syncs = session.state.update { state in
+    // Only the main channel waits for this, and for the last of them: the others, of which each
+    // would wake all that have met theirs, wait for it.
+    let (syncs, _) = session.state.update(wakes: { _, areAllMet in areAllMet }) { state in
       session.gate.leave(pass)
-      return state.epochs.met(id)
+      return (state.epochs.met(id), state.epochs.areAllMet)
     }
     let passed = session.state.wait(seconds: nil) { state -> Result<Void, Failure>? in
       if let failure = state.failure { return .failure(failure) }

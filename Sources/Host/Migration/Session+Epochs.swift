@@ -158,20 +158,22 @@ extension Session {
     return max(0.005, min(4 * roundTrip, 0.5))
   }
 
-  private func missing(_ marker: Int) -> Failure {
-    state.read { state in
-      let expected = state.epochs.expected ?? 0
-      let absent = state.epochs.absent
-      if let first = absent.first {
-        return Failure(
-          .unreachable, "channel \(first)",
-          "it has not connected within \(timeout.formatted) s "
-            + "(\(expected - absent.count) of \(expected) have)",
-          hint: "make --channels equal to the source's multifd-channels, or leave it out")
-      }
-      return Failure(
-        .unreachable, "channel \(state.epochs.late.first ?? 0)",
-        "silent for \(timeout.formatted) s before sync point \(marker)")
+  /// Of the channels that are expected one has not come: what that is, once it has been waited for.
+  public var absence: Failure? {
+    let (expected, absent) = state.read { ($0.epochs.expected ?? 0, $0.epochs.absent) }
+    return absent.first.map { first in
+      Failure(
+        .unreachable, "channel \(first)",
+        "it has not connected within \(timeout.formatted) s "
+          + "(\(expected - absent.count) of \(expected) have)",
+        hint: "make --channels equal to the source's multifd-channels, or leave it out")
     }
+  }
+
+  private func missing(_ marker: Int) -> Failure {
+    absence
+      ?? Failure(
+        .unreachable, "channel \(state.read { $0.epochs.late.first } ?? 0)",
+        "silent for \(timeout.formatted) s before sync point \(marker)")
   }
 }

@@ -200,6 +200,9 @@ public final class Session: Sendable {
     }
   }
 
+  /// The guest's RAM, once the block list is there.
+  public var blocks: [RAMBlock] { state.read { $0.stage?.guest ?? [] } }
+
   /// Bytes of RAM, once the block list is there.
   public var ramSize: UInt64 {
     state.read { $0.stage?.guest.reduce(0) { $0 + UInt64($1.length) } ?? 0 }

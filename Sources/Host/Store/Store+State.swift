@@ -1,3 +1,4 @@
+import CLinux
 import Foundation
 import Glibc
 import Memory
@@ -35,14 +36,7 @@ extension Store {
         .displaced, "the memory of \(block.name) is no longer that of \(path)/ram/\(block.name)",
         hint: "a backend has mapped other memory there: multifd-harness says which one does")
     }
-    for block in blocks where durable {
-      // Pages written through the mapping are the file's pages: fsync writes them too.
-      guard fsync(block.descriptor) == 0 else {
-        throw StoreError(SystemError("fsync"), at: "\(path)/ram/\(block.name)")
-      }
-    }
-    // The files' names, too: a RAM file that no folder names is lost with the machine.
-    if durable, !blocks.isEmpty { try folder.syncFolder("ram") }
+    if durable { try force(blocks) }
     if durable { try folder.syncName() }
     try folder.replace("early-state", with: earlyState, durable: durable)
     try folder.replace("device-state", with: deviceState, durable: durable)
@@ -57,6 +51,25 @@ extension Store {
     try makeReserve(for: data.count)
     try step(to: state)
     try folder.replace("manifest.json", with: data)
+  }
+
+  /// Has what is dirty of a guest's RAM written to disk, and does not wait for that; what has no
+  /// disk has nothing to do.
+  public func startWriting(_ blocks: [RAMBlock]) {
+    for block in blocks { clinux_start_writing(block.descriptor) }
+  }
+
+  /// Forces the RAM of a guest to disk. To be called when all of it is there, too, so that less is
+  /// left to do when its source waits for ``hold(_:as:blocks:earlyState:deviceState:vmDescription:durable:)``.
+  public func force(_ blocks: [RAMBlock]) throws(StoreError) {
+    for block in blocks {
+      // Pages written through the mapping are the file's pages: fsync writes them too.
+      guard fsync(block.descriptor) == 0 else {
+        throw StoreError(SystemError("fsync"), at: "\(path)/ram/\(block.name)")
+      }
+    }
+    // The files' names, too: a RAM file that no folder names is lost with the machine.
+    if !blocks.isEmpty { try folder.syncFolder("ram") }
   }
 
   /// The source of a guest that was held as `unsettled` has been told so: from here on it is

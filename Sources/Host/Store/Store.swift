@@ -159,15 +159,6 @@ public final class Store: Sendable {
     }
   }
 
-  /// Whether there is a guest here that must not be swept away; so there is if the manifest cannot
-  /// be read.
-  public var holdsGuest: Bool {
-    do {
-      guard let manifest = try folder.manifest() else { return false }
-      return manifest.state != .receiving
-    } catch { return true }
-  }
-
   /// The sections that came before the RAM's pages.
   public func earlyState(_ manifest: Manifest) throws(StoreError) -> [UInt8] {
     try folder.read("early-state", size: manifest.earlyStateSize)

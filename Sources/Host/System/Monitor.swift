@@ -12,15 +12,15 @@ import Glibc
 /// 1. what a role shares among its threads: `Session`, `HandoverControl`, `PrimaryWatch`,
 ///    `Failover.Control`, `LossPolicy`, `Guardian.State`
 /// 2. what one of its parts has: `PageSource`, `RedoWorker`, `Store`'s state, `BackendChoice`,
-///    `PacketHolder`
+///    `LinkHost`, `PacketHolder`
 /// 3. what all share: `PluginRegistry`
 /// 4. a thing that is handed around: `Child`, `ThreadGroup`, `Gate`, `ChunksAhead`
 ///
 /// A closure given to one of these must not reach for a lock of its own or an earlier row. No call
 /// that can wait for a peer, for storage or for a backend is made under one, with two exceptions,
-/// which are why they are locks: a backend is opened under `BackendChoice` and `PluginRegistry`, so
-/// that all channels wait for the one that opens it; and a child is ended under `Failover.Control`,
-/// so that no second one begins meanwhile.
+/// which are why they are locks: a backend is opened under `BackendChoice`, `LinkHost` and
+/// `PluginRegistry`, so that all channels wait for the one that opens it; and a child is ended under
+/// `Failover.Control`, so that no second one begins meanwhile.
 public final class Monitor<Value: Sendable>: @unchecked Sendable {
   // Initialised once at a stable address, as pthreads wants them; freed after the last use.
   private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)

@@ -18,6 +18,9 @@ public final class TLSSession: Sendable {
     var ahead: [UInt8] = []
     /// What a record's sending was interrupted in.
     var isHalfSent = false
+    /// Why nothing can be sent any more: a write was given up inside a record, and whatever came
+    /// next would be taken for its rest. What the peer says can still be read.
+    var cutShort: TLSError?
     /// How reading, or the peer, has ended.
     var end: RecordLayer.Step?
     var failure: TLSError?
@@ -184,7 +187,7 @@ public final class TLSSession: Sendable {
     var rest = bytes
     while !rest.isEmpty {
       let step = try state.withLock { state throws(TLSError) -> RecordLayer.Step in
-        if let failure = state.failure { throw failure }
+        if let failure = state.failure ?? state.cutShort { throw failure }
         let step: RecordLayer.Step
         do throws(TLSError) {
           step = try state.records.send(rest, again: state.isHalfSent)
@@ -200,7 +203,11 @@ public final class TLSSession: Sendable {
       }
       switch step {
       case .done(let count): rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-      case .waits(let events): try wait(events, SO_SNDTIMEO)
+      case .waits(let events):
+        do throws(TLSError) { try wait(events, SO_SNDTIMEO) } catch {
+          state.withLock { $0.cutShort = error }
+          throw error
+        }
       case .goodbye, .cut: throw TLSError(.system(EPIPE), "it takes nothing any more")
       }
     }

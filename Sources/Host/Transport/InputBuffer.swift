@@ -37,6 +37,35 @@ public struct InputBuffer: ~Copyable {
   /// - Parameter idle: the peer may be silent while there is nothing in the buffer.
   /// - Returns: false at the end of the stream.
   public mutating func require(_ count: Int, idle: Bool) throws(TransportError) -> Bool {
+    makeRoom(for: count)
+    while end - start < count {
+      let got = try socket.read(
+        into: UnsafeMutableRawBufferPointer(rebasing: memory[end...]), idle: idle && start == end)
+      if got == 0 { return false }
+      didRead(got)
+    }
+    return true
+  }
+
+  /// The same until a certain moment.
+  ///
+  /// - Returns: nil when that has come; what has come by then is kept.
+  public mutating func require(
+    _ count: Int, until deadline: ContinuousClock.Instant
+  ) throws(TransportError) -> Bool? {
+    makeRoom(for: count)
+    while end - start < count {
+      guard socket.waitReadable(seconds: (deadline - .now) / .seconds(1)) else { return nil }
+      let room = UnsafeMutableRawBufferPointer(rebasing: memory[end...])
+      guard let got = try socket.readNow(into: room) else { continue }
+      if got == 0 { return false }
+      didRead(got)
+    }
+    return true
+  }
+
+  /// For so many bytes, those that are there with them.
+  private mutating func makeRoom(for count: Int) {
     if memory.count - start < count {
       if memory.count < count {
         let bigger = UnsafeMutableRawBufferPointer.allocate(
@@ -50,13 +79,6 @@ public struct InputBuffer: ~Copyable {
       }
       (start, end) = (0, end - start)
     }
-    while end - start < count {
-      let got = try socket.read(
-        into: UnsafeMutableRawBufferPointer(rebasing: memory[end...]), idle: idle && start == end)
-      if got == 0 { return false }
-      didRead(got)
-    }
-    return true
   }
 
   private mutating func didRead(_ count: Int) {

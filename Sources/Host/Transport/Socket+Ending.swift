@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import System
 import TLS
 
 /// How a connection ends, and how that shows.
@@ -55,14 +56,46 @@ extension Socket {
     shutdown(descriptor, Int32(SHUT_WR))
   }
 
-  /// Reads and throws away until the peer closes or is silent for `seconds`, so that closing does
-  /// not reset the connection under a message that is still on its way.
+  /// Waits until all that was written has arrived: at the peer's machine, which then has it or is
+  /// dead; of a UNIX socket, at the peer itself.
+  ///
+  /// - Parameters:
+  ///   - seconds: how long that may take.
+  ///   - isOver: asked now and then: nobody waits for it any more.
+  /// - Throws: when the connection fails before, or the time is up: whether it arrives is not known.
+  public func awaitTaken(
+    seconds: Double, unless isOver: () -> Bool = { false }
+  ) throws(TransportError) {
+    let deadline = ContinuousClock.now + .seconds(seconds.timeLimit)
+    let isLocal = withOwnAddress(descriptor, { Int32($0.pointee.sa_family) }) == AF_UNIX
+    while true {
+      let isTaken = clinux_untaken(descriptor) == 0
+      var entry = pollfd(fd: descriptor, events: Int16(POLLIN) | Self.hangUp, revents: 0)
+      poll(&entry, 1, 0)
+      let hasFailed = entry.revents & Int16(POLLERR) != 0
+      // A UNIX socket that is closed throws away what its owner has not read, and is failed before.
+      if isTaken, !(isLocal && hasFailed) { return }
+      guard !hasFailed else {
+        var number: Int32 = 0
+        var size = socklen_t(MemoryLayout<Int32>.size)
+        getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &number, &size)
+        throw failure(SystemError("send", errno: number == 0 ? EPIPE : number))
+      }
+      guard !isOver(), .now < deadline else {
+        throw TransportError(.timedOut, "\(peer) is silent")
+      }
+      // No event tells of it. Whoever has taken it mostly says or closes something at once.
+      if entry.revents == 0 { poll(&entry, 1, 1) } else { usleep(1000) }
+    }
+  }
+
+  /// Reads and throws away until the peer closes, at most for `seconds`, so that closing does not
+  /// reset the connection under a message that is still on its way.
   public func drain(seconds: Double) {
-    setTimeout(seconds)
+    let deadline = ContinuousClock.now + .seconds(seconds.timeLimit)
     withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { buffer in
-      var budget = 1 << 30
-      while budget > 0, let count = try? read(into: buffer, idle: false), count > 0 {
-        budget -= count
+      while waitReadable(seconds: (deadline - .now) / .seconds(1)) {
+        do throws(TransportError) { if try readNow(into: buffer) == 0 { return } } catch { return }
       }
     }
   }

@@ -11,6 +11,9 @@ package struct StreamOpening {
   /// More than any opening has in one piece.
   private static let maxElement = 1 << 20
 
+  /// Somebody will say how it went: the source listens on the return path, or takes checkpoints.
+  package var isAnswered: Bool { decoder.returnPathRequested || decoder.coloEnabled }
+
   /// Nothing has come.
   package init() {}
 

@@ -134,6 +134,7 @@ struct ReceiveCommand: LoggingCommand {
       let summary = try receiver.run(
         onListening: { Workers.listening(on: $0, worker) { receiver.status } },
         onProgress: line.show)
+      if let warning = summary.warning { Console.warn(warning) }
       end.output = json ? Console.text(json: summary) : Console.printable(summary.description)
     }
   }

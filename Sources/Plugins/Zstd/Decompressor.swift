@@ -31,7 +31,11 @@ struct Decompressor: ~Copyable {
     let before = (output.pos, input.pos)
     let code = ZSTD_decompressStream(context, &output, &input)
     guard ZSTD_isError(code) == 0 else {
-      guard ZSTD_getErrorCode(code) != ZSTD_error_memory_allocation else { throw .noMemory }
+      let error = ZSTD_getErrorCode(code)
+      guard error != ZSTD_error_memory_allocation else { throw .noMemory }
+      guard error != ZSTD_error_frameParameter_windowTooLarge else {
+        throw .corrupt("a frame's window is larger than the option window-log allows")
+      }
       throw Failure(MULTIFD_ERROR_CORRUPT, ZSTD_getErrorName(code))
     }
     guard (output.pos, input.pos) != before else { throw .corrupt(stuck) }

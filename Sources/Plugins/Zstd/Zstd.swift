@@ -26,6 +26,11 @@ enum StreamChoice {
 /// The largest window that zstd's decoders, stock QEMU's among them, accept by default: 128 MiB.
 let windowLogLimit = 27
 
+/// The largest window that is sent or accepted where nobody has said another: 32 MiB. A stock QEMU
+/// has no larger one at any of its levels, which end at 20; and each channel of a peer may ask for
+/// it.
+private let windowLogDefault: StaticString = "25"
+
 /// The window of a sender with the default options, ours or a stock QEMU: 512 KiB. A receiver takes
 /// it whatever it is told, since the other side's operator may have said nothing.
 let windowLogOfDefaults = 19
@@ -88,7 +93,7 @@ private func makeOptions() -> UnsafePointer<MultiFDOption> {
     to: MultiFDOption(
       name: ("window-log" as StaticString).cString,
       help: ("largest window sent or accepted, as a power of two" as StaticString).cString,
-      default_value: ("27" as StaticString).cString,
+      default_value: windowLogDefault.cString,
       choices: nil, minimum: 10, maximum: Int64(windowLogLimit), type: MULTIFD_OPTION_INT,
       reserved: 0))
   return UnsafePointer(options)

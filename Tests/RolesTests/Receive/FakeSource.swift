@@ -33,6 +33,8 @@ struct Line: Sendable {
   var chunk = 1...65536
   /// What comes after them.
   var end = End.wait
+  /// Whether what the other side says is read; if not, ``FakeSource/hear(_:)`` begins to.
+  var hears = true
 
   /// A connection that writes these bytes.
   init(_ bytes: [UInt8], end: End = .wait) {
@@ -61,6 +63,9 @@ final class FakeSource: Sendable {
   }
 
   private let threads = ThreadGroup()
+  private let manifest: String
+  /// Connections that are not heard.
+  private let deaf: System.Monitor<Set<Int>>
   private let state: System.Monitor<(heard: [Heard], open: [Int: Int32])>
 
   /// Connects all lines to `endpoint`, in order.
@@ -68,6 +73,8 @@ final class FakeSource: Sendable {
   /// - Parameter manifest: a file that is looked at when a verdict comes.
   init(_ lines: [Line], to endpoint: Endpoint, manifest: String = "", seed: UInt64 = 1) {
     state = System.Monitor((lines.map { _ in Heard() }, [:]))
+    self.manifest = manifest
+    deaf = System.Monitor(Set(lines.indices.filter { !lines[$0].hears }))
     // A source has opened all its channels when its main channel comes to the first sync point, on
     // which the receiver relies, and ends none before the main channel has spoken: so all are
     // connected first, and the first line says its first word, unless some are to be late.
@@ -91,9 +98,7 @@ final class FakeSource: Sendable {
         } else {
           write(index, line, to: descriptor)
         }
-        try! threads.start("hear \(index)") {
-          Self.listen(on: descriptor, manifest) { body in state.update { body(&$0.heard[index]) } }
-        }
+        if line.hears { Self.hear(index, descriptor, manifest, state, threads) }
       }
       for (index, descriptor) in connected {
         var line = lines[index]
@@ -107,6 +112,45 @@ final class FakeSource: Sendable {
         write(index, line, to: descriptor)
       }
     }
+  }
+
+  private static func hear(
+    _ index: Int, _ descriptor: Int32, _ manifest: String,
+    _ state: System.Monitor<(heard: [Heard], open: [Int: Int32])>, _ threads: ThreadGroup
+  ) {
+    try! threads.start("hear \(index)") {
+      listen(on: descriptor, manifest) { body in state.update { body(&$0.heard[index]) } }
+    }
+  }
+
+  /// Reads from here on what a connection gets that has not read so far.
+  func hear(_ index: Int) {
+    guard deaf.update({ $0.remove(index) }) != nil,
+      let descriptor = state.read({ $0.open[index] })
+    else { return }
+    Self.hear(index, descriptor, manifest, state, threads)
+  }
+
+  /// Closes a connection, whatever was not read of it. Its number is another one's from here on.
+  func drop(_ index: Int) {
+    state.update { state in
+      if let descriptor = state.open.removeValue(forKey: index) { Glibc.close(descriptor) }
+      state.heard[index].closed = true
+    }
+  }
+
+  /// Resets a connection.
+  func reset(_ index: Int) {
+    guard let descriptor = state.read({ $0.open[index] }) else { return }
+    Self.reset(descriptor)
+    state.update { $0.heard[index].closed = true }
+  }
+
+  /// To connect to nowhere takes a connection down with a reset; the descriptor stays ours.
+  private static func reset(_ descriptor: Int32) {
+    var nowhere = sockaddr()
+    nowhere.sa_family = sa_family_t(AF_UNSPEC)
+    Glibc.connect(descriptor, &nowhere, socklen_t(MemoryLayout<sockaddr>.size))
   }
 
   private static func connect(_ endpoint: Endpoint, from source: String?) -> Int32? {
@@ -129,11 +173,7 @@ final class FakeSource: Sendable {
     switch line.end {
     case .wait: break
     case .close: shutdown(descriptor, Int32(SHUT_WR))
-    case .reset:
-      // To connect to nowhere takes a connection down with a reset; the descriptor stays ours.
-      var nowhere = sockaddr()
-      nowhere.sa_family = sa_family_t(AF_UNSPEC)
-      Glibc.connect(descriptor, &nowhere, socklen_t(MemoryLayout<sockaddr>.size))
+    case .reset: reset(descriptor)
     }
   }
 
@@ -169,6 +209,7 @@ final class FakeSource: Sendable {
   /// - Returns: by connection, what was heard.
   @discardableResult
   func end(within seconds: Double = 2) -> [Heard] {
+    for index in deaf.read({ $0 }) { hear(index) }
     // What the receiver has said before it closed is heard to its end first.
     for index in state.read({ $0.heard.indices }) {
       _ = state.wait(seconds: seconds) { $0.heard[index].closed ? true : nil }

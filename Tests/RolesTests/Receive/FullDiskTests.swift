@@ -34,6 +34,25 @@ struct FullDiskTests {
     }
   }
 
+  @Test("No room for files, and a source that has let go: what has come stays, and that is said")
+  func filesOfLetGo() throws {
+    let session = try Tampered("bios-100-zlib-2ch", returnPath: false)
+    var kept = 0
+    for inodes in 3...12 {
+      let system = try SmallFileSystem("size=64m,nr_inodes=\(inodes)")
+      let reception = try Reception(session.lines, in: system.path)
+      guard case .failure(let failure) = reception.result else { continue }
+      #expect(failure.kind == .failed && failure.why.contains("No space left on device"))
+      #expect(failure.why.contains("its source may have let go of it") == !reception.tree.isEmpty)
+      guard !reception.tree.isEmpty else { continue }
+      kept += 1
+      #expect(failure.hint?.contains("'cont'") == true)
+      #expect(failure.hint?.contains("goes on where it was") == false)
+      #expect(reception.tree.contains { $0.hasPrefix("ram/") }, "\(reception.tree)")
+    }
+    #expect(kept > 0)
+  }
+
   @Test("Whatever size is the last that does not suffice: whole or nothing")
   func edge() throws {
     let session = try Tampered("bios-100-main-only")

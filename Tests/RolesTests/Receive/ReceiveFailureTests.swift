@@ -319,6 +319,8 @@ struct ReceiveFailureTests {
     case .success: #expect(reception.tree.contains("manifest.json"))
     case .failure(let failure):
       #expect(failure.kind == .failed || failure.kind == .unreachable, "\(failure)")
+      // Either it was to be told, or it is to have its guest.
+      #expect(failure.why.contains("is held") == !reception.tree.isEmpty, "\(failure)")
     }
   }
 

@@ -114,7 +114,54 @@ struct RelayPeerTests {
     let few = try #require(try failure(1))
     #expect(few.kind == .refused && few.why.contains("more channels than the 1"), "\(few)")
     let many = try #require(try failure(4))
-    #expect(many.kind == .unreachable && many.why.contains("2 of 4 channels"), "\(many)")
+    #expect(many.kind == .unreachable && many.why.contains("2 of 4"), "\(many)")
+  }
+
+  @Test("A channel that is missing is not waited for without end, nor a source that has gone")
+  func missing() throws {
+    let (descriptor, port) = try Sockets.listen()
+    defer { close(descriptor) }
+    let to = Destination(.tcp(host: "127.0.0.1", port: UInt16(port)))
+    for hasLeft in [false, true] {
+      var session = try Tampered("bios-100-zstd-2ch")
+      session.lines.remove(at: 1)
+      if hasLeft { session.lines[0].end = .close }
+      let relay = try LocalRelay(to: to) { $0.timeout = hasLeft ? 1000 : 0.5 }
+      let source = FakeSource(session.lines, to: relay.endpoint)
+      defer { _ = source.end() }
+      guard case .failure(let failure)? = relay.end() else { return #expect(Bool(false)) }
+      if hasLeft {
+        #expect(failure.kind == .failed && failure.what == "source", "\(failure)")
+      } else {
+        #expect(failure.kind == .unreachable && failure.what == "channel 0", "\(failure)")
+        #expect(failure.why.hasPrefix("it has not connected within 0.5 s"), "\(failure)")
+      }
+    }
+  }
+
+  @Test("Without a return path the end of a source that was killed is not its guest's move")
+  func killed() throws {
+    let main = try Tampered("bios-100-main-only", returnPath: false).lines[0].bytes
+    for (cut, hasMoved) in [(main.count, true), (main.count - 1, false), (main.count / 2, false)] {
+      let (descriptor, port) = try Sockets.listen()
+      let relay = try LocalRelay(to: Destination(.tcp(host: "127.0.0.1", port: UInt16(port))))
+      let source = FakeSource([Line(Array(main[..<cut]), end: .close)], to: relay.endpoint)
+      let far = Sockets.accept(descriptor)
+      var (count, buffer) = (0, [UInt8](repeating: 0, count: 1 << 16))
+      while case let got = Sockets.read(far, &buffer), got > 0 { count += got }
+      close(far)
+      close(descriptor)
+      let end = try #require(relay.end())
+      _ = source.end()
+      #expect(count == cut)
+      if hasMoved {
+        #expect(try end.get().result == "passed")
+      } else {
+        guard case .failure(let failure) = end else { return #expect(Bool(false)) }
+        #expect(failure.kind == .failed && failure.what == "source", "\(failure)")
+        #expect(failure.why.contains("before the guest had moved"))
+      }
+    }
   }
 
   @Test("What cannot be is said before anybody connects")

@@ -88,7 +88,8 @@ struct DictionaryTests {
         session: .zero, role: .main, pageSize: 4096, capacity: 128, formats: [format],
         required: 1, files: [said]))
     func agree(_ spec: String) throws -> LinkBackends {
-      try LinkHost.agree(with: hello, loader: loader, only: CompressionSpec(parsing: spec))
+      try LinkHost(pageSize: 4096).agree(
+        with: hello, loader: loader, only: CompressionSpec(parsing: spec))
     }
     #expect(try agree("good-key,key=\(key.path)").backends.map(\.name) == ["good-key"])
     let another = #expect(throws: LinkRefusal.self) { try agree("good-key,key=\(other.path)") }

@@ -97,6 +97,54 @@ struct ReferenceTests {
     }
   }
 
+  @Test("A reference from a slow disk, or of pages with next to nothing to tell, is no silence")
+  func slowDisk() throws {
+    if let reason = MultiFDProcess.unavailable { try Test.cancel("SKIPPED: \(reason)") }
+    let guest = try VersionedGuest()
+    let receive = try MultiFDProcess(
+      [
+        "receive", "--listen", "unix:" + guest.folder("socket"), "--store", guest.folder("b"),
+        "--reference", guest.old,
+      ], environment: SlowReads.environment(milliseconds: 60))
+    var options = SendOptions(
+      store: guest.new, to: try Destination(parsing: "link:" + receive.waitListening()))
+    // All of it takes longer.
+    options.timeout = 3
+    let sent = try Sender(options, loader: TestBackends.loader).run()
+    #expect(try receive.wait(.seconds(30)).code == 0)
+    #expect(sent.unchanged != nil)
+    try VersionedGuest.expectEqual(guest.folder("b"), guest.new)
+  }
+
+  /// Makes each read of a part of a file as slow as a disk that does much else.
+  private enum SlowReads {
+    static func environment(milliseconds: Int) throws -> [String: String] {
+      ["LD_PRELOAD": try shim.get()("shim.so"), "SLOW_READS": "\(milliseconds * 1000)"]
+    }
+
+    private static let shim: Result<TemporaryFolder, any Error> = Result {
+      let folder = try TemporaryFolder()
+      let source = #"""
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <stdlib.h>
+        #include <sys/types.h>
+        #include <unistd.h>
+
+        ssize_t pread(int f, void *b, size_t n, off_t o) {
+          ssize_t (*next)(int, void *, size_t, off_t) =
+            (ssize_t (*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread");
+          if (n >= 1 << 15) usleep(atoi(getenv("SLOW_READS")));
+          return next(f, b, n, o);
+        }
+        """#
+      try source.write(toFile: folder("shim.c"), atomically: false, encoding: .utf8)
+      try CompiledOnce.make(
+        ["/usr/bin/env", "cc", "-shared", "-fPIC", folder("shim.c")], at: folder("shim.so"))
+      return folder
+    }
+  }
+
   private final class Chains: Sendable {
     private let chain = Monitor<RelayChain?>(nil)
 

@@ -30,36 +30,33 @@ public struct Leftovers: Sendable {
   /// Puts the store right, and adds to the failure where the guest is now.
   public func settle(_ failure: inout Failure, after role: Role) {
     guard let status = try? Store.status(of: store) else { return }
-    func note(_ hint: String) { failure.hint = (failure.hint.map { $0 + "; " } ?? "") + hint }
     do {
       switch (role, status.manifest?.state) {
       case (.reception(isSettled: false, isArrived: true), .receiving),
         (.reception(isSettled: false, isArrived: true), nil):
-        failure.why +=
-          "; what has come of the guest is in \(store), and its source may have let go of it"
-        note("look whether it runs or waits there ('cont') before you remove the folder")
+        failure.noteArrived(in: store)
       case (.reception, nil), (.reception, .receiving), (.precopy, _):
         // Nothing of it counts: the guest goes on at its source.
         try Store.sweepAbandoned(store)
         // Only if nothing else is in it.
         if isNew { rmdir(store) }
       case (.reception(isSettled: false, _), .unsettled):
-        failure.why += "; the guest is held, and its source may not have been told"
-        note("if the guest does not run at its source, send it from here with --force")
+        failure.noteUntold()
       case (.reception, .held), (.reception, .unsettled):
         failure.why += "; the guest is held"
         try Store.settle(store)
       case (.standby, .standby):
-        note("checkpoint \(status.checkpoint?.number ?? 0) is safe in \(store)")
+        failure.note("checkpoint \(status.checkpoint?.number ?? 0) is safe in \(store)")
       case (.handOver(isSettled: true), .handingOver), (.handOver(isSettled: true), .handedOver):
         failure.why += "; the guest runs at its destination"
-        note("do not send or continue it from here again")
+        failure.note("do not send or continue it from here again")
         try HandOver.wasTaken(in: store)
       case (.handOver, .handingOver):
         failure.why += "; whether the guest runs there is not known"
-        note("look at the destination; if the guest does not run there, send again with --force")
+        failure.note(
+          "look at the destination; if the guest does not run there, send again with --force")
       case (.handOver, .held), (.handOver, .standby):
-        note("the guest is safe in \(store)")
+        failure.note("the guest is safe in \(store)")
       default: break
       }
     } catch {

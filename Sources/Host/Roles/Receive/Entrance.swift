@@ -88,7 +88,7 @@ final class Entrance: Sendable {
       switch hello.role {
       case .main:
         guard !session.hasMain else { throw .taken }
-        let backends = try LinkHost.agree(with: hello, loader: loader, only: options.compression)
+        let backends = try host.agree(with: hello, loader: loader, only: options.compression)
           .with(reference: reference == nil ? nil : hello.reference)
         link.withLock { $0 = backends }
         let accepted = LinkAnswer.accepted(

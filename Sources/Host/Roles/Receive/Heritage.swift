@@ -13,6 +13,8 @@ final class Heritage {
   let path: String
   /// Bytes that were sent.
   private(set) var bytes: UInt64 = 0
+  /// When the source was told something last.
+  private var told = ContinuousClock.now
   /// By name; those that are not the guest's yet.
   private var blocks: [String: RAMBlock] = [:]
 
@@ -26,13 +28,18 @@ final class Heritage {
     path = reference.path
     var encoder = LinkReferenceEncoder(
       reference.names.map { RAMBlockDescription(name: $0.name, usedLength: $0.length) })
+    // Its beginning at once, and then something every second: a slow disk, or pages that are all
+    // zero and so next to nothing to tell, are no silence.
+    try flush(&encoder, to: socket)
     for (index, block) in reference.names.enumerated() {
       blocks[block.name] = try reference.begin(index, in: store) { stretch in
         switch stretch {
         case .hole(let pages): encoder.zero(pages: pages)
         case .pages(let bytes): Self.tell(bytes, key, pageSize, &encoder)
         }
-        if encoder.bytes.count >= 1 << 16 { try flush(&encoder, to: socket) }
+        if encoder.bytes.count >= 1 << 16 || .now - told > .seconds(1) {
+          try flush(&encoder, to: socket)
+        }
       }
     }
     try flush(&encoder, to: socket)
@@ -80,5 +87,6 @@ final class Heritage {
     try encoder.bytes.withUnsafeBytes { try socket.write($0) }
     bytes += UInt64(encoder.bytes.count)
     encoder.clear()
+    told = .now
   }
 }

@@ -40,6 +40,19 @@ final class MainReceiver {
   var stopped: ContinuousClock.Instant?
   /// What the guest begins with; nil: with nothing.
   var heritage: Heritage?
+  /// Where the guest is if something fails now.
+  var whereabouts = Whereabouts.source
+
+  /// Where a guest is whose reception fails.
+  enum Whereabouts {
+    /// Where it was: nothing was said by which its source could let go of it.
+    case source
+    /// All of it has come from a source that waits for no verdict: that has let go of it, unless
+    /// somebody there sees to it.
+    case arrived
+    /// Here, whole; and at its source too, if that has not heard SHUT 0.
+    case told
+  }
 
   init(
     _ socket: Socket, _ session: Session, _ options: ReceiveOptions, _ store: Store,
@@ -178,7 +191,12 @@ final class MainReceiver {
     case .endOfRAMSection:
       if decoder.syncMode == .perSection { try session.mainReachedMarker(needsChannels: false) }
       ramIsComplete = stopped != nil
-      if ramIsComplete { preallocator?.finish() }
+      if ramIsComplete {
+        preallocator?.finish()
+        // Now, and not when it is held: a 'send' that does not wait for a disk for so long has not
+        // given away its devices yet, and knows where its guest is.
+        if delegate.isDurable { try store.force(stage?.guest ?? []) }
+      }
     case .colo(let message): try delegate.coloMessage(message)
     case .deviceState(let size):
       try delegate.deviceState(size: Int(size)) { buffer in

@@ -102,10 +102,12 @@ public struct ReceiveSummary: Codable, Sendable {
   public var deviceState: Int
   /// Whether the source waits for a verdict. If not, it cannot be told of a failure.
   public var returnPath: Bool
+  /// What went wrong although the guest is held; nil: nothing.
+  public var warning: String?
 
   enum CodingKeys: String, CodingKey {
     case result, store, machine, transferred, rate, ram, compression, reference, memory, channels,
-      downtime
+      downtime, warning
     case totalTime = "total-time"
     case deviceState = "device-state"
     case returnPath = "return-path"

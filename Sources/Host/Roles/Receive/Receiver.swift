@@ -16,10 +16,11 @@ import Wire
 ///
 ///     listener -> lobby -> main channel        -> block list, sync points, device state
 ///                       -> channel 0 … n-1     -> packet -> backend -> stage -> RAM files
-///     all pages in, device state in -> store durable -> SHUT 0 -> the source lets go
+///     all pages in, device state in -> store durable -> SHUT 0 -> the source has it -> held
 ///
 /// Whatever fails before "store durable" ends with SHUT 1 or a cut connection: the guest goes on at
-/// its source, and the store is as it was.
+/// its source, and the store is as it was. What fails behind it is told as what it is
+/// (`MainReceiver.Whereabouts`).
 public final class Receiver: Sendable {
   let options: ReceiveOptions
   private let loader: PluginLoader
@@ -77,28 +78,27 @@ public final class Receiver: Sendable {
       return try untilHeld(main, socket, store, onProgress) {
         try begin(main, entrance)
         try main.run()
-        if !main.sourceListens { events.arrived() }
+        if !main.sourceListens {
+          events.arrived()
+          main.whereabouts = .arrived
+        }
         let manifest = main.manifest(uuid: session.uuid)
         // Whole and durable, and not to be continued before the source knows: if this process ends
         // in between, the source goes on with its guest.
         try hold(main, manifest, store, as: main.sourceListens ? .unsettled : .held)
-        do {
-          if main.sourceListens {
-            try socket.write(ReturnPathMessage.shut(0).encode())
-            try store.settle()
-          }
-        } catch let error as StoreError {
-          throw error
-        } catch {
-          throw Failure(
-            .failed, "main channel",
-            "the source is gone before it could be told that its guest is held",
-            hint: "if the guest does not run at its source, send it from here with --force")
-        }
+        if main.sourceListens { try tell(main, socket) }
         events.settled()
-        let summary = ReceiveSummary(
+        var summary = ReceiveSummary(
           session: session, main: main, manifest: manifest, backends: entrance.backends,
           start: start)
+        if main.sourceListens {
+          // Its source has let go of it: what goes wrong now changes nothing about that.
+          do { try store.settle() } catch {
+            summary.warning =
+              "the guest is held, and its source knows, but its store cannot say so (\(error)): it "
+              + "says 'unsettled'. Send it from here with --force"
+          }
+        }
         session.finish()
         // The source reads the verdict and closes; closing first could reset the connection under
         // it.
@@ -106,6 +106,16 @@ public final class Receiver: Sendable {
         return summary
       }
     }
+  }
+
+  /// Tells the source that its guest is held here, and waits until that has arrived: what lies in
+  /// a buffer of this side is lost with the connection, and the source goes on then.
+  private func tell(_ main: MainReceiver, _ socket: Socket) throws {
+    main.whereabouts = .told
+    do {
+      try socket.write(ReturnPathMessage.shut(0).encode())
+      try socket.awaitTaken(seconds: options.timeout) { session.failure != nil }
+    } catch { throw Failure(error, at: "main channel") }
   }
 
   /// Over a link the guest begins as its older version, and the source is told which that is.
@@ -192,7 +202,7 @@ public final class Receiver: Sendable {
   }
 
   /// Does what leads to a held guest. If it fails, the source is told and the store swept, unless
-  /// the guest is in it already.
+  /// the guest may be nowhere else by then.
   func untilHeld<Result>(
     _ main: MainReceiver, _ socket: Socket, _ store: Store,
     _ onProgress: @escaping @Sendable (ReceiveProgress) -> Void, _ body: () throws -> Result
@@ -207,9 +217,21 @@ public final class Receiver: Sendable {
         onProgress(session.progress(since: start, pageSize: pageSize))
       }
     }
+    let writer = ThreadGroup()
+    if main.delegate.isDurable {
+      // What is on its way to a disk already is not waited for at the end, when the guest stands
+      // still. Nor is anything missing without it.
+      try? writer.start("write-back") {
+        while !session.waitUntilOver(seconds: 1), !held.load(ordering: .relaxed) {
+          store.startWriting(session.blocks)
+        }
+      }
+    }
     defer {
       held.store(true, ordering: .relaxed)
       reporter.joinAll()
+      // It may stand where storage does not answer.
+      if !writer.joinAll(within: Self.patience) { left.store(true, ordering: .relaxed) }
       // Its threads keep the guest's memory.
       if main.preallocator?.end(within: Self.patience) == false {
         left.store(true, ordering: .relaxed)
@@ -219,11 +241,16 @@ public final class Receiver: Sendable {
     do {
       return try body()
     } catch {
-      let failure = session.failure ?? Failure(error, at: "receive")
+      var failure = session.failure ?? Failure(error, at: "receive")
       session.fail(failure)
-      if !main.delegate.keeps(store) { store.sweep() }
-      if main.sourceListens, (try? socket.write(ReturnPathMessage.shut(1).encode())) != nil {
-        socket.finishWriting()
+      switch main.whereabouts {
+      case .source:
+        store.sweep()
+        if main.sourceListens, (try? socket.write(ReturnPathMessage.shut(1).encode())) != nil {
+          socket.finishWriting()
+        }
+      case .arrived: failure.noteArrived(in: store.path)
+      case .told: failure.noteUntold()
       }
       socket.cut()
       throw failure
@@ -238,6 +265,6 @@ public final class Receiver: Sendable {
     try store.hold(
       manifest, as: state, blocks: main.stage?.guest ?? [], earlyState: main.earlyState,
       deviceState: main.deviceState, vmDescription: main.vmDescription,
-      durable: state == .held)
+      durable: main.delegate.isDurable)
   }
 }

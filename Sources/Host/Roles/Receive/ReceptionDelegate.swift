@@ -15,8 +15,8 @@ protocol ReceptionDelegate: AnyObject {
   func makeCache(_ store: Store, _ blocks: [RAMBlock], pageSize: Int) throws -> COLOStage.Cache
   /// Adds to what the store will say.
   func describe(_ manifest: inout Manifest)
-  /// Whether what a store has is to stay in it, though the reception has failed.
-  func keeps(_ store: Store) -> Bool
+  /// Whether what is held has to outlive the machine, not only this process.
+  var isDurable: Bool { get }
   /// A message of a COLO primary.
   func coloMessage(_ message: COLOMessage) throws
   /// The device state of a checkpoint follows, so many bytes; `take` fills a buffer with the next
@@ -42,7 +42,7 @@ final class PlainReception: ReceptionDelegate {
 
   func describe(_ manifest: inout Manifest) {}
 
-  func keeps(_ store: Store) -> Bool { store.holdsGuest }
+  var isDurable: Bool { true }
 
   func coloMessage(_ message: COLOMessage) throws {
     throw Failure(.refused, "main channel", "the source runs COLO, this is a plain reception")

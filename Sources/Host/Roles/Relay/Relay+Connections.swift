@@ -78,7 +78,7 @@ extension Relay {
   private func connect(
     _ near: Socket, _ hello: LinkHello, _ host: LinkHost, _ far: RelayFar
   ) -> (Socket, RelayPlan, LinkFormats)? {
-    do { return try far.main(hello) } catch {
+    do { return try far.main(hello, host) } catch {
       // Before it is told: it may say it again at once.
       host.forget()
       state.update { $0.source = nil }
@@ -127,7 +127,7 @@ extension Relay {
     let main = RelayMain(near, far, plan.hasReference ? options.pageSize : nil)
     state.update { $0.main = Main(plan: plan, main: main, start: .now) }
     start("back", threads, at: "main channel") { try main.runBack() }
-    try main.runForth(throttle) { [self] () throws(Failure) in try waitForChannels() }
+    try main.runForth(throttle) { [self] () throws(Failure) in try waitForChannels(near) }
   }
 
   private func passChannel(

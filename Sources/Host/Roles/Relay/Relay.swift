@@ -149,14 +149,32 @@ public final class Relay: Sendable {
 
   /// The main channel is at its first sync point: whoever counts the channels behind it is to find
   /// all of them.
-  func waitForChannels() throws(Failure) {
+  ///
+  /// - Parameter near: the main channel, which nobody reads meanwhile.
+  func waitForChannels(_ near: Socket) throws(Failure) {
     let count = try session.countChannels()
-    // One that does not come, or does not get through, ends everything in its own time.
-    let all = state.wait(seconds: nil) { [session] state -> Result<Void, Failure>? in
-      if let failure = session.failure { return .failure(failure) }
-      return state.begun >= count ? .success(()) : nil
+    // As in a reception.
+    var deadline = ContinuousClock.now + .seconds(options.timeout * 1.25)
+    var hasLeft = false
+    while true {
+      let all = state.wait(seconds: 0.2) { [session] state -> Result<Void, Failure>? in
+        if let failure = session.failure { return .failure(failure) }
+        return state.begun >= count ? .success(()) : nil
+      }
+      if let all {
+        try all.get()
+        break
+      }
+      // One that has come, and does not get through, ends everything in its own time.
+      guard let absence = session.absence else { continue }
+      // No more come of a source that has gone, but for what it has connected before.
+      if !hasLeft, near.end == .ended {
+        hasLeft = true
+        deadline = min(deadline, .now + .seconds(1))
+      }
+      guard .now > deadline else { continue }
+      throw hasLeft ? Self.ended(by: "source") : absence
     }
-    try all!.get()
     // Of one more than were told it is to be said, whenever it comes.
     if options.channels == nil { session.closeToChannels() }
   }
@@ -214,10 +232,12 @@ public final class Relay: Sendable {
         .failed, "destination", "it has ended, and takes no more checkpoints",
         hint: "QMP x-colo-lost-heartbeat lets the guest go on at its source")
     }
-    let who = flow.sourceWasFirst ? "the source" : "the destination"
-    return Failure(
-      .failed, flow.sourceWasFirst ? "source" : "destination",
-      "\(who) ended the migration before the guest had moved",
+    return Self.ended(by: flow.sourceWasFirst ? "source" : "destination")
+  }
+
+  private static func ended(by who: String) -> Failure {
+    Failure(
+      .failed, who, "the \(who) ended the migration before the guest had moved",
       hint: "its own log says why; the guest goes on at its source")
   }
 
@@ -259,10 +279,10 @@ public final class Relay: Sendable {
 
   private func summary(_ main: Main) throws(Failure) -> RelaySummary {
     let flow = main.main.flow.read { $0 }
-    // Without a return path nobody says how it went. A primary may leave whenever it likes.
-    guard flow.isProtection ? flow.sourceWasFirst : flow.verdict == 0 || !flow.isHeard else {
-      throw ended(flow)
-    }
+    // Without a return path nobody says how it went: what its source had to say must be whole. A
+    // primary may leave whenever it likes.
+    let hasMoved = flow.verdict == 0 || flow.isWhole && !flow.isHeard
+    guard flow.isProtection ? flow.sourceWasFirst : hasMoved else { throw ended(flow) }
     let formats = main.plan.outgoing.map(\.backend.name)
     return RelaySummary(
       options, flow, main.main.sent, state.read { $0.channels }, since: main.start,

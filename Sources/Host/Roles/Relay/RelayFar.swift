@@ -71,7 +71,7 @@ final class RelayFar: Sendable {
   ///
   /// - Returns: with the formats for the answer.
   /// - Throws: `LinkRefusal` where there are none.
-  func main(_ hello: LinkHello) throws -> (Socket, RelayPlan, LinkFormats) {
+  func main(_ hello: LinkHello, _ host: LinkHost) throws -> (Socket, RelayPlan, LinkFormats) {
     if let caller, options.compression == .asTheyCome {
       // Whoever is at the ends agrees; nothing is decoded here.
       let (socket, formats, hasReference) = try caller.main(
@@ -82,7 +82,7 @@ final class RelayFar: Sendable {
       plan.hasReference = hasReference
       return (socket, plan, formats)
     }
-    let decoding = try LinkHost.agree(with: hello, loader: loader, only: nil)
+    let decoding = try host.agree(with: hello, loader: loader, only: nil)
     var plan = RelayPlan(rule: .choose, incoming: decoding.dialect, decoding: decoding)
     guard let caller, let offer else {
       plan.outgoing = [try format ?? OutgoingFormat.raw(loader)]

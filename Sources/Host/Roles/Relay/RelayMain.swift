@@ -29,6 +29,8 @@ final class RelayMain: Sendable {
     var isProtection = false
     /// The source was the first to end.
     var sourceWasFirst = false
+    /// It waits for no verdict, and what it has said ends as the stream of a migration does.
+    var isWhole = false
   }
 
   let flow = Monitor(Flow())
@@ -52,7 +54,17 @@ final class RelayMain: Sendable {
   ///   passed on.
   func runForth(_ throttle: Throttle, onSyncPoint: () throws(Failure) -> Void) throws {
     near.acceptAbruptEnd()
-    try passOpening(throttle, onSyncPoint)
+    let opening = try passOpening(throttle, onSyncPoint)
+    if opening.isAnswered { try passUnseen(throttle) } else { try passToItsEnd(throttle) }
+    flow.update { flow in
+      flow.forthHasEnded = true
+      flow.sourceWasFirst = !flow.backHasEnded
+    }
+    far.finishWriting(as: near)
+  }
+
+  /// Of a source that is told how it went.
+  private func passUnseen(_ throttle: Throttle) throws {
     let splice = try Splice()
     while case let count = try next({ () throws(TransportError) in
       try splice.some(atMost: 1 << 20, from: near, to: far, idle: true)
@@ -62,15 +74,33 @@ final class RelayMain: Sendable {
       sent.moved(bytes: count)
       throttle.pay(count)
     }
-    flow.update { flow in
-      flow.forthHasEnded = true
-      flow.sourceWasFirst = !flow.backHasEnded
+  }
+
+  /// Of one that is not: a process that was killed closes its connections as one does that is done,
+  /// and only the last bytes tell the one from the other.
+  private func passToItsEnd(_ throttle: Throttle) throws {
+    var tail = StreamTail()
+    try withUnsafeTemporaryAllocation(byteCount: 1 << 17, alignment: 16) { bytes in
+      while case let count = try next({ () throws(TransportError) in
+        try near.read(into: bytes, idle: true)
+      }), count > 0 {
+        near.acknowledge()
+        // recv(2) has filled so many bytes.
+        let part = UnsafeRawBufferPointer(rebasing: bytes[..<count])
+        tail.look(at: part)
+        try far.write(part)
+        sent.moved(bytes: count)
+        throttle.pay(count)
+      }
     }
-    far.finishWriting(as: near)
+    let isWhole = tail.isWhole
+    flow.update { $0.isWhole = isWhole }
   }
 
   /// What a source says before its first sync point, and that.
-  private func passOpening(_ throttle: Throttle, _ onSyncPoint: () throws(Failure) -> Void) throws {
+  private func passOpening(
+    _ throttle: Throttle, _ onSyncPoint: () throws(Failure) -> Void
+  ) throws -> StreamOpening {
     var opening = StreamOpening()
     try withUnsafeTemporaryAllocation(byteCount: 1 << 16, alignment: 16) { bytes in
       func pass(_ part: [UInt8]) throws {
@@ -90,6 +120,7 @@ final class RelayMain: Sendable {
       if opening.isOver { try onSyncPoint() }
       try pass(opening.rest)
     }
+    return opening
   }
 
   /// From the destination to the source, to the end.

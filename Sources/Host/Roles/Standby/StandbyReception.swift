@@ -59,8 +59,7 @@ final class StandbyReception: ReceptionDelegate {
     manifest.disks = manifestDisks
   }
 
-  /// A standby whose primary has not been told that it is ready is none.
-  func keeps(_ store: Store) -> Bool { false }
+  var isDurable: Bool { false }
 
   func coloMessage(_ message: COLOMessage) throws { try expected().handle(message) }
 
