@@ -52,7 +52,7 @@ enum Isolation {
       if !context.order.isLong, try Options.isSlow(options, context) { continue }
       guard try Options.holds(options, context) else { continue }
       do throws(Stop) {
-        let deadline = charness_now() + 200_000_000
+        let deadline = charness_now() + 500_000_000
         try Meeting.ofPackets(context.with(options, deadline: deadline), moments: 12)
       } catch {
         // A slow codec has met often enough.
