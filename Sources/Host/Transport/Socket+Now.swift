@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import TLS
 
 /// What can be done on a connection without waiting for the peer.
 extension Socket {
@@ -7,6 +8,9 @@ extension Socket {
   ///
   /// - Returns: how many bytes; 0 at the end of the stream; nil when nothing has come.
   public func readNow(into buffer: UnsafeMutableRawBufferPointer) throws(TransportError) -> Int? {
+    if let tls {
+      do throws(TLSError) { return try tls.receiveNow(buffer) } catch { return try end(error) }
+    }
     while true {
       let count = take(into: buffer)
       if count >= 0 { return count }

@@ -50,13 +50,16 @@ extension Socket {
     while true {
       do throws(TLSError) { return try tls.receive(buffer) } catch {
         if idle, error.kind == .silent { continue }
-        if error.kind == .ended, abruptEnd.isAccepted {
-          abruptEnd.come()
-          return 0
-        }
-        throw failure(error)
+        return try end(error)
       }
     }
+  }
+
+  /// What a read that has failed gives: nothing more, where that is a way to end here; else it throws.
+  func end(_ error: TLSError) throws(TransportError) -> Int {
+    guard error.kind == .ended, abruptEnd.isAccepted else { throw failure(error) }
+    abruptEnd.come()
+    return 0
   }
 
   /// Records are opened into the pieces themselves, one after the other.
