@@ -94,7 +94,7 @@ import Testing
           (2, zstdHeader() + raw(page, last: true) + zstdHeader() + raw(page, last: true)),
           (1, zstdHeader() + repeated(3000, last: true) + zstdHeader() + repeated(1096)),
           (1, raw(page) + raw([], last: true)),
-          (1, small + repeated(255, last: true) + zstdHeader(windowLog: 25) + repeated(3841)),
+          (1, small + repeated(255, last: true) + zstdHeader(windowLog: 27) + repeated(3841)),
           (
             1,
             raw([], last: true) + [0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9] + zstdHeader()
@@ -106,7 +106,7 @@ import Testing
   @Test("zstd: windows too large, dictionaries, checksums, bombs, parts of blocks")
   func zstdRefuses() {
     let large = zstdHeader(windowLog: 26) + raw(page)
-    let channel = RecvChannel(.named("zstd"))
+    let channel = RecvChannel(.named("zstd"), ["window-log": "25"])
     #expect(channel.receive(large, GuardedMemory(4096), [0]) == MULTIFD_ERROR_CORRUPT)
     #expect(channel.host.errorText?.contains("window-log") == true)
     let willing = RecvChannel(.named("zstd"), ["window-log": "26"])
@@ -167,7 +167,7 @@ import Testing
     let ram = makeRAM(.text, pages: 2, pageSize: 4096, seed: 42)
     let send = SendChannel(
       .named("zstd"), ["level": "\(level)", "stream": "endless", "window-log": "27"])
-    let recv = RecvChannel(.named("zstd"))
+    let recv = RecvChannel(.named("zstd"), ["window-log": "25"])
     #expect(
       recv.receive(send.prepare(ram, [0]).payload, GuardedMemory(4096), [0]) == MULTIFD_OK)
   }

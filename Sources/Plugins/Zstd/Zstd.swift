@@ -26,10 +26,10 @@ enum StreamChoice {
 /// The largest window that zstd's decoders, stock QEMU's among them, accept by default: 128 MiB.
 let windowLogLimit = 27
 
-/// The largest window that is sent or accepted where nobody has said another: 32 MiB. A stock QEMU
-/// has no larger one at any of its levels, which end at 20; and each channel of a peer may ask for
-/// it.
-private let windowLogDefault: StaticString = "25"
+/// The largest window that is sent or accepted where nobody has said another: 128 MiB, which is what
+/// level 22 has. A stock QEMU's levels end at 20, with 25 at the most; who trusts nobody with as
+/// much for each channel says so.
+private let windowLogDefault: StaticString = "27"
 
 /// The window of a sender with the default options, ours or a stock QEMU: 512 KiB. A receiver takes
 /// it whatever it is told, since the other side's operator may have said nothing.
