@@ -233,21 +233,16 @@ extension GuestFacts {
   private static func obstacle(
     at netdev: String, _ monitor: some GuestMonitor, _ seconds: Double
   ) throws(MonitorError) -> String? {
-    let id: QMPValue = .string(ProtectNames.look)
-    // One that died here has left its own.
-    try monitor.removeObject(ProtectNames.look, within: seconds)
     do {
-      try monitor.execute(
-        "object-add",
+      try monitor.tryObject(
         [
-          "qom-type": "filter-buffer", "id": id, "netdev": .string(netdev), "interval": 1_000_000,
+          "qom-type": "filter-buffer", "netdev": .string(netdev), "interval": 1_000_000,
           "status": "off",
         ], within: seconds)
+      return nil
     } catch  where error.kind == .refused {
       return error.description.replacing("object-add: ", with: "")
     }
-    try monitor.removeObject(ProtectNames.look, within: seconds)
-    return nil
   }
 }
 

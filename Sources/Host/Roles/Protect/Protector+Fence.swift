@@ -33,15 +33,14 @@ extension Protector {
     isStandbyGiven.update { $0 = false }
   }
 
-  /// Makes sure that there is a QEMU whose guest could go on alone. Where it has died with its guest
-  /// the standby has the only one that there is, and it is that which would be fenced; and one that
-  /// answers nobody could not be let go on.
+  /// Makes sure that there is a QEMU whose guest could go on alone. Where it has died with its
+  /// guest the standby has the only one that there is, and it is that which would be fenced; and one
+  /// that answers nobody could not be let go on.
   private func expectQEMU() throws(ProtectEnd) {
     let deadline = ContinuousClock.now + .seconds(Self.longest)
     while true {
       do {
-        _ = try emergency.execute(
-          "query-yank", .null, within: silence, outOfBand: emergency.takesOutOfBand)
+        _ = try askYank("query-yank", within: silence)
         return
       } catch {
         switch error.kind {

@@ -62,11 +62,7 @@ extension Protector {
   ///   QEMU: of 100 standbys that were killed one or two ended so.
   func yank(disks: Bool) {
     let seconds = min(1, options.silence)
-    let isOutOfBand = emergency.takesOutOfBand
-    guard
-      let all = try? emergency.execute(
-        "query-yank", .null, within: seconds, outOfBand: isOutOfBand)
-    else { return }
+    guard let all = try? askYank("query-yank", within: seconds) else { return }
     let ours = all.elements.filter { instance in
       switch instance["type"].string {
       case "migration": true
@@ -76,8 +72,15 @@ extension Protector {
       }
     }
     guard !ours.isEmpty else { return }
-    _ = try? emergency.execute(
-      "yank", ["instances": .array(ours)], within: seconds, outOfBand: isOutOfBand)
+    _ = try? askYank("yank", ["instances": .array(ours)], within: seconds)
+  }
+
+  /// What a QEMU answers that stands still otherwise, where its monitor allows that.
+  func askYank(
+    _ command: String, _ arguments: QMPValue = .null, within seconds: Double
+  ) throws(MonitorError) -> QMPValue {
+    try emergency.execute(
+      command, arguments, within: seconds, outOfBand: emergency.takesOutOfBand)
   }
 
   /// Until there is no migration and the guest runs.

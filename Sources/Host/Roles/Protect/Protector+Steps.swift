@@ -85,20 +85,19 @@ extension Protector {
     state.show { line in
       if line.state != .unprotected { line.enter(.connecting) }
     }
-    var mismatch: ProtectEnd?
+    let control: StandbyControl
     do {
-      return try StandbyControl(options.standby, tls: tls?.credentials, silence: silence) {
-        standby throws(Failure) in
-        do throws(ProtectEnd) { try expect(standby, isProtected) } catch {
-          mismatch = error
-          throw error.failure
-        }
-      } onMessage: { [self] message, line in
+      control = try StandbyControl(
+        lookingAt: options.standby, tls: tls?.credentials, silence: silence
+      ) { [self] message, line in
         take(message, line, attempt)
       } onEnd: { [self] why in
         lose(why, attempt)
       }
-    } catch { throw mismatch ?? .lost(error) }
+    } catch { throw .lost(error) }
+    try expect(control.status, isProtected)
+    do { try control.takePlace() } catch { throw .lost(error) }
+    return control
   }
 
   /// Makes sure that it is a standby for this guest as it is now, before anything is changed, there
@@ -129,8 +128,8 @@ extension Protector {
     guard !state.hasEnded else { return }
     if let number = message.mark {
       if number == 0 {
-        // The end of precopy: what came before has passed. Noted first: who puts filters in meanwhile
-        // looks at it afterwards.
+        // The end of precopy: what came before has passed. Noted first: who puts filters in
+        // meanwhile looks at it afterwards.
         holding.update { $0 = attempt }
         packets.hold()
       } else {

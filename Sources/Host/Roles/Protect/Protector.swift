@@ -63,21 +63,18 @@ public final class Protector: Sendable {
       early.withLock { $0 }?.end(.gone(.gone("qemu", why)))
     }
     let silence = options.silence
-    let isCommand: Bool
     switch options.monitor {
     case .socket(let endpoint):
       monitor = try QMPSocket(endpoint, within: silence, onEvent: handle, onEnd: onEnd)
-      isCommand = false
-    case .command(let command):
-      monitor = QMPCommand(command)
-      isCommand = true
+    case .command(let command): monitor = QMPCommand(command)
     }
+    let tellsEvents = monitor.tellsEvents
     emergency =
       try options.outOfBand.map { endpoint throws(Failure) in
-        // What a command does not tell the other monitor does.
-        isCommand
-          ? try QMPSocket(endpoint, within: silence, onEvent: handle, onEnd: onEnd)
-          : try QMPSocket(endpoint, within: silence)
+        // What the first does not tell the other one does.
+        tellsEvents
+          ? try QMPSocket(endpoint, within: silence)
+          : try QMPSocket(endpoint, within: silence, onEvent: handle, onEnd: onEnd)
       } ?? monitor
     before = try Self.look(monitor, options)
     assessment = Assessment(before, options)
@@ -203,28 +200,27 @@ public final class Protector: Sendable {
   /// nobody, and the guest goes on alone. What is not there need not be.
   public func stop() throws(Failure) {
     let control = try? StandbyControl(
-      options.standby, tls: options.standbyTLS()?.credentials, silence: options.silence)
-    if let control {
-      control.sendEnded("its protection was ended")
+      lookingAt: options.standby, tls: options.standbyTLS()?.credentials, silence: options.silence)
+    defer { control?.cut() }
+    let isTold = (try? control?.takePlace()) != nil
+    if isTold {
+      control?.sendEnded("its protection was ended")
     } else {
       log("the standby does not answer, and is not told")
     }
-    var isStopped = false
-    defer {
-      // What was said was too early: the standby is needed yet.
-      if !isStopped { control?.sendEnded("") }
-      control?.cut()
-    }
-    do {
-      if control == nil {
+    do throws(ProtectEnd) {
+      if !isTold {
         try fence(Failure(.unreachable, "standby", "it is not told that its protection ends"))
       }
       try letGo(keepsMirrors: false, hangs: true)
-      isStopped = true
-      try HeldPackets.takeAllOut(monitor, within: options.silence)
-    } catch let error as ProtectEnd {
+    } catch {
+      // What was said was too early: the standby is needed yet.
+      if isTold { control?.sendEnded("") }
       throw error.failure
-    } catch { throw Failure(error, at: "protect") }
+    }
+    do { try HeldPackets.takeAllOut(monitor, within: options.silence) } catch {
+      throw Failure(error, at: "protect")
+    }
   }
 
   /// All else stays as it is, but a holder that is gone would keep the guest's packets for ever.
@@ -240,7 +236,6 @@ public final class Protector: Sendable {
   }
 
   private func takePacketsOut() throws(MonitorError) {
-    guard !assessment.nets.isEmpty else { return }
     packets.letThrough()
     try packets.takeOut(monitor, within: options.silence)
   }

@@ -18,45 +18,17 @@ final class StandbyControl: Sendable {
   private let state = Monitor(State())
   private let threads = ThreadGroup()
 
-  /// Connects, looks at what the standby says first, and if that will do takes the place of
-  /// whoever protected by it before.
+  /// Connects, and looks at what the standby says first: whoever protects a guest by it goes on.
   ///
   /// - Parameters:
   ///   - tls: what it is reached by; nil: in clear.
   ///   - silence: seconds after which a standby that says nothing is lost.
-  ///   - accept: throws where it is not the right one, which is left undisturbed then.
-  ///   - onMessage: gets each message, on a thread of its own.
-  ///   - onEnd: called once, with the reason, when no more will come.
-  convenience init(
-    _ standby: Endpoint, tls: TLSCredentials?, silence: Double,
-    accept: (ControlStatus) throws(Failure) -> Void = { _ in },
+  ///   - onMessage: gets each message from ``takePlace()`` on, on a thread of its own.
+  ///   - onEnd: called once, with the reason, when no more of them will come.
+  init(
+    lookingAt standby: Endpoint, tls: TLSCredentials?, silence: Double,
     onMessage: @escaping @Sendable (ControlMessage, ControlLine) -> Void = { _, _ in },
     onEnd: @escaping @Sendable (Failure) -> Void = { _ in }
-  ) throws(Failure) {
-    try self.init(lookingAt: standby, tls: tls, silence: silence, onMessage, onEnd)
-    try accept(status)
-    // From here on its end is one that matters, so one that was before is thrown here.
-    let end = state.update { state in
-      state.isSeated = state.end == nil
-      return state.end
-    }
-    if let end { throw end }
-    var message = ControlMessage()
-    message.look = false
-    do { try line.send(message) } catch { throw Failure(error, at: "standby") }
-  }
-
-  /// Connects and looks: whoever protects a guest by it goes on.
-  convenience init(
-    lookingAt standby: Endpoint, tls: TLSCredentials?, silence: Double
-  ) throws(Failure) {
-    try self.init(lookingAt: standby, tls: tls, silence: silence, { _, _ in }, { _ in })
-  }
-
-  private init(
-    lookingAt standby: Endpoint, tls: TLSCredentials?, silence: Double,
-    _ onMessage: @escaping @Sendable (ControlMessage, ControlLine) -> Void,
-    _ onEnd: @escaping @Sendable (Failure) -> Void
   ) throws(Failure) {
     do {
       socket = try Socket.connect(to: standby, timeout: silence, tls: tls)
@@ -108,6 +80,19 @@ final class StandbyControl: Sendable {
   }
 
   deinit { cut() }
+
+  /// Takes the place of whoever protected by this standby before.
+  func takePlace() throws(Failure) {
+    // From here on its end is one that matters, so one that was before is thrown here.
+    let end = state.update { state in
+      state.isSeated = state.end == nil
+      return state.end
+    }
+    if let end { throw end }
+    var message = ControlMessage()
+    message.look = false
+    do { try line.send(message) } catch { throw Failure(error, at: "standby") }
+  }
 
   /// What it has said last.
   var status: ControlStatus { state.read { $0.status } ?? ControlStatus() }

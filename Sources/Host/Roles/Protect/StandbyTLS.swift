@@ -75,10 +75,7 @@ struct StandbyTLS: Sendable {
   func look(_ monitor: some GuestMonitor, within seconds: Double) throws(Failure) {
     do throws(MonitorError) {
       guard let object else { return try expect(monitor, within: seconds) }
-      // One that died here has left its own.
-      try monitor.removeObject(ProtectNames.look, within: seconds)
-      try add(object, as: ProtectNames.look, monitor, within: seconds)
-      try monitor.removeObject(ProtectNames.look, within: seconds)
+      try monitor.tryObject(object, within: seconds)
     } catch { throw failure(error) }
   }
 

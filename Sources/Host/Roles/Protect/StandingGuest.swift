@@ -39,8 +39,7 @@ enum StandingGuest {
   static func forget(
     _ monitor: some GuestMonitor, within seconds: Double
   ) throws(MonitorError) {
-    guard try isMarked(monitor, within: seconds) else { return }
-    try monitor.execute("object-del", ["id": mark], within: seconds)
+    try monitor.removeObject(ProtectNames.standing, within: seconds)
   }
 
   /// Lets it go on, where a protect has stopped it.
