@@ -36,8 +36,10 @@ extension Store {
         .displaced, "the memory of \(block.name) is no longer that of \(path)/ram/\(block.name)",
         hint: "a backend has mapped other memory there: multifd-harness says which one does")
     }
-    if durable { try force(blocks) }
-    if durable { try folder.syncName() }
+    if durable {
+      try force(blocks)
+      try folder.syncName()
+    }
     try folder.replace("early-state", with: earlyState, durable: durable)
     try folder.replace("device-state", with: deviceState, durable: durable)
     try folder.replace("vm-description", with: vmDescription, durable: durable)

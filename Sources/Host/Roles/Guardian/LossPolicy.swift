@@ -39,8 +39,8 @@ public final class LossPolicy: Sendable {
   private let isSettled = Monitor(false)
   private let threads = ThreadGroup()
   private let standstill = Standstill()
-  /// For how long this process must not have stood still before it finds a worker dead that can give
-  /// no account of its own, seconds.
+  /// For how long this process must not have stood still before it finds a worker dead that can
+  /// give no account of its own, seconds.
   private static let awake = 10.0
 
   /// A promise.
@@ -150,23 +150,20 @@ public final class LossPolicy: Sendable {
 
   private func takeSpare() -> SpareQEMU? {
     // One that is just being started is the quickest way, unless it hangs.
-    let found = spare.take(seconds: options.timeout) { spare -> Handed?? in
-      switch spare {
-      case .starting: return nil
-      case .none: return .some(nil)
-      case .waits(let handed):
-        spare = .none
-        return .some(handed)
-      }
+    _ = spare.wait(seconds: options.timeout) { spare -> Void? in
+      if case .starting = spare { nil } else { () }
     }
-    if let found { return found?.qemu }
-    // It may be there this very moment; else nobody takes it any more.
-    let late = spare.update { spare in
+    // Nobody takes one that comes later.
+    let last = spare.update { spare in
       defer { spare = .none }
-      if case .waits(let handed) = spare { return handed as Handed? }
+      return spare
+    }
+    switch last {
+    case .none: return nil
+    case .waits(let handed): return handed.qemu
+    case .starting:
+      rehearsal.cancel(.failed, "it has taken too long")
       return nil
     }
-    if late == nil { rehearsal.cancel(.failed, "it has taken too long") }
-    return late?.qemu
   }
 }

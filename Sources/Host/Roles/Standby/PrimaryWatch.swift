@@ -59,12 +59,11 @@ final class PrimaryWatch: Sendable {
     _ place: String, _ why: String, within seconds: Double = PrimaryWatch.word
   ) -> Failure {
     let deadline = ContinuousClock.now + .seconds(seconds)
-    var ended = control.ended(within: 0)
-    while ended == nil, control.isConnected, .now < deadline, session.failure == nil {
-      ended = control.ended(within: 0.05)
-    }
+    while .now < deadline, control.isConnected, session.failure == nil,
+      control.ended(within: 0.05) == nil
+    {}
     // What was said last is known when its line is known to be closed.
-    if let ended = ended ?? control.ended(within: 0) {
+    if let ended = control.ended(within: 0) {
       return ended.goesOn
         ? .alive(place, "its guest goes on there, alone (\(ended.why)): it is not revived")
         : .alive(place, "its guest has ended by itself (\(ended.why)): it is not revived")

@@ -54,9 +54,11 @@ extension EpochDisk {
         try image.clear(range)
       }
     }
-    switch result {
-    case .success: if log == nil { cover(range) }
-    case .failure: if log == nil { uncover(range) }
+    if log == nil {
+      switch result {
+      case .success: cover(range)
+      case .failure: uncover(range)
+      }
     }
     state.update { state in
       state.inFlight -= 1
