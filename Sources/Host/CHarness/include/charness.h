@@ -133,8 +133,8 @@ int charness_on_stack(size_t size, void (*body)(void *), void *with);
 /* ---- calls that meet: meet.c ---- */
 
 /* Runs `one` and `other` in threads of their own. `delay` nanoseconds after its start `one` is interrupted until `other`
- * has ended, or for `patience` nanoseconds, for it may want a lock that `one` holds; with 0, or where it has ended by then, `other` comes after it. `time` gets how
- * long `one` took. One meeting at a time in a process. 0, or an errno value. */
+ * has ended, or for `patience` nanoseconds, for it may want a lock that `one` holds; with 0, or where it has ended by
+ * then, `other` comes after it. `time` gets how long `one` took. One meeting at a time in a process. 0, or an errno value. */
 int charness_meet(uint64_t delay, uint64_t patience, void (*one)(void *), void *with_one, void (*other)(void *),
                   void *with_other, uint64_t *time);
 

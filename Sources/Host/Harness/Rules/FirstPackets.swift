@@ -2,8 +2,8 @@ import CHarness
 import Glibc
 import PluginAPI
 
-/// `isolation/first-packets`: the first setups and the first packets of all channels come at the same
-/// moment, as they do in a migration; and the last cleanup of one comes with the first setup of
+/// `isolation/first-packets`: the first setups and the first packets of all channels come at the
+/// same moment, as they do in a migration; and the last cleanup of one comes with the first setup of
 /// another. What a backend makes once for all channels, when somebody needs it first, is made then,
 /// and what it takes away with the last of them.
 ///

@@ -1,8 +1,8 @@
 import CHarness
 import PluginAPI
 
-/// `hostile/extremes` with packets as large as they come, on a stack as small as the contract has it:
-/// what a decoder does for every byte of a payload it does half a million times there, and what it
+/// `hostile/extremes` with packets as large as they come, on a stack as small as the contract has
+/// it: what a decoder does for every byte of a payload it does half a million times there, and what it
 /// does for every pair of them a hundred thousand million times.
 enum FullPackets {
   static func attack(_ context: Context, inBrief: Bool = false) throws(Stop) {

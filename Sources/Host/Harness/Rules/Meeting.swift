@@ -5,10 +5,11 @@ import PluginAPI
 /// to do from beginning to end meanwhile. What two threads come to by chance, once in a thousand
 /// times, comes about.
 ///
-/// @unchecked Sendable: each lane is one thread's while they meet, and compared when both have ended.
+/// @unchecked Sendable: each lane is one thread's while they meet, and compared when both have
+/// ended.
 final class Meeting: @unchecked Sendable {
   /// What they are at.
-  enum Occasion: CaseIterable {
+  enum Occasion {
     /// Both decode a packet; both encode one, which is decoded at once.
     case receiving, sending
     /// Both are set up, and the second has a packet.
@@ -26,16 +27,11 @@ final class Meeting: @unchecked Sendable {
   /// Of the pages of each, for a backend that can use one.
   private let images: [Block?]
 
-  /// Has both channels ready to meet. With `blocks`, they have the pages of these and no blocks of
-  /// their own: nobody else has them meanwhile.
+  /// Has both channels ready to meet. Nobody else has the blocks meanwhile.
   init(
-    _ context: Context, _ occasion: Occasion, options: [String: String]? = nil,
-    blocks: [Blocks]? = nil
+    _ context: Context, _ occasion: Occasion, blocks: [Blocks]
   ) throws(Stop) {
     self.occasion = occasion
-    let given = blocks
-    let blocks: [Blocks]
-    if let given { blocks = given } else { blocks = try Self.blocks(context, pages: 16) }
     let shape = Shape(try context.library, pages: blocks[0].pages)
     var lanes: [Lane] = []
     for id in 0..<2 {
@@ -44,8 +40,8 @@ final class Meeting: @unchecked Sendable {
         Lane(
           context, blocks[id].source, blocks[id].target,
           (
-            try SendDriver(context, shape, options: options, sets: false),
-            try ReceiveDriver(context, shape, options: options, sets: false)
+            try SendDriver(context, shape, sets: false),
+            try ReceiveDriver(context, shape, sets: false)
           )))
     }
     self.lanes = lanes
@@ -143,13 +139,11 @@ final class Meeting: @unchecked Sendable {
 
 extension Meeting {
   /// Packets of two channels that meet at some moments, in a process that may have seen others.
-  static func ofPackets(
-    _ context: Context, options: [String: String]? = nil, moments: Int
-  ) throws(Stop) {
+  static func ofPackets(_ context: Context, moments: Int) throws(Stop) {
     // Long ones: a fast codec has done with a few pages before it can be interrupted.
     let blocks = try blocks(context, pages: 64)
     for occasion in [Occasion.receiving, .sending] {
-      let meeting = try Meeting(context, occasion, options: options, blocks: blocks)
+      let meeting = try Meeting(context, occasion, blocks: blocks)
       // The shortest of all: on a busy machine some have been kept waiting.
       var whole: UInt64 = 10_000_000
       for _ in 0..<3 { whole = min(whole, try meeting.run(0)) }

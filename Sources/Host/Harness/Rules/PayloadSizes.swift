@@ -7,7 +7,7 @@ enum PayloadSizes {
     let library = try context.library
     let powers =
       context.order.isQuick ? [4096, 65536] : (5...19).map { 1 << $0 } + [3 * 65536, 5 * 65536]
-    // As much as the largest of them can need; not zero, which would be one of the zeroes behind it.
+    // As much as the largest of them can need; not zero, which would be one of the zeroes behind.
     var random = context.random("noise")
     let noise = (0...powers.max()! + 3 * library.pageSize).map { _ in
       UInt8.random(in: 1...255, using: &random)

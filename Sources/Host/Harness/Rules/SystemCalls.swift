@@ -3,8 +3,8 @@ import Glibc
 import PluginAPI
 
 /// `lifecycle/system-calls`: what a backend does with the kernel that leaves no trace in the process:
-/// a file that it writes, a socket, a child that it waits for, a signal, a descriptor of somebody else
-/// that it closes.
+/// a file that it writes, a socket, a child that it waits for, a signal, a descriptor of somebody
+/// else that it closes.
 enum SystemCalls {
   @Sendable static func check(_ context: Context) throws(Stop) {
     if charness_sanitized() != 0 { throw .missed("a sanitizer makes such calls itself") }

@@ -3,7 +3,8 @@ import Glibc
 /// Which of the tests that do the same has been first to be repeated with options: the others need
 /// not be.
 ///
-/// In memory that all processes of a run share, as ``Pace``. Where two are first, both are repeated.
+/// In memory that all processes of a run share, as ``Pace``. Where two are first, both are
+/// repeated.
 enum Turns {
   private static let address: UInt = {
     let start = mmap(nil, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)

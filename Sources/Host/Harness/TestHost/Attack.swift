@@ -16,8 +16,8 @@ final class Attack {
   /// Nanoseconds to set up a receiver.
   private let cost: UInt64
 
-  /// With `nearness`, the packets are made with a reference of that kind. So many pages at most in a
-  /// packet, and `room` in the blocks.
+  /// With `nearness`, the packets are made with a reference of that kind. So many pages at most in
+  /// a packet, and `room` in the blocks.
   init(
     _ context: Context, pages: Int = 6, room: Int = 12, nearness: Nearness? = nil
   ) throws(Stop) {
