@@ -190,6 +190,17 @@ struct FailoverAnswerTests {
     try expectSecondTookOver(qemu, standby.store)
   }
 
+  /// A standby after two checkpoints, whose spare waits, and its primary.
+  private func waitingSpare(_ qemu: FakeQEMU) throws -> (StandbyProcess, Primary) {
+    let standby = try StandbyProcess([
+      "--on-loss", "failover", "--no-fence", "--spare", "--", qemu.program,
+    ])
+    let primary = try Primary(LostGuest.script, to: standby.uri)
+    try primary.play(upTo: 2)
+    #expect(standby.waitSpare() != nil)
+    return (standby, primary)
+  }
+
   @Test("A signal while a spare has the guest, which then says no: no other QEMU gets it")
   func lateSignal() throws {
     let multifd = Monitor<pid_t?>(nil)
@@ -202,14 +213,8 @@ struct FailoverAnswerTests {
       }, FakeQEMU.good,
     ])
     defer { qemu.end() }
-    let standby = try StandbyProcess([
-      "--on-loss", "failover", "--no-fence", "--spare", "--", qemu.program,
-    ])
+    let (standby, primary) = try waitingSpare(qemu)
     multifd.update { $0 = standby.multifd.process.pid }
-    let primary = try Primary(LostGuest.script, to: standby.uri)
-    defer { primary.close() }
-    try primary.play(upTo: 2)
-    #expect(standby.waitSpare() != nil)
     primary.close()
     let result = try standby.multifd.wait()
     #expect(result.code == 128 + SIGTERM, "\(result)")
@@ -229,14 +234,8 @@ struct FailoverAnswerTests {
       }
     ])
     defer { qemu.end() }
-    let standby = try StandbyProcess([
-      "--on-loss", "failover", "--no-fence", "--spare", "--", qemu.program,
-    ])
+    let (standby, primary) = try waitingSpare(qemu)
     multifd.update { $0 = standby.multifd.process.pid }
-    let primary = try Primary(LostGuest.script, to: standby.uri)
-    defer { primary.close() }
-    try primary.play(upTo: 2)
-    #expect(standby.waitSpare() != nil)
     primary.close()
     let result = try standby.multifd.wait()
     #expect(result.code == 5, "\(result)")
@@ -249,13 +248,8 @@ struct FailoverAnswerTests {
   func signalBefore() throws {
     let qemu = try FakeQEMU([FakeQEMU.good])
     defer { qemu.end() }
-    let standby = try StandbyProcess([
-      "--on-loss", "failover", "--no-fence", "--spare", "--", qemu.program,
-    ])
-    let primary = try Primary(LostGuest.script, to: standby.uri)
+    let (standby, primary) = try waitingSpare(qemu)
     defer { primary.close() }
-    try primary.play(upTo: 2)
-    #expect(standby.waitSpare() != nil)
     standby.multifd.process.kill(SIGTERM)
     let result = try standby.multifd.wait()
     #expect(result.code == 128 + SIGTERM, "\(result)")
@@ -274,13 +268,8 @@ struct FailoverAnswerTests {
   func orphan() throws {
     let qemu = try FakeQEMU([FakeQEMU.good, FakeQEMU.good])
     defer { qemu.end() }
-    let standby = try StandbyProcess([
-      "--on-loss", "failover", "--no-fence", "--spare", "--", qemu.program,
-    ])
-    let primary = try Primary(LostGuest.script, to: standby.uri)
+    let (standby, primary) = try waitingSpare(qemu)
     defer { primary.close() }
-    try primary.play(upTo: 2)
-    #expect(standby.waitSpare() != nil)
     standby.multifd.process.kill()
     _ = try standby.multifd.wait()
     let orphan = try #require(qemu.pids.first)

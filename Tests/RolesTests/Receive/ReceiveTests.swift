@@ -48,28 +48,26 @@ struct ReceiveTests {
     var tellsChannels: Bool { self == .shuffled || self == .lateChannel }
   }
 
-  @Test(
-    "The name of a store that is made for a guest is forced to disk, as what is in it is",
-    .enabled(if: KillSwitch.isAvailable))
+  @Test("The name of a store that is made for a guest is forced to disk, as what is in it is")
   func storesName() throws {
     let session = try #require(Fixtures.session("bios-100-main-only"))
     for isThere in [false, true] {
       let folder = try TemporaryFolder(.memory(bytes: 64 << 20))
       defer { folder.remove() }
       if isThere { mkdir(folder("store"), 0o700) }
+      let log = SystemCallLog(folder("calls"))
       let multifd = try MultiFDProcess(
         ["receive", "--listen", "unix:" + folder("socket"), "--store", folder("store")],
-        environment: KillSwitch.noting(syncsIn: folder("syncs")))
+        environment: log.environment())
       let source = FakeSource(
         try Line.of(session), to: try Endpoint(parsing: multifd.waitListening()))
       let result = try multifd.wait()
       _ = source.end()
       #expect(result.code == 0, "\(result)")
-      let synced = try String(contentsOfFile: folder("syncs"), encoding: .utf8).split(
-        separator: "\n")
-      #expect(synced.contains { $0 == folder("store") }, "\(synced)")
+      let calls = try log.lines()
+      #expect(calls.contains("fsync " + folder("store")), "\(calls)")
       // Of one that was there before somebody else has seen to that.
-      #expect(synced.contains { $0 == folder.path } == !isThere, "\(synced)")
+      #expect(calls.contains("fsync " + folder.path) == !isThere, "\(calls)")
     }
   }
 

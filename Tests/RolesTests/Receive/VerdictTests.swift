@@ -24,10 +24,7 @@ struct VerdictTests {
   }
 
   private static func waitHeld(_ store: String) {
-    for _ in 0..<5000 {
-      if state(store) == .unsettled { return }
-      usleep(2000)
-    }
+    #expect(eventually { state(store) == .unsettled })
   }
 
   @Test("All of a guest is forced to disk before its source hears that it is held")

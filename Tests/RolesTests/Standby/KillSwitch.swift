@@ -37,12 +37,6 @@ enum KillSwitch {
     ]
   }
 
-  /// For a child that is not killed: what it forces to disk by fsync(2) is written into a file, the
-  /// path of each on a line.
-  static func noting(syncsIn path: String) throws -> [String: String] {
-    ["LD_PRELOAD": try library.get(), "KILLSWITCH_SYNCS": path]
-  }
-
   /// Why there can be none; nil when there can.
   static let unavailable: SkipReason? = {
     do {
@@ -75,13 +69,11 @@ enum KillSwitch {
     #include <signal.h>
     #include <stdarg.h>
     #include <stdatomic.h>
-    #include <stdio.h>
     #include <stdlib.h>
     #include <string.h>
     #include <sys/file.h>
     #include <sys/mman.h>
     #include <sys/socket.h>
-    #include <sys/syscall.h>
     #include <unistd.h>
 
     static atomic_int armed;
@@ -125,34 +117,11 @@ enum KillSwitch {
     WRAP(int, fallocate, (int f, int m, off_t o, off_t n), (f, m, o, n))
     WRAP(int, madvise, (void *a, size_t n, int g), (a, n, g))
     WRAP(int, unlinkat, (int d, const char *p, int g), (d, p, g))
+    WRAP(int, fsync, (int f), (f))
     WRAP(int, shutdown, (int f, int h), (f, h))
     WRAP_AND(count_disks, ssize_t, pread, (int f, void *b, size_t n, off_t o), (f, b, n, o))
     WRAP_AND(count_disks, ssize_t, pwrite, (int f, const void *b, size_t n, off_t o), (f, b, n, o))
     WRAP_AND(count_disks, int, fdatasync, (int f), (f))
-
-    static void note_sync(int f) {
-      const char *path = getenv("KILLSWITCH_SYNCS");
-      char link[32], name[4097];
-      if (!path) return;
-      snprintf(link, sizeof link, "/proc/self/fd/%d", f);
-      ssize_t length = readlink(link, name, sizeof name - 1);
-      if (length <= 0) return;
-      name[length] = '\n';
-      // Not by what is counted here.
-      int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
-      int log = (int)syscall(SYS_openat, AT_FDCWD, path, flags, 0600);
-      if (log < 0) return;
-      (void)!syscall(SYS_write, log, name, length + 1);
-      close(log);
-    }
-
-    int fsync(int f) {
-      static int (*next)(int);
-      if (!next) next = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
-      count();
-      note_sync(f);
-      return next(f);
-    }
 
     int openat(int d, const char *p, int flags, ...) {
       static int (*next)(int, const char *, int, ...);
