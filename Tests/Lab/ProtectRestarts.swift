@@ -34,6 +34,9 @@ struct ProtectRestarts: ParsableCommand {
   @Option(help: "Milliseconds that each request to the standby's disks takes besides.")
   var slow = 0
 
+  @Option(help: "All connections go by TLS: by x509 or by psk.")
+  var tls: Credentials.Kind?
+
   @Option(help: "Seed of the random moments; default: another one each time.")
   var seed: UInt64?
 
@@ -53,6 +56,7 @@ struct ProtectRestarts: ParsableCommand {
     (setup.way, setup.checkpoint) = (.protect, checkpoint)
     (setup.guest.disks, setup.guest.pace) = (disks, pace)
     setup.distance.disks = .milliseconds(slow) / 2
+    setup.tls = tls
     let guest = try WholeGuest(setup)
     defer { guest.end() }
     say(Self.line(["", "how", "silence ms", "unprotected s", "disks gone on with", "copied anew"]))
@@ -92,3 +96,4 @@ struct ProtectRestarts: ParsableCommand {
 }
 
 extension WholeGuest.Interruption: ExpressibleByArgument {}
+extension Credentials.Kind: ExpressibleByArgument {}

@@ -128,6 +128,13 @@ public enum Sockets {
     return (descriptor, Int(UInt16(bigEndian: address.sin_port)))
   }
 
+  /// Whether there is an [::1].
+  public static let hasSix: Bool = {
+    guard let (descriptor, _) = try? listenOnSix() else { return false }
+    close(descriptor)
+    return true
+  }()
+
   /// A socket that listens on [::1] alone: an IPv4 socket may have the same port.
   public static func listenOnSix(port: Int = 0) throws -> (descriptor: Int32, port: Int) {
     var address = sockaddr_in6()

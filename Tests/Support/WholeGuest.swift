@@ -15,12 +15,9 @@ public final class WholeGuest: Sendable {
   /// Whether there can be links in the middle of connections that nobody can look into: with the
   /// standby at a port of 127.0.0.1, they are at the same port of [::1].
   public static let canTLS: Bool = {
-    guard let (descriptor, _) = try? Sockets.listenOnSix() else {
-      SkipReason("there is no [::1]").announce("whole guests by TLS: they go in clear")
-      return false
-    }
-    close(descriptor)
-    return true
+    if Sockets.hasSix { return true }
+    SkipReason("there is no [::1]").announce("whole guests by TLS: they go in clear")
+    return false
   }()
 
   /// How it is protected.

@@ -15,11 +15,17 @@ final class WholeGuestParts {
   /// Where its disks are.
   let disksPort: Int
 
+  /// Where all that is, as an URI has it.
+  private let host: String
+
   /// Bytes of each disk.
   static let diskSize = 8 << 20
 
   /// Starts a primary. Its guest boots, and does nothing with its disks: writes are ours.
-  init() throws {
+  ///
+  /// - Parameter host: its standby's.
+  init(host: String = "127.0.0.1") throws {
+    self.host = host
     folder = try TemporaryFolder()
     let machine = QEMU.Machine(type: "q35", fill: 8, workingSet: 8)
     stores = try TemporaryFolder(.memory(bytes: machine.used << 21))
@@ -51,8 +57,9 @@ final class WholeGuestParts {
     number += 1
     let standby = try MultiFDProcess(
       [
-        "receive", "--colo", "--listen", "tcp:127.0.0.1:\(port)", "--store",
-        store, "--disks", "tcp:0.0.0.0:\(disksPort)", "--insecure", "--disk",
+        "receive", "--colo", "--listen", "tcp:\(host):\(port)", "--store",
+        store, "--disks", "tcp:\(host == "127.0.0.1" ? "0.0.0.0" : host):\(disksPort)",
+        "--insecure", "--disk",
         "disk0=\(folder("disk0"))", "--disk", "disk1=\(folder("disk1"))", "--json", "--progress",
         "none",
       ] + arguments)
@@ -90,7 +97,7 @@ final class WholeGuestParts {
     try MultiFDProcess(
       [
         "protect", "--qmp", monitor ?? folder("protect"), "--standby",
-        "tcp:127.0.0.1:\(proxy ?? port)", "--all-disks",
+        "tcp:\(host):\(proxy ?? port)", "--all-disks",
         "--json", "--patience", "4",
       ] + arguments)
   }

@@ -75,12 +75,14 @@ struct DiskMirror {
   /// Goes on, over a new connection, with a job that is there: what the standby lacks is what the
   /// job remembers.
   ///
-  /// - Returns: false where the standby takes no other connection while it has the one of before.
+  /// - Returns: false where the standby takes no other connection yet: it has the one of before, or
+  ///   one that QEMU has made again by itself, for a write of the guest's. That one is cut.
   func resume(_ monitor: some GuestMonitor, server: StandbyDisks, within seconds: Double)
     throws(MonitorError) -> Bool
   {
     let leg: QMPValue
     do { leg = try connect(monitor, server, within: seconds) } catch  where error.kind == .refused {
+      try cut(monitor, within: seconds)
       return false
     }
     let nodes = try Self.nodes(monitor, within: seconds)
@@ -99,7 +101,7 @@ struct DiskMirror {
   }
 
   /// Cuts its connection, so that the standby takes another.
-  func cut(_ monitor: some GuestMonitor, within seconds: Double) throws(MonitorError) {
+  private func cut(_ monitor: some GuestMonitor, within seconds: Double) throws(MonitorError) {
     let instances = legs(try Self.nodes(monitor, within: seconds)).map { leg -> QMPValue in
       ["type": "block-node", "node-name": leg["node-name"]]
     }
@@ -118,13 +120,18 @@ struct DiskMirror {
     let files = legs(nodes).map { leg in
       nodes.first { $0["node-name"] == leg["node-name"] }?["file"].string ?? ""
     }
-    let mark =
-      switch server {
-      case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
-      case .unix(let path): "socket=\(path)"
-      case .fd: ""
-      }
-    return !files.isEmpty && files.allSatisfy { $0.hasPrefix("nbd") && $0.contains(mark) }
+    return !files.isEmpty && files.allSatisfy { Self.isFile($0, at: server) }
+  }
+
+  /// Whether a node's file, as QEMU tells it, is at that server.
+  static func isFile(_ file: String, at server: Endpoint) -> Bool {
+    switch server {
+    case .tcp(let host, let port):
+      // A QEMU (11.1) tells addresses of IPv6 without their brackets.
+      [host, "[\(host)]"].contains { file.hasPrefix("nbd://\($0):\(port)/") }
+    case .unix(let path): file.hasPrefix("nbd+unix:///") && file.hasSuffix("?socket=\(path)")
+    case .fd: false
+    }
   }
 
   /// The quorum's children, as it tells them.
@@ -168,19 +175,28 @@ struct DiskMirror {
       try monitor.execute("query-block-jobs", within: seconds).elements
         .compactMap(\.["device"].string).filter(isMeant)
     }
-    for job in try jobs() {
-      do {
-        try monitor.execute(
-          "block-job-cancel", ["device": .string(job), "force": true], within: seconds)
-      } catch  where error.kind == .refused {
-        // It is ending.
+    func end(_ all: [String]) throws(MonitorError) {
+      for job in all {
+        do {
+          try monitor.execute(
+            "block-job-cancel", ["device": .string(job), "force": true], within: seconds)
+        } catch  where error.kind == .refused {
+          // It is ending.
+        }
+      }
+      while let job = try jobs().first {
+        guard ContinuousClock.now < deadline else {
+          throw MonitorError(.silent, "the job \(job) does not end")
+        }
+        Pause.short()
       }
     }
-    while let job = try jobs().first {
-      guard ContinuousClock.now < deadline else {
-        throw MonitorError(.silent, "the job \(job) does not end")
-      }
-      Pause.short()
+    let all = try jobs()
+    if !all.isEmpty {
+      // A mirror that ends frees its list of what is in flight while a write of the guest's that is
+      // under way has yet to strike itself off it, in memory that is another's by then: a QEMU
+      // (11.1) whose guest wrote meanwhile died in one of some 30 tries. A stop waits for all of them.
+      try StandingGuest.stand(monitor, within: seconds) { () throws(MonitorError) in try end(all) }
     }
     // Those above others first.
     let ours = try nodes(monitor, within: seconds).filter { isMeant($0["node-name"].string ?? "") }

@@ -14,7 +14,7 @@ extension Protector {
     }
     let mirrors = assessment.disks.map(DiskMirror.init)
     for mirror in mirrors { try begin(mirror, server, control.status) }
-    var resumed = ContinuousClock.now
+    var resumed = ContinuousClock.now - .seconds(1)
     while true {
       try state.wait(seconds: 0.1)
       let jobs = try execute("query-block-jobs")
@@ -40,8 +40,7 @@ extension Protector {
       resumed = .now
       do throws(MonitorError) {
         for (mirror, progress) in zip(mirrors, all) where progress.hasFailed {
-          guard try !mirror.resume(monitor, server: server, within: silence) else { continue }
-          try mirror.cut(monitor, within: silence)
+          _ = try mirror.resume(monitor, server: server, within: silence)
         }
       } catch { throw ProtectEnd(error) }
     }
@@ -70,8 +69,9 @@ extension Protector {
       let isGoingOn = !progress.hasFailed && (theirs?.covered ?? 0) > 0
       do {
         if hasOthers || isGoingOn, try mirror.leads(to: server.endpoint, monitor, within: silence) {
-          if hasOthers, try mirror.resume(monitor, server: server, within: silence) {
+          if hasOthers {
             log("disk \(mirror.disk.name): copying what has changed")
+            _ = try mirror.resume(monitor, server: server, within: silence)
           }
           return
         }

@@ -115,7 +115,7 @@ extension Protector {
 
   /// A guest that the end of COLO has left standing, or that stood still before it began.
   private func goOn(within seconds: Double) throws(MonitorError) {
-    if before.isEmulated { try StandingGuest.goOn(monitor, within: seconds) }
+    try StandingGuest.goOn(monitor, within: seconds)
     let status = try monitor.execute("query-status", within: seconds)
     guard status["running"].bool == false,
       ["colo", "finish-migrate", "postmigrate"].contains(status["status"].string)

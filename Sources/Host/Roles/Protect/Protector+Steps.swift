@@ -49,10 +49,8 @@ extension Protector {
       throw .lost(error)
     }
     // One that a process before this one has left standing.
-    if before.isEmulated {
-      try carryOut { seconds throws(MonitorError) in
-        try StandingGuest.goOn(monitor, within: seconds)
-      }
+    try carryOut { seconds throws(MonitorError) in
+      try StandingGuest.goOn(monitor, within: seconds)
     }
     try copyDisks(control, tls)
     try putPacketsIn(holding: false)

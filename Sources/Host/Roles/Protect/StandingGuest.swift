@@ -1,6 +1,7 @@
 import Migration
 
-/// A guest that stands still while its memory is copied for the first time.
+/// A guest that a protect has stopped: while its memory is copied for the first time, and for the
+/// moment in which a mirror is ended (``DiskMirror``).
 ///
 /// A QEMU that emulates its guest (TCG; 11.1) goes from precopy to COLO with translations in which
 /// writes go unnoticed: of a guest that ran meanwhile a page that it wrote just before precopy's end
@@ -33,6 +34,22 @@ enum StandingGuest {
     }
     try monitor.execute("stop", within: seconds)
     return true
+  }
+
+  /// Does something while it stands still and nothing of it is under way. Then it goes on, and if it
+  /// was an earlier one of ours that has stopped it.
+  static func stand(
+    _ monitor: some GuestMonitor, within seconds: Double,
+    while body: () throws(MonitorError) -> Void
+  ) throws(MonitorError) {
+    do {
+      _ = try stop(monitor, within: seconds)
+      try body()
+    } catch {
+      try? goOn(monitor, within: seconds)
+      throw error
+    }
+    try goOn(monitor, within: seconds)
   }
 
   /// It runs again, by QEMU's doing.
