@@ -25,7 +25,7 @@ extension InteropTests {
       Case(way: .protect, loss: .primary, onLoss: .spare, tls: .x509),
       Case(way: .protect, prelude: .takeover, loss: .both),
       Case(way: .protect, prelude: .adopt, loss: .link, tls: .psk),
-      Case(way: .protect, loss: .server),
+      Case(way: .protect, prelude: .anew, loss: .server),
       Case(way: .protect, loss: .full),
     ]
 

@@ -23,8 +23,13 @@ struct DiskMirror {
     var total: Int
     /// The standby's disk is as this one, and stays so.
     var isSynced: Bool
+    /// The first copy is done.
+    var isReady: Bool
     /// The standby's side has failed.
     var hasFailed: Bool
+    /// It waits to be resumed, which nobody else will do. All that is left of a failure where
+    /// somebody has let the guest go on since: QEMU's `cont` makes every job sound that has failed.
+    var hasStopped: Bool
   }
 
   let disk: Assessment.Disk
@@ -42,7 +47,8 @@ struct DiskMirror {
     return Progress(
       copied: entry["offset"].int ?? 0, total: entry["len"].int ?? 0,
       isSynced: isSound && isReady && entry["actively-synced"].bool == true,
-      hasFailed: !isSound)
+      isReady: isReady, hasFailed: !isSound,
+      hasStopped: !isSound || entry["paused"].bool == true)
   }
 
   /// Begins a first copy.

@@ -31,15 +31,15 @@ extension Protector {
       }
       if all.allSatisfy(\.isSynced) { break }
       // The guest's writes wait for a copy that stands still. For one that has failed they do not.
-      for (mirror, progress) in zip(mirrors, all) where !progress.hasFailed {
+      for (mirror, progress) in zip(mirrors, all) where !progress.hasStopped {
         try expectWrites(of: mirror.disk, progress, &writes)
       }
-      guard all.contains(where: \.hasFailed), resumed.duration(to: .now) > .seconds(1) else {
+      guard all.contains(where: \.hasStopped), resumed.duration(to: .now) > .seconds(1) else {
         continue
       }
       resumed = .now
       do throws(MonitorError) {
-        for (mirror, progress) in zip(mirrors, all) where progress.hasFailed {
+        for (mirror, progress) in zip(mirrors, all) where progress.hasStopped {
           _ = try mirror.resume(monitor, server: server, within: silence)
         }
       } catch { throw ProtectEnd(error) }
@@ -65,8 +65,11 @@ extension Protector {
     let jobs = try execute("query-block-jobs")
     if let progress = mirror.progress(jobs) {
       let hasOthers = theirs?.state == .synced || theirs?.state == .protected
-      // Of a first copy that goes on.
-      let isGoingOn = !progress.hasFailed && (theirs?.covered ?? 0) > 0
+      // Of a first copy that goes on. (To a standby that is a new one QEMU may have connected again
+      // by itself, for a write of the guest's: that is all it has then.)
+      let covered = theirs?.covered ?? 0
+      let isGoingOn =
+        !progress.hasStopped && covered > 0 && (!progress.isReady || covered == theirs?.size)
       do {
         if hasOthers || isGoingOn, try mirror.leads(to: server.endpoint, monitor, within: silence) {
           if hasOthers {
