@@ -95,6 +95,23 @@ struct StandingGuestTests {
     }
   }
 
+  @Test("It goes on when the standby, which lives, takes nothing of it any more")
+  func copyHangs() throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts()
+    let standby = try parts.standby()
+    defer { standby.process.kill() }
+    // Connection 0 is the protect's own.
+    let proxy = try Proxy(
+      to: parts.port,
+      cuts: [.init(connection: 1, direction: .toServer, after: 1 << 20, .stall)])
+    defer { proxy.close() }
+    let end = try parts.protect([], through: proxy.port).wait()
+    #expect(end.code == 3 && end.errors.contains("it takes nothing of a guest"), "\(end)")
+    #expect(try parts.qemu.status() == "running")
+    #expect(try parts.leftovers() == [])
+  }
+
   @Test("One that takes over while it is copied lets through what it sends")
   func takenOver() throws {
     guard isAvailable() else { return }

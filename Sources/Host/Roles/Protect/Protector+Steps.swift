@@ -258,6 +258,7 @@ extension Protector {
   }
 
   private func awaitCOLO(_ writes: inout StandingWrites) throws(ProtectEnd) {
+    var moved = (bytes: 0, at: ContinuousClock.now)
     while true {
       let answer: QMPValue
       do throws(ProtectEnd) {
@@ -278,6 +279,16 @@ extension Protector {
           line.total = ram["total"].int
         }
         try lookAtDisks(&writes)
+        let bytes = ram["transferred"].int ?? 0
+        if bytes != moved.bytes { moved = (bytes, .now) }
+        // One that runs meanwhile has time.
+        guard moved.at.duration(to: .now) > .seconds(options.silence),
+          try execute("query-status")["running"].bool == false
+        else { continue }
+        throw .lost(
+          Failure(
+            .unreachable, "standby",
+            "it takes nothing of a guest that stands still for longer than \(options.silence) s"))
       }
     }
   }
