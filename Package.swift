@@ -27,8 +27,11 @@ func host(_ name: String, _ dependencies: [Target.Dependency], exclude: [String]
 
 /// What an executable that opens backends has for them: where one that counts its own coverage
 /// reports it, and a mallopt() that is noticed.
-let exported = ["__sanitizer_cov_8bit_counters_init", "__sanitizer_cov_pcs_init", "mallopt"]
-  .flatMap { ["-Xlinker", "--export-dynamic-symbol=\($0)"] }
+let exported = [
+  "__sanitizer_cov_8bit_counters_init", "__sanitizer_cov_pcs_init", "__tsan_default_suppressions",
+  "mallopt",
+]
+.flatMap { ["-Xlinker", "--export-dynamic-symbol=\($0)"] }
 
 /// The runtime that Support/fuzz names. multifd-fuzz looks its driver up by name, so that it is the
 /// same program without it.
