@@ -28,6 +28,8 @@ static struct {
   atomic_int is_begun, is_done, is_in_vain;
   call one, other;
   uint64_t delay, patience, time;
+  /* In the own time of the thread that is interrupted: its beginning, the interruption, and its end; 0: not yet. */
+  uint64_t start, interrupted, end, waited;
 } meeting;
 
 static void *run_other(void *unused) {
@@ -45,11 +47,13 @@ static void begin(void) {
 static void on_moment(int number) {
   (void)number;
   const int error = errno;
+  meeting.interrupted = charness_thread_time();
   const uint64_t end = charness_now() + meeting.patience;
   const struct timespec moment = {.tv_nsec = 10000};
   begin();
   while (!atomic_load(&meeting.is_done) && charness_now() < end) nanosleep(&moment, NULL);
   if (!atomic_load(&meeting.is_done)) atomic_store(&meeting.is_in_vain, 1);
+  meeting.waited = charness_thread_time() - meeting.interrupted;
   errno = error;
 }
 
@@ -66,7 +70,9 @@ static void *run_one(void *unused) {
                                              .tv_nsec = (long)(meeting.delay % 1000000000)}};
   const uint64_t start = charness_now();
   if (is_timed) timer_settime(timer, 0, &at, NULL);
+  meeting.start = charness_thread_time();
   meeting.one.body(meeting.one.with);
+  meeting.end = charness_thread_time();
   meeting.time = charness_now() - start;
   if (is_timed) timer_delete(timer);
   begin();
@@ -87,7 +93,7 @@ int charness_meet(uint64_t delay, uint64_t patience, void (*one)(void *), void *
   meeting.other = (call){other, with_other};
   meeting.delay = delay;
   meeting.patience = patience;
-  meeting.time = 0;
+  meeting.time = meeting.start = meeting.interrupted = meeting.end = meeting.waited = 0;
   sem_init(&meeting.begins, 0, 0);
   /* Both in threads of their own: in a process that was forked the first thread is not what a run-time library has noted
    * of it, and locks that go by its number fail. */
@@ -104,6 +110,13 @@ int charness_meet(uint64_t delay, uint64_t patience, void (*one)(void *), void *
   *time = meeting.time;
   sem_destroy(&meeting.begins);
   return error;
+}
+
+double charness_met_at(void) {
+  const uint64_t all = meeting.end - meeting.start;
+  if (meeting.interrupted == 0 || meeting.interrupted >= meeting.end || all <= meeting.waited) return 1;
+  if (meeting.interrupted <= meeting.start) return 0;
+  return (double)(meeting.interrupted - meeting.start) / (double)(all - meeting.waited);
 }
 
 int charness_met_in_vain(void) { return atomic_load(&meeting.is_in_vain); }

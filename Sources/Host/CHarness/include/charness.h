@@ -138,6 +138,10 @@ int charness_on_stack(size_t size, void (*body)(void *), void *with);
 int charness_meet(uint64_t delay, uint64_t patience, void (*one)(void *), void *with_one, void (*other)(void *),
                   void *with_other, uint64_t *time);
 
+/* What part of its work `one` had done when it was interrupted in the last meeting, by its own processor time: from 0,
+ * where it had not begun, to 1, where it had ended. On a busy machine that is not what the delay was to bring. */
+double charness_met_at(void);
+
 /* Whether `other` had not ended when the interruption of the last meeting did: it waited for `one`. */
 int charness_met_in_vain(void);
 

@@ -46,7 +46,7 @@ enum Isolation {
     try threads(context)
     // What two threads come to by chance; with every end of an option, too.
     if context.hasFailed || charness_sanitized() != 0 { return }
-    try Meeting.ofPackets(context, moments: context.rounds(12, quick: 3))
+    try Meeting.ofPackets(context, moments: context.rounds(12, quick: 8))
     if context.order.isQuick { return }
     for options in try Options.extremes(context) where !context.hasFailed {
       if !context.order.isLong, try Options.isSlow(options, context) { continue }

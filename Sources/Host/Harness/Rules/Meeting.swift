@@ -138,6 +138,12 @@ final class Meeting: @unchecked Sendable {
 }
 
 extension Meeting {
+  /// Where the first one had come to when they met is not what was meant where a busy machine has
+  /// kept it, or the signal: then they meet again, so often, until it is as near as that.
+  private static let tries = 4, tolerance = 0.12
+  /// Nanoseconds for the moments of an occasion, beyond the first few.
+  private static let mostTime: UInt64 = 50_000_000
+
   /// Packets of two channels that meet at some moments, in a process that may have seen others.
   static func ofPackets(_ context: Context, moments: Int) throws(Stop) {
     // Long ones: a fast codec has done with a few pages before it can be interrupted.
@@ -147,9 +153,17 @@ extension Meeting {
       // The shortest of all: on a busy machine some have been kept waiting.
       var whole: UInt64 = 10_000_000
       for _ in 0..<3 { whole = min(whole, try meeting.run(0)) }
+      // A slow codec is met less often.
+      let moments = max(3, min(moments, Int(mostTime / max(1, whole))))
       for moment in 1...moments where !context.hasFailed {
-        whole = min(
-          whole, try meeting.run(max(1, whole * UInt64(moment) / UInt64(moments + 1))))
+        let wanted = Double(moment) / Double(moments + 1)
+        var delay = Double(whole) * wanted
+        for _ in 0..<tries {
+          whole = min(whole, try meeting.run(max(1, UInt64(delay))))
+          let error = wanted - charness_met_at()
+          if context.hasFailed || abs(error) <= tolerance { break }
+          delay = max(1, delay + error * Double(whole))
+        }
       }
       if !context.hasFailed { try meeting.compare() }
       meeting.close()
