@@ -26,7 +26,7 @@ func host(_ name: String, _ dependencies: [Target.Dependency], exclude: [String]
 }
 
 /// What an executable that opens backends has for them: where one that counts its own coverage
-/// reports it, and a mallopt() that is noticed.
+/// reports it, what ThreadSanitizer is not to report of one, and a mallopt() that is noticed.
 let exported = [
   "__sanitizer_cov_8bit_counters_init", "__sanitizer_cov_pcs_init", "__tsan_default_suppressions",
   "mallopt",

@@ -28,7 +28,8 @@ static struct {
   atomic_int is_begun, is_done, is_in_vain;
   call one, other;
   uint64_t delay, patience, time;
-  /* In the own time of the thread that is interrupted: its beginning, the interruption, and its end; 0: not yet. */
+  /* In the own time of the thread that is interrupted: when it began, was interrupted (0: it was not) and ended, and
+   * what of it the interruption took. */
   uint64_t start, interrupted, end, waited;
 } meeting;
 
@@ -113,10 +114,10 @@ int charness_meet(uint64_t delay, uint64_t patience, void (*one)(void *), void *
 }
 
 double charness_met_at(void) {
-  const uint64_t all = meeting.end - meeting.start;
-  if (meeting.interrupted == 0 || meeting.interrupted >= meeting.end || all <= meeting.waited) return 1;
+  if (meeting.interrupted == 0 || meeting.interrupted >= meeting.end) return 1;
   if (meeting.interrupted <= meeting.start) return 0;
-  return (double)(meeting.interrupted - meeting.start) / (double)(all - meeting.waited);
+  const uint64_t all = meeting.end - meeting.start - meeting.waited;
+  return (double)(meeting.interrupted - meeting.start) / (double)all;
 }
 
 int charness_met_in_vain(void) { return atomic_load(&meeting.is_in_vain); }

@@ -141,8 +141,6 @@ extension Meeting {
   /// Where the first one had come to when they met is not what was meant where a busy machine has
   /// kept it, or the signal: then they meet again, so often, until it is as near as that.
   private static let tries = 4, tolerance = 0.12
-  /// Nanoseconds for the moments of an occasion, beyond the first few.
-  private static let mostTime: UInt64 = 50_000_000
 
   /// Packets of two channels that meet at some moments, in a process that may have seen others.
   static func ofPackets(_ context: Context, moments: Int) throws(Stop) {
@@ -151,10 +149,10 @@ extension Meeting {
     for occasion in [Occasion.receiving, .sending] {
       let meeting = try Meeting(context, occasion, blocks: blocks)
       // The shortest of all: on a busy machine some have been kept waiting.
-      var whole: UInt64 = 10_000_000
+      var whole = UInt64.max
       for _ in 0..<3 { whole = min(whole, try meeting.run(0)) }
       // A slow codec is met less often.
-      let moments = max(3, min(moments, Int(mostTime / max(1, whole))))
+      let moments = context.afford(moments, times: 2, each: 2 * whole)
       for moment in 1...moments where !context.hasFailed {
         let wanted = Double(moment) / Double(moments + 1)
         var delay = Double(whole) * wanted
