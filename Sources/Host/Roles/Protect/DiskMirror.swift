@@ -81,15 +81,14 @@ struct DiskMirror {
   /// Goes on, over a new connection, with a job that is there: what the standby lacks is what the
   /// job remembers.
   ///
-  /// - Returns: false where the standby takes no other connection yet: it has the one of before, or
-  ///   one that QEMU has made again by itself, for a write of the guest's. That one is cut.
+  /// Where the standby takes no other connection yet, because it has the one of before or one that
+  /// QEMU has made again by itself for a write of the guest's, that one is cut: the next try will do.
   func resume(_ monitor: some GuestMonitor, server: StandbyDisks, within seconds: Double)
-    throws(MonitorError) -> Bool
+    throws(MonitorError)
   {
     let leg: QMPValue
     do { leg = try connect(monitor, server, within: seconds) } catch  where error.kind == .refused {
-      try cut(monitor, within: seconds)
-      return false
+      return try cut(monitor, within: seconds)
     }
     let nodes = try Self.nodes(monitor, within: seconds)
     try monitor.execute("x-blockdev-change", ["parent": target, "node": leg], within: seconds)
@@ -103,7 +102,6 @@ struct DiskMirror {
     {
       // Nobody has stopped it.
     }
-    return true
   }
 
   /// Cuts its connection, so that the standby takes another.
@@ -130,7 +128,7 @@ struct DiskMirror {
   }
 
   /// Whether a node's file, as QEMU tells it, is at that server.
-  static func isFile(_ file: String, at server: Endpoint) -> Bool {
+  private static func isFile(_ file: String, at server: Endpoint) -> Bool {
     switch server {
     case .tcp(let host, let port):
       // A QEMU (11.1) tells addresses of IPv6 without their brackets.
@@ -176,33 +174,13 @@ struct DiskMirror {
   private static func remove(
     _ monitor: some GuestMonitor, within seconds: Double, _ isMeant: (String) -> Bool
   ) throws(MonitorError) {
-    let deadline = ContinuousClock.now + .seconds(seconds)
-    func jobs() throws(MonitorError) -> [String] {
-      try monitor.execute("query-block-jobs", within: seconds).elements
-        .compactMap(\.["device"].string).filter(isMeant)
-    }
-    func end(_ all: [String]) throws(MonitorError) {
-      for job in all {
-        do {
-          try monitor.execute(
-            "block-job-cancel", ["device": .string(job), "force": true], within: seconds)
-        } catch  where error.kind == .refused {
-          // It is ending.
-        }
-      }
-      while let job = try jobs().first {
-        guard ContinuousClock.now < deadline else {
-          throw MonitorError(.silent, "the job \(job) does not end")
-        }
-        Pause.short()
-      }
-    }
-    let all = try jobs()
-    if !all.isEmpty {
+    if try !jobs(monitor, within: seconds, isMeant).isEmpty {
       // A mirror that ends frees its list of what is in flight while a write of the guest's that is
       // under way has yet to strike itself off it, in memory that is another's by then: a QEMU
-      // (11.1) whose guest wrote meanwhile died in one of some 30 tries. A stop waits for all of them.
-      try StandingGuest.stand(monitor, within: seconds) { () throws(MonitorError) in try end(all) }
+      // (11.1) whose guest wrote meanwhile died the 36th time. A stop waits for all of them.
+      try StandingGuest.stand(monitor, within: seconds) { () throws(MonitorError) in
+        try endJobs(monitor, within: seconds, isMeant)
+      }
     }
     // Those above others first.
     let ours = try nodes(monitor, within: seconds).filter { isMeant($0["node-name"].string ?? "") }
@@ -211,6 +189,33 @@ struct DiskMirror {
         try monitor.execute("blockdev-del", ["node-name": node["node-name"]], within: seconds)
       } catch  where error.kind == .refused {}
     }
+  }
+
+  private static func endJobs(
+    _ monitor: some GuestMonitor, within seconds: Double, _ isMeant: (String) -> Bool
+  ) throws(MonitorError) {
+    let deadline = ContinuousClock.now + .seconds(seconds)
+    for job in try jobs(monitor, within: seconds, isMeant) {
+      do {
+        try monitor.execute(
+          "block-job-cancel", ["device": .string(job), "force": true], within: seconds)
+      } catch  where error.kind == .refused {
+        // It is ending.
+      }
+    }
+    while let job = try jobs(monitor, within: seconds, isMeant).first {
+      guard ContinuousClock.now < deadline else {
+        throw MonitorError(.silent, "the job \(job) does not end")
+      }
+      Pause.short()
+    }
+  }
+
+  private static func jobs(
+    _ monitor: some GuestMonitor, within seconds: Double, _ isMeant: (String) -> Bool
+  ) throws(MonitorError) -> [String] {
+    try monitor.execute("query-block-jobs", within: seconds).elements
+      .compactMap(\.["device"].string).filter(isMeant)
   }
 
   private static func nodes(

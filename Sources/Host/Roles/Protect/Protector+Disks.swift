@@ -14,6 +14,7 @@ extension Protector {
     }
     let mirrors = assessment.disks.map(DiskMirror.init)
     for mirror in mirrors { try begin(mirror, server, control.status) }
+    // What was refused just now, by a standby that had another connection, is tried again at once.
     var resumed = ContinuousClock.now - .seconds(1)
     while true {
       try state.wait(seconds: 0.1)
@@ -40,7 +41,7 @@ extension Protector {
       resumed = .now
       do throws(MonitorError) {
         for (mirror, progress) in zip(mirrors, all) where progress.hasStopped {
-          _ = try mirror.resume(monitor, server: server, within: silence)
+          try mirror.resume(monitor, server: server, within: silence)
         }
       } catch { throw ProtectEnd(error) }
     }
@@ -74,7 +75,7 @@ extension Protector {
         if hasOthers || isGoingOn, try mirror.leads(to: server.endpoint, monitor, within: silence) {
           if hasOthers {
             log("disk \(mirror.disk.name): copying what has changed")
-            _ = try mirror.resume(monitor, server: server, within: silence)
+            try mirror.resume(monitor, server: server, within: silence)
           }
           return
         }

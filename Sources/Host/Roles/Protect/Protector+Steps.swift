@@ -258,7 +258,7 @@ extension Protector {
   }
 
   private func awaitCOLO(_ writes: inout StandingWrites) throws(ProtectEnd) {
-    var moved = (bytes: 0, at: ContinuousClock.now)
+    var memory = StandingWrites(limit: .seconds(options.silence))
     while true {
       let answer: QMPValue
       do throws(ProtectEnd) {
@@ -279,10 +279,8 @@ extension Protector {
           line.total = ram["total"].int
         }
         try lookAtDisks(&writes)
-        let bytes = ram["transferred"].int ?? 0
-        if bytes != moved.bytes { moved = (bytes, .now) }
-        // One that runs meanwhile has time.
-        guard moved.at.duration(to: .now) > .seconds(options.silence),
+        // Until COLO there is always something to do; and a guest that runs meanwhile has time.
+        guard memory.look("ram", copied: ram["transferred"].int ?? 0, total: .max) != nil,
           try execute("query-status")["running"].bool == false
         else { continue }
         throw .lost(

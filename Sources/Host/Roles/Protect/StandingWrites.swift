@@ -1,5 +1,6 @@
 /// Notices a standby's disk that takes no writes, although nothing has failed: the guest waits for
-/// them, and neither QEMU nor the standby need say anything meanwhile.
+/// them, and neither QEMU nor the standby need say anything meanwhile. Its memory, too, while that is
+/// copied.
 ///
 /// A mirror's `len - offset` counts what is to be written there, the guest's own writes included,
 /// and each that is done moves `offset` on. So one whose `offset` stays while there is something to
