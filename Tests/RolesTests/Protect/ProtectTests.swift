@@ -66,6 +66,33 @@ struct ProtectTests {
   }
 
   @Test(
+    "A block of the guest's disk that cannot be read stops the copy, which QEMU does not survive the end of",
+    arguments: WholeGuestParts.BadBlock.allCases)
+  func badBlock(_ badBlock: WholeGuestParts.BadBlock) throws {
+    guard isAvailable() else { return }
+    let parts = try WholeGuestParts(badBlock: badBlock)
+    let standby = try parts.standby()
+    defer { standby.process.kill() }
+    let protect = try parts.protect(["--checkpoint", "200ms"])
+    switch badBlock {
+    case .once:
+      try WholeGuestParts.waitProtected(protect)
+      protect.process.kill()
+      #expect(try parts.byte("disk0", at: WholeGuestParts.badOffset) == 1)
+    case .always:
+      let end = try protect.wait()
+      let why = "disk disk0: its mirror stops again and again: it cannot read the disk"
+      #expect(end.code == 3 && end.errors.contains(why), "\(end)")
+      #expect(try parts.leftovers() == [])
+    }
+    #expect(try parts.qemu.status() == "running")
+    let events = parts.qemu.qmp.events(from: 0)
+    #expect(
+      events.contains { $0.name == "BLOCK_JOB_ERROR" && $0.data["operation"].string == "read" })
+    #expect(!events.contains { $0.name == "BLOCK_JOB_COMPLETED" })
+  }
+
+  @Test(
     "The guest goes on alone when the fence has succeeded, and what it sends is held until then")
   func fence() throws {
     guard isAvailable() else { return }

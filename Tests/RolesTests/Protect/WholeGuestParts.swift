@@ -21,10 +21,19 @@ final class WholeGuestParts {
   /// Bytes of each disk.
   static let diskSize = 8 << 20
 
+  /// A block of a disk that cannot be read.
+  enum BadBlock: CaseIterable {
+    case once, always
+  }
+  /// Where it is.
+  static let badOffset = 4 << 20
+
   /// Starts a primary. Its guest boots, and does nothing with its disks: writes are ours.
   ///
-  /// - Parameter host: its standby's.
-  init(host: String = "127.0.0.1") throws {
+  /// - Parameters:
+  ///   - host: its standby's.
+  ///   - badBlock: how often the first disk cannot be read at `badOffset`.
+  init(host: String = "127.0.0.1", badBlock: BadBlock? = nil) throws {
     self.host = host
     folder = try TemporaryFolder()
     let machine = QEMU.Machine(type: "q35", fill: 8, workingSet: 8)
@@ -36,9 +45,20 @@ final class WholeGuestParts {
     }
     var arguments: [String] = []
     for (index, image) in ["a", "b"].enumerated() {
+      var file = "file.driver=file,file.filename=\(folder(image))"
+      if index == 0, let badBlock {
+        // What is a hole nobody reads.
+        let block = Data(repeating: 1, count: 64 << 10)
+        try (Data(count: Self.badOffset) + block).write(to: URL(filePath: folder(image)))
+        truncate(folder(image), off_t(Self.diskSize))
+        file =
+          "file.driver=blkdebug,file.image.driver=file,file.image.filename=\(folder(image)),"
+          + "file.inject-error.0.event=none,file.inject-error.0.iotype=read,"
+          + "file.inject-error.0.sector=\(Self.badOffset / 512),"
+          + "file.inject-error.0.once=\(badBlock == .once ? "on" : "off")"
+      }
       arguments += [
-        "-blockdev",
-        "driver=raw,node-name=disk\(index),file.driver=file,file.filename=\(folder(image))",
+        "-blockdev", "driver=raw,node-name=disk\(index),\(file)",
         "-device", "virtio-blk-pci,drive=disk\(index),id=vd\(index)",
       ]
     }

@@ -67,7 +67,9 @@ struct DiskMirror {
         "blockdev-mirror",
         [
           "job-id": job, "device": .string(disk.node), "target": target, "sync": "full",
-          "copy-mode": "write-blocking", "on-target-error": "stop",
+          "copy-mode": "write-blocking",
+          // One that ended by itself would do so beside the guest's writes: see `remove`.
+          "on-target-error": "stop", "on-source-error": "stop",
           "filter-node-name": .string(ProtectNames.filter(disk.name)),
         ], within: seconds)
     } catch {

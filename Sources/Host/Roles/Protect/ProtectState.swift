@@ -37,6 +37,8 @@ final class ProtectState: Sendable {
     var watchesDisks = false
     /// Since when the guest stands still.
     var stopped: ContinuousClock.Instant?
+    /// What the job of a mirror could not do last, as QEMU has told.
+    var failures: [String: String] = [:]
     var line: ProtectLine
     /// Since when the guest has been alone, in seconds since 1970; nil while it is not.
     var alone: Double?
@@ -157,6 +159,11 @@ final class ProtectState: Sendable {
   /// Since when the guest stands still, as QEMU has told.
   var stopped: ContinuousClock.Instant? { value.read { $0.stopped } }
 
+  /// What a disk's mirror could not do last; nil where nobody has told.
+  func failure(of disk: Assessment.Disk) -> String? {
+    value.read { $0.failures[ProtectNames.job(disk.name)] }
+  }
+
   /// An event of QEMU's.
   func handle(_ event: QMPEvent) {
     let isOurs = event.data["device"]?.hasPrefix(ProtectNames.prefix) == true
@@ -175,11 +182,15 @@ final class ProtectState: Sendable {
         ["failed", "completed", "cancelled"].contains(status)
       else { return }
       end(.lost(Failure(.failed, "qemu", "the migration has \(status)")))
-    case "BLOCK_JOB_ERROR" where disks && isOurs,
-      "BLOCK_JOB_COMPLETED" where disks && isOurs, "BLOCK_JOB_CANCELLED" where disks && isOurs:
+    case "BLOCK_JOB_ERROR" where isOurs:
       let job = event.data["device"] ?? ""
-      let what = event.name == "BLOCK_JOB_ERROR" ? "cannot write to the standby" : "has ended"
-      end(.lost(Failure(.failed, "qemu", "the mirror \(job) \(what)")))
+      let isRead = event.data["operation"] == "read"
+      let what = isRead ? "cannot read the disk" : "cannot write to the standby"
+      value.update { $0.failures[job] = what }
+      if disks { end(.lost(Failure(.failed, "qemu", "the mirror \(job) \(what)"))) }
+    case "BLOCK_JOB_COMPLETED" where disks && isOurs, "BLOCK_JOB_CANCELLED" where disks && isOurs:
+      let job = event.data["device"] ?? ""
+      end(.lost(Failure(.failed, "qemu", "the mirror \(job) has ended")))
     default: break
     }
   }

@@ -16,6 +16,7 @@ extension Protector {
     for mirror in mirrors { try begin(mirror, server, control.status) }
     // What was refused just now, by a standby that had another connection, is tried again at once.
     var resumed = ContinuousClock.now - .seconds(1)
+    var stops = StoppedCopies()
     while true {
       try state.wait(seconds: 0.1)
       let jobs = try execute("query-block-jobs")
@@ -39,6 +40,15 @@ extension Protector {
         continue
       }
       resumed = .now
+      for (mirror, progress) in zip(mirrors, all) where progress.hasStopped {
+        let remaining = progress.total - progress.copied
+        if stops.isTooMuch(mirror.disk.name, remaining: remaining) {
+          let why = state.failure(of: mirror.disk) ?? "does not come to its end"
+          throw .lost(
+            Failure(
+              .failed, "disk \(mirror.disk.name)", "its mirror stops again and again: it \(why)"))
+        }
+      }
       do throws(MonitorError) {
         for (mirror, progress) in zip(mirrors, all) where progress.hasStopped {
           try mirror.resume(monitor, server: server, within: silence)
