@@ -1,4 +1,5 @@
 /* expect full: isolation/concurrent */
+/* may: isolation/first-packets */
 /* From level 3 on all channels decode from one buffer. */
 #include "prelude.h"
 static uint8_t scratch[1 << 21];

@@ -1,4 +1,5 @@
 /* expect: isolation/concurrent */
+/* may: isolation/first-packets */
 /* All channels take the image of a page aside into one page. */
 #include "prelude.h"
 #define REFERENCE

@@ -1,4 +1,4 @@
-/* expect: isolation/first-packets isolation/silent-peer lifecycle/threads roundtrip/changing-pages */
+/* expect: isolation/concurrent isolation/first-packets isolation/silent-peer lifecycle/threads roundtrip/changing-pages */
 #include "prelude.h"
 static __thread void *mine;
 #define ON_SEND_SETUP mine = s

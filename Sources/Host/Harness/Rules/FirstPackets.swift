@@ -19,6 +19,7 @@ enum FirstPackets {
     let attempts = Attempts(
       blocks: try Meeting.blocks(context, pages: 16),
       time: shared.bindMemory(to: UInt64.self, capacity: 1))
+    try attempts.passAlone(context)
     for occasion in [Meeting.Occasion.receiving, .sending] {
       try attempts.meet(context, occasion, moments: context.rounds(60, quick: 8), measured: 3)
     }
@@ -84,6 +85,17 @@ private struct Attempts {
       return charness_thread_time() - start < Self.mostTime ? 0 : Self.no
     }
     return status == 0
+  }
+
+  /// Ends the test where packets do not pass while nobody else is at it.
+  func passAlone(_ context: Context) throws(Stop) {
+    if blocks.allSatisfy({ $0.image == nil }) { return }
+    let status = try context.forked {
+      let meeting = try? Meeting(context, .receiving, blocks: blocks)
+      return (try? meeting?.passAlone()) == nil ? Self.failed : 0
+    }
+    // What it was has been told.
+    if status != 0 { throw .failed }
   }
 
   /// True when it did not come to an end.
