@@ -83,8 +83,10 @@ struct HostileDiskClientTests {
     let before = try reserved()
     for _ in 0..<200 { try visit() }
     // A thread that nobody has waited for keeps its stack: 8 MiB of addresses.
-    let grown = try reserved() - before
-    #expect(grown < 800 << 20, "\(grown >> 20) MiB")
+    // (Those of the last ones may still be at it where processors are busy.)
+    let isGivenBack = try eventually(within: .seconds(10)) { try reserved() - before < 800 << 20 }
+    let after = try reserved()
+    #expect(isGivenBack, "\(after >> 20) MiB, \(before >> 20) before")
     let disk = place.disks[0]
     try disk.connect()
     try disk.copy()
