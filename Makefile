@@ -140,9 +140,10 @@ picture: setup build
 	Support/need chromium
 	MULTIFD_PICTURE=$(CURDIR)/.build/figures.png $(SWIFT_TEST) --filter BrowserTests
 
-# Every wrong backend against every test of the harness: those that make test leaves out for their time, too.
+# Every wrong backend, and the prototype in Python, against every test of the harness: those that make test leaves out for
+# their time, too.
 judge: setup build
-	MULTIFD_SOAK=1 $(SWIFT_TEST) --filter HarnessTests.SelfTests
+	MULTIFD_SOAK=1 $(SWIFT_TEST) --filter 'HarnessTests.SelfTests|ExamplesTests.ExamplesTests/HarnessTests'
 
 # What an author does first, from an installation as it is shipped. (make test does it with the build's programs.)
 AFTERNOON := .build/afternoon
