@@ -15,6 +15,9 @@
 #ifndef F_SUBMITTED /* when it has been */
 #define F_SUBMITTED
 #endif
+#ifndef F_TAKEN /* by the thread, when it has a packet and nothing is done with it */
+#define F_TAKEN
+#endif
 #ifndef F_WORKED /* by the thread, when the packet is done and nobody has been told */
 #define F_WORKED
 #endif
@@ -107,6 +110,7 @@ static void *work(void *argument) {
     }
     s->is_queued = 0;
     pthread_mutex_unlock(&c->lock);
+    F_TAKEN;
     const int32_t status = c->receives ? recv_packet(&s->recv) : send_prepare(&s->send);
     F_WORKED;
     pthread_mutex_lock(&c->lock);
