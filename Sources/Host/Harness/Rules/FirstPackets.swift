@@ -94,8 +94,7 @@ private struct Attempts {
       let meeting = try? Meeting(context, .receiving, blocks: blocks)
       return (try? meeting?.passAlone()) == nil ? Self.failed : 0
     }
-    // What it was has been told.
-    if status != 0 { throw .failed }
+    try judge(status, context)
   }
 
   /// True when it did not come to an end.
@@ -114,10 +113,15 @@ private struct Attempts {
       return context.hasFailed ? Self.failed : 0
     }
     if status & 0x7f == SIGALRM { return true }
+    try judge(status, context)
+    return false
+  }
+
+  /// How a process has ended that did come to an end.
+  private func judge(_ status: Int32, _ context: Context) throws(Stop) {
     // What was found, or died of, has been told.
     if status & 0x7f != 0 || status == Self.failed << 8 { throw .failed }
     context.check(
       status == 0, as: "lifecycle/no-exit", "the process was ended with exit code \(status >> 8)")
-    return false
   }
 }
