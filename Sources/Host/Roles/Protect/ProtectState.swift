@@ -166,7 +166,8 @@ final class ProtectState: Sendable {
 
   /// An event of QEMU's.
   func handle(_ event: QMPEvent) {
-    let isOurs = event.data["device"]?.hasPrefix(ProtectNames.prefix) == true
+    let job = event.data["device"] ?? ""
+    let isOurs = job.hasPrefix(ProtectNames.prefix)
     let (migration, disks) = value.read { ($0.watchesMigration, $0.watchesDisks) }
     switch event.name {
     case "STOP": value.update { $0.stopped = .now }
@@ -183,13 +184,11 @@ final class ProtectState: Sendable {
       else { return }
       end(.lost(Failure(.failed, "qemu", "the migration has \(status)")))
     case "BLOCK_JOB_ERROR" where isOurs:
-      let job = event.data["device"] ?? ""
       let isRead = event.data["operation"] == "read"
       let what = isRead ? "cannot read the disk" : "cannot write to the standby"
       value.update { $0.failures[job] = what }
       if disks { end(.lost(Failure(.failed, "qemu", "the mirror \(job) \(what)"))) }
     case "BLOCK_JOB_COMPLETED" where disks && isOurs, "BLOCK_JOB_CANCELLED" where disks && isOurs:
-      let job = event.data["device"] ?? ""
       end(.lost(Failure(.failed, "qemu", "the mirror \(job) has ended")))
     default: break
     }

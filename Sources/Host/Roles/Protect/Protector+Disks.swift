@@ -41,13 +41,7 @@ extension Protector {
       }
       resumed = .now
       for (mirror, progress) in zip(mirrors, all) where progress.hasStopped {
-        let remaining = progress.total - progress.copied
-        if stops.isTooMuch(mirror.disk.name, remaining: remaining) {
-          let why = state.failure(of: mirror.disk) ?? "does not come to its end"
-          throw .lost(
-            Failure(
-              .failed, "disk \(mirror.disk.name)", "its mirror stops again and again: it \(why)"))
-        }
+        try expectNearer(mirror.disk, progress, &stops)
       }
       do throws(MonitorError) {
         for (mirror, progress) in zip(mirrors, all) where progress.hasStopped {
@@ -65,6 +59,17 @@ extension Protector {
     guard isSynced != nil else {
       throw .lost(Failure(.failed, "standby", "its disks are mirrored, and it says they are not"))
     }
+  }
+
+  /// Makes sure that a copy that has stopped is worth going on with.
+  private func expectNearer(
+    _ disk: Assessment.Disk, _ progress: DiskMirror.Progress, _ stops: inout StoppedCopies
+  ) throws(ProtectEnd) {
+    let remaining = progress.total - progress.copied
+    guard stops.isTooMuch(disk.name, remaining: remaining) else { return }
+    let why = state.failure(of: disk) ?? "does not come to its end"
+    throw .lost(
+      Failure(.failed, "disk \(disk.name)", "its mirror stops again and again: it \(why)"))
   }
 
   /// Copies a disk, or goes on with a copy: from the blocks that are behind where the standby has
