@@ -43,10 +43,9 @@ extension ExamplesTests {
         ["plugins", "check", "my-codec", "--plugin-dir", backend])
       #expect(checked.code == 0, "\(checked)")
       // A prototype takes its time: most of it is for `make judge`.
-      let isLong = language == .python && Self.isSoak
       try Harness.pass(
-        backend + "/libmultifd-my-codec.so", level: language == .python && !isLong ? 3 : 5,
-        seconds: isLong ? 300 : 60)
+        backend + "/libmultifd-my-codec.so", level: language == .python && !Soak.isOn ? 3 : 5,
+        seconds: language == .python ? 300 : 60)
       // What is there is the author's: nothing is written over it.
       let again = try MultiFDProcess.run(arguments)
       #expect(again.code == 1)
@@ -77,8 +76,6 @@ extension ExamplesTests {
       // They are those of the test before.
       try Harness.pass(library, level: 3)
     }
-
-    private static let isSoak = ProcessInfo.processInfo.environment["MULTIFD_SOAK"] == "1"
 
     @Test(
       "a name goes in as it is, whatever it has in it",

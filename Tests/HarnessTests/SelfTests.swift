@@ -47,22 +47,21 @@ enum Run {
       _ = try Compiler.compile(beside, in: other)
       settings.pluginFolders.insert(other, at: 0)
     }
-    let isSoak = ProcessInfo.processInfo.environment["MULTIFD_SOAK"] == "1"
     // Speed is nobody's fault, but for a few. And most of the time goes to tests that are asked to
     // let everything else pass by `make judge` only: those that cost the most, and of a bad backend
     // all that have nothing to do with what is wrong with it.
     let unwanted = Catalogue.all.filter { test in
       !specimen.expected.contains(test.id)
         && (test.group == .perf
-          || !isSoak && !specimen.expected.isEmpty && Self.costly.contains(test.id))
+          || !Soak.isOn && !specimen.expected.isEmpty && Self.costly.contains(test.id))
     }
     settings.skip = try unwanted.map { try #require(TestPattern($0.id)) }
     if specimen.needsFullRun {
       settings.isQuick = false
       // That takes a minute of each.
-      if !isSoak { settings.only = try specimen.expected.map { try #require(TestPattern($0)) } }
+      if !Soak.isOn { settings.only = try specimen.expected.map { try #require(TestPattern($0)) } }
     }
-    if !isSoak, !specimen.expected.isEmpty, !specimen.needsFullRun {
+    if !Soak.isOn, !specimen.expected.isEmpty, !specimen.needsFullRun {
       settings.only = try (specimen.tried + specimen.expected).map {
         try #require(TestPattern($0))
       }

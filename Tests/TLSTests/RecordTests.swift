@@ -124,8 +124,7 @@ struct RecordTests {
   @Test(
     "More records than a key of AES may have, both ways at once",
     .enabled(
-      if: ProcessInfo.processInfo.environment["MULTIFD_SOAK"] != nil,
-      "SKIPPED: 2^24 records take minutes (MULTIFD_SOAK=1)"))
+      if: Soak.isOn, "SKIPPED: 2^24 records take minutes (MULTIFD_SOAK=1)"))
   func beyondTheLimit() throws {
     try exchange(records: (1 << 24) + 100_000, size: 16, rekeyEvery: nil)
   }

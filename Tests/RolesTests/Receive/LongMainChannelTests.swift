@@ -19,8 +19,7 @@ struct LongMainChannelTests {
   @Test(
     "More records than a key of AES may have",
     .enabled(
-      if: ProcessInfo.processInfo.environment["MULTIFD_SOAK"] != nil,
-      "SKIPPED: 2^24 records take minutes (MULTIFD_SOAK=1)"))
+      if: Soak.isOn, "SKIPPED: 2^24 records take minutes (MULTIFD_SOAK=1)"))
   func beyondTheLimit() throws { try move(records: (1 << 24) + 100_000, changes: 0) }
 
   private static let ram: UInt32 = 2
