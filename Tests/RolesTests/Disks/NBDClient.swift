@@ -192,6 +192,8 @@ final class NBDClient {
     while bytes.count < count {
       var buffer = [UInt8](repeating: 0, count: count - bytes.count)
       let got = tls == nil ? recv(socket, &buffer, buffer.count, 0) : receive(&buffer)
+      // A read with a time-out is not taken up again behind SIGCONT (signal(7)).
+      if got < 0, errno == EINTR { continue }
       if got < 0, errno == EAGAIN { throw Ended.silence }
       guard got > 0 else { throw Ended.gone }
       bytes += buffer[..<got]

@@ -62,13 +62,13 @@ struct NeighbourTests {
   @Test("--checkpoint-timeout: a primary that asks for no checkpoint is lost")
   func checkpointTimeout() throws {
     for last in [0, 2] {
-      let standby = try LocalStandby(checkpointTimeout: 1.5)
+      let standby = try LocalStandby(checkpointTimeout: 2)
       let primary = try Primary(Self.script, to: standby.uri)
       defer { primary.close() }
       try primary.play(upTo: last)
       let outcome = try standby.outcome()
       #expect(outcome.cause.kind == .unreachable && outcome.cause.peerIsGone)
-      #expect("\(outcome.cause)" == "primary: no checkpoint for 1.5 s")
+      #expect("\(outcome.cause)" == "primary: no checkpoint for 2 s")
       // It is cut off, so that it cannot believe to be protected.
       #expect(primary.readToEnd() == [])
       try StoreCheck.expect(standby.store, holds: last, Self.script)
@@ -96,17 +96,19 @@ struct NeighbourTests {
     "With it, a primary that stalls inside a checkpoint is lost then, and not before",
     arguments: Stall.allCases)
   func silentInside(stall: Stall) throws {
-    // Whichever of the two is longer. Precopy keeps to the first, on a machine that may be busy.
-    for (timeout, limit) in [(1.0, 2.5), (30.0, 1.5)] {
+    // Whichever of the two is longer. Precopy keeps to the first, on a machine that may stand still
+    // for a moment.
+    for (timeout, limit) in [(2.0, 3.0), (30.0, 2.0)] {
       let standby = try LocalStandby(checkpointTimeout: limit) { $0.timeout = timeout }
       let primary = try Primary(Self.script, to: standby.uri)
       defer { primary.close() }
-      try primary.play(upTo: 1)
       let start = ContinuousClock.now
-      try self.stall(primary, stall)
+      try primary.play(upTo: 1)
+      // It may be lost before it has said so much.
+      do { try self.stall(primary, stall) } catch Primary.Ended.standbyGone {}
       let outcome = try standby.outcome()
       let time = start.duration(to: .now)
-      #expect("\(outcome.cause)" == "primary: no checkpoint for \(limit) s")
+      #expect("\(outcome.cause)" == "primary: no checkpoint for \(Int(limit)) s")
       #expect(outcome.cause.kind == .unreachable && outcome.cause.peerIsGone)
       #expect(time > .seconds(limit * 0.8), "\(time)")
       try StoreCheck.expect(standby.store, holds: 1, Self.script)
@@ -115,35 +117,35 @@ struct NeighbourTests {
 
   @Test("With it, bytes that trickle in are no checkpoint either")
   func trickle() throws {
-    let standby = try LocalStandby(checkpointTimeout: 1.5)
+    let standby = try LocalStandby(checkpointTimeout: 2)
     let primary = try Primary(Self.script, to: standby.uri)
     defer { primary.close() }
     try primary.play(upTo: 1)
-    try primary.request()
     do {
+      try primary.request()
       for byte in Self.script.checkpoints[1].channels[0].prefix(200) {
         try primary.send(PrimaryScript.Burst(channels: [[byte]]))
         Thread.sleep(forTimeInterval: 0.03)
       }
       Issue.record("the standby has waited for ever")
     } catch Primary.Ended.standbyGone {}
-    #expect("\(try standby.outcome().cause)" == "primary: no checkpoint for 1.5 s")
+    #expect("\(try standby.outcome().cause)" == "primary: no checkpoint for 2 s")
     try StoreCheck.expect(standby.store, holds: 1, Self.script)
   }
 
   @Test("A silence that is shorter than it is nothing, whatever --timeout says")
   func shorterSilence() throws {
-    let standby = try LocalStandby(checkpointTimeout: 30) { $0.timeout = 1 }
+    let standby = try LocalStandby(checkpointTimeout: 30) { $0.timeout = 2 }
     let primary = try Primary(Self.script, to: standby.uri)
     defer { primary.close() }
     try primary.play(upTo: 1)
     try primary.request()
-    Thread.sleep(forTimeInterval: 1.7)
+    Thread.sleep(forTimeInterval: 2.5)
     var burst = Self.script.checkpoints[1]
     let rest = Array(burst.main.suffix(40))
     burst.main.removeLast(40)
     try primary.send(burst)
-    Thread.sleep(forTimeInterval: 1.7)
+    Thread.sleep(forTimeInterval: 2.5)
     try primary.send(main: rest)
     try primary.expectAcknowledgement(2)
     primary.close()
@@ -152,11 +154,11 @@ struct NeighbourTests {
 
   @Test("Without it, a primary may take its time")
   func patience() throws {
-    let standby = try LocalStandby { $0.timeout = 1 }
+    let standby = try LocalStandby { $0.timeout = 2 }
     let primary = try Primary(Self.script, to: standby.uri)
     defer { primary.close() }
     try primary.play(upTo: 1)
-    Thread.sleep(forTimeInterval: 1.8)
+    Thread.sleep(forTimeInterval: 2.6)
     for number in 2...5 { try primary.checkpoint(number) }
     primary.close()
     #expect(try standby.outcome().report.checkpoint == 5)

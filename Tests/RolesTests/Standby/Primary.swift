@@ -157,6 +157,8 @@ final class Primary {
     while bytes.count < count {
       var buffer = [UInt8](repeating: 0, count: count - bytes.count)
       let got = recv(sockets[0], &buffer, buffer.count, 0)
+      // A read with a time-out is not taken up again behind SIGCONT (signal(7)).
+      if got < 0, errno == EINTR { continue }
       if got < 0, errno == EAGAIN { throw Ended.silence }
       guard got > 0 else { throw Ended.standbyGone }
       bytes += buffer[..<got]
