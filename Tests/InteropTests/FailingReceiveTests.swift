@@ -9,9 +9,7 @@ extension InteropTests {
     @Test("a channel dies in the middle of a packet", arguments: versions)
     func channelDies(_ version: QEMUVersion) throws {
       try require(version)
-      // A packet of 128 raw pages is 512 KiB: this is inside of one.
-      let cut = Proxy.Cut(connection: 1, after: 300_001)
-      let attempt = try Attempt(version, channels: 2, compression: "none", cuts: [cut])
+      let attempt = try Attempt(version, channels: 2, compression: "none", cut: .close)
       let result = try attempt.result()
       #expect(result.code == 1, "\(result)")
       #expect(result.errorLine != nil, "\(result)")
@@ -65,9 +63,8 @@ extension InteropTests {
     func killed(_ version: QEMUVersion) throws {
       try require(version)
       // A channel that hangs keeps the migration going until the kill.
-      let cut = Proxy.Cut(connection: 1, after: 300_001, .stall)
-      let attempt = try Attempt(version, channels: 2, compression: "none", cuts: [cut])
-      #expect(attempt.waitPassed(300_001))
+      let attempt = try Attempt(version, channels: 2, compression: "none", cut: .stall)
+      #expect(attempt.waitCut(), "\(attempt.account)")
       attempt.multifd.process.kill()
       #expect(try attempt.result().code == 128 + SIGKILL)
       attempt.endProxy()

@@ -22,8 +22,8 @@ extension InteropTests {
       #expect(nobody.errorLine != nil, "\(nobody)")
 
       let (broken, brokenPort) = try passage.startDestination()
-      let cut = Proxy.Cut(connection: 1, after: 100_001, .reset)
-      let proxy = try Proxy(to: brokenPort, cuts: [cut])
+      let cuts = [1, 2].map { Proxy.Cut(connection: $0, after: 100_001, .reset) }
+      let proxy = try Proxy(to: brokenPort, cuts: cuts)
       defer { proxy.close() }
       let failed = try MultiFDProcess.run(passage.sendArguments(proxy.port))
       #expect([1, 3].contains(failed.code), "\(failed)")
