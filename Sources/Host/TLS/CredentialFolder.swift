@@ -14,16 +14,17 @@ struct CredentialFolder: ~Copyable {
   private static let mostBytes = 16 << 20
 
   init(_ path: String) throws(TLSError) {
-    self.path = path
-    descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else {
       throw TLSError(.credentials, "\(path): \(SystemError("open").reason)")
     }
-    // Not in the deinitializer's hands before it is whole.
     do throws(TLSError) { _ = try Self.look(at: descriptor, path, S_IFDIR) } catch {
       close(descriptor)
       throw error
     }
+    // Last of all: what is whole is deinitialized, also where its initializer throws, and the number
+    // that is closed a second time may be somebody else's by then.
+    (self.path, self.descriptor) = (path, descriptor)
   }
 
   deinit { close(descriptor) }
