@@ -102,7 +102,8 @@ public struct TransferResult: Sendable {
     `multifd relay`s, which do the compressing on the link between them, while both QEMUs have none; where it says so, all of them by TLS. \
     All over loopback, with return-path, the same source again in each round, of which a guest's first does not count. \
     Time and CPU are ratios: to the time of stock to stock; to the CPU of the QEMU in whose place `multifd` stands. Stores are \
-    on a tmpfs with huge pages (`multifd store mount`), where it does not say otherwise; a stock destination has them, too. `send` decodes what it sends, as it does by default: a sample of what \
+    on a tmpfs with huge pages (`multifd store mount`), where it does not say otherwise; a stock destination has them, too. \
+    `send` decodes what it sends, as it does by default: a sample of what \
     certified backends make, all of the others'. All processes share this machine's processors, so the relays, which come on top, \
     have less than they would on machines of their own; `make bench-relay` has them on links that are slower than loopback.
     """

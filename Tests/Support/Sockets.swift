@@ -213,11 +213,16 @@ public enum Sockets {
   /// Reads what is there, at most `buffer.count` bytes, waiting for at least one; 0 at the end or
   /// on an error.
   public static func read(_ descriptor: Int32, _ buffer: inout [UInt8]) -> Int {
+    max(0, receive(descriptor, &buffer))
+  }
+
+  /// The same, and -1 with errno on an error, as read(2) has it: but one that was interrupted is
+  /// taken up again, which a read with a time-out is not by itself behind SIGCONT (signal(7)).
+  public static func receive(_ descriptor: Int32, _ buffer: inout [UInt8]) -> Int {
     while true {
       // The array is not resized while its storage is lent to read().
       let count = buffer.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress, $0.count) }
-      if count >= 0 { return count }
-      if errno != EINTR { return 0 }
+      if count >= 0 || errno != EINTR { return count }
     }
   }
 

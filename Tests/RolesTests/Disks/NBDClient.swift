@@ -191,9 +191,7 @@ final class NBDClient {
     var bytes: [UInt8] = []
     while bytes.count < count {
       var buffer = [UInt8](repeating: 0, count: count - bytes.count)
-      let got = tls == nil ? recv(socket, &buffer, buffer.count, 0) : receive(&buffer)
-      // A read with a time-out is not taken up again behind SIGCONT (signal(7)).
-      if got < 0, errno == EINTR { continue }
+      let got = tls == nil ? Sockets.receive(socket, &buffer) : receive(&buffer)
       if got < 0, errno == EAGAIN { throw Ended.silence }
       guard got > 0 else { throw Ended.gone }
       bytes += buffer[..<got]

@@ -312,7 +312,7 @@ private final class Manager {
   /// The next thing that it is told; empty where that takes too long.
   func hear() -> String {
     var buffer = [UInt8](repeating: 0, count: 4096)
-    let count = recv(socket, &buffer, buffer.count, 0)
-    return String(decoding: buffer.prefix(max(0, count)), as: UTF8.self)
+    let count = Sockets.read(socket, &buffer)
+    return String(decoding: buffer.prefix(count), as: UTF8.self)
   }
 }

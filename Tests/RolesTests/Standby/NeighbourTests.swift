@@ -102,8 +102,9 @@ struct NeighbourTests {
       let standby = try LocalStandby(checkpointTimeout: limit) { $0.timeout = timeout }
       let primary = try Primary(Self.script, to: standby.uri)
       defer { primary.close() }
+      try primary.precopy()
       let start = ContinuousClock.now
-      try primary.play(upTo: 1)
+      try primary.checkpoint(1)
       // It may be lost before it has said so much.
       do { try self.stall(primary, stall) } catch Primary.Ended.standbyGone {}
       let outcome = try standby.outcome()

@@ -156,9 +156,7 @@ final class Primary {
     var bytes: [UInt8] = []
     while bytes.count < count {
       var buffer = [UInt8](repeating: 0, count: count - bytes.count)
-      let got = recv(sockets[0], &buffer, buffer.count, 0)
-      // A read with a time-out is not taken up again behind SIGCONT (signal(7)).
-      if got < 0, errno == EINTR { continue }
+      let got = Sockets.receive(sockets[0], &buffer)
       if got < 0, errno == EAGAIN { throw Ended.silence }
       guard got > 0 else { throw Ended.standbyGone }
       bytes += buffer[..<got]
