@@ -167,9 +167,9 @@ public struct Harness {
     while !waiting.isEmpty || !running.isEmpty {
       while true {
         let all = running + begun.running
-        let taken = all.reduce(0) { $0 + Stage.places(of: $1.test) }
+        let taken = all.reduce(0) { $0 + Stage.places(of: $1.test, jobs: jobs) }
         func fits(_ test: TestDescription) -> Bool {
-          all.isEmpty || taken + Stage.places(of: test) <= jobs
+          all.isEmpty || taken + Stage.places(of: test, jobs: jobs) <= jobs
         }
         // The first that has room: one that needs two places does not keep one of them idle.
         if let next = waiting.firstIndex(where: fits) {

@@ -35,11 +35,18 @@ enum Stage: Int, CaseIterable {
     return first + tests.filter { !long.contains($0.id) }
   }
 
-  /// How many of the tests that run side by side a test stands for.
-  static func places(of test: TestDescription) -> Int {
+  /// How many of the tests that run side by side a test stands for; where none do, each is one.
+  static func places(of test: TestDescription, jobs: Int) -> Int {
+    if jobs == 1 { return 1 }
     // Its guest has to run while it encodes itself.
-    test.id == "roundtrip/changing-pages" ? 2 : 1
+    if test.id == "roundtrip/changing-pages" { return 2 }
+    return waiting.contains(test.id) ? 0 : 1
   }
+
+  /// These wait for a connection or for their own threads nearly all of their time.
+  private static let waiting: Set = [
+    "faults/slow-connection", "isolation/silent-peer", "resources/memory-threads",
+  ]
 
   /// What takes longest with most backends. What is slow with some options `options/ends` finds out,
   /// so the others that would have to come later.
@@ -49,7 +56,8 @@ enum Stage: Int, CaseIterable {
     "determinism/same-bytes", "roundtrip/packet-sizes", "roundtrip/payload-sizes",
     "roundtrip/changing-pages", "options/apart", "options/combinations", "isolation/options",
     "roundtrip/stream", "hostile/length-fields", "hostile/extremes", "hostile/bomb",
-    "resources/memory-channels", "resources/memory-packets", "lifecycle/cycles",
+    "determinism/processes", "resources/memory-failures", "resources/memory-channels",
+    "resources/memory-packets", "lifecycle/cycles",
   ]
 
   /// Why nothing of this stage is run; nil when it is.
