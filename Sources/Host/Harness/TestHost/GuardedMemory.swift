@@ -105,7 +105,7 @@ final class GuardedMemory: @unchecked Sendable {
     /// Addresses by size: of mappings of ours that no piece has.
     private static let spare = Locked<[Int: [UInt]]>([:])
     /// What is larger is rare, and its pages are better given back.
-    private static let largest = 64 << 10
+    private static let largest = 96 << 10
     private static let most = 32
 
     static func take(_ size: Int) -> UnsafeMutableRawPointer {
