@@ -59,7 +59,10 @@ enum Bounds {
     let counts = context.order.isQuick ? [2, 3, 7, 12] : Array(2...12)
     for content in [Content.text, .zero, .random, .mixed] {
       let lane = try Lane(context, Shape(library, pages: 12), label: content.rawValue, content)
-      for offset in lane.source.offsets.prefix(12) { try lane.pass([offset]) }
+      // Six have all the neighbours that there are.
+      for offset in lane.source.offsets.prefix(context.rounds(12, quick: 6)) {
+        try lane.pass([offset])
+      }
       for count in counts {
         try lane.pass(Array(lane.source.offsets.prefix(min(count, lane.sender.shape.pageCount))))
       }
@@ -69,7 +72,8 @@ enum Bounds {
       let shape = Shape(pageSize: 1 << log, pageCount: 4)
       let lane = try Lane(context, shape, label: "\(log)", content: Lane.mix)
       lane.honestyRule = "roundtrip/page-sizes"
-      for count in 1...4 { try lane.pass(Array(lane.source.offsets.suffix(count))) }
+      let counts = context.order.isQuick ? [1, log == 14 ? 4 : 2] : [1, 2, 3, 4]
+      for count in counts { try lane.pass(Array(lane.source.offsets.suffix(count))) }
       lane.close()
     }
   }
@@ -78,7 +82,7 @@ enum Bounds {
   @Sendable private static func lists(_ context: Context) throws(Stop) {
     let shape = Shape(try context.library, pages: 16)
     for shape in [shape, shape.channel(3, of: 4)] {
-      let lane = try Lane(context, shape, label: "\(shape.id)", content: Lane.mix)
+      let lane = try Lane(context, shape, label: "\(shape.id)", content: context.manyPages)
       let all = lane.source.offsets
       for count in 0...min(16, shape.pageCount) {
         let zero = Array(all.suffix(min(count % 5, all.count - count)))
@@ -96,7 +100,7 @@ enum Bounds {
       let source = Block(pageSize: shape.pageSize, offsets: offsets, kind: .source)
       let target = Block(pageSize: shape.pageSize, offsets: offsets, kind: .target)
       var random = context.random("content\(pages)")
-      source.fill(&random, Lane.mix)
+      source.fill(&random, context.manyPages)
       source.allow(.reading)
       let send = try SendDriver(context, shape)
       let receive = try ReceiveDriver(context, shape)
@@ -165,7 +169,11 @@ enum Bounds {
         }
         return share
       }
-      for content in Content.allCases {
+      // What grows most in most formats first: a slow codec has no time for all in a quick run.
+      let patience = Patience(context, milliseconds: 6)
+      let likely: [Content] = [.random, .awkward]
+      for content in likely + Content.allCases.filter({ !likely.contains($0) }) {
+        if patience.isOver, !likely.contains(content) { break }
         block.fill(content, &random)
         worst = max(worst, try encode())
       }
@@ -175,7 +183,8 @@ enum Bounds {
       // pages.
       let size = shape.pageCount * shape.pageSize >> 12
       let rounds = context.rounds(300, quick: 12) * 8 / max(8, size)
-      for _ in 0..<max(context.rounds(8, quick: 4), rounds) {
+      for round in 0..<max(context.rounds(8, quick: 4), rounds) where round < 1 || !patience.isOver
+      {
         // Some pages get other content, some bytes become others; kept when the payload grows.
         let pages = block.offsets.shuffled(using: &random).prefix(max(1, size / 16))
         let saved = pages.map { Array(block.bytes(at: $0)) }

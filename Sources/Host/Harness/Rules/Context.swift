@@ -141,6 +141,9 @@ final class Context: @unchecked Sendable {
     return Seeded(order.seed &* 0x9e37_79b9_7f4a_7c15 ^ hash)
   }
 
+  /// What pages are filled with, by their index: mostly such as cost little in a quick run.
+  func manyPages(_ index: Int) -> Content { order.isQuick ? Lane.light(index) : Lane.mix(index) }
+
   /// One number for a full run, another for a quick one.
   func rounds(_ full: Int, quick: Int) -> Int { order.isQuick ? quick : full }
 

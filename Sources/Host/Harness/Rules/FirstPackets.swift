@@ -17,7 +17,7 @@ enum FirstPackets {
     guard let shared, shared != MAP_FAILED else { harnessFault("mmap of 4096 bytes") }
     defer { munmap(shared, 4096) }
     let attempts = Attempts(
-      blocks: try Meeting.blocks(context, pages: 16),
+      blocks: try Meeting.blocks(context, pages: 16, content: context.manyPages),
       time: shared.bindMemory(to: UInt64.self, capacity: 1))
     try attempts.passAlone(context)
     for occasion in [Meeting.Occasion.receiving, .sending] {

@@ -32,7 +32,7 @@ enum FullPackets {
       (0...255).filter { $0 % step == 0 || $0 < (step > 3 ? 8 : 32) }.map { UInt8($0) })
     {
       try give([UInt8](repeating: byte, count: size), all, "\(size) bytes of \(byte)")
-      guard byte % 24 == 0 else { continue }
+      guard byte % UInt8(context.rounds(24, quick: 48)) == 0 else { continue }
       for fill in [UInt8(0xff), 0] {
         var bytes = [UInt8](repeating: fill, count: size)
         if !bytes.isEmpty { bytes[0] = byte }

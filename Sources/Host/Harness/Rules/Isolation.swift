@@ -14,7 +14,7 @@ enum Isolation {
   @Sendable private static func interleaved(_ context: Context) throws(Stop) {
     let library = try context.library
     let shape = Shape(library, pages: 16)
-    let count = 4
+    let count = context.rounds(4, quick: 3)
     var random = context.random("order")
     let turns = (0..<context.rounds(120, quick: 24)).map { _ in
       (Int.random(in: 0..<count, using: &random), Int.random(in: 0...16, using: &random))
@@ -65,7 +65,8 @@ enum Isolation {
     let shape = Shape(try context.library, pages: context.rounds(32, quick: 16))
     let count = 4, rounds = context.rounds(150, quick: 40)
     // As many channels as stock QEMUs may have, and numbers up to the last one.
-    let lives = [(channels: count, step: 1), (64, 16), (256, 64)]
+    let ends = [(channels: count, step: 1), (256, 64)]
+    let lives = context.order.isQuick ? ends : ends + [(64, 16)]
     concurrently(count * 2) { thread in
       let id = thread % count
       do throws(Stop) {
@@ -77,7 +78,7 @@ enum Isolation {
             content: Lane.mix)
           var random = context.random("pages\(thread).\(life)")
           // A slow codec has been at it beside the others for long enough with fewer packets.
-          let deadline = charness_now() + UInt64(context.rounds(400, quick: 12)) * 1_000_000
+          let deadline = charness_now() + UInt64(context.rounds(400, quick: 8)) * 1_000_000
           for round in 0..<rounds / 3 where round < rounds / 12 || charness_now() < deadline {
             let pages = Int.random(in: 0...shape.pageCount, using: &random)
             try lane.pass(lane.source.pick(pages, &random))
@@ -126,7 +127,8 @@ enum Isolation {
         lanes.append(lane)
       }
     }
-    for _ in 0..<context.rounds(80, quick: 40) {
+    let patience = Patience(context, milliseconds: 30)
+    for round in 0..<context.rounds(80, quick: 40) where round < 16 || !patience.isOver {
       let lane = lanes.randomElement(using: &random)!
       try lane.pass(lane.source.pick(Int.random(in: 1...16, using: &random), &random))
     }

@@ -147,7 +147,7 @@ enum Lifecycle {
     for id in 0..<count {
       let lane = try Lane(
         context, shape.channel(id, of: count), options: options, label: "\(id)",
-        content: Lane.mix)
+        content: context.manyPages)
       if count > 1 { lane.honestyRule = "isolation/interleaved" }
       lanes.append(lane)
     }

@@ -65,7 +65,9 @@ final class Meeting: @unchecked Sendable {
     let image: Block?
   }
 
-  static func blocks(_ context: Context, pages: Int) throws(Stop) -> [Blocks] {
+  static func blocks(
+    _ context: Context, pages: Int, content: (Int) -> Content = Lane.mix
+  ) throws(Stop) -> [Blocks] {
     let shape = Shape(try context.library, pages: pages)
     let refers = try context.library.has(MULTIFD_CAP_REFERENCE)
     return (0..<2).map { id in
@@ -74,7 +76,7 @@ final class Meeting: @unchecked Sendable {
       }
       var random = context.random("content\(id)")
       let source = block(.source)
-      source.fill(&random, Lane.mix)
+      source.fill(&random, content)
       source.allow(.reading)
       let image =
         refers
@@ -153,10 +155,27 @@ extension Meeting {
   /// kept it, or the signal: then they meet again, so often, until it is as near as that.
   private static let tries = 4, tolerance = 0.12
 
+  /// Whether a few pages take as long as can be interrupted, and the run is a quick one.
+  static func isSlow(_ context: Context) throws(Stop) -> Bool {
+    guard context.order.isQuick else { return false }
+    let lane = try Lane(context, Shape(try context.library, pages: 16), content: Lane.mix)
+    defer { lane.close() }
+    let pages = Array(lane.source.offsets.prefix(lane.sender.shape.pageCount))
+    var cost = UInt64.max
+    for _ in 0..<2 {
+      let start = charness_thread_time()
+      _ = try lane.send(pages)
+      cost = min(cost, charness_thread_time() &- start)
+    }
+    return cost > 300_000
+  }
+
   /// Packets of two channels that meet at some moments, in a process that may have seen others.
   static func ofPackets(_ context: Context, moments: Int) throws(Stop) {
     // Long ones: a fast codec has done with a few pages before it can be interrupted.
-    let blocks = try blocks(context, pages: 64)
+    let blocks =
+      try isSlow(context)
+      ? blocks(context, pages: 16, content: Lane.light) : blocks(context, pages: 64)
     for occasion in [Occasion.receiving, .sending] {
       let meeting = try Meeting(context, occasion, blocks: blocks)
       try meeting.passAlone()

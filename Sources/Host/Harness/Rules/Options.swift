@@ -204,9 +204,13 @@ enum Options {
       guard let name = option.name else { continue }
       all += random(option).map { context.order.options.merging([name: $0]) { $1 } }
     }
+    let patience = Patience(context, milliseconds: 40)
     for options in all {
       for (index, (shape, counts)) in shapes.enumerated() {
-        if index > 0, context.order.isQuick, Pace.isSlow(options) == true { continue }
+        if index > 0, patience.isOver || context.order.isQuick && Pace.isSlow(options) == true {
+          continue
+        }
+        let counts = patience.isOver ? counts.filter { $0 <= 8 } : counts
         _ = try works(
           context, options, mayRefuse: mayBeRefused(options), shape: shape, counts: counts)
       }

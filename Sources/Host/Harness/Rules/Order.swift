@@ -60,7 +60,7 @@ enum Order {
       throw .skipped("SENDS_INDEPENDENT says something of default options only")
     }
     var random = context.random("pages")
-    for round in 0..<context.rounds(20, quick: 6) {
+    for round in 0..<context.rounds(20, quick: 4) {
       let lane = try Lane(
         context, Shape(library, pages: 16), label: "\(round)", content: Lane.mix)
       let packets = try sent(lane, count: 12, &random)
@@ -76,7 +76,7 @@ enum Order {
     let library = try context.library
     guard library.isStateful else { throw .skipped("not STATEFUL") }
     let shape = Shape(library)
-    let lane = try Lane(context, shape, pages: 150, content: Lane.mix)
+    let lane = try Lane(context, shape, pages: 150, content: context.manyPages)
     var random = context.random("pages")
     // All are encoded before the first is decoded: the state of one side follows the other's
     // packets alone.
@@ -94,7 +94,7 @@ enum Order {
     guard library.isStateful else { throw .skipped("not STATEFUL") }
     let shape = Shape(library, pages: 16)
     var random = context.random("pages")
-    for round in 0..<context.rounds(60, quick: 15) {
+    for round in 0..<context.rounds(60, quick: 8) {
       let lane = try Lane(context, shape, label: "\(round)", content: Lane.mix)
       let packets = try sent(lane, count: 6, &random)
       for packet in packets.shuffled(using: &random) {

@@ -97,7 +97,7 @@ enum Perf {
 
   /// How long each figure is measured: a run over all tests is there for the rules first.
   private static func seconds(_ context: Context, _ full: Double) -> Double {
-    context.order.isQuick ? 0.01 : full
+    context.order.isQuick ? 0.002 : full
   }
 
   @Sendable private static func throughput(_ context: Context) throws(Stop) {
@@ -139,7 +139,7 @@ enum Perf {
   @Sendable private static func latency(_ context: Context) throws(Stop) {
     let library = try context.library
     let bench = Bench(
-      library, .ram, packets: 2 * packets(context), options: context.order.options,
+      library, .ram, packets: context.rounds(32, quick: 1), options: context.order.options,
       seed: context.order.seed)
     guard let speed = measure(bench, seconds: seconds(context, 0.3))
     else {

@@ -44,7 +44,7 @@ enum ProcessorTime {
     let shape = Shape(library)
     let lane = try Lane(context, shape, pages: shape.pageCount, label: "sleep", .sparse)
     var asleep: [[UInt64]] = [[], []]
-    for _ in 0..<context.rounds(41, quick: 15) {
+    for _ in 0..<context.rounds(41, quick: 11) {
       var packet: Packet?
       asleep[0].append(
         try cost { () throws(Stop) in packet = try lane.send(lane.source.offsets) }.asleep)

@@ -80,7 +80,7 @@ enum Resources {
     try SendDriver(context, shape).close()
     try ReceiveDriver(context, shape).close()
     let count = context.afford(
-      context.isRepeated ? 20 : context.rounds(400, quick: 80), times: parts,
+      context.isRepeated ? 20 : context.rounds(400, quick: 48), times: parts,
       each: charness_now() - start)
     try watch(context, "channels", count: count, least: 16 * count) { round throws(Stop) in
       let send = try SendDriver(context, shape)
@@ -98,7 +98,7 @@ enum Resources {
   @Sendable private static func memoryPackets(_ context: Context) throws(Stop) {
     if charness_sanitized() != 0 { throw .missed("a sanitizer keeps what is freed") }
     let shape = Shape(try context.library, pages: 16).plain()
-    let lane = try Lane(context, shape, content: Lane.mix)
+    let lane = try Lane(context, shape, content: Lane.light)
     var random = context.random("pages")
     let count = context.rounds(5000, quick: 300)
     try watch(
@@ -201,7 +201,7 @@ enum Resources {
     let start = charness_now()
     try ReceiveDriver(context, shape).close()
     let count = context.afford(
-      context.rounds(400, quick: 60), times: parts * kinds.count, each: charness_now() - start)
+      context.rounds(400, quick: 32), times: parts * kinds.count, each: charness_now() - start)
     for (noun, body) in kinds {
       try watch(context, noun, count: count, least: 16 * count) { _ throws(Stop) in
         try body()
@@ -214,7 +214,7 @@ enum Resources {
   @Sendable private static func memoryThreads(_ context: Context) throws(Stop) {
     if charness_sanitized() != 0 { throw .missed("a sanitizer keeps what is freed") }
     let shape = Shape(try context.library, pages: 4).plain()
-    let lane = try Lane(context, shape, pages: 4, content: Lane.mix)
+    let lane = try Lane(context, shape, pages: 4, content: Lane.light)
     let count = context.rounds(200, quick: 40)
     try watch(context, "threads", count: count, least: 16 * count) { round throws(Stop) in
       concurrently(1) { _ in _ = try? lane.pass(Array(lane.source.offsets.prefix(1 + round % 4))) }
@@ -276,7 +276,7 @@ enum Resources {
     // What is taken at the first packet counts as well. The harness keeps the last payload of a
     // channel: an empty one, when memory is looked at.
     var payloads: [[UInt8]] = []
-    for _ in 0..<4 {
+    for _ in 0..<context.rounds(4, quick: 2) {
       let payload = send.prepare(source, source.offsets)
       try context.demand(payload.status, "send_prepare()")
       payloads.append(payload.bytes)

@@ -15,7 +15,8 @@ final class Waiting: @unchecked Sendable {
 
   private init(_ context: Context, sending: Bool) throws(Stop) {
     self.sending = sending
-    let shape = Shape(try context.library, pages: context.rounds(64, quick: 16))
+    let few = try Meeting.isSlow(context) ? 4 : 16
+    let shape = Shape(try context.library, pages: context.rounds(64, quick: few))
     var lanes: [Lane] = []
     for id in 0..<2 {
       lanes.append(

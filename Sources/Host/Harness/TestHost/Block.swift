@@ -175,7 +175,7 @@ extension Block {
   /// Has what is wrong with mappings reported there.
   static func report(to reporter: Reporter, isQuick: Bool) {
     Self.reporter.withLock { $0 = reporter }
-    left.store(isQuick ? 16 : 64, ordering: .relaxed)
+    left.store(isQuick ? 8 : 64, ordering: .relaxed)
   }
 
   private static func report(_ text: String) {
