@@ -34,19 +34,14 @@ enum ChangingPages {
     let target = Block(pageSize: shape.pageSize, pages: shape.pageCount, kind: .target)
     let send = try SendDriver(context, shape, options: options)
     let receive = try ReceiveDriver(context, shape, options: options)
-    var whole: UInt64 = 0
-    let moments = UInt64(context.rounds(40, quick: 10))
-    for moment in 0...moments {
+    func encode(_ delay: UInt64) throws(Stop) -> UInt64 {
       live.copy(images[0])
-      let delay = moment == 0 ? 0 : max(1, whole * moment / moments)
       var encoded: Payload?
       let time = meet(after: delay) {
         encoded = send.prepare(live, live.offsets)
       } _: {
         live.copy(images[1])
       }
-      // The first one is not interrupted, and tells how long it takes.
-      if moment == 0 { whole = min(time, 100_000_000) }
       guard let payload = encoded else { throw .failed }
       try context.demand(payload.status, "send_prepare() while pages change")
       let status = receive.receive(payload.bytes, target, live.offsets)
@@ -57,6 +52,13 @@ enum ChangingPages {
           couldHaveHeld(target, images, offset),
           "a byte of the page at \(offset) is neither the old one nor the new one")
       }
+      return time
+    }
+    // The first one is not interrupted, and tells how long it takes.
+    var whole = try encode(0)
+    let moments = context.rounds(40, quick: 10)
+    for moment in 1...moments {
+      try Meeting.near(Double(moment) / Double(moments), &whole, once: encode)
     }
   }
 

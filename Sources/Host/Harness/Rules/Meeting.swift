@@ -155,6 +155,23 @@ extension Meeting {
   /// kept it, or the signal: then they meet again, so often, until it is as near as that.
   private static let tries = 4, tolerance = 0.12
 
+  /// Has two meet when the first has come to `wanted` of what it does, from 0 to 1.
+  ///
+  /// - Parameters:
+  ///   - whole: the shortest that the first one has taken so far, in nanoseconds.
+  ///   - once: has them meet after so many nanoseconds, and tells how long the first one took.
+  static func near(
+    _ wanted: Double, _ whole: inout UInt64, once: (UInt64) throws(Stop) -> UInt64
+  ) throws(Stop) {
+    var delay = Double(whole) * wanted
+    for _ in 0..<tries {
+      whole = min(whole, try once(max(1, UInt64(delay))))
+      let error = wanted - charness_met_at()
+      if abs(error) <= tolerance { return }
+      delay = max(1, delay + error * Double(whole))
+    }
+  }
+
   /// Whether a few pages take as long as can be interrupted, and the run is a quick one.
   static func isSlow(_ context: Context) throws(Stop) -> Bool {
     guard context.order.isQuick else { return false }
@@ -185,14 +202,7 @@ extension Meeting {
       // A slow codec is met less often.
       let moments = context.afford(moments, times: 2, each: 2 * whole)
       for moment in 1...moments where !context.hasFailed {
-        let wanted = Double(moment) / Double(moments + 1)
-        var delay = Double(whole) * wanted
-        for _ in 0..<tries {
-          whole = min(whole, try meeting.run(max(1, UInt64(delay))))
-          let error = wanted - charness_met_at()
-          if context.hasFailed || abs(error) <= tolerance { break }
-          delay = max(1, delay + error * Double(whole))
-        }
+        try near(Double(moment) / Double(moments + 1), &whole, once: meeting.run)
       }
       if !context.hasFailed { try meeting.compare() }
       meeting.close()

@@ -38,7 +38,13 @@ final class Waiting: @unchecked Sendable {
     meeting.patience = max(100_000_000, 8 * whole)
     let moments = UInt64(context.afford(Int(moments), each: 3 * whole))
     for moment in 1...moments {
-      if try meeting.run(max(1, whole * moment / (moments + 1))).isStuck { stuck += 1 }
+      var isStuck = false
+      try Meeting.near(Double(moment) / Double(moments + 1), &whole) { delay throws(Stop) in
+        let met = try meeting.run(delay)
+        isStuck = met.isStuck
+        return met.time
+      }
+      if isStuck { stuck += 1 }
     }
     for lane in meeting.lanes { lane.close() }
     return Double(stuck) / Double(moments)
