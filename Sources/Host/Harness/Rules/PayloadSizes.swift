@@ -34,6 +34,9 @@ enum PayloadSizes {
 
   /// Looks for pages of noise and zeroes that become `size` bytes of payload. All that are tried on
   /// the way have to arrive, too. False when there are none.
+  ///
+  /// - Parameter near: bytes of noise that became about as much, where that is known; those that were
+  ///   found, afterwards.
   private static func send(
     _ size: Int, in pages: Int, of noise: [UInt8], near: inout Int?, _ context: Context,
     _ library: Library
@@ -71,6 +74,7 @@ enum PayloadSizes {
     var (least, most) = (all.lowerBound, all.upperBound)
     while least < most {
       let middle = (least + most) / 2
+      if try isRight(middle) { return true }
       if try payload(middle) < size { least = middle + 1 } else { most = middle }
     }
     for count in least - 4...least + 4 where try isRight(count) { return true }
