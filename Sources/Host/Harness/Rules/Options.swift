@@ -1,4 +1,3 @@
-import CHarness
 import CLinux
 import Glibc
 import PluginAPI
@@ -236,11 +235,8 @@ enum Options {
     var random = context.random()
     var tried = 0, accepted = 0
     // A slow codec has had enough with fewer.
-    let start = charness_thread_time()
-    let most: UInt64 =
-      context.order.isLong ? .max : context.order.isQuick ? 50_000_000 : 600_000_000
-    for round in 0..<context.rounds(60, quick: 12)
-    where round < 2 || charness_thread_time() - start < most {
+    let patience = Patience(context, milliseconds: 50, full: 600)
+    for round in 0..<context.rounds(60, quick: 12) where round < 2 || !patience.isOver {
       var options: [String: String] = [:]
       for option in library.options where Bool.random(using: &random) {
         guard let name = option.name else { continue }

@@ -32,26 +32,21 @@ final class Waiting: @unchecked Sendable {
     let meeting = try Waiting(context, sending: sending)
     // The shortest of some: on a busy machine one may have been kept waiting.
     var whole = UInt64.max
-    for _ in 0..<3 { whole = min(whole, try meeting.run(0).time) }
+    for _ in 0..<3 { whole = min(whole, try meeting.run(0)) }
     var stuck = 0
     // A packet of a slow codec is waited for much longer than it takes, and met less often.
     meeting.patience = max(100_000_000, 8 * whole)
     let moments = UInt64(context.afford(Int(moments), each: 3 * whole))
     for moment in 1...moments {
-      var isStuck = false
-      try Meeting.near(Double(moment) / Double(moments + 1), &whole) { delay throws(Stop) in
-        let met = try meeting.run(delay)
-        isStuck = met.isStuck
-        return met.time
-      }
-      if isStuck { stuck += 1 }
+      try Meeting.near(Double(moment) / Double(moments + 1), &whole, once: meeting.run)
+      if charness_met_in_vain() != 0 { stuck += 1 }
     }
     for lane in meeting.lanes { lane.close() }
     return Double(stuck) / Double(moments)
   }
 
-  /// One packet of each channel.
-  private func run(_ delay: UInt64) throws(Stop) -> (time: UInt64, isStuck: Bool) {
+  /// One packet of each channel; how long the first one took, in nanoseconds.
+  private func run(_ delay: UInt64) throws(Stop) -> UInt64 {
     if !sending {
       // A stateful receiver wants each once.
       packets = []
@@ -60,13 +55,11 @@ final class Waiting: @unchecked Sendable {
         lane.target.poison()
       }
     }
-    let time = meet(after: delay, patience: patience) {
+    return meet(after: delay, patience: patience) {
       self.call(0)
     } _: {
       self.call(1)
     }
-    let isStuck = charness_met_in_vain() != 0
-    return (time, isStuck)
   }
 
   private func call(_ id: Int) {
