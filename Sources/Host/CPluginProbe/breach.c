@@ -82,7 +82,7 @@ void check_descriptors(shared_page *shared) {
 }
 
 void check_process(shared_page *shared) {
-  if (process_state_threads() > threads) breach(shared, "starts a thread", "");
+  if (process_state_more_threads(threads) > 0) breach(shared, "starts a thread", "");
   process_state after;
   process_state_take(&after);
   if (after.parts[PROCESS_CHILDREN] != before.parts[PROCESS_CHILDREN])

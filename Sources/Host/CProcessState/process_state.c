@@ -285,3 +285,12 @@ int process_state_threads(void) {
   const char *line = strstr(text, "\nThreads:");
   return line == NULL ? 0 : atoi(line + 9);
 }
+
+int process_state_more_threads(int before) {
+  int more = process_state_threads() - before;
+  for (int waited = 0; more > 0 && waited < 2000; waited++) {
+    usleep(1000);
+    more = process_state_threads() - before;
+  }
+  return more;
+}

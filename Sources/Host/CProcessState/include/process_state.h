@@ -45,4 +45,8 @@ void process_state_take(process_state *state);
 /* How many threads the process has. */
 int process_state_threads(void);
 
+/* How many more it has than `before`. The kernel takes a moment to forget one that has been joined: where there are more,
+ * they have two seconds to go. */
+int process_state_more_threads(int before);
+
 #endif

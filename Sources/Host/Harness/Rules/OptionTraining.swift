@@ -1,4 +1,3 @@
-import CHarness
 import CProcessState
 import Glibc
 import PluginAPI
@@ -10,7 +9,7 @@ enum OptionTraining {
     guard library.methods.train != nil else { throw .skipped("it trains nothing") }
     let options = library.options.filter { $0.type == MULTIFD_OPTION_FILE }
     try context.require(!options.isEmpty, "there is train(), and no option that is a file")
-    let (descriptors, threads) = (openDescriptors(), Int(process_state_threads()))
+    let (descriptors, threads) = (openDescriptors(), process_state_threads())
     for option in options {
       let order = Options.trainingOrder(option, library, context)
       let first = TrainingCall(library, order)
@@ -27,10 +26,7 @@ enum OptionTraining {
     }
     context.check(
       openDescriptors().subtracting(descriptors).isEmpty, "train() leaves descriptors open")
-    // The kernel may take a moment to forget a thread that has been joined.
-    let deadline = charness_now() + 2_000_000_000
-    while Int(process_state_threads()) > threads, charness_now() < deadline { usleep(1000) }
-    context.check(Int(process_state_threads()) <= threads, "train() leaves threads running")
+    context.check(process_state_more_threads(threads) <= 0, "train() leaves threads running")
   }
 
   /// The same pages make the same file, whatever was trained between, wherever they lie, whatever
